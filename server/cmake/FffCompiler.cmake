@@ -1,0 +1,22 @@
+# Warnings, sanitizers and the compiler cache, for every target of the tree.
+find_program(FFF_CCACHE ccache)
+if(FFF_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${FFF_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${FFF_CCACHE})
+endif()
+
+add_library(fff_warnings INTERFACE)
+target_compile_options(fff_warnings INTERFACE
+  -Wall -Wextra -Wconversion -Wshadow
+  $<$<BOOL:${FFF_WERROR}>:-Werror>)
+
+if(FFF_SANITIZE)
+  add_compile_options(-fsanitize=${FFF_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${FFF_SANITIZE})
+  if(FFF_SANITIZE MATCHES undefined)
+    add_compile_options(-fno-sanitize-recover=undefined)
+  endif()
+endif()
+if(FFF_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

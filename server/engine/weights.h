@@ -1,0 +1,34 @@
+#pragma once
+
+#include "server/engine/problem.h"
+#include "server/tensor/float_array.h"
+
+// Weights of one problem in the order in which checkpoints hold them, fp32,
+// row-major. Immutable and shared; a kernel that wants another layout packs its
+// own copy when it is made.
+namespace fff::engine {
+
+struct PathWeights {
+  PathProblem problem;
+  tensor::FloatArray x;     // [trees * nodes, input_width]
+  tensor::FloatArray bias;  // [trees * nodes]; empty iff !has_bias
+  tensor::FloatArray y;     // [trees * nodes, output_width]
+};
+
+struct LeafWeights {
+  LeafProblem problem;
+  tensor::FloatArray node_weights;  // [nodes, input_width]
+  tensor::FloatArray node_biases;   // [nodes]
+  tensor::FloatArray w1;            // [leaves, input_width, leaf_width]
+  tensor::FloatArray b1;            // [leaves, leaf_width]
+  tensor::FloatArray w2;            // [leaves, leaf_width, output_width]
+  tensor::FloatArray b2;  // [leaves, output_width]; empty iff !has_output_bias
+};
+
+struct DenseWeights {
+  DenseProblem problem;
+  tensor::FloatArray w;     // [output_width, input_width], as torch.nn.Linear
+  tensor::FloatArray bias;  // [output_width]; empty iff !has_bias
+};
+
+}  // namespace fff::engine

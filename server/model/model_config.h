@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "server/engine/problem.h"
+
+// config.json as plain values (design: "On disk"). Parsing knows no tensors;
+// what a checkpoint must hold is checked by the builder.
+namespace fff::model {
+
+inline constexpr size_t kConfigBytesMax = 1 << 20;
+inline constexpr int kLayersMax = 256;
+inline constexpr int kLabelsMax = 65536;
+
+enum class Family { kLeaf, kPath };
+
+struct FffLayerConfig {
+  std::string convention;  // "" = detect from the tensors' names and shapes
+  std::string prefix;
+  std::optional<engine::Activation> activation;  // unset = the convention's
+  std::optional<int64_t> trees;
+  std::optional<Family> family;
+  std::optional<engine::Tie> tie;
+  std::optional<bool> output_bias;
+};
+struct LinearLayerConfig {
+  std::string prefix;
+  std::optional<engine::Activation> activation;  // fused after the bias
+};
+struct ActivationLayerConfig {
+  engine::Activation activation = engine::Activation::kIdentity;
+};
+struct LayerNormLayerConfig {
+  std::string prefix;
+  double epsilon = 1e-5;
+};
+struct FlattenLayerConfig {};
+
+using LayerConfig =
+    std::variant<FffLayerConfig, LinearLayerConfig, ActivationLayerConfig,
+                 LayerNormLayerConfig, FlattenLayerConfig>;
+
+struct EdgeConfig {
+  std::string name;            // "" = "input" / "output"
+  std::vector<int64_t> shape;  // empty = [width]
+  std::vector<std::string> labels;
+};
+
+struct BatchingConfig {
+  int64_t max_batch_rows = 4096;
+  int64_t max_queue_delay_us = 0;
+  int64_t max_queue_rows = 65536;
+};
+
+enum class DeviceChoice { kAuto, kCpu, kCuda };
+
+// versions: {"latest": n} | {"all": true} | {"specific": [..]}
+struct VersionPolicy {
+  enum class Kind { kLatest, kAll, kSpecific };
+  Kind kind = Kind::kLatest;
+  int64_t latest = 1;
+  std::vector<int64_t> specific;
+};
+
+struct ModelConfig {
+  std::vector<LayerConfig> layers;  // empty = one fff layer, detected
+  // Layers of dense.safetensors; empty = linear, relu, linear, ... detected.
+  std::vector<LayerConfig> dense_layers;
+  EdgeConfig input;
+  EdgeConfig output;
+  BatchingConfig batching;
+  std::string precision = "fp32";
+  DeviceChoice device = DeviceChoice::kAuto;
+  VersionPolicy versions;
+  std::vector<int64_t> warmup_batch_rows = {1, 64};
+};
+
+// Parses config.json. INVALID_ARGUMENT messages name `source` (the file), the
+// key as a path ("layers[1].activation"), what was found and what is allowed.
+// Unknown keys, duplicate keys, wrong types and out-of-range numbers are
+// errors.
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view json,
+                                             const std::string& source);
+
+}  // namespace fff::model
