@@ -1,0 +1,47 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/model/builder.h"
+#include "server/model/model.h"
+#include "server/model/model_config.h"
+
+// From the model repository's folders to models. A model directory holds an
+// optional config.json and one numbered directory a version; a version
+// directory holds one checkpoint and optionally dense.safetensors.
+namespace fff::model {
+
+// File names of a version directory. The endings only say what to look for; the
+// format is recognised by content (checkpoint.h).
+inline constexpr const char* kConfigFile = "config.json";
+inline constexpr const char* kDenseCheckpointFile = "dense.safetensors";
+inline constexpr const char* kCheckpointFiles[] = {
+    "model.safetensors", "model.pt", "model.pth", "model.bin", "model"};
+
+// One version, ready to run.
+struct LoadedVersion {
+  std::shared_ptr<const Model> fff;
+  DenseTwin dense;
+  std::string checkpoint_file;  // the file name alone, e.g. "model.pt"
+};
+
+// Reads `model_dir`/config.json; the default config when there is no such file.
+// Touches the disk. INVALID_ARGUMENT for a file that is too large or says
+// something wrong (see ParseModelConfig), PERMISSION_DENIED when it cannot be
+// read, NOT_FOUND when `model_dir` is not there. Messages name the file.
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& model_dir);
+
+// Opens the one checkpoint of `version_dir` and builds the model and its dense
+// twin: the trained network of dense.safetensors when that file is there, the
+// cost baseline otherwise. Touches the disk and allocates; thread-safe. The
+// result maps the checkpoint, so its file must be replaced by rename, never
+// rewritten in place. NOT_FOUND when there is no directory or no checkpoint in
+// it, FAILED_PRECONDITION when there are several, else the errors of
+// OpenCheckpoint, BuildModel, BuildCostTwin and BuildTrainedTwin.
+absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
+                                          const ModelConfig& config,
+                                          const BuildOptions& options);
+
+}  // namespace fff::model
