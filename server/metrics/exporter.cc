@@ -1,0 +1,264 @@
+#include "server/metrics/exporter.h"
+
+#include <prometheus/client_metric.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <initializer_list>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "server/metrics/metric_table.h"
+#include "server/metrics/process_metrics.h"
+
+namespace fff::metrics {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+
+prometheus::MetricType ToPrometheus(MetricType type) {
+  switch (type) {
+    case MetricType::kCounter:
+      return prometheus::MetricType::Counter;
+    case MetricType::kGauge:
+      return prometheus::MetricType::Gauge;
+    case MetricType::kHistogram:
+      return prometheus::MetricType::Histogram;
+  }
+  return prometheus::MetricType::Untyped;
+}
+
+// One family under construction; label values come in the table's order.
+class FamilyBuilder {
+ public:
+  explicit FamilyBuilder(absl::string_view name)
+      : description_(DescriptionOf(name)),
+        label_names_(
+            absl::StrSplit(description_.labels, ',', absl::SkipEmpty())) {
+    family_.name = std::string(description_.name);
+    family_.help = std::string(description_.help);
+    family_.type = ToPrometheus(description_.type);
+  }
+
+  void Add(const std::vector<std::string>& label_values, double value) {
+    ClientMetric& metric = NewMetric(label_values);
+    if (description_.type == MetricType::kCounter) {
+      metric.counter.value = value;
+    } else {
+      metric.gauge.value = value;
+    }
+  }
+
+  // `unit_scale` turns observed units into exported ones (1e-9: ns to s).
+  void Add(const std::vector<std::string>& label_values,
+           const Histogram& histogram, double unit_scale) {
+    const HistogramSnapshot snapshot = histogram.Snapshot();
+    ClientMetric& metric = NewMetric(label_values);
+    metric.histogram.sample_count = snapshot.count;
+    metric.histogram.sample_sum =
+        static_cast<double>(snapshot.sum) * unit_scale;
+    uint64_t cumulative = 0;
+    for (size_t b = 0; b < snapshot.counts.size(); ++b) {
+      cumulative += snapshot.counts[b];
+      const double bound =
+          b < histogram.bounds().size()
+              ? static_cast<double>(histogram.bounds()[b]) * unit_scale
+              : std::numeric_limits<double>::infinity();
+      metric.histogram.bucket.push_back({cumulative, bound});
+    }
+  }
+
+  MetricFamily Take() { return std::move(family_); }
+
+ private:
+  ClientMetric& NewMetric(const std::vector<std::string>& label_values) {
+    ClientMetric& metric = family_.metric.emplace_back();
+    for (size_t i = 0; i < label_names_.size(); ++i) {
+      metric.label.push_back({label_names_[i], label_values[i]});
+    }
+    return metric;
+  }
+
+  const MetricDescription& description_;
+  std::vector<std::string> label_names_;
+  MetricFamily family_;
+};
+
+constexpr double kSecondsPerNs = 1e-9;
+
+std::vector<std::string> Labels3(const ModelLabels& labels) {
+  return {labels.model, labels.version, labels.implementation};
+}
+
+MetricFamily Requests(const ServerMetrics::Snapshot& snapshot) {
+  FamilyBuilder family("fff_requests_total");
+  for (const auto& served : snapshot.served) {
+    for (size_t m = 0; m < kMethods; ++m) {
+      for (size_t c = 0; c < kStatusCodes; ++c) {
+        const uint64_t count = served.metrics->requests[m][c].Value();
+        if (count == 0) continue;
+        std::vector<std::string> labels = Labels3(served.metrics->labels);
+        labels.emplace_back(Name(static_cast<Method>(m)));
+        labels.emplace_back(StatusCodeName(static_cast<int>(c)));
+        family.Add(labels, static_cast<double>(count));
+      }
+    }
+  }
+  return family.Take();
+}
+
+MetricFamily RequestDurations(const ServerMetrics::Snapshot& snapshot) {
+  FamilyBuilder family("fff_request_duration_seconds");
+  for (const auto& served : snapshot.served) {
+    for (size_t m = 0; m < kMethods; ++m) {
+      const Histogram& histogram = served.metrics->request_duration[m];
+      if (histogram.Snapshot().count == 0) continue;
+      std::vector<std::string> labels = Labels3(served.metrics->labels);
+      labels.emplace_back(Name(static_cast<Method>(m)));
+      family.Add(labels, histogram, kSecondsPerNs);
+    }
+  }
+  return family.Take();
+}
+
+// A family with one series a served implementation; `add` fills in one.
+template <class Add>
+MetricFamily PerModel(const ServerMetrics::Snapshot& snapshot,
+                      absl::string_view name, Add add) {
+  FamilyBuilder family(name);
+  for (const auto& served : snapshot.served) {
+    if (served.loaded) add(family, served);
+  }
+  return family.Take();
+}
+
+MetricFamily LeafVisitCounts(const ServerMetrics::Snapshot& snapshot) {
+  return PerModel(
+      snapshot, "fff_leaf_visits_total",
+      [](FamilyBuilder& family, const ServerMetrics::Served& served) {
+        const ModelMetrics& model = *served.metrics;
+        for (size_t i = 0; i < model.leaf_visits.size(); ++i) {
+          const LeafVisits& visits = *model.leaf_visits[i];
+          for (size_t b = 0; b < visits.buckets(); ++b) {
+            family.Add({model.labels.model, model.labels.version,
+                        absl::StrCat(model.layer_index[i]), absl::StrCat(b)},
+                       static_cast<double>(visits.Value(b)));
+          }
+        }
+      });
+}
+
+void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
+                         std::vector<MetricFamily>& families) {
+  using Served = ServerMetrics::Served;
+  families.push_back(PerModel(snapshot, "fff_queue_duration_seconds",
+                              [](FamilyBuilder& family, const Served& served) {
+                                family.Add(Labels3(served.metrics->labels),
+                                           served.metrics->queue_duration,
+                                           kSecondsPerNs);
+                              }));
+  families.push_back(PerModel(
+      snapshot, "fff_compute_duration_seconds",
+      [](FamilyBuilder& family, const Served& served) {
+        std::vector<std::string> labels = Labels3(served.metrics->labels);
+        labels.push_back(served.metrics->labels.device);
+        family.Add(labels, served.metrics->compute_duration, kSecondsPerNs);
+      }));
+  families.push_back(PerModel(snapshot, "fff_batch_rows",
+                              [](FamilyBuilder& family, const Served& served) {
+                                family.Add(Labels3(served.metrics->labels),
+                                           served.metrics->batch_rows, 1.0);
+                              }));
+  const auto add_value = [&](absl::string_view name, auto value_of) {
+    families.push_back(PerModel(
+        snapshot, name, [&](FamilyBuilder& family, const Served& served) {
+          family.Add(Labels3(served.metrics->labels), value_of(served));
+        }));
+  };
+  add_value("fff_rows_total", [](const Served& served) {
+    return static_cast<double>(served.metrics->rows.Value());
+  });
+  add_value("fff_queue_rows", [](const Served& served) {
+    return static_cast<double>(served.metrics->queue_rows.Value());
+  });
+  add_value("fff_inflight_requests", [](const Served& served) {
+    return static_cast<double>(served.metrics->inflight.Value());
+  });
+  add_value("fff_model_weights_bytes",
+            [](const Served& served) { return served.info.weights_bytes; });
+  families.push_back(LeafVisitCounts(snapshot));
+  families.push_back(PerModel(snapshot, "fff_model_info",
+                              [](FamilyBuilder& family, const Served& served) {
+                                std::vector<std::string> labels =
+                                    Labels3(served.metrics->labels);
+                                labels.push_back(served.metrics->labels.device);
+                                labels.push_back(served.info.format);
+                                labels.push_back(served.info.dense_kind);
+                                labels.push_back(served.info.description);
+                                family.Add(labels, 1);
+                              }));
+}
+
+void AppendLifecycleFamilies(const ServerMetrics::Snapshot& snapshot,
+                             std::vector<MetricFamily>& families) {
+  FamilyBuilder ready("fff_model_ready");
+  for (const auto& [model, is_ready] : snapshot.model_ready) {
+    ready.Add({model}, is_ready ? 1 : 0);
+  }
+  families.push_back(ready.Take());
+  FamilyBuilder durations("fff_model_load_duration_seconds");
+  for (const auto& [key, seconds] : snapshot.load_seconds) {
+    durations.Add({key.first, key.second}, seconds);
+  }
+  families.push_back(durations.Take());
+  FamilyBuilder failures("fff_model_load_failures_total");
+  for (const auto& [model, count] : snapshot.load_failures) {
+    failures.Add({model}, static_cast<double>(count));
+  }
+  families.push_back(failures.Take());
+  FamilyBuilder speedups("fff_benchmark_speedup_ratio");
+  for (const auto& [key, ratio] : snapshot.speedups) {
+    const auto& [model, version, rows, threads] = key;
+    speedups.Add({model, version, absl::StrCat(rows), absl::StrCat(threads)},
+                 ratio);
+  }
+  families.push_back(speedups.Take());
+}
+
+void AppendProcessFamilies(const std::string& server_version,
+                           std::vector<MetricFamily>& families) {
+  FamilyBuilder build("fff_build_info");
+  build.Add({server_version}, 1);
+  families.push_back(build.Take());
+  const ProcessMetrics process = ReadProcessMetrics();
+  const std::initializer_list<std::pair<absl::string_view, double>> values = {
+      {"process_cpu_seconds_total", process.cpu_seconds},
+      {"process_resident_memory_bytes", process.resident_bytes},
+      {"process_virtual_memory_bytes", process.virtual_bytes},
+      {"process_start_time_seconds", process.start_time_seconds},
+      {"process_open_fds", process.open_fds},
+      {"process_max_fds", process.max_fds},
+      {"process_threads", process.threads}};
+  for (const auto& [name, value] : values) {
+    FamilyBuilder family(name);
+    family.Add({}, value);
+    families.push_back(family.Take());
+  }
+}
+
+}  // namespace
+
+std::string ExportText(const ServerMetrics& metrics) {
+  const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
+  std::vector<MetricFamily> families;
+  families.push_back(Requests(snapshot));
+  families.push_back(RequestDurations(snapshot));
+  AppendModelFamilies(snapshot, families);
+  AppendLifecycleFamilies(snapshot, families);
+  AppendProcessFamilies(snapshot.server_version, families);
+  return prometheus::TextSerializer().Serialize(families);
+}
+
+}  // namespace fff::metrics

@@ -1,0 +1,88 @@
+#include "server/metrics/metric_table.h"
+
+#include <cstdlib>
+
+namespace fff::metrics {
+namespace {
+
+constexpr MetricDescription kTable[] = {
+    {"fff_requests_total", MetricType::kCounter, "",
+     "model,version,implementation,method,code",
+     "Inference requests answered, by gRPC status code."},
+    {"fff_request_duration_seconds", MetricType::kHistogram, "seconds",
+     "model,version,implementation,method",
+     "From a request fully received to its answer handed to gRPC."},
+    {"fff_queue_duration_seconds", MetricType::kHistogram, "seconds",
+     "model,version,implementation", "Waiting for a free worker, a request."},
+    {"fff_compute_duration_seconds", MetricType::kHistogram, "seconds",
+     "model,version,implementation,device", "Evaluating the model, a batch."},
+    {"fff_batch_rows", MetricType::kHistogram, "rows",
+     "model,version,implementation", "Rows in each batch that was evaluated."},
+    {"fff_rows_total", MetricType::kCounter, "rows",
+     "model,version,implementation", "Rows evaluated."},
+    {"fff_queue_rows", MetricType::kGauge, "rows",
+     "model,version,implementation", "Rows waiting for a free worker."},
+    {"fff_inflight_requests", MetricType::kGauge, "",
+     "model,version,implementation",
+     "Inference requests received and not yet answered."},
+    {"fff_leaf_visits_total", MetricType::kCounter, "rows",
+     "model,version,layer,subtree",
+     "Rows routed into each subtree of an FFF layer, all its trees together; "
+     "subtrees are those below the first levels, at most 16, left to right."},
+    {"fff_model_info", MetricType::kGauge, "",
+     "model,version,implementation,device,format,dense_kind,description",
+     "1 for every model version that is being served."},
+    {"fff_model_ready", MetricType::kGauge, "", "model",
+     "1 when the model's default version is loaded, else 0."},
+    {"fff_model_weights_bytes", MetricType::kGauge, "bytes",
+     "model,version,implementation",
+     "Memory of a version's weights, packed copies included."},
+    {"fff_model_load_duration_seconds", MetricType::kGauge, "seconds",
+     "model,version", "Time the last load of this version took."},
+    {"fff_model_load_failures_total", MetricType::kCounter, "", "model",
+     "Versions of this model that could not be loaded."},
+    {"fff_benchmark_speedup_ratio", MetricType::kGauge, "ratio",
+     "model,version,rows,threads",
+     "Dense median over FFF median in the last Benchmark call."},
+    {"fff_build_info", MetricType::kGauge, "", "version",
+     "1; the version of the server."},
+    {"process_cpu_seconds_total", MetricType::kCounter, "seconds", "",
+     "CPU time of the process, user and system."},
+    {"process_resident_memory_bytes", MetricType::kGauge, "bytes", "",
+     "Resident memory of the process."},
+    {"process_virtual_memory_bytes", MetricType::kGauge, "bytes", "",
+     "Virtual memory of the process."},
+    {"process_start_time_seconds", MetricType::kGauge, "seconds", "",
+     "Start of the process since the Unix epoch."},
+    {"process_open_fds", MetricType::kGauge, "", "",
+     "Open file descriptors of the process."},
+    {"process_max_fds", MetricType::kGauge, "", "",
+     "Limit of open file descriptors."},
+    {"process_threads", MetricType::kGauge, "", "", "Threads of the process."},
+};
+
+}  // namespace
+
+absl::string_view Name(MetricType type) {
+  switch (type) {
+    case MetricType::kCounter:
+      return "counter";
+    case MetricType::kGauge:
+      return "gauge";
+    case MetricType::kHistogram:
+      return "histogram";
+  }
+  return "?";
+}
+
+absl::Span<const MetricDescription> MetricTable() { return kTable; }
+
+const MetricDescription& DescriptionOf(absl::string_view name) {
+  for (const MetricDescription& row : kTable) {
+    if (row.name == name) return row;
+  }
+  std::abort();  // our own spelling mistake; the exporter's test runs every
+                 // name
+}
+
+}  // namespace fff::metrics

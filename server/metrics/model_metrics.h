@@ -1,0 +1,81 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "server/metrics/histogram.h"
+#include "server/metrics/shard.h"
+
+namespace fff::metrics {
+
+// The inference methods, as the `method` label names them.
+enum class Method : uint8_t { kPredict, kPredictDense, kModelInfer };
+inline constexpr size_t kMethods = 3;
+absl::string_view Name(Method method);
+
+inline constexpr size_t kStatusCodes = 17;  // gRPC's codes, 0 to 16
+// Spelling of gRPC, "OK", "INVALID_ARGUMENT", ...; "UNKNOWN" out of range.
+absl::string_view StatusCodeName(int code);
+
+inline constexpr int kSubtreeLevels = 4;
+inline constexpr size_t kSubtrees = size_t{1} << kSubtreeLevels;
+
+// Labels of one served implementation of one model version.
+struct ModelLabels {
+  std::string model;           // without ":dense"
+  std::string version;         // decimal
+  std::string implementation;  // "fff" or "dense"
+  std::string device;          // "cpu", "cuda:0"
+};
+
+// Visits of one FFF layer's subtrees, in at most kSubtrees buckets.
+class LeafVisits {
+ public:
+  // `depth` levels lie above the bottom level whose positions are recorded.
+  explicit LeafVisits(int depth)
+      : shift_(depth > kSubtreeLevels ? depth - kSubtreeLevels : 0),
+        buckets_(size_t{1} << (depth - shift_)) {}
+
+  // Adds every entry of `leaves` (bottom-level positions).
+  void Record(absl::Span<const int32_t> leaves);
+  size_t buckets() const { return buckets_; }
+  uint64_t Value(size_t bucket) const { return counts_[bucket].Value(); }
+
+ private:
+  int shift_;
+  size_t buckets_;
+  std::array<Counter, kSubtrees> counts_;
+};
+
+// Everything recorded about one served implementation. All members may be
+// written from any thread without a lock.
+struct ModelMetrics {
+  ModelMetrics(ModelLabels labels_in, absl::Span<const int> fff_layers,
+               absl::Span<const int> fff_depths);
+
+  void RecordRequest(Method method, int code, uint64_t duration_ns);
+
+  const ModelLabels labels;
+  std::array<std::array<Counter, kStatusCodes>, kMethods> requests;
+  // Of answered requests, any code, a method.
+  std::array<Histogram, kMethods> request_duration;
+  Histogram queue_duration;
+  Histogram compute_duration;
+  Histogram batch_rows;
+  Counter rows;
+  Gauge queue_rows;
+  Gauge inflight;
+  // Successful and failed requests' total time, for ModelStatistics.
+  Counter success_ns;
+  Counter fail_ns;
+  std::atomic<int64_t> last_inference_ms{0};  // since the epoch; 0 = never
+  std::vector<int> layer_index;               // of each entry of leaf_visits
+  std::vector<std::unique_ptr<LeafVisits>> leaf_visits;
+};
+
+}  // namespace fff::metrics

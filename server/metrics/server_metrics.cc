@@ -1,0 +1,77 @@
+#include "server/metrics/server_metrics.h"
+
+#include <algorithm>
+
+namespace fff::metrics {
+namespace {
+
+bool SameLabels(const ModelLabels& a, const ModelLabels& b) {
+  return a.model == b.model && a.version == b.version &&
+         a.implementation == b.implementation && a.device == b.device;
+}
+
+}  // namespace
+
+ServerMetrics::ServerMetrics(std::string server_version)
+    : server_version_(std::move(server_version)),
+      unknown_model_(std::make_shared<ModelMetrics>(
+          ModelLabels{"unknown", "", "", ""}, absl::Span<const int>(),
+          absl::Span<const int>())) {}
+
+std::shared_ptr<ModelMetrics> ServerMetrics::Register(
+    const ModelLabels& labels, ModelInfo info, absl::Span<const int> fff_layers,
+    absl::Span<const int> fff_depths) {
+  absl::MutexLock lock(&mutex_);
+  for (Served& served : served_) {
+    if (!SameLabels(served.metrics->labels, labels)) continue;
+    served.info = std::move(info);
+    return served.metrics;
+  }
+  auto made = std::make_shared<ModelMetrics>(labels, fff_layers, fff_depths);
+  served_.push_back({made, std::move(info), true});
+  return made;
+}
+
+void ServerMetrics::SetModelReady(const std::string& model, bool ready) {
+  absl::MutexLock lock(&mutex_);
+  model_ready_[model] = ready;
+  load_failures_.try_emplace(model, 0);
+}
+
+void ServerMetrics::SetLoadDuration(const std::string& model,
+                                    const std::string& version,
+                                    double seconds) {
+  absl::MutexLock lock(&mutex_);
+  load_seconds_[{model, version}] = seconds;
+}
+
+void ServerMetrics::AddLoadFailure(const std::string& model) {
+  absl::MutexLock lock(&mutex_);
+  ++load_failures_[model];
+}
+
+void ServerMetrics::SetSpeedup(const std::string& model,
+                               const std::string& version, int64_t rows,
+                               int threads, double ratio) {
+  absl::MutexLock lock(&mutex_);
+  // Rows and threads come from the caller of Benchmark, so the number of series
+  // is bounded here: the oldest key (in order) makes room.
+  constexpr size_t kSpeedupSeriesMax = 256;
+  if (speedups_.size() >= kSpeedupSeriesMax) speedups_.erase(speedups_.begin());
+  speedups_[{model, version, rows, threads}] = ratio;
+}
+
+ServerMetrics::Snapshot ServerMetrics::TakeSnapshot() const {
+  Snapshot snapshot;
+  snapshot.server_version = server_version_;
+  snapshot.served.push_back({unknown_model_, {}, false});
+  absl::MutexLock lock(&mutex_);
+  snapshot.served.insert(snapshot.served.end(), served_.begin(), served_.end());
+  snapshot.model_ready = model_ready_;
+  snapshot.load_seconds = load_seconds_;
+  snapshot.load_failures = load_failures_;
+  snapshot.speedups = speedups_;
+  return snapshot;
+}
+
+}  // namespace fff::metrics

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "server/metrics/model_metrics.h"
+
+namespace fff::metrics {
+
+// Facts about a served version that do not change while it is served.
+struct ModelInfo {
+  std::string format;      // "safetensors" or "torch"
+  std::string dense_kind;  // "", "trained" or "cost_baseline"
+  std::string description;
+  double weights_bytes = 0;
+};
+
+// All metrics of one server. Thread-safe. Registration takes a lock and happens
+// at load; the request path only touches the ModelMetrics it was handed.
+class ServerMetrics {
+ public:
+  struct Served {
+    std::shared_ptr<ModelMetrics> metrics;
+    ModelInfo info;
+    bool loaded = true;
+  };
+  using SpeedupKey = std::tuple<std::string, std::string, int64_t, int>;
+
+  explicit ServerMetrics(std::string server_version);
+
+  // Starts (or, for labels seen before, goes on with) the metrics of a version:
+  // counters never go back when a version is loaded again.
+  std::shared_ptr<ModelMetrics> Register(const ModelLabels& labels,
+                                         ModelInfo info,
+                                         absl::Span<const int> fff_layers,
+                                         absl::Span<const int> fff_depths);
+  void SetModelReady(const std::string& model, bool ready);
+  void SetLoadDuration(const std::string& model, const std::string& version,
+                       double seconds);
+  void AddLoadFailure(const std::string& model);
+  void SetSpeedup(const std::string& model, const std::string& version,
+                  int64_t rows, int threads, double ratio);
+
+  // Requests that name no served model are recorded here, under model
+  // "unknown": a client must not be able to create series.
+  ModelMetrics& unknown_model() { return *unknown_model_; }
+
+  struct Snapshot {
+    std::string server_version;
+    std::vector<Served> served;  // unknown_model first
+    std::map<std::string, bool> model_ready;
+    std::map<std::pair<std::string, std::string>, double> load_seconds;
+    std::map<std::string, uint64_t> load_failures;
+    std::map<SpeedupKey, double> speedups;
+  };
+  Snapshot TakeSnapshot() const;
+
+ private:
+  const std::string server_version_;
+  const std::shared_ptr<ModelMetrics> unknown_model_;
+  mutable absl::Mutex mutex_;
+  std::vector<Served> served_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, bool> model_ready_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::pair<std::string, std::string>, double> load_seconds_
+      ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, uint64_t> load_failures_ ABSL_GUARDED_BY(mutex_);
+  std::map<SpeedupKey, double> speedups_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace fff::metrics
