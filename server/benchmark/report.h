@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/benchmark/statistics.h"
+
+// What one benchmark run found, as plain values. Field names follow
+// fff.v1.BenchmarkReport; the fields that message lacks are zero in a report
+// that came over the wire.
+namespace fff::benchmark {
+
+// One implementation at one batch size. A sample is the mean of `repetitions`
+// calls in a row, so that the clock's resolution does not matter for calls of
+// less than a microsecond.
+struct Measurement {
+  Latency latency;
+  int64_t repetitions = 0;
+  double rows_per_s = 0;  // at the median
+  double gflops = 0;      // floating point operations of the layers, 1e9 a s
+  // least_bytes at the median, 1e9 bytes a second. Above memory_gbps when the
+  // weights stay in a cache.
+  double gbps = 0;
+  // What a call cannot avoid to move: every weight that the batch touches once,
+  // inputs read once, outputs written once.
+  double least_bytes = 0;
+  std::string kernel;  // one name a layer that has kernels, joined by '+'
+};
+
+struct BenchmarkCase {
+  int64_t rows = 0;  // of one call
+  Measurement fff;
+  Measurement dense;
+  double speedup = 0;  // dense median / FFF median
+  // Over all input rows that the calls cycle through. Models with several
+  // routed layers or trees report the largest layer and tree.
+  int64_t distinct_leaves = 0;
+  double top_leaf_share = 0;  // rows that the most used leaf answers, 0..1
+  int64_t input_rows = 0;  // distinct input rows that the calls cycle through
+  double leaves_per_call = 0;  // mean number of distinct leaves of one call
+};
+
+struct BenchmarkReport {
+  std::string model;  // or the name of the case
+  int64_t version = 0;
+  bool dense_trained = false;  // else a baseline of cost
+  std::string dense_description;
+  std::vector<BenchmarkCase> cases;  // one a batch size
+  int threads = 1;
+  bool cold_weights = false;  // caches were flushed before every call
+  std::string cpu_model;
+  std::string isa;
+  std::string device;
+  // Copy bandwidth of this machine, measured in the same run with the same
+  // number of threads; bytes read plus bytes written.
+  double memory_gbps = 0;
+  uint64_t seed = 0;
+  double fff_flops_per_row = 0;
+  double dense_flops_per_row = 0;
+  // Weights that one row alone touches, its input and its output.
+  double fff_bytes_per_row = 0;
+  double dense_bytes_per_row = 0;
+  std::string server_version;
+};
+
+}  // namespace fff::benchmark

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "server/benchmark/report.h"
+#include "server/model/model.h"
+
+// Measures a model against its dense twin on this machine. The Benchmark RPC
+// and the command line both run this.
+namespace fff::benchmark {
+
+// Bounds on what a caller may ask for.
+inline constexpr int kBatchSizesMax = 16;
+inline constexpr int64_t kBatchRowsMax = 65536;
+inline constexpr double kSecondsPerCaseMax = 30;
+inline constexpr int kThreadsMax = 1024;
+// Inputs, outputs and the widest layer in between, of one batch.
+inline constexpr int64_t kActivationBytesMax = int64_t{2} << 30;
+// Fewer samples than this are no median; one implementation may exceed its time
+// to reach it, but see kSecondsHardMax.
+inline constexpr int64_t kSamplesMin = 5;
+// One batch size ends after this time whatever was sampled (never less than one
+// sample of each implementation).
+inline constexpr double kSecondsHardMax = 90;
+
+struct BenchmarkOptions {
+  std::vector<int64_t> batch_rows = {1, 16, 256, 2048};
+  // Time of one implementation at one batch size.
+  double seconds_per_case = 0.5;
+  int threads = 1;  // of both implementations
+  uint64_t seed = 1;
+  // Flush the caches before every call: what a model costs whose weights were
+  // pushed out since its last request.
+  bool cold_weights = false;
+};
+
+// OK, or INVALID_ARGUMENT that says which option, what was got and wanted.
+absl::Status CheckOptions(const BenchmarkOptions& options);
+
+// Told before every step: done of total steps, and what comes now. Called on
+// the thread that runs the benchmark; false cancels the run.
+using ProgressCallback =
+    std::function<bool(int done, int total, absl::string_view step)>;
+
+// Measures `fff` and `dense` alternately, in interleaved blocks, so that a
+// disturbance of the machine hits both. Both see the same standard-normal input
+// rows. Blocks the calling thread, which counts as one of options.threads.
+// Allocates inputs and outputs; never more than kActivationBytesMax a batch
+// size, plus 512 MiB for the bandwidth probe.
+//
+// Fills everything but model, version, dense_trained, dense_description and
+// server_version, which the caller knows. Errors: INVALID_ARGUMENT (options,
+// or models of unequal widths), RESOURCE_EXHAUSTED (a batch above
+// kActivationBytesMax), CANCELLED.
+absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
+                                             const model::Model& dense,
+                                             const BenchmarkOptions& options,
+                                             const ProgressCallback& progress);
+
+}  // namespace fff::benchmark
