@@ -1,0 +1,32 @@
+#include "server/engine/kernel_list.h"
+
+#include "server/engine/reference/reference_kernels.h"
+
+namespace fff::engine {
+
+absl::string_view Name(Device device) {
+  return device == Device::kCpu ? "cpu" : "cuda";
+}
+
+absl::Span<const PathKernelEntry> PathKernels() {
+  static const PathKernelEntry kKernels[] = {
+      PathReference(),
+  };
+  return kKernels;
+}
+
+absl::Span<const LeafKernelEntry> LeafKernels() {
+  static const LeafKernelEntry kKernels[] = {
+      LeafReference(),
+  };
+  return kKernels;
+}
+
+absl::Span<const DenseKernelEntry> DenseKernels() {
+  static const DenseKernelEntry kKernels[] = {
+      DenseReference(),
+  };
+  return kKernels;
+}
+
+}  // namespace fff::engine

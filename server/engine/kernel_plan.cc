@@ -1,0 +1,177 @@
+#include "server/engine/kernel_plan.h"
+
+#include <algorithm>
+#include <exception>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/base/status_macros.h"
+
+namespace fff::engine {
+namespace {
+
+constexpr int64_t kRowsBucketMax = 16384;
+
+template <class Entry>
+using Candidates = std::vector<const Entry*>;
+
+// What may serve the problem: on the device, able to, and not the oracle unless
+// it was asked for by name.
+template <class Entry, class Problem>
+absl::StatusOr<Candidates<Entry>> FindCandidates(absl::Span<const Entry> list,
+                                                 const Problem& problem,
+                                                 const PlanOptions& options) {
+  Candidates<Entry> found;
+  std::vector<absl::string_view> names;
+  bool named = options.kernel_name.empty();
+  for (const Entry& entry : list) {
+    if (entry.device != options.device) continue;
+    names.push_back(entry.name);
+    if (!options.kernel_name.empty()) {
+      if (entry.name != options.kernel_name) continue;
+      named = true;
+    } else if (entry.is_reference) {
+      continue;
+    }
+    if (entry.supports(problem)) found.push_back(&entry);
+  }
+  if (!named) {
+    std::string known;
+    for (absl::string_view name : names) absl::StrAppend(&known, " ", name);
+    return absl::NotFoundError(
+        absl::StrCat("no kernel named \"", options.kernel_name, "\" on ",
+                     Name(options.device), "; there are:", known));
+  }
+  if (found.empty()) {
+    return absl::UnimplementedError(absl::StrCat(
+        options.kernel_name.empty() ? "no kernel" : options.kernel_name, " on ",
+        Name(options.device), " cannot compute ", problem.ToString()));
+  }
+  return found;
+}
+
+// The least cost, and against whom: the two best, which may be the same.
+template <class Entry>
+struct Choice {
+  const Entry* best;
+  const Entry* second;
+};
+
+template <class Entry, class Problem>
+Choice<Entry> Choose(const Candidates<Entry>& candidates,
+                     const Problem& problem, int64_t rows) {
+  Candidates<Entry> order = candidates;
+  std::stable_sort(order.begin(), order.end(),
+                   [&](const Entry* a, const Entry* b) {
+                     return a->cost(problem, rows) < b->cost(problem, rows);
+                   });
+  return {order[0], order[order.size() > 1 ? 1 : 0]};
+}
+
+template <class Entry, class Problem>
+std::string Reason(const Choice<Entry>& choice, const Problem& problem,
+                   int64_t rows, const PlanOptions& options) {
+  if (!options.kernel_name.empty()) return "asked for by name";
+  if (choice.best == choice.second) {
+    return absl::StrCat("the only kernel on ", Name(options.device),
+                        " for this layer");
+  }
+  const auto n = static_cast<double>(rows);
+  return absl::StrFormat(
+      "least predicted cost: %.3g us/row at %d rows against %s %.3g",
+      choice.best->cost(problem, rows) / n, rows, choice.second->name,
+      choice.second->cost(problem, rows) / n);
+}
+
+// Kernels may throw while they are built (no memory, a wrapped library's
+// error); exceptions end here.
+template <class Entry, class Weights>
+absl::StatusOr<std::shared_ptr<const Kernel>> Make(
+    const Entry& entry, const std::shared_ptr<const Weights>& weights) {
+  try {
+    return std::shared_ptr<const Kernel>(entry.make(weights));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("out of memory building ", entry.name, " for ",
+                     weights->problem.ToString()));
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("building ", entry.name, " for ",
+                                            weights->problem.ToString(), ": ",
+                                            error.what()));
+  }
+}
+
+template <class Entry, class Weights>
+absl::StatusOr<KernelPlan> Plan(absl::Span<const Entry> list,
+                                const std::shared_ptr<const Weights>& weights,
+                                const PlanOptions& options) {
+  const auto& problem = weights->problem;
+  FFF_ASSIGN_OR_RETURN(const Candidates<Entry> candidates,
+                       FindCandidates(list, problem, options));
+  std::vector<KernelPlan::Step> steps;
+  std::vector<std::shared_ptr<const Kernel>> kernels;
+  std::map<absl::string_view, std::shared_ptr<const Kernel>> made;
+  for (int64_t rows = 1; rows <= kRowsBucketMax; rows *= 2) {
+    const Choice<Entry> choice = Choose(candidates, problem, rows);
+    if (!steps.empty() && steps.back().kernel == choice.best->name) continue;
+    std::shared_ptr<const Kernel>& kernel = made[choice.best->name];
+    if (kernel == nullptr) {
+      FFF_ASSIGN_OR_RETURN(kernel, Make(*choice.best, weights));
+    }
+    steps.push_back({rows, std::string(choice.best->name),
+                     Reason(choice, problem, rows, options)});
+    kernels.push_back(kernel);
+  }
+  return KernelPlan(std::move(steps), std::move(kernels));
+}
+
+// Index of the step that serves `rows`.
+size_t StepFor(const std::vector<KernelPlan::Step>& steps, int64_t rows) {
+  size_t step = 0;
+  while (step + 1 < steps.size() && steps[step + 1].rows_min <= rows) ++step;
+  return step;
+}
+
+}  // namespace
+
+KernelPlan::KernelPlan(std::vector<Step> steps,
+                       std::vector<std::shared_ptr<const Kernel>> kernels)
+    : steps_(std::move(steps)), kernels_(std::move(kernels)) {}
+
+void KernelPlan::Run(tensor::ConstRows x, tensor::MutableRows y,
+                     const RouteSink& routes, ExecutionContext& context) const {
+  kernels_[StepFor(steps_, x.rows)]->Run(x, y, routes, context);
+}
+
+absl::string_view KernelPlan::KernelNameFor(int64_t rows) const {
+  return steps_[StepFor(steps_, rows)].kernel;
+}
+
+int64_t KernelPlan::packed_bytes() const {
+  std::map<const Kernel*, int64_t> distinct;
+  for (const auto& kernel : kernels_) {
+    distinct[kernel.get()] = kernel->packed_bytes();
+  }
+  int64_t total = 0;
+  for (const auto& entry : distinct) total += entry.second;
+  return total;
+}
+
+absl::StatusOr<KernelPlan> PlanPath(std::shared_ptr<const PathWeights> weights,
+                                    const PlanOptions& options) {
+  return Plan(PathKernels(), weights, options);
+}
+
+absl::StatusOr<KernelPlan> PlanLeaf(std::shared_ptr<const LeafWeights> weights,
+                                    const PlanOptions& options) {
+  return Plan(LeafKernels(), weights, options);
+}
+
+absl::StatusOr<KernelPlan> PlanDense(
+    std::shared_ptr<const DenseWeights> weights, const PlanOptions& options) {
+  return Plan(DenseKernels(), weights, options);
+}
+
+}  // namespace fff::engine

@@ -1,0 +1,53 @@
+#include "server/engine/problem.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace fff::engine {
+namespace {
+
+absl::string_view TieText(Tie tie) {
+  return tie == Tie::kRight ? "z>=0 goes right" : "z>0 goes right";
+}
+
+}  // namespace
+
+absl::string_view Name(Activation activation) {
+  switch (activation) {
+    case Activation::kIdentity:
+      return "identity";
+    case Activation::kRelu:
+      return "relu";
+    case Activation::kGelu:
+      return "gelu";
+    case Activation::kGeluTanh:
+      return "gelu_tanh";
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kTanh:
+      return "tanh";
+    case Activation::kSigmoid:
+      return "sigmoid";
+  }
+  return "unknown";
+}
+
+std::string PathProblem::ToString() const {
+  return absl::StrCat("path ", input_width, "->", output_width, ", ", trees,
+                      trees == 1 ? " tree of " : " trees of ", levels,
+                      levels == 1 ? " level, " : " levels, ", Name(activation),
+                      ", ", TieText(tie), has_bias ? ", node bias" : "");
+}
+
+std::string LeafProblem::ToString() const {
+  return absl::StrCat("leaf ", input_width, "->(", leaf_width, ")->",
+                      output_width, ", depth ", depth, ", ", Name(activation),
+                      ", ", TieText(tie),
+                      has_output_bias ? "" : ", no output bias");
+}
+
+std::string DenseProblem::ToString() const {
+  return absl::StrCat("dense ", input_width, "->", output_width, ", ",
+                      Name(activation), has_bias ? ", bias" : "");
+}
+
+}  // namespace fff::engine

@@ -1,0 +1,241 @@
+#include "server/engine/reference/bounds.h"
+
+#include <cmath>
+#include <limits>
+
+namespace fff::engine {
+namespace {
+
+constexpr double kUnitRoundoff = 0x1p-24;
+constexpr double kHalfSubnormal = 0x1p-150;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kFloatMax = std::numeric_limits<float>::max();
+
+double Gamma(int64_t n) {
+  const double nu = static_cast<double>(n) * kUnitRoundoff;
+  return nu < 1 ? nu / (1 - nu) : kInfinity;
+}
+
+// The bound of a sum of `terms` terms whose magnitudes add up to `magnitude`,
+// each already off by what adds up to `inherited`.
+double SumBound(int64_t terms, double magnitude, double inherited) {
+  if (!(magnitude + inherited < kFloatMax)) return kInfinity;
+  return inherited + Gamma(terms + 1) * (magnitude + inherited) +
+         static_cast<double>(terms + 1) * kHalfSubnormal;
+}
+
+// Largest slope of the activation.
+double Slope(Activation activation) {
+  switch (activation) {
+    case Activation::kGelu:
+    case Activation::kGeluTanh:
+      return 1.13;
+    case Activation::kSilu:
+      return 1.1;
+    case Activation::kSigmoid:
+      return 0.25;
+    default:
+      return 1;
+  }
+}
+
+// Accumulates sum a[j] * w[j] where both magnitudes and inherited errors count.
+class Sum {
+ public:
+  void Add(const Bounded& a, double w) {
+    value_ += a.value * w;
+    magnitude_ += std::abs(a.value * w);
+    // 0 * infinity: an unknown factor times nothing is nothing.
+    if (w != 0) inherited_ += a.bound * std::abs(w);
+    ++terms_;
+  }
+  Bounded Finish() const {
+    return {value_, SumBound(terms_, magnitude_, inherited_)};
+  }
+
+ private:
+  double value_ = 0;
+  double magnitude_ = 0;
+  double inherited_ = 0;
+  int64_t terms_ = 0;
+};
+
+// Walks `decisions` nodes; `z_of(node)` evaluates one, `right_at(level, z)`
+// says where to go.
+template <class ZOf, class RightAt>
+Route Walk(int decisions, int steps, const ZOf& z_of, const RightAt& right_at) {
+  Route route;
+  int64_t node = 0;
+  for (int level = 0; level < decisions; ++level) {
+    route.z.push_back(z_of(node));
+    if (level < steps) {
+      node = 2 * node + 1 + (right_at(level, route.z.back().value) ? 1 : 0);
+    }
+  }
+  route.leaf = static_cast<int32_t>(node - ((int64_t{1} << steps) - 1));
+  return route;
+}
+
+auto Forced(int steps, int32_t leaf) {
+  return [steps, leaf](int level, double) {
+    return ((leaf >> (steps - 1 - level)) & 1) != 0;
+  };
+}
+
+auto Free(Tie tie) {
+  return [tie](int, double z) { return GoesRight(tie, z); };
+}
+
+auto PathZ(const PathWeights& weights, const float* x, int64_t tree) {
+  return [&weights, x, tree](int64_t node) {
+    const PathProblem& p = weights.problem;
+    const int64_t row = tree * p.nodes() + node;
+    return BoundedDot(weights.x.data() + row * p.input_width, 1, x,
+                      p.input_width, p.has_bias ? weights.bias[row] : 0.0);
+  };
+}
+
+auto LeafZ(const LeafWeights& weights, const float* x) {
+  return [&weights, x](int64_t node) {
+    const LeafProblem& p = weights.problem;
+    return BoundedDot(weights.node_weights.data() + node * p.input_width, 1, x,
+                      p.input_width, weights.node_biases[node]);
+  };
+}
+
+}  // namespace
+
+double ActivateExactly(Activation activation, double z) {
+  switch (activation) {
+    case Activation::kIdentity:
+      return z;
+    case Activation::kRelu:
+      return std::isnan(z) ? z : std::fmax(z, 0.0);
+    case Activation::kGelu:
+      // erfc keeps its relative accuracy in the left tail; 0 * -inf is wanted
+      // as 0, the limit.
+      return z == -kInfinity ? 0.0 : 0.5 * z * std::erfc(-z * std::sqrt(0.5));
+    case Activation::kGeluTanh: {
+      if (z == -kInfinity) return 0.0;
+      const double inner = std::sqrt(2 / M_PI) * (z + 0.044715 * z * z * z);
+      return z / (1 + std::exp(-2 * inner));
+    }
+    case Activation::kSilu:
+      return z == -kInfinity ? 0.0 : z / (1 + std::exp(-z));
+    case Activation::kTanh:
+      return std::tanh(z);
+    case Activation::kSigmoid:
+      return 1 / (1 + std::exp(-z));
+  }
+  return z;
+}
+
+Bounded BoundedDot(const float* w, int64_t w_stride, const float* x, int64_t n,
+                   double bias) {
+  double value = bias;
+  double magnitude = std::abs(bias);
+  for (int64_t i = 0; i < n; ++i) {
+    const double product = double{w[i * w_stride]} * double{x[i]};
+    value += product;
+    magnitude += std::abs(product);
+  }
+  return {value, SumBound(n, magnitude, 0)};
+}
+
+Bounded BoundedActivation(Activation activation, const Bounded& z) {
+  const double value = ActivateExactly(activation, z.value);
+  if (activation == Activation::kIdentity || activation == Activation::kRelu) {
+    return {value, z.bound};
+  }
+  // 4e-7 relative to max(|value|, min(1, |z|)): see the table in
+  // cpu/activation-inl.h; oneDNN's eltwise keeps 1e-6 of the same.
+  const double scale =
+      std::fmax(std::abs(value), std::fmin(1, std::abs(z.value)));
+  return {value, Slope(activation) * z.bound + 1e-6 * scale + kHalfSubnormal};
+}
+
+bool GoesRight(Tie tie, double z) {
+  return tie == Tie::kRight ? z >= 0 : z > 0;  // NaN: false
+}
+
+Route ExactPathRoute(const PathWeights& weights, const float* x, int64_t tree) {
+  const PathProblem& p = weights.problem;
+  return Walk(p.levels, p.levels - 1, PathZ(weights, x, tree), Free(p.tie));
+}
+
+Route ExactLeafRoute(const LeafWeights& weights, const float* x) {
+  const LeafProblem& p = weights.problem;
+  return Walk(p.depth, p.depth, LeafZ(weights, x), Free(p.tie));
+}
+
+Route PathRouteTo(const PathWeights& weights, const float* x, int64_t tree,
+                  int32_t leaf) {
+  const int steps = weights.problem.levels - 1;
+  return Walk(steps + 1, steps, PathZ(weights, x, tree), Forced(steps, leaf));
+}
+
+Route LeafRouteTo(const LeafWeights& weights, const float* x, int32_t leaf) {
+  const int depth = weights.problem.depth;
+  return Walk(depth, depth, LeafZ(weights, x), Forced(depth, leaf));
+}
+
+std::vector<Bounded> PathOutputs(const PathWeights& weights, const float* x,
+                                 absl::Span<const int32_t> leaves) {
+  const PathProblem& p = weights.problem;
+  std::vector<Sum> sums(static_cast<size_t>(p.output_width));
+  for (int64_t tree = 0; tree < p.trees; ++tree) {
+    const int32_t leaf = leaves[static_cast<size_t>(tree)];
+    const Route route = PathRouteTo(weights, x, tree, leaf);
+    for (int level = 0; level < p.levels; ++level) {
+      const Bounded a =
+          BoundedActivation(p.activation, route.z[static_cast<size_t>(level)]);
+      const int64_t node =
+          ((int64_t{1} << level) - 1) + (leaf >> (p.levels - 1 - level));
+      const float* y =
+          weights.y.data() + (tree * p.nodes() + node) * p.output_width;
+      for (size_t o = 0; o < sums.size(); ++o) sums[o].Add(a, double{y[o]});
+    }
+  }
+  std::vector<Bounded> outputs;
+  for (const Sum& sum : sums) outputs.push_back(sum.Finish());
+  return outputs;
+}
+
+std::vector<Bounded> LeafOutputs(const LeafWeights& weights, const float* x,
+                                 int32_t leaf) {
+  const LeafProblem& p = weights.problem;
+  std::vector<Sum> sums(static_cast<size_t>(p.output_width));
+  const float* w1 = weights.w1.data() + leaf * p.input_width * p.leaf_width;
+  const float* w2 = weights.w2.data() + leaf * p.leaf_width * p.output_width;
+  for (int64_t j = 0; j < p.leaf_width; ++j) {
+    const Bounded a = BoundedActivation(
+        p.activation, BoundedDot(w1 + j, p.leaf_width, x, p.input_width,
+                                 weights.b1[leaf * p.leaf_width + j]));
+    for (size_t o = 0; o < sums.size(); ++o) {
+      sums[o].Add(a, w2[j * p.output_width + static_cast<int64_t>(o)]);
+    }
+  }
+  std::vector<Bounded> outputs;
+  for (size_t o = 0; o < sums.size(); ++o) {
+    if (p.has_output_bias) {
+      sums[o].Add({1, 0},
+                  weights.b2[leaf * p.output_width + static_cast<int64_t>(o)]);
+    }
+    outputs.push_back(sums[o].Finish());
+  }
+  return outputs;
+}
+
+std::vector<Bounded> DenseOutputs(const DenseWeights& weights, const float* x) {
+  const DenseProblem& p = weights.problem;
+  std::vector<Bounded> outputs;
+  for (int64_t o = 0; o < p.output_width; ++o) {
+    outputs.push_back(BoundedActivation(
+        p.activation,
+        BoundedDot(weights.w.data() + o * p.input_width, 1, x, p.input_width,
+                   p.has_bias ? weights.bias[o] : 0.0)));
+  }
+  return outputs;
+}
+
+}  // namespace fff::engine

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "server/engine/weights.h"
+
+// The oracle's arithmetic in double, with a bound on what any fp32 evaluation
+// of the same formula may be away from it. Bounds follow Higham, "Accuracy and
+// Stability of Numerical Algorithms", chapter 3: a sum of n products in any
+// order, with or without fused multiply-add, is off by at most
+// gamma_n * sum |w_i x_i| with gamma_n = n u / (1 - n u), u = 2^-24, plus n
+// halves of the least subnormal. Where a partial sum may overflow float the
+// bound is infinite. All functions are pure.
+namespace fff::engine {
+
+// |fp32 result - value| <= bound.
+struct Bounded {
+  double value = 0;
+  double bound = 0;
+};
+
+// act(z) in double; NaN stays NaN.
+double ActivateExactly(Activation activation, double z);
+
+// sum w[i] * x[i * x_stride] + bias over n terms.
+Bounded BoundedDot(const float* w, int64_t w_stride, const float* x, int64_t n,
+                   double bias);
+
+// act(z) for a z that is itself only known to z.bound, computed in fp32 by a
+// kernel that keeps the accuracy stated in cpu/activation-inl.h.
+Bounded BoundedActivation(Activation activation, const Bounded& z);
+
+// True when z sends a row right.
+bool GoesRight(Tie tie, double z);
+
+// One row through one tree (path family) or the router (leaf family).
+struct Route {
+  int32_t leaf = 0;        // position on the bottom level
+  std::vector<Bounded> z;  // one a decision, root first
+};
+
+// The route that double precision takes. `tree` counts from 0.
+Route ExactPathRoute(const PathWeights& weights, const float* x, int64_t tree);
+Route ExactLeafRoute(const LeafWeights& weights, const float* x);
+
+// The z values along a route that somebody else chose.
+Route PathRouteTo(const PathWeights& weights, const float* x, int64_t tree,
+                  int32_t leaf);
+Route LeafRouteTo(const LeafWeights& weights, const float* x, int32_t leaf);
+
+// One row's outputs [output_width] given its leaves ([trees], or one).
+std::vector<Bounded> PathOutputs(const PathWeights& weights, const float* x,
+                                 absl::Span<const int32_t> leaves);
+std::vector<Bounded> LeafOutputs(const LeafWeights& weights, const float* x,
+                                 int32_t leaf);
+std::vector<Bounded> DenseOutputs(const DenseWeights& weights, const float* x);
+
+}  // namespace fff::engine
