@@ -194,7 +194,7 @@ void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
                                 std::vector<std::string> labels =
                                     Labels3(served.metrics->labels);
                                 labels.push_back(served.metrics->labels.device);
-                                labels.push_back(served.info.format);
+                                labels.push_back(served.info.file);
                                 labels.push_back(served.info.dense_kind);
                                 labels.push_back(served.info.description);
                                 family.Add(labels, 1);

@@ -30,7 +30,7 @@ constexpr MetricDescription kTable[] = {
      "Rows routed into each subtree of an FFF layer, all its trees together; "
      "subtrees are those below the first levels, at most 16, left to right."},
     {"fff_model_info", MetricType::kGauge, "",
-     "model,version,implementation,device,format,dense_kind,description",
+     "model,version,implementation,device,file,dense_kind,description",
      "1 for every model version that is being served."},
     {"fff_model_ready", MetricType::kGauge, "", "model",
      "1 when the model's default version is loaded, else 0."},

@@ -14,7 +14,7 @@ namespace fff::metrics {
 
 // Facts about a served version that do not change while it is served.
 struct ModelInfo {
-  std::string format;      // "safetensors" or "torch"
+  std::string file;        // the checkpoint's name
   std::string dense_kind;  // "", "trained" or "cost_baseline"
   std::string description;
   double weights_bytes = 0;
