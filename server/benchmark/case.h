@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+// A benchmark case: the shape of one FFF layer and of the dense network it is
+// held against, as a small text file. The files of cases/ are compiled into the
+// binary, so that no source tree is needed to run them.
+//
+// One `key: value` a line; `#` starts a comment; every key at most once:
+//   about        one sentence for people
+//   convention   fastfeedforward | ultrafastbert | ultrafastbert-bmm | sap-fff
+//   input_width, output_width
+//   depth        as the convention counts it (see levels())
+//   leaf_width   fastfeedforward only
+//   trees        ultrafastbert only; 1 by default
+//   dense        neurons (the FFF's own neurons, all evaluated) |
+//                linear (one linear layer, input_width to output_width) |
+//                width N (linear, the FFF's activation, linear; N neurons)
+//   rows         batch sizes when none are asked for, separated by spaces
+namespace fff::benchmark {
+
+inline constexpr size_t kCaseBytesMax = 16 << 10;
+// Weights of the FFF layer; the dense opponent has at most about as many.
+inline constexpr int64_t kCaseWeightsBytesMax = int64_t{3} << 30;
+
+enum class DenseOpponent { kNeurons, kLinear, kWidth };
+
+struct CaseSpec {
+  std::string name;
+  std::string about;
+  std::string convention;
+  int64_t input_width = 0;
+  int64_t output_width = 0;
+  int depth = 0;
+  int64_t leaf_width = 0;  // 0: path family
+  int64_t trees = 1;
+  DenseOpponent dense = DenseOpponent::kNeurons;
+  int64_t dense_width = 0;  // kWidth only
+  std::vector<int64_t> rows = {1, 16, 256, 2048};
+
+  // fastfeedforward: 2^depth - 1 routing nodes. ultrafastbert(-bmm):
+  // 2^(depth+1) - 1 nodes. sap-fff: 2^depth - 1 nodes. A tree.
+  int64_t nodes() const;
+  int64_t weights_bytes() const;  // of the FFF layer, fp32
+};
+
+// INVALID_ARGUMENT names `name`, the line, what was got and what is allowed.
+absl::StatusOr<CaseSpec> ParseCase(absl::string_view name,
+                                   absl::string_view text);
+
+struct EmbeddedCase {
+  absl::string_view name;  // the file's name without ".case"
+  absl::string_view text;
+};
+// The files of cases/, by name.
+absl::Span<const EmbeddedCase> EmbeddedCases();
+
+// NOT_FOUND lists the cases there are.
+absl::StatusOr<CaseSpec> FindCase(absl::string_view name);
+
+}  // namespace fff::benchmark

@@ -1,0 +1,56 @@
+#include "server/benchmark/memory_probe.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "server/base/cpu_info.h"
+
+namespace fff::benchmark {
+namespace {
+
+constexpr int64_t kMiB = 1 << 20;
+constexpr int kCopies = 5;
+
+int64_t LastCacheBytes() {
+  const base::CpuInfo cpu = base::ReadCpuInfo();
+  const int64_t known = std::max(cpu.l2_bytes, cpu.l3_bytes);
+  return known > 0 ? known : 32 * kMiB;
+}
+
+}  // namespace
+
+double MeasureCopyGbps(engine::ExecutionContext& context) {
+  const int64_t bytes = std::clamp(4 * LastCacheBytes(), 64 * kMiB, 256 * kMiB);
+  const int64_t floats = bytes / static_cast<int64_t>(sizeof(float));
+  tensor::FloatBuffer from(floats);
+  tensor::FloatBuffer to(floats);
+  std::fill_n(from.data(), floats, 1.0F);
+  const auto copy = [&](int64_t begin, int64_t end, int) {
+    std::memcpy(to.data() + begin, from.data() + begin,
+                static_cast<size_t>(end - begin) * sizeof(float));
+  };
+  const int64_t grain = std::max<int64_t>(1, floats / context.threads());
+  double best_s = 0;
+  for (int i = 0; i <= kCopies; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    context.ParallelFor(floats, grain, copy);
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+            .count();
+    // The first copy also pays for the page faults of `to`.
+    if (i == 1 || (i > 1 && seconds < best_s)) best_s = seconds;
+  }
+  return best_s > 0 ? 2 * static_cast<double>(bytes) / best_s / 1e9 : 0;
+}
+
+CacheFlusher::CacheFlusher()
+    : buffer_(2 * LastCacheBytes() / static_cast<int64_t>(sizeof(float))) {}
+
+void CacheFlusher::Flush() {
+  // A new value each time, so that no write can be left out.
+  next_ += 1;
+  std::fill_n(buffer_.data(), buffer_.size(), next_);
+}
+
+}  // namespace fff::benchmark

@@ -1,0 +1,250 @@
+#include "server/benchmark/runner.h"
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/cpu_info.h"
+#include "server/base/status_macros.h"
+#include "server/benchmark/input_rows.h"
+#include "server/benchmark/memory_probe.h"
+#include "server/benchmark/sampler.h"
+#include "server/benchmark/touched.h"
+#include "server/engine/isa.h"
+
+namespace fff::benchmark {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A block is this part of the time of one implementation: short enough that
+// both sides meet the same disturbances, long enough that the first, uncounted
+// call of a block is a small part of it.
+constexpr double kBlocks = 10;
+
+absl::Status CheckModels(const model::Model& fff, const model::Model& dense) {
+  if (fff.input().width() != dense.input().width() ||
+      fff.output().width() != dense.output().width()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the dense model maps ", dense.input().width(), " to ",
+                     dense.output().width(), ", wanted ", fff.input().width(),
+                     " to ", fff.output().width(), " as the FFF model"));
+  }
+  return absl::OkStatus();
+}
+
+int64_t WidestLayer(const model::Model& model) {
+  int64_t widest = model.input().width();
+  for (const auto& layer : model.layers()) {
+    widest = std::max({widest, layer->input_width(), layer->output_width()});
+  }
+  return widest;
+}
+
+absl::Status CheckMemory(const model::Model& fff, const model::Model& dense,
+                         int64_t rows) {
+  const int64_t floats = fff.input().width() + fff.output().width() +
+                         std::max(WidestLayer(fff), WidestLayer(dense));
+  const int64_t bytes = rows * floats * static_cast<int64_t>(sizeof(float));
+  if (bytes > kActivationBytesMax) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a batch of ", rows, " rows needs ", bytes,
+        " bytes for inputs, outputs and the widest layer, wanted at most ",
+        kActivationBytesMax));
+  }
+  return absl::OkStatus();
+}
+
+std::string KernelNames(const model::Model& model, int64_t rows) {
+  std::string names;
+  for (const auto& layer : model.layers()) {
+    if (layer->plan() == nullptr) continue;
+    absl::StrAppend(&names, names.empty() ? "" : "+",
+                    layer->plan()->KernelNameFor(rows));
+  }
+  return names;
+}
+
+Measurement Finish(const Sampler& sampler, const model::Model& model,
+                   int64_t rows, double least_bytes) {
+  Measurement result;
+  result.latency = Summarize(sampler.samples_s());
+  result.repetitions = sampler.repetitions();
+  result.least_bytes = least_bytes;
+  result.kernel = KernelNames(model, rows);
+  const double median_s = result.latency.median_s;
+  if (median_s > 0) {
+    result.rows_per_s = static_cast<double>(rows) / median_s;
+    result.gflops = model.cost().flops * result.rows_per_s / 1e9;
+    result.gbps = least_bytes / median_s / 1e9;
+  }
+  return result;
+}
+
+// Everything that one batch size needs; Measure fills `result`.
+class CaseRun {
+ public:
+  CaseRun(const model::Model& fff, const model::Model& dense, int64_t rows,
+          const BenchmarkOptions& options, engine::ExecutionContext& context,
+          CacheFlusher* flusher)
+      : fff_(fff),
+        dense_(dense),
+        options_(options),
+        inputs_(rows, fff.input().width(), options.seed),
+        outputs_(rows * fff.output().width()),
+        y_{outputs_.data(), rows, fff.output().width()},
+        fff_touched_(CountTouched(fff, inputs_, y_, context)),
+        fff_sampler_(fff, inputs_, y_, context, flusher),
+        dense_sampler_(dense, inputs_, y_, context, flusher) {
+    result_.rows = rows;
+  }
+
+  // False when `keep_going` said so.
+  bool Measure(const std::function<bool()>& keep_going) {
+    const auto start = Clock::now();
+    fff_sampler_.Calibrate();
+    dense_sampler_.Calibrate();
+    const double block_s = options_.seconds_per_case / kBlocks;
+    for (int round = 0; !Enough(fff_sampler_) || !Enough(dense_sampler_);
+         ++round) {
+      if (!keep_going()) return false;
+      // Who goes first changes from round to round.
+      Sampler& first = round % 2 == 0 ? fff_sampler_ : dense_sampler_;
+      Sampler& second = round % 2 == 0 ? dense_sampler_ : fff_sampler_;
+      first.SampleBlock(block_s);
+      second.SampleBlock(block_s);
+      const std::chrono::duration<double> spent = Clock::now() - start;
+      if (spent.count() > kSecondsHardMax) break;
+    }
+    return true;
+  }
+
+  BenchmarkCase Result() {
+    result_.fff = Finish(fff_sampler_, fff_, result_.rows,
+                         fff_touched_.least_bytes_per_call);
+    result_.dense = Finish(dense_sampler_, dense_, result_.rows, DenseBytes());
+    if (result_.fff.latency.median_s > 0) {
+      result_.speedup =
+          result_.dense.latency.median_s / result_.fff.latency.median_s;
+    }
+    result_.distinct_leaves = fff_touched_.distinct_leaves;
+    result_.top_leaf_share = fff_touched_.top_leaf_share;
+    result_.leaves_per_call = fff_touched_.leaves_per_call;
+    result_.input_rows = inputs_.rows();
+    return std::move(result_);
+  }
+
+ private:
+  bool Enough(const Sampler& sampler) const {
+    return sampler.spent_s() >= options_.seconds_per_case &&
+           static_cast<int64_t>(sampler.samples_s().size()) >= kSamplesMin;
+  }
+
+  // A dense call touches all weights once.
+  double DenseBytes() const {
+    return dense_.cost().weight_bytes +
+           4.0 * static_cast<double>(result_.rows) *
+               static_cast<double>(y_.width + dense_.input().width());
+  }
+
+  const model::Model& fff_;
+  const model::Model& dense_;
+  const BenchmarkOptions& options_;
+  InputRows inputs_;
+  tensor::FloatBuffer outputs_;
+  tensor::MutableRows y_;
+  Touched fff_touched_;
+  Sampler fff_sampler_;
+  Sampler dense_sampler_;
+  BenchmarkCase result_;
+};
+
+BenchmarkReport Describe(const model::Model& fff, const model::Model& dense,
+                         const BenchmarkOptions& options) {
+  const double edge_bytes =
+      4.0 * static_cast<double>(fff.input().width() + fff.output().width());
+  BenchmarkReport report;
+  report.threads = options.threads;
+  report.seed = options.seed;
+  report.cold_weights = options.cold_weights;
+  report.cpu_model = base::ReadCpuInfo().model;
+  report.isa = engine::CpuIsa();
+  report.device = std::string(engine::Name(engine::Device::kCpu));
+  report.fff_flops_per_row = fff.cost().flops;
+  report.dense_flops_per_row = dense.cost().flops;
+  report.fff_bytes_per_row = fff.cost().weight_bytes + edge_bytes;
+  report.dense_bytes_per_row = dense.cost().weight_bytes + edge_bytes;
+  return report;
+}
+
+}  // namespace
+
+absl::Status CheckOptions(const BenchmarkOptions& options) {
+  if (options.batch_rows.empty() ||
+      options.batch_rows.size() > static_cast<size_t>(kBatchSizesMax)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got ", options.batch_rows.size(),
+                     " batch sizes, wanted 1 to ", kBatchSizesMax));
+  }
+  for (const int64_t rows : options.batch_rows) {
+    if (rows < 1 || rows > kBatchRowsMax) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "got a batch of ", rows, " rows, wanted 1 to ", kBatchRowsMax));
+    }
+  }
+  // Written so that NaN is refused.
+  if (!(options.seconds_per_case > 0 &&
+        options.seconds_per_case <= kSecondsPerCaseMax)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got ", options.seconds_per_case,
+                     " seconds a case, wanted more than 0 and at most ",
+                     kSecondsPerCaseMax));
+  }
+  if (options.threads < 1 || options.threads > kThreadsMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got ", options.threads, " threads, wanted 1 to ", kThreadsMax));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
+                                             const model::Model& dense,
+                                             const BenchmarkOptions& options,
+                                             const ProgressCallback& progress) {
+  FFF_RETURN_IF_ERROR(CheckOptions(options));
+  FFF_RETURN_IF_ERROR(CheckModels(fff, dense));
+  for (const int64_t rows : options.batch_rows) {
+    FFF_RETURN_IF_ERROR(CheckMemory(fff, dense, rows));
+  }
+  const int total = static_cast<int>(options.batch_rows.size()) + 1;
+  int done = 0;
+  std::string step = "memory bandwidth";
+  const auto keep_going = [&] {
+    return progress == nullptr || progress(done, total, step);
+  };
+  const absl::Status cancelled =
+      absl::CancelledError("the benchmark was cancelled");
+
+  BenchmarkReport report = Describe(fff, dense, options);
+  if (!keep_going()) return cancelled;
+  engine::ExecutionContext context(options.threads);
+  report.memory_gbps = MeasureCopyGbps(context);
+  std::unique_ptr<CacheFlusher> flusher;
+  if (options.cold_weights) flusher = std::make_unique<CacheFlusher>();
+  for (const int64_t rows : options.batch_rows) {
+    ++done;
+    step = absl::StrCat(rows, rows == 1 ? " row" : " rows");
+    if (!keep_going()) return cancelled;
+    CaseRun run(fff, dense, rows, options, context, flusher.get());
+    if (!run.Measure(keep_going)) return cancelled;
+    report.cases.push_back(run.Result());
+  }
+  ++done;
+  if (progress != nullptr) progress(total, total, "done");
+  return report;
+}
+
+}  // namespace fff::benchmark

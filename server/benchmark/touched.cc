@@ -1,0 +1,156 @@
+#include "server/benchmark/touched.h"
+
+#include <algorithm>
+#include <memory>
+
+namespace fff::benchmark {
+namespace {
+
+using model::RoutingShape;
+
+// Ascending, each once.
+std::vector<int32_t> Distinct(std::vector<int32_t> positions) {
+  std::sort(positions.begin(), positions.end());
+  positions.erase(std::unique(positions.begin(), positions.end()),
+                  positions.end());
+  return positions;
+}
+
+// The leaves [rows, trees] of every layer of one call; empty for layers that
+// do not route.
+using LeavesOfLayers = std::vector<std::vector<int32_t>>;
+
+LeavesOfLayers RunWithRoutes(const model::Model& model, tensor::ConstRows x,
+                             tensor::MutableRows output,
+                             engine::ExecutionContext& context) {
+  LeavesOfLayers leaves;
+  std::vector<engine::RouteSink> sinks;
+  for (const auto& layer : model.layers()) {
+    leaves.emplace_back(static_cast<size_t>(x.rows * layer->routing().trees));
+    engine::RouteSink sink;
+    if (!leaves.back().empty()) sink.leaves = leaves.back().data();
+    sinks.push_back(sink);
+  }
+  model.Run(x, output, sinks, context);
+  return leaves;
+}
+
+std::vector<int32_t> TreeColumn(const std::vector<int32_t>& leaves,
+                                int64_t trees, int64_t tree) {
+  std::vector<int32_t> column;
+  for (size_t i = static_cast<size_t>(tree); i < leaves.size();
+       i += static_cast<size_t>(trees)) {
+    column.push_back(leaves[i]);
+  }
+  return column;
+}
+
+double LayerBytes(const model::Layer& layer,
+                  const std::vector<int32_t>& leaves) {
+  const RoutingShape routing = layer.routing();
+  int64_t nodes = 0;
+  int64_t distinct_leaves = 0;
+  for (int64_t tree = 0; tree < routing.trees; ++tree) {
+    const std::vector<int32_t> column =
+        Distinct(TreeColumn(leaves, routing.trees, tree));
+    nodes += DistinctNodes(column, routing.depth,
+                           routing.family == RoutingShape::Family::kPath);
+    distinct_leaves += static_cast<int64_t>(column.size());
+  }
+  return TouchedWeightBytes(layer, nodes, distinct_leaves);
+}
+
+// The routed layer with the deepest trees, or -1.
+int WidestRoutedLayer(const model::Model& model) {
+  int widest = -1;
+  int depth = -1;
+  for (size_t i = 0; i < model.layers().size(); ++i) {
+    const RoutingShape routing = model.layers()[i]->routing();
+    if (routing.trees > 0 && routing.depth > depth) {
+      widest = static_cast<int>(i);
+      depth = routing.depth;
+    }
+  }
+  return widest;
+}
+
+void CountLeaves(std::vector<int32_t> leaves, Touched& touched) {
+  std::sort(leaves.begin(), leaves.end());
+  int64_t top = 0;
+  for (size_t begin = 0; begin < leaves.size();) {
+    size_t end = begin;
+    while (end < leaves.size() && leaves[end] == leaves[begin]) ++end;
+    top = std::max(top, static_cast<int64_t>(end - begin));
+    ++touched.distinct_leaves;
+    begin = end;
+  }
+  if (!leaves.empty()) {
+    touched.top_leaf_share =
+        static_cast<double>(top) / static_cast<double>(leaves.size());
+  }
+}
+
+}  // namespace
+
+int64_t DistinctNodes(absl::Span<const int32_t> leaves, int depth,
+                      bool with_bottom) {
+  std::vector<int32_t> level;
+  for (const int32_t leaf : leaves) {
+    if (leaf >= 0 && leaf < (int64_t{1} << depth)) level.push_back(leaf);
+  }
+  level = Distinct(std::move(level));
+  int64_t nodes = with_bottom ? static_cast<int64_t>(level.size()) : 0;
+  for (int up = 0; up < depth; ++up) {
+    for (int32_t& position : level) position /= 2;
+    level.erase(std::unique(level.begin(), level.end()), level.end());
+    nodes += static_cast<int64_t>(level.size());
+  }
+  return nodes;
+}
+
+double TouchedWeightBytes(const model::Layer& layer, int64_t distinct_nodes,
+                          int64_t distinct_leaves) {
+  const RoutingShape routing = layer.routing();
+  const double one_row = layer.cost().weight_bytes;
+  if (routing.trees == 0) return one_row;
+  if (routing.family == RoutingShape::Family::kPath) {
+    const double visited =
+        static_cast<double>(routing.trees) * (routing.depth + 1);
+    return one_row / visited * static_cast<double>(distinct_nodes);
+  }
+  const double node = 4.0 * static_cast<double>(layer.input_width() + 1);
+  const double leaf = one_row - node * routing.depth;
+  return node * static_cast<double>(distinct_nodes) +
+         leaf * static_cast<double>(distinct_leaves);
+}
+
+Touched CountTouched(const model::Model& model, const InputRows& inputs,
+                     tensor::MutableRows output,
+                     engine::ExecutionContext& context) {
+  Touched touched;
+  const int widest = WidestRoutedLayer(model);
+  std::vector<int32_t> all_leaves;
+  for (int64_t b = 0; b < inputs.batches(); ++b) {
+    const tensor::ConstRows x = inputs.batch(b);
+    const LeavesOfLayers leaves = RunWithRoutes(model, x, output, context);
+    double bytes = 4.0 * static_cast<double>(x.rows) *
+                   static_cast<double>(x.width + output.width);
+    for (size_t i = 0; i < leaves.size(); ++i) {
+      bytes += LayerBytes(*model.layers()[i], leaves[i]);
+    }
+    touched.least_bytes_per_call += bytes;
+    if (widest < 0) continue;
+    const auto index = static_cast<size_t>(widest);
+    const std::vector<int32_t> column =
+        TreeColumn(leaves[index], model.layers()[index]->routing().trees, 0);
+    touched.leaves_per_call += static_cast<double>(Distinct(column).size());
+    all_leaves.insert(all_leaves.end(), column.begin(), column.end());
+  }
+  const auto batches = static_cast<double>(inputs.batches());
+  touched.least_bytes_per_call /= batches;
+  touched.leaves_per_call /= batches;
+  CountLeaves(std::move(all_leaves), touched);
+  return touched;
+}
+
+}  // namespace fff::benchmark
