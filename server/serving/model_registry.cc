@@ -241,6 +241,16 @@ std::vector<VersionStatus> ModelRegistry::List() const {
   return all;
 }
 
+std::vector<VersionStatus> ModelRegistry::ListModel(
+    absl::string_view model_name) const {
+  std::vector<VersionStatus> versions;
+  absl::ReaderMutexLock lock(&mutex_);
+  const auto model = models_.find(model_name);
+  if (model == models_.end()) return versions;
+  for (const auto& [number, status] : model->second) versions.push_back(status);
+  return versions;
+}
+
 bool ModelRegistry::Ready() const {
   absl::ReaderMutexLock lock(&mutex_);
   if (!loaded_) return false;

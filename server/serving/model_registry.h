@@ -50,6 +50,8 @@ class ModelRegistry {
 
   // All versions, ordered by name, then version.
   std::vector<VersionStatus> List() const;
+  // Those of one model (without ":dense"); empty when there is no such model.
+  std::vector<VersionStatus> ListModel(absl::string_view model_name) const;
 
   // Every configured model has a default version that is loaded, and
   // LoadRepository has returned.

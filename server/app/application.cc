@@ -1,0 +1,142 @@
+#include "server/app/application.h"
+
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/app/http_endpoint.h"
+#include "server/app/signal_wait.h"
+#include "server/base/cpu_info.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/metrics/exporter.h"
+#include "server/rpc/grpc_server.h"
+#include "server/rpc/version.h"
+
+namespace fff::app {
+namespace {
+
+void ApplyLogLevel(const std::string& level) {
+  if (level == "debug") base::SetLogLevel(base::LogLevel::kDebug);
+  if (level == "warning") base::SetLogLevel(base::LogLevel::kWarning);
+  if (level == "error") base::SetLogLevel(base::LogLevel::kError);
+}
+
+absl::StatusOr<std::string> ReadPem(const std::string& path) {
+  if (path.empty()) return std::string();
+  std::ifstream file(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(file)),
+                   std::istreambuf_iterator<char>());
+  if (!file || text.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": cannot be read, or is empty"));
+  }
+  return text;
+}
+
+absl::StatusOr<rpc::GrpcServerOptions> GrpcOptions(const Config& config,
+                                                   int threads) {
+  rpc::GrpcServerOptions options;
+  options.host = config.host;
+  options.port = config.grpc_port;
+  options.max_message_bytes = config.max_message_bytes;
+  options.queues =
+      config.grpc_queues > 0 ? config.grpc_queues : (threads + 3) / 4;
+  options.benchmark_enabled = config.benchmark;
+  FFF_ASSIGN_OR_RETURN(options.tls_certificate, ReadPem(config.tls_cert));
+  FFF_ASSIGN_OR_RETURN(options.tls_key, ReadPem(config.tls_key));
+  FFF_ASSIGN_OR_RETURN(options.tls_client_ca, ReadPem(config.tls_client_ca));
+  return options;
+}
+
+// The parts in the order in which they are built; destroyed in reverse.
+class Server {
+ public:
+  explicit Server(const Config& config)
+      : config_(config),
+        threads_(config.threads > 0 ? config.threads : base::AvailableCpus()),
+        metrics_(rpc::kServerVersion),
+        registry_(&metrics_),
+        scheduler_(threads_) {}
+
+  // Both ports are bound before any model is loaded, so that a port conflict is
+  // told at once; health says NOT_SERVING until the models are there.
+  absl::Status Start() {
+    FFF_RETURN_IF_ERROR(CheckDevice());
+    FFF_ASSIGN_OR_RETURN(const rpc::GrpcServerOptions options,
+                         GrpcOptions(config_, threads_));
+    grpc_ = std::make_unique<rpc::GrpcServer>(options, &registry_, &scheduler_,
+                                              &metrics_);
+    FFF_RETURN_IF_ERROR(grpc_->Start());
+    HttpHandlers handlers;
+    handlers.metrics = [this] { return metrics::ExportText(metrics_); };
+    handlers.ready = [this] { return serving_.load() && registry_.Ready(); };
+    FFF_ASSIGN_OR_RETURN(http_,
+                         HttpEndpoint::Start(config_.host, config_.http_port,
+                                             std::move(handlers)));
+    FFF_RETURN_IF_ERROR(registry_.LoadRepository(config_.model_repository));
+    SetServing(true);
+    base::LogInfo(absl::StrCat("listening grpc=", config_.host, ":",
+                               grpc_->port(), " http=", config_.host, ":",
+                               http_->port()));
+    return absl::OkStatus();
+  }
+
+  // Health turns at once; calls are still served for the drain delay, so that
+  // load balancers can look away; then no new calls, and those in flight have
+  // the drain timeout. A second signal ends the delay.
+  void Drain() {
+    SetServing(false);
+    base::LogInfo(absl::StrCat("stopping: NOT_SERVING, still answering for ",
+                               config_.drain_delay_seconds, " s"));
+    AwaitStopSignal(config_.drain_delay_seconds);
+    const auto timeout = std::chrono::milliseconds(
+        static_cast<int64_t>(config_.drain_timeout_seconds * 1000));
+    grpc_->Stop(std::chrono::system_clock::now() + timeout);
+    http_.reset();
+    base::LogInfo("stopped");
+  }
+
+ private:
+  absl::Status CheckDevice() const {
+    if (!absl::StartsWith(config_.device, "cuda")) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        absl::StrCat("--device=", config_.device,
+                     ": this build has no CUDA engine; use --device=cpu"));
+  }
+
+  void SetServing(bool serving) {
+    serving_.store(serving);
+    grpc_->SetServing(serving && registry_.Ready());
+  }
+
+  const Config& config_;
+  const int threads_;
+  metrics::ServerMetrics metrics_;
+  serving::ModelRegistry registry_;
+  serving::Scheduler scheduler_;
+  std::atomic<bool> serving_{false};
+  std::unique_ptr<rpc::GrpcServer> grpc_;
+  std::unique_ptr<HttpEndpoint> http_;
+};
+
+}  // namespace
+
+int RunServer(const Config& config) {
+  ApplyLogLevel(config.log_level);
+  Server server(config);
+  const absl::Status started = server.Start();
+  if (!started.ok()) {
+    base::LogError(absl::StrCat("cannot start: ", started.message()));
+    return 1;
+  }
+  AwaitStopSignal();
+  server.Drain();
+  return 0;
+}
+
+}  // namespace fff::app

@@ -1,0 +1,155 @@
+#include "server/app/config.h"
+
+#include <CLI/CLI.hpp>
+#include <limits>
+
+#include "server/rpc/version.h"
+
+namespace fff::app {
+namespace {
+
+constexpr char kFooter[] =
+    "Every option is also an environment variable (FFF_ and the option in "
+    "capitals with\nunderscores, FFF_GRPC_PORT=8001) and a key of the --config "
+    "file (grpc-port=8001).\n\nExample:\n"
+    "  fff-server --model-repository=models --grpc-port=8001 --http-port=8002";
+
+// Seconds as a plain number, or with the unit written out: "5", "5s", "500ms".
+std::string ToSeconds(const std::string& text) {
+  const auto ends_with = [&text](const std::string& unit) {
+    return text.size() > unit.size() &&
+           text.compare(text.size() - unit.size(), unit.size(), unit) == 0;
+  };
+  const auto scaled = [&text](size_t unit_size, double scale) {
+    const std::string number = text.substr(0, text.size() - unit_size);
+    double value = 0;
+    if (!CLI::detail::lexical_cast(number, value)) return text;
+    return std::to_string(value * scale);
+  };
+  if (ends_with("ms")) return scaled(2, 1e-3);
+  if (ends_with("s")) return scaled(1, 1);
+  return text;
+}
+
+std::string CheckDevice(const std::string& device) {
+  const bool numbered =
+      device.rfind("cuda:", 0) == 0 && device.size() > 5 &&
+      device.find_first_not_of("0123456789,", 5) == std::string::npos;
+  if (device == "auto" || device == "cpu" || device == "cuda" || numbered) {
+    return "";
+  }
+  return "got '" + device + "', wanted auto, cpu, cuda or cuda:n";
+}
+
+void AddServingOptions(CLI::App& app, Config& config) {
+  app.add_option("--model-repository", config.model_repository,
+                 "Directory that holds one directory a model")
+      ->required()
+      ->envname("FFF_MODEL_REPOSITORY");
+  app.add_option(
+         "--device", config.device,
+         "auto, cpu, cuda or cuda:n; auto takes a GPU when there is one")
+      ->check(CheckDevice, "DEVICE")
+      ->envname("FFF_DEVICE")
+      ->capture_default_str();
+  app.add_option("--threads", config.threads,
+                 "Worker threads; 0 = the CPUs this process may use")
+      ->check(CLI::Range(0, 1024))
+      ->envname("FFF_THREADS")
+      ->capture_default_str();
+  app.add_option("--benchmark", config.benchmark,
+                 "on or off: whether the Benchmark call is allowed")
+      ->envname("FFF_BENCHMARK")
+      ->capture_default_str();
+  app.add_option("--log-level", config.log_level, "debug, info, warning, error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->envname("FFF_LOG_LEVEL")
+      ->capture_default_str();
+}
+
+void AddNetworkOptions(CLI::App& app, Config& config) {
+  app.add_option("--host", config.host,
+                 "Address to listen on; 0.0.0.0 for all, plain text unless "
+                 "--tls-cert is given")
+      ->envname("FFF_HOST")
+      ->capture_default_str();
+  app.add_option("--grpc-port", config.grpc_port, "0 = a free port")
+      ->check(CLI::Range(0, 65535))
+      ->envname("FFF_GRPC_PORT")
+      ->capture_default_str();
+  app.add_option("--http-port", config.http_port,
+                 "/metrics, /healthz and /readyz; 0 = a free port")
+      ->check(CLI::Range(0, 65535))
+      ->envname("FFF_HTTP_PORT")
+      ->capture_default_str();
+  app.add_option("--grpc-queues", config.grpc_queues,
+                 "Completion queues, a thread each; 0 = one for every four "
+                 "worker threads")
+      ->check(CLI::Range(0, 64))
+      ->envname("FFF_GRPC_QUEUES")
+      ->capture_default_str();
+  app.add_option("--max-message-bytes", config.max_message_bytes,
+                 "Largest request that is read")
+      ->check(CLI::Range(int64_t{1024},
+                         int64_t{std::numeric_limits<int32_t>::max()}))
+      ->envname("FFF_MAX_MESSAGE_BYTES")
+      ->capture_default_str();
+}
+
+void AddTlsOptions(CLI::App& app, Config& config) {
+  CLI::Option* cert =
+      app.add_option("--tls-cert", config.tls_cert, "PEM certificate chain")
+          ->check(CLI::ExistingFile)
+          ->envname("FFF_TLS_CERT");
+  CLI::Option* key =
+      app.add_option("--tls-key", config.tls_key, "PEM private key")
+          ->check(CLI::ExistingFile)
+          ->envname("FFF_TLS_KEY");
+  cert->needs(key);
+  key->needs(cert);
+  app.add_option("--tls-client-ca", config.tls_client_ca,
+                 "PEM certificates of which clients must show one")
+      ->check(CLI::ExistingFile)
+      ->needs(cert)
+      ->envname("FFF_TLS_CLIENT_CA");
+}
+
+void AddDrainOptions(CLI::App& app, Config& config) {
+  app.add_option("--drain-delay", config.drain_delay_seconds,
+                 "Seconds to go on serving after SIGTERM, while health says "
+                 "NOT_SERVING")
+      ->transform(ToSeconds)
+      ->check(CLI::Range(0.0, 3600.0))
+      ->envname("FFF_DRAIN_DELAY")
+      ->capture_default_str();
+  app.add_option("--drain-timeout", config.drain_timeout_seconds,
+                 "Seconds after that for calls in flight to finish")
+      ->transform(ToSeconds)
+      ->check(CLI::Range(0.0, 3600.0))
+      ->envname("FFF_DRAIN_TIMEOUT")
+      ->capture_default_str();
+}
+
+}  // namespace
+
+EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
+  CLI::App app("Serves fast feedforward networks over gRPC.", "fff-server");
+  app.footer(kFooter);
+  app.set_version_flag(
+      "--version", std::string(rpc::kServerName) + " " + rpc::kServerVersion);
+  app.set_config("--config", "", "File of options, key=value lines (TOML)")
+      ->envname("FFF_CONFIG");
+  app.allow_config_extras(false);
+  AddServingOptions(app, config);
+  AddNetworkOptions(app, config);
+  AddTlsOptions(app, config);
+  AddDrainOptions(app, config);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return {true, app.exit(error)};
+  }
+  return {};
+}
+
+}  // namespace fff::app

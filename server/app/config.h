@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace fff::app {
+
+// What the operator decides. Every field is a flag (--model-repository), an
+// environment variable (FFF_MODEL_REPOSITORY) and a key of the --config file
+// (model-repository = "..."), in falling order of precedence.
+struct Config {
+  std::string model_repository;
+  std::string host = "127.0.0.1";
+  int grpc_port = 8001;
+  int http_port = 8002;
+  std::string device = "auto";  // auto, cpu, cuda or cuda:n
+  int threads = 0;              // 0 = as many as the process may use CPUs
+  int grpc_queues = 0;          // 0 = one for every four threads
+  std::string tls_cert;
+  std::string tls_key;
+  std::string tls_client_ca;
+  double drain_delay_seconds = 5;
+  double drain_timeout_seconds = 30;
+  int64_t max_message_bytes = int64_t{64} << 20;
+  bool benchmark = true;
+  std::string log_level = "info";
+};
+
+// Why the process should end before it serves: help or version was printed, or
+// the arguments are wrong. `exit_code` is for main.
+struct EarlyExit {
+  bool exit = false;
+  int exit_code = 0;
+};
+
+// Parses arguments, environment and config file. On a mistake prints what was
+// got and what is allowed to standard error and asks for an early exit.
+EarlyExit ParseConfig(int argc, const char* const* argv, Config& config);
+
+}  // namespace fff::app

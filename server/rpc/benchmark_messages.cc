@@ -1,0 +1,83 @@
+#include "server/rpc/benchmark_messages.h"
+
+#include "absl/strings/str_cat.h"
+#include "server/base/cpu_info.h"
+#include "server/base/status_macros.h"
+#include "server/rpc/version.h"
+
+namespace fff::rpc {
+namespace {
+
+void EncodeMeasurement(const benchmark::Measurement& from,
+                       v1::LatencySummary& to) {
+  to.set_samples(from.latency.samples);
+  to.set_median_s(from.latency.median_s);
+  to.set_p10_s(from.latency.p10_s);
+  to.set_p90_s(from.latency.p90_s);
+  to.set_p99_s(from.latency.p99_s);
+  to.set_min_s(from.latency.min_s);
+  to.set_mean_s(from.latency.mean_s);
+  to.set_rows_per_s(from.rows_per_s);
+  to.set_gflops(from.gflops);
+  to.set_gbps(from.gbps);
+  to.set_kernel(from.kernel);
+}
+
+}  // namespace
+
+absl::StatusOr<benchmark::BenchmarkOptions> DecodeBenchmark(
+    const v1::BenchmarkRequest& request) {
+  benchmark::BenchmarkOptions options;
+  if (request.batch_rows_size() > 0) {
+    options.batch_rows.assign(request.batch_rows().begin(),
+                              request.batch_rows().end());
+  }
+  if (request.seconds_per_case() != 0) {
+    options.seconds_per_case = request.seconds_per_case();
+  }
+  if (request.threads() != 0) options.threads = request.threads();
+  if (request.seed() != 0) options.seed = request.seed();
+  // More threads than the machine has measures the kernel's time slices, and a
+  // caller must not be able to start a thousand of them.
+  const int cpus = base::AvailableCpus();
+  if (options.threads > cpus) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("threads: got ", options.threads,
+                     ", wanted at most the server's ", cpus, " CPUs"));
+  }
+  FFF_RETURN_IF_ERROR(benchmark::CheckOptions(options));
+  return options;
+}
+
+void EncodeReport(const benchmark::BenchmarkReport& report,
+                  const serving::Servable& servable,
+                  v1::BenchmarkReport& message) {
+  const serving::Servable::Parts& parts = servable.parts();
+  message.set_model(parts.model_name);
+  message.set_version(parts.version);
+  message.set_dense_kind(parts.dense_is_trained ? v1::DENSE_KIND_TRAINED
+                                                : v1::DENSE_KIND_COST_BASELINE);
+  message.set_dense_description(parts.dense_description);
+  for (const benchmark::BenchmarkCase& from : report.cases) {
+    v1::BenchmarkCase& to = *message.add_cases();
+    to.set_rows(from.rows);
+    EncodeMeasurement(from.fff, *to.mutable_fff());
+    EncodeMeasurement(from.dense, *to.mutable_dense());
+    to.set_speedup(from.speedup);
+    to.set_distinct_leaves(from.distinct_leaves);
+    to.set_top_leaf_share(from.top_leaf_share);
+  }
+  message.set_threads(report.threads);
+  message.set_cpu_model(report.cpu_model);
+  message.set_isa(report.isa);
+  message.set_device(parts.device);
+  message.set_memory_gbps(report.memory_gbps);
+  message.set_seed(report.seed);
+  message.set_fff_flops_per_row(report.fff_flops_per_row);
+  message.set_dense_flops_per_row(report.dense_flops_per_row);
+  message.set_fff_bytes_per_row(report.fff_bytes_per_row);
+  message.set_dense_bytes_per_row(report.dense_bytes_per_row);
+  message.set_server_version(kServerVersion);
+}
+
+}  // namespace fff::rpc

@@ -1,0 +1,277 @@
+#include "server/rpc/decode.h"
+
+#include <cstring>
+#include <limits>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/tensor/shape.h"
+
+namespace fff::rpc {
+namespace {
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "tensors travel little-endian and are used in place");
+
+std::string WantedShape(const model::TensorSpec& spec) {
+  return absl::StrCat("[rows, ", absl::StrJoin(spec.shape, ", "), "]");
+}
+
+std::string GotShape(absl::Span<const int64_t> shape) {
+  constexpr size_t kDimsShown = 16;
+  if (shape.size() <= kDimsShown) return tensor::ToString(shape);
+  return absl::StrCat("of rank ", shape.size());
+}
+
+bool SameDims(absl::Span<const int64_t> a, absl::Span<const int64_t> b) {
+  return a == b;
+}
+
+// Number of rows that `shape` says. With `bare_row`, the shape without the
+// batch dimension is one row.
+absl::StatusOr<int64_t> DecodeRows(absl::Span<const int64_t> shape,
+                                   const model::TensorSpec& spec,
+                                   bool bare_row) {
+  if (bare_row && SameDims(shape, spec.shape)) return 1;
+  if (shape.size() != spec.shape.size() + 1 ||
+      !SameDims(shape.subspan(1), spec.shape)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("input '", spec.name, "': got shape ", GotShape(shape),
+                     ", wanted ", WantedShape(spec)));
+  }
+  if (shape[0] < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input '", spec.name, "': got ", shape[0], " rows, wanted at least 1"));
+  }
+  const absl::StatusOr<int64_t> elements = tensor::NumElements(shape);
+  if (!elements.ok()) return base::Annotate(elements.status(), spec.name);
+  return shape[0];
+}
+
+absl::Status CheckBytes(size_t got, int64_t rows,
+                        const model::TensorSpec& spec) {
+  const int64_t wanted =
+      rows * spec.width() * static_cast<int64_t>(sizeof(float));
+  if (static_cast<int64_t>(got) == wanted) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "input '", spec.name, "': got ", got, " bytes of data, wanted ", wanted,
+      " (", rows, " rows x ", spec.width(), " FP32 values)"));
+}
+
+// Exponent bits all ones: infinity or NaN. Integer arithmetic without branches,
+// so that the compiler vectorises it.
+bool AllFinite(absl::Span<const float> values) {
+  uint32_t bad = 0;
+  for (const float value : values) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof(bits));
+    bad |= static_cast<uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
+  }
+  return bad == 0;
+}
+
+absl::Status CheckFinite(tensor::ConstRows rows,
+                         const model::TensorSpec& spec) {
+  const auto count = static_cast<size_t>(rows.rows * rows.width);
+  const absl::Span<const float> values(rows.data, count);
+  if (AllFinite(values)) return absl::OkStatus();
+  for (size_t i = 0; i < count; ++i) {
+    if (AllFinite(values.subspan(i, 1))) continue;
+    const auto width = static_cast<size_t>(rows.width);
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input '", spec.name, "': got ", values[i], " at row ", i / width,
+        ", element ", i % width, ", wanted finite values"));
+  }
+  return absl::OkStatus();
+}
+
+// The rows in `bytes`, in place when aligned for float, else copied to
+// `scratch`.
+absl::StatusOr<tensor::ConstRows> RowsOf(const std::string& bytes, int64_t rows,
+                                         const model::TensorSpec& spec,
+                                         tensor::FloatBuffer& scratch) {
+  FFF_RETURN_IF_ERROR(CheckBytes(bytes.size(), rows, spec));
+  const bool aligned =
+      reinterpret_cast<uintptr_t>(bytes.data()) % alignof(float) == 0;
+  if (!aligned) {
+    scratch = tensor::FloatBuffer(rows * spec.width());
+    std::memcpy(scratch.data(), bytes.data(), bytes.size());
+  }
+  const tensor::ConstRows decoded = {
+      aligned ? reinterpret_cast<const float*>(bytes.data()) : scratch.data(),
+      rows, spec.width()};
+  FFF_RETURN_IF_ERROR(CheckFinite(decoded, spec));
+  return decoded;
+}
+
+using InferInput = inference::ModelInferRequest::InferInputTensor;
+
+// Why the typed contents hold something other than FP32, or "".
+absl::string_view ForeignContents(
+    const inference::InferTensorContents& contents) {
+  if (contents.bool_contents_size() > 0) return "bool_contents";
+  if (contents.int_contents_size() > 0) return "int_contents";
+  if (contents.int64_contents_size() > 0) return "int64_contents";
+  if (contents.uint_contents_size() > 0) return "uint_contents";
+  if (contents.uint64_contents_size() > 0) return "uint64_contents";
+  if (contents.fp64_contents_size() > 0) return "fp64_contents";
+  if (contents.bytes_contents_size() > 0) return "bytes_contents";
+  return "";
+}
+
+absl::StatusOr<tensor::ConstRows> TypedRows(const InferInput& input,
+                                            int64_t rows,
+                                            const model::TensorSpec& spec) {
+  const absl::string_view foreign = ForeignContents(input.contents());
+  if (!foreign.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("input '", spec.name, "': got contents.", foreign,
+                     ", wanted contents.fp32_contents or raw_input_contents"));
+  }
+  const auto& values = input.contents().fp32_contents();
+  if (values.size() != rows * spec.width()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("input '", spec.name, "': got ", values.size(),
+                     " fp32_contents, wanted ", rows * spec.width(), " (", rows,
+                     " rows x ", spec.width(), ")"));
+  }
+  const tensor::ConstRows decoded = {values.data(), rows, spec.width()};
+  FFF_RETURN_IF_ERROR(CheckFinite(decoded, spec));
+  return decoded;
+}
+
+// The model has one input: the request must hold it and no other.
+absl::Status CheckInputs(const inference::ModelInferRequest& request,
+                         const model::TensorSpec& spec) {
+  if (request.inputs_size() != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got ", request.inputs_size(),
+                     " inputs, wanted 1, named '", spec.name, "'"));
+  }
+  const InferInput& input = request.inputs(0);
+  if (input.name() != spec.name) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got input '", base::Printable(input.name()),
+                     "', wanted '", spec.name, "'"));
+  }
+  if (input.datatype() != "FP32") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("input '", spec.name, "': got datatype '",
+                     base::Printable(input.datatype()), "', wanted FP32"));
+  }
+  if (input.parameters().contains("shared_memory_region")) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input '", spec.name,
+        "': shared memory is not supported, send the tensor's contents"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOutputs(const inference::ModelInferRequest& request,
+                          const model::TensorSpec& spec) {
+  for (const auto& output : request.outputs()) {
+    if (output.name() != spec.name) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("got requested output '", base::Printable(output.name()),
+                       "', wanted '", spec.name, "' or none (all)"));
+    }
+    if (output.parameters().contains("classification") ||
+        output.parameters().contains("shared_memory_region")) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "output '", spec.name,
+          "': the classification and shared memory extensions are not "
+          "supported"));
+    }
+  }
+  if (request.outputs_size() > 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got output '", spec.name, "' requested ",
+                     request.outputs_size(), " times, wanted once"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<tensor::ConstRows> DecodePredictInput(
+    const v1::PredictRequest& request, const model::TensorSpec& spec,
+    tensor::FloatBuffer& scratch) {
+  const v1::Tensor& input = request.input();
+  if (!request.has_input()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got no input tensor, wanted '", spec.name, "' of shape ",
+                     WantedShape(spec)));
+  }
+  if (input.datatype() != v1::DATA_TYPE_FP32) {
+    const std::string got = v1::DataType_IsValid(input.datatype())
+                                ? v1::DataType_Name(input.datatype())
+                                : absl::StrCat(input.datatype());
+    return absl::InvalidArgumentError(absl::StrCat("input '", spec.name,
+                                                   "': got datatype ", got,
+                                                   ", wanted DATA_TYPE_FP32"));
+  }
+  FFF_ASSIGN_OR_RETURN(const int64_t rows,
+                       DecodeRows(input.shape(), spec, /*bare_row=*/true));
+  return RowsOf(input.data(), rows, spec, scratch);
+}
+
+absl::StatusOr<tensor::ConstRows> DecodeInferInput(
+    const inference::ModelInferRequest& request,
+    const model::TensorSpec& input_spec, const model::TensorSpec& output_spec,
+    tensor::FloatBuffer& scratch) {
+  FFF_RETURN_IF_ERROR(CheckInputs(request, input_spec));
+  FFF_RETURN_IF_ERROR(CheckOutputs(request, output_spec));
+  const InferInput& input = request.inputs(0);
+  FFF_ASSIGN_OR_RETURN(const int64_t rows, DecodeRows(input.shape(), input_spec,
+                                                      /*bare_row=*/false));
+  if (request.raw_input_contents_size() == 0) {
+    return TypedRows(input, rows, input_spec);
+  }
+  if (input.has_contents()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input '", input_spec.name,
+        "': got both contents and raw_input_contents, wanted one of them"));
+  }
+  if (request.raw_input_contents_size() != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got ", request.raw_input_contents_size(),
+                     " raw_input_contents for 1 input, wanted 1"));
+  }
+  return RowsOf(request.raw_input_contents(0), rows, input_spec, scratch);
+}
+
+absl::StatusOr<int64_t> DecodeVersion(const std::string& version) {
+  if (version.empty()) return 0;
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(version, &number) || number < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got model version '", base::Printable(version),
+                     "', wanted a positive decimal number or nothing"));
+  }
+  return number;
+}
+
+absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
+    const inference::ModelInferRequest& request) {
+  const auto found = request.parameters().find("timeout");
+  if (found == request.parameters().end()) return std::chrono::microseconds(0);
+  // A day: keeps deadline arithmetic far from overflow.
+  constexpr int64_t kTimeoutUsMax = int64_t{86'400} * 1'000'000;
+  const inference::InferParameter& value = found->second;
+  int64_t timeout_us = -1;
+  if (value.has_int64_param()) timeout_us = value.int64_param();
+  if (value.has_uint64_param() &&
+      value.uint64_param() <= std::numeric_limits<int64_t>::max()) {
+    timeout_us = static_cast<int64_t>(value.uint64_param());
+  }
+  if (timeout_us < 0) {
+    return absl::InvalidArgumentError(
+        "parameter 'timeout': wanted a non-negative integer of microseconds");
+  }
+  return std::chrono::microseconds(std::min(timeout_us, kTimeoutUsMax));
+}
+
+}  // namespace fff::rpc

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "fff/v1/inference.pb.h"
+#include "inference/grpc_service.pb.h"
+#include "server/model/model.h"
+#include "server/tensor/float_array.h"
+
+// Requests to rows: pure functions over bytes that a peer wrote. Every error is
+// INVALID_ARGUMENT and says what was wrong, got and wanted; the caller adds the
+// model's name.
+namespace fff::rpc {
+
+inline constexpr size_t kInputsMax = 64;  // looked at before one is refused
+
+// The input of a Predict call: [rows, <input shape>], or <input shape> alone
+// for one row. The rows point into `request` when its bytes are aligned for
+// float, else into `scratch`. All values are finite.
+absl::StatusOr<tensor::ConstRows> DecodePredictInput(
+    const v1::PredictRequest& request, const model::TensorSpec& spec,
+    tensor::FloatBuffer& scratch);
+
+// The input of a ModelInfer call, raw or typed (not both), and a check that the
+// outputs asked for exist. Same promises as DecodePredictInput.
+absl::StatusOr<tensor::ConstRows> DecodeInferInput(
+    const inference::ModelInferRequest& request,
+    const model::TensorSpec& input_spec, const model::TensorSpec& output_spec,
+    tensor::FloatBuffer& scratch);
+
+// "" = 0, the default version; otherwise a positive decimal number.
+absl::StatusOr<int64_t> DecodeVersion(const std::string& version);
+
+// The protocol's request parameter "timeout" in microseconds; zero when absent.
+// INVALID_ARGUMENT when it is not a non-negative integer.
+absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
+    const inference::ModelInferRequest& request);
+
+}  // namespace fff::rpc

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "fff/v1/inference.pb.h"
+#include "inference/grpc_service.pb.h"
+#include "server/engine/kernel.h"
+#include "server/model/model.h"
+#include "server/serving/servable.h"
+#include "server/serving/task.h"
+
+// Results to responses. The model writes its output straight into the
+// response's bytes: Prepare… makes room before the run, Finish… fills in the
+// rest after it.
+namespace fff::rpc {
+
+// Where a call's routing is collected: one entry a layer of the model.
+struct RoutingBuffers {
+  std::vector<std::vector<int32_t>> leaves;
+  std::vector<std::vector<float>> margins;
+  std::vector<engine::RouteSink> sinks;  // into the two above
+
+  // Makes room for `rows` rows of `model`.
+  void Prepare(const model::Model& model, int64_t rows);
+};
+
+// The place for `rows` x output width floats inside the response.
+tensor::MutableRows PrepareOutput(const serving::Servable& servable,
+                                  int64_t rows, v1::PredictResponse& response);
+tensor::MutableRows PrepareOutput(const serving::Servable& servable,
+                                  int64_t rows,
+                                  inference::ModelInferResponse& response);
+
+// Everything else of the response. `routing` is null when not asked for.
+void FinishResponse(const v1::PredictRequest& request,
+                    const serving::Servable& servable,
+                    const serving::Task& task, const RoutingBuffers* routing,
+                    v1::PredictResponse& response);
+void FinishResponse(const inference::ModelInferRequest& request,
+                    const serving::Servable& servable,
+                    const serving::Task& task,
+                    inference::ModelInferResponse& response);
+
+}  // namespace fff::rpc

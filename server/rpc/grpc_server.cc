@@ -1,0 +1,126 @@
+#include "server/rpc/grpc_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/log.h"
+
+namespace fff::rpc {
+namespace {
+
+// Services that health checks may name; "" is the server as a whole.
+constexpr const char* kHealthServices[] = {"", "fff.v1.InferenceService",
+                                           "inference.GRPCInferenceService"};
+
+std::string Address(const GrpcServerOptions& options) {
+  const bool ipv6 = absl::StrContains(options.host, ':');
+  return absl::StrCat(ipv6 ? "[" : "", options.host, ipv6 ? "]" : "", ":",
+                      options.port);
+}
+
+std::shared_ptr<grpc::ServerCredentials> Credentials(
+    const GrpcServerOptions& options) {
+  if (options.tls_certificate.empty()) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions tls(
+      options.tls_client_ca.empty()
+          ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+          : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  tls.pem_root_certs = options.tls_client_ca;
+  tls.pem_key_cert_pairs.push_back({options.tls_key, options.tls_certificate});
+  return grpc::SslServerCredentials(tls);
+}
+
+void Configure(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
+  const auto bytes_max = static_cast<int>(std::min<int64_t>(
+      options.max_message_bytes, std::numeric_limits<int>::max()));
+  builder.SetMaxReceiveMessageSize(bytes_max);
+  builder.SetMaxSendMessageSize(-1);  // an answer is as large as it must be
+  // With SO_REUSEPORT, gRPC's default, a second server on the port would start
+  // without a word and take half of the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // The default slice of 8 KiB makes 128 reads of a 1 MiB tensor.
+  builder.AddChannelArgument("grpc.experimental.tcp_read_chunk_size",
+                             256 << 10);
+  // The synchronous methods are rare: one queue and two pollers serve them.
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
+}
+
+}  // namespace
+
+GrpcServer::GrpcServer(const GrpcServerOptions& options,
+                       serving::ModelRegistry* registry,
+                       serving::Scheduler* scheduler,
+                       metrics::ServerMetrics* metrics)
+    : options_(options),
+      registry_(registry),
+      scheduler_(scheduler),
+      inference_(registry, metrics, options.benchmark_enabled),
+      open_inference_(registry,
+                      [this] { return serving_.load() && registry_->Ready(); }),
+      environment_{registry, scheduler, metrics, &inference_,
+                   &open_inference_} {}
+
+GrpcServer::~GrpcServer() {
+  if (server_ != nullptr) Stop(std::chrono::system_clock::now());
+}
+
+absl::Status GrpcServer::Start() {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  Configure(options_, builder);
+  builder.AddListeningPort(Address(options_), Credentials(options_), &port_);
+  builder.RegisterService(&inference_);
+  builder.RegisterService(&open_inference_);
+  for (int i = 0; i < std::max(1, options_.queues); ++i) {
+    queues_.push_back(std::make_unique<InferQueue>(
+        &environment_, builder.AddCompletionQueue()));
+  }
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr || port_ == 0) {
+    server_.reset();
+    queues_.clear();
+    const absl::string_view tls =
+        options_.tls_certificate.empty()
+            ? ""
+            : ", or the TLS certificate and key are not usable";
+    return absl::UnavailableError(absl::StrCat(
+        "cannot listen on ", Address(options_),
+        " for gRPC: the port is taken by another process or the address is not "
+        "one of this machine",
+        tls));
+  }
+  SetServing(false);
+  for (const auto& queue : queues_) queue->Start();
+  return absl::OkStatus();
+}
+
+void GrpcServer::SetServing(bool serving) {
+  serving_.store(serving);
+  grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
+  for (const char* service : kHealthServices) {
+    health->SetServingStatus(service, serving);
+  }
+}
+
+void GrpcServer::Stop(std::chrono::system_clock::time_point deadline) {
+  if (server_ == nullptr) return;
+  SetServing(false);
+  inference_.StopBenchmark();
+  server_->Shutdown(deadline);
+  // Tasks of cancelled calls may still wait; each is answered before its queue
+  // ends, because handing an answer to an ended queue is an error in gRPC.
+  scheduler_->Stop();
+  for (const auto& queue : queues_) queue->Stop();
+  queues_.clear();
+  server_.reset();
+}
+
+}  // namespace fff::rpc

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/metrics/server_metrics.h"
+#include "server/rpc/infer_call.h"
+#include "server/rpc/inference_service.h"
+#include "server/rpc/open_inference_service.h"
+#include "server/serving/model_registry.h"
+#include "server/serving/scheduler.h"
+
+namespace fff::rpc {
+
+struct GrpcServerOptions {
+  std::string host = "127.0.0.1";  // an IPv6 address without brackets
+  int port = 8001;                 // 0 = a free one
+  int64_t max_message_bytes = int64_t{64} << 20;  // received
+  int queues = 1;  // completion queues, a thread each, for inference calls
+  bool benchmark_enabled = true;
+  // PEM texts. An empty certificate means plain text; a client CA means that
+  // clients must show a certificate of it.
+  std::string tls_certificate;
+  std::string tls_key;
+  std::string tls_client_ca;
+};
+
+// The gRPC side of the server: both APIs, health and reflection. Starts
+// NOT_SERVING, so that nothing is routed here before models are loaded.
+class GrpcServer {
+ public:
+  // The pointers outlive the server.
+  GrpcServer(const GrpcServerOptions& options, serving::ModelRegistry* registry,
+             serving::Scheduler* scheduler, metrics::ServerMetrics* metrics);
+  ~GrpcServer();
+
+  // Binds the port and starts the threads. UNAVAILABLE when the port is taken
+  // or the address is not this machine's; INVALID_ARGUMENT for unusable TLS
+  // files.
+  absl::Status Start();
+
+  // The port that was bound.
+  int port() const { return port_; }
+
+  // What health checks and ServerReady answer; any thread.
+  void SetServing(bool serving);
+
+  // Refuses new calls and gives those in flight until `deadline`, after which
+  // they are cancelled. Stops the scheduler. Blocks; call once after Start.
+  void Stop(std::chrono::system_clock::time_point deadline);
+
+ private:
+  const GrpcServerOptions options_;
+  serving::ModelRegistry* const registry_;
+  serving::Scheduler* const scheduler_;
+  std::atomic<bool> serving_{false};
+  InferenceService inference_;
+  OpenInferenceService open_inference_;
+  CallEnvironment environment_;
+  std::unique_ptr<grpc::Server> server_;
+  std::vector<std::unique_ptr<InferQueue>> queues_;
+  int port_ = 0;
+};
+
+}  // namespace fff::rpc

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <atomic>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "fff/v1/inference.grpc.pb.h"
+#include "server/metrics/server_metrics.h"
+#include "server/rpc/infer_call.h"
+#include "server/serving/model_registry.h"
+
+namespace fff::rpc {
+
+// Our own API's calls other than Predict and PredictDense, which run on
+// completion queues (infer_call.h). Thread-safe.
+class InferenceService final : public AsyncInferenceBase {
+ public:
+  // Both pointers outlive the service.
+  InferenceService(serving::ModelRegistry* registry,
+                   metrics::ServerMetrics* metrics, bool benchmark_enabled)
+      : registry_(registry),
+        metrics_(metrics),
+        benchmark_enabled_(benchmark_enabled) {}
+
+  grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
+                          v1::ListModelsResponse* response) override;
+  grpc::Status GetModel(grpc::ServerContext*,
+                        const v1::GetModelRequest* request,
+                        v1::GetModelResponse* response) override;
+  // Runs on the caller's thread of gRPC, beside the traffic that is served.
+  grpc::Status Benchmark(
+      grpc::ServerContext* context, const v1::BenchmarkRequest* request,
+      grpc::ServerWriter<v1::BenchmarkResponse>* writer) override;
+
+  // Makes a running benchmark end at its next step, with UNAVAILABLE.
+  void StopBenchmark() { stopping_.store(true); }
+
+ private:
+  absl::Status RunBenchmark(grpc::ServerContext& context,
+                            const v1::BenchmarkRequest& request,
+                            grpc::ServerWriter<v1::BenchmarkResponse>& writer);
+
+  serving::ModelRegistry* const registry_;
+  metrics::ServerMetrics* const metrics_;
+  const bool benchmark_enabled_;
+  std::atomic<bool> stopping_{false};
+  absl::Mutex benchmark_mutex_;  // held while one runs
+};
+
+}  // namespace fff::rpc
