@@ -27,3 +27,5 @@ if(FFF_BUILD_TESTS)
   find_package(GTest CONFIG REQUIRED)
   find_package(benchmark CONFIG REQUIRED)
 endif()
+
+include(FffCuda)
