@@ -1,0 +1,311 @@
+#include "server/benchmark/report_svg.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "server/benchmark/format.h"
+
+namespace fff::benchmark {
+namespace {
+
+constexpr double kWidth = 760;
+constexpr double kHeight = 460;
+constexpr double kLeft = 78;
+constexpr double kRight = 736;
+constexpr double kTop = 84;
+constexpr double kBottom = 392;
+
+constexpr absl::string_view kStyle = R"(<style>
+text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif;fill:#1f2328}
+.title{font-size:17px;font-weight:600}.soft{fill:#59636e;font-size:12px}
+.strong{font-weight:600;font-size:12px}
+.bg{fill:#fff}.grid{stroke:#d1d9e0;stroke-width:1}.axis{stroke:#59636e}
+.fff{stroke:#1d4ed8;fill:none;stroke-width:2.5}.fffdot{fill:#1d4ed8}
+.dense{stroke:#c2410c;fill:none;stroke-width:2.5}.densedot{fill:#c2410c}
+.band{stroke:none;opacity:.18}
+.bound{stroke:#59636e;fill:none;stroke-width:1.5;stroke-dasharray:6 4}
+@media (prefers-color-scheme:dark){text{fill:#e6edf3}.soft{fill:#9aa4af}
+.bg{fill:#0d1117}.grid{stroke:#2d333b}.axis{stroke:#9aa4af}
+.fff{stroke:#79a8ff}.fffdot{fill:#79a8ff}
+.dense{stroke:#ff9b5e}.densedot{fill:#ff9b5e}.bound{stroke:#9aa4af}}
+</style>
+)";
+
+std::string Escape(absl::string_view text) {
+  std::string clean;
+  for (const char c : text) {
+    clean += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
+  }
+  return absl::StrReplaceAll(
+      clean, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
+}
+
+// Maps a positive value to a coordinate, logarithmically.
+struct LogScale {
+  double low;   // value at `from`
+  double high;  // value at `to`
+  double from;
+  double to;
+  double operator()(double value) const {
+    const double part = std::log(value / low) / std::log(high / low);
+    return from + std::clamp(part, 0.0, 1.0) * (to - from);
+  }
+};
+
+using ValueOf = std::function<double(const BenchmarkCase&)>;
+
+// One time of one batch size; a point exists where it is positive and finite.
+struct Point {
+  double rows;
+  double seconds;
+};
+
+std::vector<Point> Points(const std::vector<BenchmarkCase>& cases,
+                          const ValueOf& value) {
+  std::vector<Point> points;
+  for (const BenchmarkCase& one : cases) {
+    const double seconds = value(one);
+    if (one.rows > 0 && seconds > 0 && std::isfinite(seconds)) {
+      points.push_back({static_cast<double>(one.rows), seconds});
+    }
+  }
+  return points;
+}
+
+class Chart {
+ public:
+  explicit Chart(const BenchmarkReport& report)
+      : report_(report), cases_(report.cases) {
+    std::sort(cases_.begin(), cases_.end(),
+              [](const BenchmarkCase& a, const BenchmarkCase& b) {
+                return a.rows < b.rows;
+              });
+    FitScales();
+  }
+
+  std::string Draw() {
+    svg_ = absl::StrFormat(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" "
+        "role=\"img\" aria-label=\"%s\">\n",
+        kWidth, kHeight, Escape(absl::StrCat("Latency of ", report_.model)));
+    absl::StrAppend(&svg_, kStyle);
+    absl::StrAppendFormat(
+        &svg_, "<rect class=\"bg\" width=\"%g\" height=\"%g\" rx=\"6\"/>\n",
+        kWidth, kHeight);
+    DrawTitles();
+    DrawAxes();
+    DrawBound();
+    DrawSeries("dense", [](const BenchmarkCase& one) { return one.dense; });
+    DrawSeries("fff", [](const BenchmarkCase& one) { return one.fff; });
+    DrawSpeedups();
+    DrawLegend();
+    return svg_ + "</svg>\n";
+  }
+
+ private:
+  double BoundSeconds(const BenchmarkCase& one) const {
+    return report_.memory_gbps > 0
+               ? one.fff.least_bytes / (report_.memory_gbps * 1e9)
+               : 0;
+  }
+
+  void FitScales() {
+    double low_s = 1e300;
+    double high_s = 0;
+    const std::vector<ValueOf> times = {
+        [](const BenchmarkCase& one) { return one.fff.latency.p10_s; },
+        [](const BenchmarkCase& one) { return one.fff.latency.p90_s; },
+        [](const BenchmarkCase& one) { return one.dense.latency.p10_s; },
+        [](const BenchmarkCase& one) { return one.dense.latency.p90_s; },
+        [this](const BenchmarkCase& one) { return BoundSeconds(one); }};
+    for (const ValueOf& time : times) {
+      for (const Point& point : Points(cases_, time)) {
+        low_s = std::min(low_s, point.seconds);
+        high_s = std::max(high_s, point.seconds);
+      }
+    }
+    if (high_s <= 0) low_s = high_s = 1e-3;
+    // Whole decades, with room above for the speed-ups.
+    y_ = {std::pow(10, std::floor(std::log10(low_s))),
+          std::pow(10, std::ceil(std::log10(high_s) + 0.15)), kBottom, kTop};
+    const double first =
+        cases_.empty()
+            ? 1
+            : std::max<double>(1, static_cast<double>(cases_.front().rows));
+    const double last =
+        cases_.empty()
+            ? 1
+            : std::max<double>(1, static_cast<double>(cases_.back().rows));
+    // A margin on both sides keeps points off the frame, one point included.
+    const double margin = last > first ? std::pow(last / first, 0.06) : 2;
+    x_ = {first / margin, last * margin, kLeft, kRight};
+  }
+
+  void Text(double x, double y, absl::string_view attributes,
+            absl::string_view text) {
+    absl::StrAppendFormat(&svg_, "<text x=\"%.1f\" y=\"%.1f\" %s>%s</text>\n",
+                          x, y, attributes, Escape(text));
+  }
+
+  void DrawTitles() {
+    Text(kLeft, 28, "class=\"title\"",
+         absl::StrCat(report_.model, ": time of one call by batch size"));
+    Text(kLeft, 48, "class=\"soft\"",
+         absl::StrCat("dense: ", report_.dense_description));
+    Text(kLeft, 66, "class=\"soft\"",
+         absl::StrCat(report_.cpu_model, ", ", report_.isa, ", ",
+                      report_.threads,
+                      report_.threads == 1 ? " thread" : " threads",
+                      report_.cold_weights ? ", cold caches" : "",
+                      "; median, band p10 to p90"));
+    Text((kLeft + kRight) / 2, kBottom + 36,
+         "class=\"soft\" text-anchor=\"middle\"", "rows of one call");
+  }
+
+  void Line(absl::string_view css, double x1, double y1, double x2, double y2) {
+    absl::StrAppendFormat(&svg_,
+                          "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" "
+                          "x2=\"%.1f\" y2=\"%.1f\"/>\n",
+                          css, x1, y1, x2, y2);
+  }
+
+  void DrawAxes() {
+    const int decades =
+        static_cast<int>(std::lround(std::log10(y_.high / y_.low)));
+    for (int i = 0; i <= decades; ++i) {
+      const double seconds = y_.low * std::pow(10, i);
+      Line("grid", kLeft, y_(seconds), kRight, y_(seconds));
+      Text(kLeft - 8, y_(seconds) + 4, "class=\"soft\" text-anchor=\"end\"",
+           DecadeLabel(seconds));
+    }
+    for (const BenchmarkCase& one : cases_) {
+      if (one.rows < 1) continue;
+      const double x = x_(static_cast<double>(one.rows));
+      Line("axis", x, kBottom, x, kBottom + 5);
+      Text(x, kBottom + 19, "class=\"soft\" text-anchor=\"middle\"",
+           absl::StrCat(one.rows));
+    }
+    Line("axis", kLeft, kBottom, kRight, kBottom);
+  }
+
+  // "10 µs": decades are whole numbers of a unit.
+  static std::string DecadeLabel(double seconds) {
+    const int exponent = static_cast<int>(std::lround(std::log10(seconds)));
+    const char* const units[] = {"ns", "µs", "ms", "s"};
+    const int unit = std::clamp((exponent + 9) / 3, 0, 3);
+    return absl::StrFormat("%g %s", std::pow(10, exponent + 9 - 3 * unit),
+                           units[unit]);
+  }
+
+  std::string Coordinates(const std::vector<Point>& points) const {
+    std::string text;
+    for (const Point& point : points) {
+      absl::StrAppendFormat(&text, "%.1f,%.1f ", x_(point.rows),
+                            y_(point.seconds));
+    }
+    return text;
+  }
+
+  void Polyline(absl::string_view css, const std::vector<Point>& points) {
+    if (points.empty()) return;
+    absl::StrAppendFormat(&svg_, "<polyline class=\"%s\" points=\"%s\"/>\n",
+                          css, Coordinates(points));
+  }
+
+  void DrawSeries(
+      absl::string_view css,
+      const std::function<Measurement(const BenchmarkCase&)>& side) {
+    const std::vector<Point> median = Points(
+        cases_,
+        [&](const BenchmarkCase& one) { return side(one).latency.median_s; });
+    std::vector<Point> band = Points(cases_, [&](const BenchmarkCase& one) {
+      return side(one).latency.p90_s;
+    });
+    std::vector<Point> below = Points(cases_, [&](const BenchmarkCase& one) {
+      return side(one).latency.p10_s;
+    });
+    band.insert(band.end(), below.rbegin(), below.rend());
+    absl::StrAppendFormat(&svg_,
+                          "<polygon class=\"band %sdot\" points=\"%s\"/>\n",
+                          css, Coordinates(band));
+    Polyline(css, median);
+    for (const Point& point : median) {
+      DrawMarker(css, x_(point.rows), y_(point.seconds));
+    }
+  }
+
+  // Circles for FFF, squares for dense: colour is not the only difference.
+  void DrawMarker(absl::string_view css, double x, double y) {
+    if (css == "fff") {
+      absl::StrAppendFormat(
+          &svg_,
+          "<circle class=\"fffdot\" cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\"/>\n", x,
+          y);
+      return;
+    }
+    absl::StrAppendFormat(&svg_,
+                          "<rect class=\"densedot\" x=\"%.1f\" y=\"%.1f\" "
+                          "width=\"8\" height=\"8\"/>\n",
+                          x - 4, y - 4);
+  }
+
+  void DrawBound() {
+    Polyline("bound", Points(cases_, [this](const BenchmarkCase& one) {
+               return BoundSeconds(one);
+             }));
+  }
+
+  void DrawSpeedups() {
+    for (const BenchmarkCase& one : cases_) {
+      const double top_s =
+          std::max(one.fff.latency.p90_s, one.dense.latency.p90_s);
+      if (one.rows < 1 || !(one.speedup > 0) || !(top_s > 0)) continue;
+      Text(x_(static_cast<double>(one.rows)), y_(top_s) - 10,
+           "class=\"strong\" text-anchor=\"middle\"",
+           FormatNumber(one.speedup) + "x");
+    }
+  }
+
+  void DrawLegend() {
+    const double y = kHeight - 14;
+    Line("fff", kLeft, y - 4, kLeft + 28, y - 4);
+    DrawMarker("fff", kLeft + 14, y - 4);
+    Text(kLeft + 36, y, "", "FFF");
+    Line("dense", kLeft + 90, y - 4, kLeft + 118, y - 4);
+    DrawMarker("dense", kLeft + 104, y - 4);
+    Text(kLeft + 126, y, "", "dense");
+    if (report_.memory_gbps > 0 && HasBound()) {
+      Line("bound", kLeft + 196, y - 4, kLeft + 224, y - 4);
+      Text(kLeft + 232, y, "",
+           absl::StrFormat("FFF's bytes at %s GB/s",
+                           FormatNumber(report_.memory_gbps)));
+    }
+    Text(kRight, y, "class=\"strong\" text-anchor=\"end\"",
+         "Nx: speed-up of FFF over dense");
+  }
+
+  bool HasBound() const {
+    return std::any_of(
+        cases_.begin(), cases_.end(),
+        [](const BenchmarkCase& one) { return one.fff.least_bytes > 0; });
+  }
+
+  const BenchmarkReport& report_;
+  std::vector<BenchmarkCase> cases_;
+  LogScale x_{1, 10, kLeft, kRight};
+  LogScale y_{1, 10, kBottom, kTop};
+  std::string svg_;
+};
+
+}  // namespace
+
+std::string ReportSvg(const BenchmarkReport& report) {
+  return Chart(report).Draw();
+}
+
+}  // namespace fff::benchmark

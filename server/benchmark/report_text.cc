@@ -1,0 +1,86 @@
+#include "server/benchmark/report_text.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/benchmark/format.h"
+#include "server/benchmark/text_table.h"
+
+namespace fff::benchmark {
+namespace {
+
+std::string Title(const BenchmarkReport& report) {
+  std::string title = report.model;
+  if (report.version > 0) {
+    absl::StrAppend(&title, ", version ", report.version);
+  }
+  absl::StrAppend(
+      &title, "\n  dense: ", report.dense_description,
+      report.dense_trained ? " (trained)" : " (a baseline of cost)");
+  absl::StrAppend(&title, "\n  on ", report.cpu_model, ", ", report.isa, ", ",
+                  report.device, ", ", report.threads,
+                  report.threads == 1 ? " thread" : " threads",
+                  " for both; copy bandwidth ",
+                  FormatNumber(report.memory_gbps), " GB/s");
+  absl::StrAppend(&title, "\n  a row: FFF ",
+                  FormatNumber(report.fff_flops_per_row / 1e3), " kFLOP, ",
+                  FormatNumber(report.fff_bytes_per_row / 1e3), " kB; dense ",
+                  FormatNumber(report.dense_flops_per_row / 1e3), " kFLOP, ",
+                  FormatNumber(report.dense_bytes_per_row / 1e3), " kB\n\n");
+  return title;
+}
+
+std::string Spread(const Latency& latency) {
+  return absl::StrCat(FormatSeconds(latency.p10_s), " .. ",
+                      FormatSeconds(latency.p90_s));
+}
+
+// "12.3 (31%)": GB/s and its part of the copy bandwidth.
+std::string Bandwidth(const Measurement& measured, double memory_gbps) {
+  if (memory_gbps <= 0) return FormatNumber(measured.gbps);
+  return absl::StrFormat("%s (%.0f%%)", FormatNumber(measured.gbps),
+                         100 * measured.gbps / memory_gbps);
+}
+
+std::vector<std::string> Row(const BenchmarkReport& report,
+                             const BenchmarkCase& one) {
+  return {absl::StrCat(one.rows),
+          FormatSeconds(one.fff.latency.median_s),
+          Spread(one.fff.latency),
+          FormatSeconds(one.dense.latency.median_s),
+          Spread(one.dense.latency),
+          FormatNumber(one.speedup) + "x",
+          FormatNumber(one.fff.rows_per_s),
+          Bandwidth(one.fff, report.memory_gbps),
+          FormatNumber(one.dense.gflops),
+          absl::StrCat(one.distinct_leaves),
+          absl::StrFormat("%.1f%%", 100 * one.top_leaf_share),
+          one.fff.kernel,
+          one.dense.kernel};
+}
+
+}  // namespace
+
+std::string ReportText(const BenchmarkReport& report) {
+  std::vector<std::vector<std::string>> rows;
+  for (const BenchmarkCase& one : report.cases) {
+    rows.push_back(Row(report, one));
+  }
+  return absl::StrCat(
+      Title(report),
+      TextTable(
+          {"rows", "FFF median", "p10 .. p90", "dense median", "p10 .. p90",
+           "speed-up", "FFF rows/s", "FFF GB/s", "dense GFLOP/s", "leaves",
+           "top leaf", "FFF kernel", "dense kernel"},
+          rows),
+      "\nWall time of one call, FFF and dense measured in turns on the same "
+      "random rows",
+      report.cold_weights ? ", caches flushed before each call"
+                          : ", weights warm",
+      ".\nGB/s counts every weight that a call touches once, its inputs and "
+      "its outputs; above 100 %\nof the copy bandwidth the weights come from "
+      "a cache. Leaves: distinct ones over all inputs.\n");
+}
+
+}  // namespace fff::benchmark

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include "server/benchmark/report.h"
+
+namespace fff::benchmark {
+
+// The report for people: what was measured and on what, one table line a batch
+// size, and how to read it. Ends with a newline.
+std::string ReportText(const BenchmarkReport& report);
+
+}  // namespace fff::benchmark
