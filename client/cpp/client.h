@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "fff/v1/inference.pb.h"
+
+namespace fff::client {
+
+struct ConnectOptions {
+  // Deadline of every call that is not given one of its own.
+  absl::Duration timeout = absl::Seconds(30);
+  // Encrypts when true; the server's certificate is checked against `ca_pem`,
+  // or the system's authorities when that is empty.
+  bool tls = false;
+  std::string ca_pem;
+  // The client's own certificate and key for servers that ask for one.
+  std::string certificate_pem;
+  std::string key_pem;
+};
+
+// Row-major float32 rows that the caller owns: rows x width floats.
+struct Rows {
+  const float* data = nullptr;
+  int64_t rows = 0;
+  int64_t width = 0;
+};
+
+struct PredictOptions {
+  int64_t version = 0;  // 0 = the version served by default
+  bool dense = false;   // ask the dense twin instead
+  bool routing = false;
+  bool labels = false;
+  std::string request_id;
+  absl::Duration timeout = absl::ZeroDuration();  // zero: ConnectOptions'
+};
+
+struct Prediction {
+  std::string model;
+  int64_t version = 0;
+  int64_t rows = 0;
+  int64_t width = 0;                // product of the model's output shape
+  std::vector<float> output;        // [rows, width]
+  std::vector<std::string> labels;  // one a row, when asked for and known
+  std::vector<v1::LayerRouting> routing;
+  int64_t queue_ns = 0;
+  int64_t compute_ns = 0;
+  int64_t batch_rows = 0;
+};
+
+// What the standard health service (grpc.health.v1) answers.
+enum class Health { kUnknown = 0, kServing = 1, kNotServing = 2 };
+const char* Name(Health health);
+
+// Told as the benchmark goes on; false cancels it.
+using BenchmarkProgressCallback =
+    std::function<bool(const v1::BenchmarkProgress&)>;
+
+// A connection to one server. Thread-safe; every call blocks until its answer,
+// its deadline, or the failure of the connection. Errors are the server's own
+// code and message (see fff/v1/inference.proto), UNAVAILABLE when no server
+// answers, DEADLINE_EXCEEDED, or INTERNAL for an answer that contradicts
+// itself (a shape that does not fit its bytes).
+class Client {
+ public:
+  // `target` is HOST:PORT, unix:PATH, or any gRPC name. Does not wait for the
+  // server: a server that is not there shows at the first call.
+  // INVALID_ARGUMENT for an empty target or half a client certificate.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(
+      const std::string& target, const ConnectOptions& options = {});
+
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  absl::StatusOr<Prediction> Predict(const std::string& model, Rows input,
+                                     const PredictOptions& options = {}) const;
+  absl::StatusOr<v1::ListModelsResponse> ListModels() const;
+  absl::StatusOr<v1::GetModelResponse> GetModel(const std::string& model,
+                                                int64_t version = 0) const;
+  // `timeout` bounds the whole run; zero leaves it to the server, which bounds
+  // the time of every case.
+  absl::StatusOr<v1::BenchmarkReport> Benchmark(
+      const v1::BenchmarkRequest& request,
+      const BenchmarkProgressCallback& progress,
+      absl::Duration timeout = absl::ZeroDuration()) const;
+
+  // Of the whole server when `service` is empty. NOT_FOUND for a service that
+  // the server does not know.
+  absl::StatusOr<Health> CheckHealth(const std::string& service = "") const;
+  // The Open Inference Protocol's ServerLive and ServerReady.
+  absl::StatusOr<bool> ServerLive() const;
+  absl::StatusOr<bool> ServerReady() const;
+  struct ServerInfo {
+    std::string name;
+    std::string version;
+  };
+  absl::StatusOr<ServerInfo> ServerMetadata() const;
+
+ private:
+  class Stubs;
+  Client(std::unique_ptr<Stubs> stubs, absl::Duration timeout);
+
+  std::unique_ptr<Stubs> stubs_;
+  absl::Duration timeout_;
+};
+
+}  // namespace fff::client
