@@ -1,0 +1,82 @@
+"""Fixtures: the reference models as one repository behind one server."""
+
+import json
+import os
+import pathlib
+import shutil
+
+import pytest
+
+import fff_api
+import safetensors_file
+from server_process import ServerProcess
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+REFERENCE = SOURCE / "tests" / "data" / "reference"
+DEMO = SOURCE / "deploy" / "models"
+
+# Reference vector: the config its checkpoint needs beyond what is detected.
+VECTOR_LAYERS = {
+    "fastfeedforward-mnist-shape": {},
+    "fastfeedforward-gelu": {"convention": "fastfeedforward", "activation": "gelu"},
+    "ultrafastbert-1x6": {},
+    "ultrafastbert-3x4": {"convention": "ultrafastbert", "trees": 3},
+    "ultrafastbert-bmm-d7": {},
+    "sapient-128x64": {},
+    "sapient-256x256-d9": {},
+}
+CHECKPOINTS = ["FashionMNIST_l8_d4-0.8669", "FashionMNIST_l16_d3-0.8738",
+               "FashionMNIST_l1_d4-0.803", "model_l8_d4_a1_h1_master3-95.1"]
+
+
+def add_model(repository, name, checkpoint, layers=None, version=1, file_name=None,
+              **config):
+    """Copies a checkpoint in as one version of a model."""
+    directory = repository / name / str(version)
+    directory.mkdir(parents=True)
+    shutil.copy(checkpoint, directory / (file_name or pathlib.Path(checkpoint).name))
+    if layers is not None:
+        config["layers"] = layers
+    if config:
+        (repository / name / "config.json").write_text(json.dumps(config))
+
+
+def copied_vector(case):
+    """The case's io tensors."""
+    return safetensors_file.read(REFERENCE / "vectors" / case / "io.safetensors")
+
+
+@pytest.fixture(scope="session")
+def reference_repository(tmp_path_factory):
+    """Every reference vector and published checkpoint, and the demo model."""
+    repository = tmp_path_factory.mktemp("models")
+    for case, layer in VECTOR_LAYERS.items():
+        layers = [{"type": "fff", **layer}] if layer else None
+        add_model(repository, case, REFERENCE / "vectors" / case / "model.safetensors",
+                  layers)
+    for case in ("fastfeedforward-mnist-shape",):
+        add_model(repository, f"{case}-0.2.1",
+                  REFERENCE / "vectors" / case / "model.safetensors",
+                  [{"type": "fff", "convention": "fastfeedforward-0.2.1"}])
+    add_model(repository, "fastfeedforward-gelu-0.2.1",
+              REFERENCE / "vectors" / "fastfeedforward-gelu" / "model.safetensors",
+              [{"type": "fff", "convention": "fastfeedforward-0.2.1",
+                "activation": "gelu"}])
+    for name in CHECKPOINTS:
+        add_model(repository, name, REFERENCE / "checkpoints" / name)
+    if (DEMO / "fashion-mnist").exists():
+        shutil.copytree(DEMO / "fashion-mnist", repository / "fashion-mnist")
+    return repository
+
+
+@pytest.fixture(scope="session")
+def server(reference_repository):
+    with ServerProcess(reference_repository) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def api(server):
+    opened = fff_api.Api(server.target)
+    yield opened
+    opened.close()

@@ -1,0 +1,74 @@
+"""A real fff-server process on free ports of the loopback interface."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+
+BINARY = os.environ["FFF_SERVER_BINARY"]
+START_SECONDS_MAX = 120
+
+
+class ServerProcess:
+    """Starts in the constructor and is ready when that returns.
+
+    Use as a context manager; leaving it sends SIGTERM and expects exit code 0.
+    `log` holds all lines of standard error so far.
+    """
+
+    def __init__(self, repository, *flags, wait=True):
+        self.log = []
+        self._listening = threading.Event()
+        self._ended = threading.Event()
+        self.grpc_port = self.http_port = None
+        command = [BINARY, f"--model-repository={repository}", "--grpc-port=0",
+                   "--http-port=0", "--drain-delay=0", *flags]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True,
+                                        cwd=tempfile.gettempdir())
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if wait:
+            self.await_listening()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.log.append(line.rstrip("\n"))
+            found = re.search(r"listening grpc=(\S+):(\d+) http=(\S+):(\d+)", line)
+            if found:
+                self.grpc_port = int(found.group(2))
+                self.http_port = int(found.group(4))
+                self._listening.set()
+        self._ended.set()
+        self._listening.set()
+
+    def await_listening(self):
+        assert self._listening.wait(START_SECONDS_MAX), self.text()
+        assert self.grpc_port is not None, f"did not start:\n{self.text()}"
+
+    def text(self):
+        return "\n".join(self.log)
+
+    @property
+    def target(self):
+        return f"127.0.0.1:{self.grpc_port}"
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def stop(self):
+        """SIGTERM, then the exit code."""
+        if self.alive():
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=60)
+        self._ended.wait(10)
+        return code
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        code = self.stop()
+        if kind is None:
+            assert code == 0, f"exit code {code}:\n{self.text()}"

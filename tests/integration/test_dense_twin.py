@@ -1,0 +1,126 @@
+"""The dense twin: reachable three ways, labelled as what it is."""
+
+import json
+
+import numpy as np
+import pytest
+
+import conftest
+import fff_api
+import safetensors_file
+from fff_api import v1
+from server_process import ServerProcess
+
+CASE = "ultrafastbert-bmm-d7"
+
+
+def test_every_way_to_the_twin_answers_the_same(api):
+    x = conftest.copied_vector(CASE)["x"]
+    ways = [api.predict(CASE, x, dense=True), api.predict(CASE + ":dense", x),
+            api.predict(CASE + ":dense", x, dense=True), api.infer(CASE + ":dense", x)]
+    outputs = [fff_api.output_of(way) for way in ways]
+    for y in outputs[1:]:
+        np.testing.assert_array_equal(y, outputs[0])
+    assert ways[0].implementation == v1.IMPLEMENTATION_DENSE
+    assert np.abs(outputs[0] - fff_api.output_of(api.predict(CASE, x))).max() > 0
+
+
+def test_cost_baseline_evaluates_every_node_of_the_tree(api):
+    t = safetensors_file.read(conftest.REFERENCE / "vectors" / CASE / "model.safetensors")
+    x = conftest.copied_vector(CASE)["x"].astype(float)
+    erf = np.vectorize(__import__("math").erf, otypes=[float])
+    z = x @ t["w1s"].T.astype(float)
+    hidden = 0.5 * z * (1 + erf(z / np.sqrt(2)))
+    y = fff_api.output_of(api.predict(CASE, x.astype(np.float32), dense=True))
+    # 128 and 255 terms a dot product, values below 10: far inside 1e-3.
+    np.testing.assert_allclose(y, hidden @ t["w2s"].astype(float), atol=1e-3)
+
+
+def test_metadata_says_that_the_twin_is_a_baseline_of_cost(api):
+    model = api.own.GetModel(v1.GetModelRequest(model=CASE))
+    assert model.dense_kind == v1.DENSE_KIND_COST_BASELINE
+    assert "255" in model.dense_description
+    assert model.flops_per_row > 0
+    dense = api.own.GetModel(v1.GetModelRequest(model=CASE + ":dense"))
+    assert dense.flops_per_row > 10 * model.flops_per_row
+    assert dense.layers[0].kernels[0].kernel
+
+
+@pytest.fixture
+def trained_repository(tmp_path):
+    rng = np.random.default_rng(5)
+    conftest.add_model(tmp_path, "m",
+                       conftest.REFERENCE / "vectors" / CASE / "model.safetensors")
+    tensors = {"0.weight": rng.standard_normal((32, 128)).astype(np.float32),
+               "0.bias": rng.standard_normal(32).astype(np.float32),
+               "2.weight": rng.standard_normal((64, 32)).astype(np.float32),
+               "2.bias": rng.standard_normal(64).astype(np.float32)}
+    safetensors_file.write(tmp_path / "m" / "1" / "dense.safetensors", tensors)
+    return tmp_path, tensors
+
+
+def test_trained_network_takes_the_place_of_the_baseline(trained_repository):
+    repository, t = trained_repository
+    x = np.random.default_rng(6).standard_normal((8, 128)).astype(np.float32)
+    hidden = np.maximum(x.astype(float) @ t["0.weight"].T + t["0.bias"], 0)
+    wanted = hidden @ t["2.weight"].T + t["2.bias"]
+    with ServerProcess(repository) as server:
+        api = fff_api.Api(server.target)
+        np.testing.assert_allclose(fff_api.output_of(api.predict("m", x, dense=True)),
+                                   wanted, atol=1e-3)
+        model = api.own.GetModel(v1.GetModelRequest(model="m"))
+        assert model.dense_kind == v1.DENSE_KIND_TRAINED
+        assert "trained" in model.dense_description
+        api.close()
+
+
+def test_trained_network_of_another_width_fails_the_version(trained_repository):
+    repository, t = trained_repository
+    t = dict(t)
+    t["2.weight"], t["2.bias"] = t["2.weight"][:10], t["2.bias"][:10]
+    safetensors_file.write(repository / "m" / "1" / "dense.safetensors", t)
+    with ServerProcess(repository) as server:
+        api = fff_api.Api(server.target)
+        (fff, _) = api.own.ListModels(v1.ListModelsRequest()).models
+        assert fff.state == v1.MODEL_STATE_FAILED
+        assert "dense.safetensors" in fff.reason
+        api.close()
+
+
+def test_several_layers_are_served_in_sequence(tmp_path):
+    """linear, relu, fff, layer_norm, linear: a classifier of several layers."""
+    rng = np.random.default_rng(8)
+    f = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    t = {"stem.weight": f(24, 12), "stem.bias": f(24), "ff.X": f(7, 24), "ff.Y": f(7, 16),
+         "norm.weight": f(16), "norm.bias": f(16), "head.weight": f(5, 16)}
+    (tmp_path / "net" / "3").mkdir(parents=True)
+    safetensors_file.write(tmp_path / "net" / "3" / "model.safetensors", t)
+    (tmp_path / "net" / "config.json").write_text(json.dumps({
+        "layers": [{"type": "flatten"}, {"type": "linear", "prefix": "stem."},
+                   {"type": "activation", "activation": "relu"},
+                   {"type": "fff", "convention": "sap-fff", "prefix": "ff."},
+                   {"type": "layer_norm", "prefix": "norm."},
+                   {"type": "linear", "prefix": "head."}],
+        "input": {"name": "pixels", "shape": [3, 4]},
+        "output": {"name": "scores", "shape": [5], "labels": list("abcde")}}))
+    x = f(9, 3, 4)
+    h = np.maximum(x.reshape(9, 12) @ t["stem.weight"].T + t["stem.bias"], 0).astype(float)
+    y = np.zeros((9, 16))
+    for r in range(9):
+        n = 0
+        for _ in range(3):
+            z = t["ff.X"][n].astype(float) @ h[r]
+            y[r] += z * t["ff.Y"][n]
+            n = 2 * n + 1 + bool(z > 0)
+    normal = (y - y.mean(1, keepdims=True)) / np.sqrt(y.var(1, keepdims=True) + 1e-5)
+    wanted = (normal * t["norm.weight"] + t["norm.bias"]) @ t["head.weight"].T
+    with ServerProcess(tmp_path) as server:
+        api = fff_api.Api(server.target)
+        response = api.predict("net", x, include_routing=True, include_labels=True)
+        assert response.version == 3
+        np.testing.assert_allclose(fff_api.output_of(response), wanted, atol=1e-3)
+        assert list(response.labels) == [list("abcde")[i] for i in wanted.argmax(1)]
+        assert [routing.layer for routing in response.routing] == [3]
+        inferred = api.oip.ModelInfer(fff_api.infer_request("net", x, name="pixels"))
+        assert inferred.outputs[0].name == "scores"
+        api.close()

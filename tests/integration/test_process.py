@@ -1,0 +1,166 @@
+"""The process: its log line, ports, readiness, and how it stops."""
+
+import concurrent.futures
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+
+import grpc
+import numpy as np
+import pytest
+
+import conftest
+import fff_api
+import server_process
+from server_process import ServerProcess
+
+CASE = "sapient-128x64"
+
+
+@pytest.fixture
+def repository(tmp_path):
+    conftest.add_model(tmp_path, "m",
+                       conftest.REFERENCE / "vectors" / CASE / "model.safetensors")
+    return tmp_path
+
+
+def get(server, path):
+    """(status, body)"""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}{path}") as r:
+            return r.status, r.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def health(api, service):
+    call = api.channel.unary_unary("/grpc.health.v1.Health/Check")
+    request = b"\n" + bytes([len(service)]) + service.encode() if service else b""
+    return call(request, timeout=10)
+
+
+SERVING = b"\x08\x01"
+
+
+def test_listening_line_names_the_real_ports(repository):
+    with ServerProcess(repository) as server:
+        assert server.grpc_port > 0 and server.http_port > 0
+        assert get(server, "/healthz") == (200, "ok\n")
+        assert get(server, "/readyz") == (200, "ready\n")
+        api = fff_api.Api(server.target)
+        for service in ("", "fff.v1.InferenceService", "inference.GRPCInferenceService"):
+            assert health(api, service) == SERVING
+        assert api.oip.ServerReady(fff_api.oip.ServerReadyRequest()).ready
+        api.close()
+
+
+@pytest.mark.parametrize("taken, kind", [("grpc", "gRPC"), ("http", "HTTP")])
+def test_second_server_on_the_port_fails_with_a_clear_message(repository, taken, kind):
+    with ServerProcess(repository) as server:
+        port = server.grpc_port if taken == "grpc" else server.http_port
+        second = ServerProcess(repository, f"--{taken}-port={port}", wait=False)
+        assert second.process.wait(timeout=30) == 1
+        second._ended.wait(10)
+        assert f"cannot listen on 127.0.0.1:{port} for {kind}" in second.text()
+        assert "listening grpc" not in second.text()
+        assert get(server, "/readyz")[0] == 200
+
+
+def test_sigterm_answers_the_calls_in_flight(repository):
+    x = np.random.default_rng(1).standard_normal((2000, 128)).astype(np.float32)
+    with ServerProcess(repository) as server:
+        api = fff_api.Api(server.target)
+        # Calls go on until the server refuses them; those it took are answered.
+        started = threading.Barrier(9)
+
+        def client():
+            answered = 0
+            started.wait()
+            while True:
+                try:
+                    fff_api.output_of(api.predict("m", x))
+                except grpc.RpcError as error:
+                    return answered, error.code()
+                answered += 1
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            clients = [pool.submit(client) for _ in range(8)]
+            started.wait()
+            assert api.predict("m", x[:1]).version == 1
+            assert server.stop() == 0
+            results = [c.result(timeout=60) for c in clients]
+        api.close()
+    assert sum(answered for answered, _ in results) > 0
+    # Refused as unavailable, never cut off in the middle or answered wrongly.
+    assert {code for _, code in results} == {grpc.StatusCode.UNAVAILABLE}
+    assert "stopped" in server.text()
+
+
+def test_health_turns_before_the_drain_delay_ends(repository):
+    with ServerProcess(repository, "--drain-delay=30") as server:
+        api = fff_api.Api(server.target)
+        watch = api.channel.unary_stream("/grpc.health.v1.Health/Watch")(
+            b"", timeout=60)
+        assert next(watch) == SERVING
+        server.process.terminate()
+        assert next(watch) != SERVING
+        # Still answering, and alive, while load balancers look away.
+        assert get(server, "/healthz")[0] == 200
+        assert get(server, "/readyz")[0] == 503
+        x = np.zeros((1, 128), np.float32)
+        assert api.predict("m", x).version == 1
+        assert not api.oip.ServerReady(fff_api.oip.ServerReadyRequest()).ready
+        watch.cancel()
+        api.close()
+        server.process.terminate()  # a second signal ends the delay
+
+
+def test_missing_repository_ends_the_process_with_its_name(tmp_path):
+    server = ServerProcess(tmp_path / "nowhere", wait=False)
+    assert server.process.wait(timeout=30) == 1
+    server._ended.wait(10)
+    assert f"cannot read directory {tmp_path / 'nowhere'}" in server.text()
+
+
+def test_unknown_flag_is_refused():
+    result = subprocess.run([server_process.BINARY, "--no-such-flag"],
+                            capture_output=True, text=True, timeout=30)
+    assert result.returncode != 0
+    assert "--no-such-flag" in result.stderr + result.stdout
+
+
+def test_failed_model_stands_beside_served_ones(repository):
+    bad = repository / "bad" / "1"
+    bad.mkdir(parents=True)
+    (bad / "model.safetensors").write_bytes(b"\x00" * 4)
+    with ServerProcess(repository) as server:
+        api = fff_api.Api(server.target)
+        x = np.zeros((1, 128), np.float32)
+        assert api.predict("m", x).version == 1
+        with pytest.raises(grpc.RpcError) as error:
+            api.predict("bad", x)
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert "could not be loaded" in error.value.details()
+        assert "model.safetensors" in error.value.details()
+        index = api.oip.RepositoryIndex(fff_api.oip.RepositoryIndexRequest()).models
+        states = {model.name: (model.state, bool(model.reason)) for model in index}
+        assert states["bad"] == ("UNAVAILABLE", True)
+        assert states["m"] == ("READY", False)
+        # Not ready as a whole: the default version of "bad" is not loaded.
+        assert get(server, "/readyz")[0] == 503
+        assert 'fff_model_load_failures_total{model="bad"} 1' in get(server, "/metrics")[1]
+        api.close()
+
+
+def test_reflection_lists_both_apis(repository):
+    with ServerProcess(repository) as server:
+        api = fff_api.Api(server.target)
+        call = api.channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        list_services = b"\x3a\x01*"  # field 7: list_services
+        reply = next(call(iter([list_services]), timeout=10))
+        for service in (b"fff.v1.InferenceService", b"inference.GRPCInferenceService",
+                        b"grpc.health.v1.Health"):
+            assert service in reply
+        api.close()
