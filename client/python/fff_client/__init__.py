@@ -1,0 +1,20 @@
+"""Python client and exporter of FFF Serving.
+
+    from fff_client import Client
+    with Client("127.0.0.1:8001") as client:
+        prediction = client.predict("fashion-mnist", images)
+
+`fff_client.export` turns PyTorch networks into files the server loads; it needs
+numpy only (and torch to read torch files), neither gRPC nor generated code.
+"""
+
+__all__ = ["Client", "LayerRouting", "Prediction", "ServingError"]
+
+
+def __getattr__(name):
+    # Loaded on first use, so that the exporter works without gRPC.
+    if name in __all__:
+        from . import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,191 @@
+"""The client against a server in this process."""
+
+import concurrent.futures
+import threading
+
+import grpc
+import numpy as np
+import pytest
+
+from fff_client import Client, ServingError
+from fff_client.client import pb, pb_grpc
+
+
+class FakeService(pb_grpc.InferenceServiceServicer):
+    """Answers with twice the input; keeps the last request."""
+
+    def __init__(self):
+        self.request = None
+        self.cancelled = threading.Event()
+
+    def Predict(self, request, context):
+        self.request = request
+        if request.model == "nowhere":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no model nowhere; there is: m")
+        if request.model == "slow":
+            threading.Event().wait(context.time_remaining() + 1)
+        return answer(request, pb.IMPLEMENTATION_FFF)
+
+    def PredictDense(self, request, context):
+        self.request = request
+        return answer(request, pb.IMPLEMENTATION_DENSE)
+
+    def ListModels(self, request, context):
+        return pb.ListModelsResponse(
+            models=[pb.ModelSummary(name="m"), pb.ModelSummary(name="m:dense")]
+        )
+
+    def GetModel(self, request, context):
+        self.request = request
+        return pb.GetModelResponse(
+            summary=pb.ModelSummary(name=request.model), max_batch_rows=7
+        )
+
+    def Benchmark(self, request, context):
+        self.request = request
+        context.add_callback(self.cancelled.set)
+        if request.model == "busy":
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "another one runs")
+        for done in (0, 1):
+            yield pb.BenchmarkResponse(
+                progress=pb.BenchmarkProgress(done=done, total=2)
+            )
+        if request.model == "endless":
+            self.cancelled.wait()
+            return
+        yield pb.BenchmarkResponse(report=pb.BenchmarkReport(model=request.model))
+
+
+def answer(request, implementation):
+    data = np.frombuffer(request.input.data, "<f4") * 2
+    response = pb.PredictResponse(
+        model=request.model,
+        version=request.version or 3,
+        implementation=implementation,
+        output=pb.Tensor(
+            shape=request.input.shape,
+            datatype=pb.DATA_TYPE_FP32,
+            data=data.astype("<f4").tobytes(),
+        ),
+        request_id=request.request_id,
+        timing=pb.Timing(queue_ns=2000, compute_ns=5000, batch_rows=9),
+    )
+    if request.include_labels:
+        response.labels.extend(["bag"] * request.input.shape[0])
+    if request.include_routing:
+        response.routing.add(
+            layer=1, family=pb.FAMILY_LEAF, trees=1, depth=2, margins_per_tree=2,
+            leaf=[0, 3], margin=[-1, -2, 1, 2],
+        )
+    return response
+
+
+@pytest.fixture
+def service():
+    return FakeService()
+
+
+@pytest.fixture
+def client(service):
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+    pb_grpc.add_InferenceServiceServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with Client(f"127.0.0.1:{port}") as client:
+        yield client
+    server.stop(None)
+
+
+def test_predict_sends_float32_rows_and_returns_the_answer(client, service):
+    rows = np.arange(6, dtype=np.float64).reshape(2, 3)
+    prediction = client.predict("m", rows, version=5, request_id="r1")
+    assert list(service.request.input.shape) == [2, 3]
+    assert service.request.input.datatype == pb.DATA_TYPE_FP32
+    np.testing.assert_array_equal(prediction.output, rows * 2)
+    assert prediction.output.dtype == np.float32
+    assert (prediction.model, prediction.version) == ("m", 5)
+    assert prediction.implementation == "fff"
+    assert prediction.request_id == "r1"
+    assert prediction.queue_seconds == pytest.approx(2e-6)
+    assert prediction.compute_seconds == pytest.approx(5e-6)
+    assert prediction.batch_rows == 9
+    assert prediction.labels == () and prediction.routing == ()
+
+
+def test_strided_rows_travel_row_major(client):
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    np.testing.assert_array_equal(client.predict("m", rows.T).output, rows.T * 2)
+
+
+def test_predict_dense_calls_the_dense_endpoint(client):
+    prediction = client.predict_dense("m", [[1, 2]], labels=True)
+    assert prediction.implementation == "dense"
+    assert prediction.output.tolist() == [[2, 4]]
+    assert prediction.labels == ("bag",)
+
+
+def test_routing_comes_as_arrays_and_nodes_in_heap_order(client):
+    prediction = client.predict("m", np.zeros((2, 3)), routing=True)
+    (routing,) = prediction.routing
+    assert (routing.layer, routing.family) == (1, "leaf")
+    assert routing.leaf.tolist() == [[0], [3]]
+    assert routing.margin.tolist() == [[[-1, -2]], [[1, 2]]]
+    assert routing.nodes().tolist() == [[[0, 1, 3]], [[0, 2, 6]]]
+
+
+@pytest.mark.parametrize("array", [["text"], [1j], [None]])
+def test_what_is_not_real_numbers_is_refused_before_the_call(
+    client, service, array
+):
+    with pytest.raises(TypeError, match="real numbers"):
+        client.predict("m", array)
+    assert service.request is None
+
+
+def test_a_status_becomes_an_error_with_code_and_message(client):
+    with pytest.raises(ServingError, match="NOT_FOUND: no model nowhere") as error:
+        client.predict("nowhere", [[1.0]])
+    assert error.value.code == grpc.StatusCode.NOT_FOUND
+    assert error.value.details == "no model nowhere; there is: m"
+
+
+def test_a_deadline_ends_the_call(client):
+    with pytest.raises(ServingError) as error:
+        client.predict("slow", [[1.0]], timeout=0.05)
+    assert error.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_an_unreachable_server_is_unavailable():
+    with Client("127.0.0.1:1", timeout=5) as client:
+        with pytest.raises(ServingError) as error:
+            client.models()
+    assert error.value.code == grpc.StatusCode.UNAVAILABLE
+
+
+def test_models_are_listed_and_described(client, service):
+    assert [model.name for model in client.models()] == ["m", "m:dense"]
+    assert client.model("m", version=2).max_batch_rows == 7
+    assert service.request.version == 2
+
+
+def test_benchmark_yields_progress_then_the_report(client, service):
+    messages = list(
+        client.benchmark("m", batch_rows=[1, 16], seconds_per_case=0.1, threads=2)
+    )
+    assert [m.done for m in messages[:-1]] == [0, 1]
+    assert isinstance(messages[-1], pb.BenchmarkReport)
+    assert list(service.request.batch_rows) == [1, 16]
+    assert service.request.threads == 2
+
+
+def test_a_refused_benchmark_raises(client):
+    with pytest.raises(ServingError, match="another one runs") as error:
+        list(client.benchmark("busy"))
+    assert error.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_leaving_a_benchmark_cancels_it_in_the_server(client, service):
+    progress = client.benchmark("endless")
+    next(progress)
+    progress.close()
+    assert service.cancelled.wait(timeout=10)
