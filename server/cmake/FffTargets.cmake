@@ -8,6 +8,16 @@ function(fff_library name)
   set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
 endfunction()
 
+# What the sanitizers need to know when a test runs, by ctest or by tests/run.
+set(FFF_TEST_ENVIRONMENT)
+if(FFF_SANITIZE)
+  set(FFF_TEST_ENVIRONMENT
+    "ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1"
+    "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/sanitizers/lsan.supp:print_suppressions=0"
+    "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"
+    "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/sanitizers/tsan.supp:second_deadlock_stack=1")
+endif()
+
 function(fff_test name)
   cmake_parse_arguments(ARG "" "LABEL" "SRCS;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SRCS})
@@ -22,5 +32,6 @@ function(fff_test name)
     set(ARG_LABEL unit)
   endif()
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 300)
+  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 300
+    ENVIRONMENT "${FFF_TEST_ENVIRONMENT}")
 endfunction()

@@ -49,7 +49,11 @@ def check_lines(path, lines):
             yield number, "blank at the end of the line"
 
 
-def check_header(lines):
+def check_header(path, lines):
+    if path.endswith("-inl.h"):  # included once a Highway target
+        if not any("HWY_TARGET_TOGGLE" in line for line in lines):
+            yield 1, "a -inl.h header is guarded by HWY_TARGET_TOGGLE"
+        return
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("//"):
             continue
@@ -82,7 +86,7 @@ def check_file(root, file):
         yield f"{path}:{len(lines)}: no newline at the end of the file"
     checks = list(check_lines(path, lines))
     if file.suffix in {".h", ".cuh"}:
-        checks += check_header(lines)
+        checks += check_header(path, lines)
     if file.suffix in {".cc", ".cu"}:
         checks += check_own_header_first(root, path, lines)
     for number, rule in checks:

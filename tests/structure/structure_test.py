@@ -187,6 +187,12 @@ class SourcesTest(unittest.TestCase):
         self.refuses({"server/a/b.h": "#include <string>\n"},
                      "server/a/b.h:1: a header starts with #pragma once")
 
+    def test_a_highway_header_is_guarded_by_its_toggle(self):
+        self.accepts({"server/a/b-inl.h":
+                      "#if defined(B) == defined(HWY_TARGET_TOGGLE)\n#endif\n"})
+        self.refuses({"server/a/b-inl.h": "#pragma once\n"},
+                     "b-inl.h:1: a -inl.h header is guarded by")
+
     def test_a_source_includes_its_own_header_first(self):
         header = {"server/a/b.h": "#pragma once\n"}
         self.accepts({**header, "server/a/b.cc": '#include "server/a/b.h"\n'})
