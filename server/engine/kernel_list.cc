@@ -1,5 +1,6 @@
 #include "server/engine/kernel_list.h"
 
+#include "server/engine/cpu/cpu_kernels.h"
 #include "server/engine/reference/reference_kernels.h"
 
 namespace fff::engine {
@@ -11,6 +12,7 @@ absl::string_view Name(Device device) {
 absl::Span<const PathKernelEntry> PathKernels() {
   static const PathKernelEntry kKernels[] = {
       PathReference(),
+      PathWalk(),
   };
   return kKernels;
 }
@@ -18,6 +20,7 @@ absl::Span<const PathKernelEntry> PathKernels() {
 absl::Span<const LeafKernelEntry> LeafKernels() {
   static const LeafKernelEntry kKernels[] = {
       LeafReference(),
+      LeafWalk(),
   };
   return kKernels;
 }
@@ -25,6 +28,7 @@ absl::Span<const LeafKernelEntry> LeafKernels() {
 absl::Span<const DenseKernelEntry> DenseKernels() {
   static const DenseKernelEntry kKernels[] = {
       DenseReference(),
+      DenseOnednn(),
   };
   return kKernels;
 }

@@ -1,0 +1,15 @@
+#pragma once
+
+#include "server/engine/kernel_list.h"
+
+// The CPU kernels: Highway with run-time dispatch, oneDNN for dense products.
+// Each entry's contract (shapes, algorithm, cost) stands in its own file.
+namespace fff::engine {
+
+PathKernelEntry PathWalk();
+PathKernelEntry PathTwoPhase();
+LeafKernelEntry LeafWalk();
+LeafKernelEntry LeafGrouped();
+DenseKernelEntry DenseOnednn();
+
+}  // namespace fff::engine

@@ -1,0 +1,292 @@
+// dense_onednn: y = act(x.W^T + b) by oneDNN's matmul, weights packed once.
+//
+//   x [rows, I], W [O, I], b [O] -> y [rows, O]
+//
+// 1. At construction W is reordered into the blocked layout that oneDNN picks
+//    for a batch of 64 rows (format_tag::any); bias and activation are fused.
+// 2. A batch is cut into pieces of 512 rows and one rest, and the rest is
+//    padded up to the next size that has a primitive: exact up to 16 rows,
+//    then steps of 4 to 64, of 16 to 512 (at most 15 rows, 6 % on average).
+// 3. A primitive is built when its size is first met (0.05 to 0.5 ms) and kept:
+//    at most 56 for each number of threads, none on a warm path.
+//
+// oneDNN splits the work over its own OpenMP team of context.threads() threads.
+// A row takes 2 I O FLOPs; a batch reads 4 I O bytes of weights once.
+// This is the baseline of every benchmark case. One thread of a Zen 5, times in
+// us, oneDNN 2.6.3 (ip: inner_product), K -> N at M rows:
+//
+//   alternative              768->4095  768->4095  768->4095  4095->768
+//   784->128
+//                            M=1        M=16       M=2048     M=256      M=2048
+//   matmul, packed (this)    128        442        56,400     6,900      1,699
+//   ip, packed               125        440        57,900     7,200      1,701
+//   matmul, plain W^T        337        731        76,000     7,070      1,747
+//   matmul, any M (runtime)  143        496        56,900     6,790      1,751
+//   ip, plain W              149        805        57,200     9,400      1,847
+//   OpenBLAS 0.3.21          135        1,379      109,270    13,880     3,551
+//
+// One primitive with a run-time M would save the table, but costs 12 % at 16
+// rows. Exact primitives for every row count would build one on each new size.
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <memory>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <stdexcept>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "server/engine/cpu/cpu_kernels.h"
+
+namespace fff::engine {
+namespace {
+
+using dnnl::memory;
+
+constexpr int64_t kPieceRows = 512;
+constexpr int kSizes = 16 + 12 + 28;
+
+// The least size with a primitive that holds `rows` (1 .. 512), and its index.
+struct Size {
+  int index;
+  int64_t rows;
+};
+Size SizeFor(int64_t rows) {
+  if (rows <= 16) return {static_cast<int>(rows) - 1, rows};
+  if (rows <= 64) {
+    const int64_t step = (rows - 16 + 3) / 4;
+    return {static_cast<int>(15 + step), 16 + 4 * step};
+  }
+  const int64_t step = (rows - 64 + 15) / 16;
+  return {static_cast<int>(27 + step), 64 + 16 * step};
+}
+
+memory::desc RowMajor(int64_t rows, int64_t columns) {
+  return {{rows, columns}, memory::data_type::f32, memory::format_tag::ab};
+}
+
+void AppendActivation(Activation activation, dnnl::post_ops& ops) {
+  using dnnl::algorithm;
+  switch (activation) {
+    case Activation::kIdentity:
+      return;
+    case Activation::kRelu:
+      return ops.append_eltwise(1, algorithm::eltwise_relu, 0, 0);
+    case Activation::kGelu:
+      return ops.append_eltwise(1, algorithm::eltwise_gelu_erf, 0, 0);
+    case Activation::kGeluTanh:
+      return ops.append_eltwise(1, algorithm::eltwise_gelu_tanh, 0, 0);
+    case Activation::kSilu:
+      return ops.append_eltwise(1, algorithm::eltwise_swish, 1, 0);
+    case Activation::kTanh:
+      return ops.append_eltwise(1, algorithm::eltwise_tanh, 0, 0);
+    case Activation::kSigmoid:
+      return ops.append_eltwise(1, algorithm::eltwise_logistic, 0, 0);
+  }
+}
+
+// OpenMP's team size belongs to the calling thread; oneDNN takes it both when
+// it builds a primitive and when it runs one.
+void UseThreads(int threads) {
+  if (omp_get_max_threads() != threads) omp_set_num_threads(threads);
+}
+
+// One oneDNN primitive of fixed rows and threads.
+struct Product {
+  dnnl::matmul primitive;
+  memory::desc x;
+  memory::desc y;
+  int64_t scratch_floats;
+};
+
+// The products of one number of threads, built as sizes are met. Reading is
+// lock-free; building takes the mutex.
+struct Table {
+  std::array<std::atomic<const Product*>, kSizes> built{};
+  absl::Mutex mutex;
+  std::array<std::unique_ptr<const Product>, kSizes> owned
+      ABSL_GUARDED_BY(mutex);
+};
+
+class DenseOnednnKernel : public Kernel {
+ public:
+  // Throws dnnl::error; the plan catches it.
+  explicit DenseOnednnKernel(std::shared_ptr<const DenseWeights> weights)
+      : weights_(std::move(weights)), engine_(dnnl::engine::kind::cpu, 0) {
+    const DenseProblem& p = weights_->problem;
+    UseThreads(1);
+    packed_desc_ = {{p.input_width, p.output_width},
+                    memory::data_type::f32,
+                    memory::format_tag::any};
+    packed_desc_ = Describe(64).weights_desc();
+    Pack();
+    fallback_ = Build(1);
+  }
+
+  absl::string_view name() const override { return "dense_onednn"; }
+  int64_t packed_bytes() const override {
+    return static_cast<int64_t>(packed_desc_.get_size());
+  }
+
+  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink&,
+           ExecutionContext& context) const override {
+    UseThreads(context.threads());
+    dnnl::stream stream(engine_);
+    for (int64_t r = 0; r < x.rows; r += kPieceRows) {
+      RunPiece(std::min(kPieceRows, x.rows - r), x.row(r), y.row(r), context,
+               stream);
+    }
+  }
+
+ private:
+  static constexpr int kThreadsMax = 64;  // more share the last table
+
+  dnnl::matmul::primitive_desc Describe(int64_t rows) const {
+    const DenseProblem& p = weights_->problem;
+    dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    dnnl::post_ops ops;
+    AppendActivation(p.activation, ops);
+    attributes.set_post_ops(ops);
+    const memory::desc x = RowMajor(rows, p.input_width);
+    const memory::desc y = RowMajor(rows, p.output_width);
+    if (!p.has_bias) {
+      return {dnnl::matmul::desc(x, packed_desc_, y), attributes, engine_};
+    }
+    return {dnnl::matmul::desc(x, packed_desc_, RowMajor(1, p.output_width), y),
+            attributes, engine_};
+  }
+
+  void Pack() {
+    const DenseProblem& p = weights_->problem;
+    // W [O, I] row-major is the [I, O] matrix of the product, transposed.
+    const memory::desc plain({p.input_width, p.output_width},
+                             memory::data_type::f32, memory::format_tag::ba);
+    packed_ = tensor::FloatBuffer(
+        static_cast<int64_t>((packed_desc_.get_size() + 3) / sizeof(float)));
+    memory from(plain, engine_, const_cast<float*>(weights_->w.data()));
+    memory to(packed_desc_, engine_, packed_.data());
+    dnnl::stream stream(engine_);
+    dnnl::reorder(from, to).execute(stream, from, to);
+    stream.wait();
+  }
+
+  std::unique_ptr<const Product> Build(int64_t rows) const {
+    const dnnl::matmul::primitive_desc desc = Describe(rows);
+    const size_t scratch = desc.scratchpad_desc().get_size();
+    return std::make_unique<const Product>(
+        Product{dnnl::matmul(desc), desc.src_desc(), desc.dst_desc(),
+                static_cast<int64_t>((scratch + 3) / sizeof(float))});
+  }
+
+  // The product for a size, built on first use. Null when it cannot be built.
+  const Product* Find(const Size& size, int threads) const {
+    Table& table = tables_[static_cast<size_t>(std::min(threads, kThreadsMax))];
+    const auto index = static_cast<size_t>(size.index);
+    const Product* found = table.built[index].load(std::memory_order_acquire);
+    if (found != nullptr) return found;
+    absl::MutexLock lock(&table.mutex);
+    if (table.owned[index] == nullptr) {
+      try {
+        table.owned[index] = Build(size.rows);
+      } catch (const std::exception&) {
+        return nullptr;  // out of memory: the caller has another way
+      }
+      table.built[index].store(table.owned[index].get(),
+                               std::memory_order_release);
+    }
+    return table.owned[index].get();
+  }
+
+  void RunPiece(int64_t rows, const float* x, float* y,
+                ExecutionContext& context, dnnl::stream& stream) const {
+    const DenseProblem& p = weights_->problem;
+    const Size size = SizeFor(rows);
+    const Product* product = Find(size, context.threads());
+    if (product == nullptr) {
+      for (int64_t r = 0; r < rows; ++r) {
+        Execute(*fallback_, x + r * p.input_width, y + r * p.output_width,
+                context, stream);
+      }
+    } else if (size.rows == rows) {
+      Execute(*product, x, y, context, stream);
+    } else {
+      Workspace& workspace = context.workspace(0);
+      float* in = workspace.Floats(0, size.rows * p.input_width);
+      float* out = workspace.Floats(1, size.rows * p.output_width);
+      std::copy(x, x + rows * p.input_width, in);
+      std::fill(in + rows * p.input_width, in + size.rows * p.input_width,
+                0.0f);
+      Execute(*product, in, out, context, stream);
+      std::copy(out, out + rows * p.output_width, y);
+    }
+  }
+
+  void Execute(const Product& product, const float* x, float* y,
+               ExecutionContext& context, dnnl::stream& stream) const {
+    const DenseProblem& p = weights_->problem;
+    memory bias;
+    if (p.has_bias) {
+      bias = memory(RowMajor(1, p.output_width), engine_,
+                    const_cast<float*>(weights_->bias.data()));
+    }
+    dnnl_exec_arg_t args[5];
+    const memory in(product.x, engine_, const_cast<float*>(x));
+    const memory w(packed_desc_, engine_, const_cast<float*>(packed_.data()));
+    const memory out(product.y, engine_, y);
+    memory scratch;
+    int count = 0;
+    args[count++] = {DNNL_ARG_SRC, in.get()};
+    args[count++] = {DNNL_ARG_WEIGHTS, w.get()};
+    args[count++] = {DNNL_ARG_DST, out.get()};
+    if (p.has_bias) args[count++] = {DNNL_ARG_BIAS, bias.get()};
+    if (product.scratch_floats > 0) {
+      scratch = memory({{product.scratch_floats * 4},
+                        memory::data_type::u8,
+                        memory::format_tag::a},
+                       engine_,
+                       context.workspace(0).Floats(2, product.scratch_floats));
+      args[count++] = {DNNL_ARG_SCRATCHPAD, scratch.get()};
+    }
+    // The C call: an unordered_map of arguments would cost 0.3 us a call.
+    const dnnl_status_t status = dnnl_primitive_execute(
+        product.primitive.get(), stream.get(), count, args);
+    // Fails only on missing arguments, that is on a bug of this file.
+    if (status != dnnl_success) std::abort();
+  }
+
+  std::shared_ptr<const DenseWeights> weights_;
+  dnnl::engine engine_;
+  memory::desc packed_desc_;
+  tensor::FloatBuffer packed_;
+  std::unique_ptr<const Product> fallback_;  // one row, one thread
+  mutable std::array<Table, kThreadsMax + 1> tables_;
+};
+
+bool Supports(const DenseProblem& p) {
+  return p.input_width >= 1 && p.output_width >= 1;
+}
+
+// us: weights streamed at 100 GB/s from L3, or 225 GFLOP/s, whichever takes
+// longer, and 0.6 us a call.
+double Cost(const DenseProblem& p, int64_t rows) {
+  const double macs =
+      static_cast<double>(p.input_width) * static_cast<double>(p.output_width);
+  return 0.6 +
+         std::max(macs * 4e-5, macs * static_cast<double>(rows) * 2 / 225e3);
+}
+
+std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {
+  return std::make_unique<DenseOnednnKernel>(std::move(weights));
+}
+
+}  // namespace
+
+DenseKernelEntry DenseOnednn() {
+  return {"dense_onednn", Device::kCpu, false, Supports, Cost, Make};
+}
+
+}  // namespace fff::engine

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "server/engine/kernel.h"
+#include "server/engine/weights.h"
+
+// Runs a kernel on a batch and holds every row against the double-precision
+// oracle: each decision right unless |z| is inside its rounding bound, each
+// output inside its computed tolerance along the route that was taken.
+namespace fff::parity {
+
+struct Tally {
+  int64_t rows = 0;
+  // Rows whose route differs from the exact one (inside the bound, else the
+  // check fails).
+  int64_t rerouted = 0;
+};
+
+// One run. Outputs and sinks were NaN, -1 and NaN before it.
+struct Result {
+  std::vector<float> y;
+  std::vector<int32_t> leaves;
+  std::vector<float> margins;
+};
+
+Result RunPath(const engine::Kernel& kernel, const engine::PathProblem& problem,
+               const std::vector<float>& x, int threads);
+Result RunLeaf(const engine::Kernel& kernel, const engine::LeafProblem& problem,
+               const std::vector<float>& x, int threads);
+Result RunDense(const engine::Kernel& kernel,
+                const engine::DenseProblem& problem,
+                const std::vector<float>& x, int threads);
+
+// Compare at most about `rows_max` rows, evenly spread; tally counts them.
+testing::AssertionResult CheckPath(const engine::PathWeights& weights,
+                                   const std::vector<float>& x,
+                                   const Result& result, int64_t rows_max,
+                                   Tally& tally);
+testing::AssertionResult CheckLeaf(const engine::LeafWeights& weights,
+                                   const std::vector<float>& x,
+                                   const Result& result, int64_t rows_max,
+                                   Tally& tally);
+testing::AssertionResult CheckDense(const engine::DenseWeights& weights,
+                                    const std::vector<float>& x,
+                                    const Result& result, int64_t rows_max,
+                                    Tally& tally);
+
+// Bit for bit, so that NaN equals NaN.
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b);
+
+}  // namespace fff::parity

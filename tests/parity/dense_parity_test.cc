@@ -1,0 +1,105 @@
+#include <thread>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/parity/grid.h"
+#include "tests/parity/targets.h"
+
+namespace fff::parity {
+namespace {
+
+using engine::Activation;
+using engine::DenseKernelEntry;
+using engine::DenseProblem;
+using engine::DenseWeights;
+
+struct Case {
+  DenseProblem problem;
+  Values values;
+  std::vector<int64_t> batches;
+};
+
+// input, output, activation, bias.
+const Case kCases[] = {
+    {{1, 1, Activation::kIdentity, false}, Values::kNormal, {0, 1, 2, 3, 64}},
+    {{3, 5, Activation::kRelu, true}, Values::kNormal, {1, 2, 3, 7, 64, 257}},
+    {{100, 33, Activation::kGelu, true},
+     Values::kNormal,
+     {1, 2, 3, 7, 17, 64, 65, 257, 513, 1031}},
+    {{784, 128, Activation::kRelu, true},
+     Values::kNormal,
+     {1, 2, 7, 64, 257, 600}},
+    {{96, 48, Activation::kGeluTanh, true}, Values::kNormal, {1, 7, 64}},
+    {{40, 60, Activation::kSilu, false}, Values::kNormal, {1, 7, 64}},
+    {{40, 60, Activation::kTanh, true}, Values::kNormal, {1, 7, 64}},
+    {{40, 60, Activation::kSigmoid, true}, Values::kNormal, {1, 7, 64}},
+    {{40, 60, Activation::kIdentity, true}, Values::kNormal, {1, 7, 64, 1500}},
+    {{333, 1, Activation::kIdentity, true}, Values::kNormal, {1, 7, 64}},
+    {{1, 333, Activation::kRelu, true}, Values::kNormal, {1, 7, 64}},
+    {{80, 90, Activation::kIdentity, true}, Values::kIntegers, {1, 7, 64}},
+    {{80, 90, Activation::kIdentity, true}, Values::kHuge, {1, 7, 64}},
+    {{80, 90, Activation::kIdentity, true}, Values::kDenormal, {1, 7, 64}},
+};
+
+class DenseParity : public testing::TestWithParam<DenseKernelEntry> {};
+
+TEST_P(DenseParity, AgreesWithTheOracleOnEveryProblem) {
+  for (const Case& c : kCases) {
+    if (!GetParam().supports(c.problem)) continue;
+    const auto weights = RandomDense(c.problem, c.values, 7);
+    const auto kernel = GetParam().make(weights);
+    for (const int64_t rows : c.batches) {
+      SCOPED_TRACE(c.problem.ToString() + " " + Name(c.values) + " rows " +
+                   std::to_string(rows));
+      const auto x = RandomRows(rows, c.problem.input_width, c.values, 11);
+      Tally tally;
+      const Result one = RunDense(*kernel, c.problem, x, 1);
+      EXPECT_TRUE(CheckDense(*weights, x, one, kCheckedRows, tally));
+      const Result again = RunDense(*kernel, c.problem, x, 1);
+      EXPECT_TRUE(SameBits(one.y, again.y)) << "differs from run to run";
+      const Result two = RunDense(*kernel, c.problem, x, 2);
+      EXPECT_TRUE(CheckDense(*weights, x, two, kCheckedRows, tally));
+    }
+  }
+}
+
+TEST_P(DenseParity, TakesWeightsThatAreAlignedForFloatOnly) {
+  const DenseProblem problem = {67, 45, Activation::kRelu, true};
+  const auto weights = RandomDense(problem, Values::kNormal, 9);
+  auto shifted = std::make_shared<DenseWeights>(*weights);
+  shifted->w = Unaligned(weights->w);
+  shifted->bias = Unaligned(weights->bias);
+  const auto x = RandomRows(77, problem.input_width, Values::kNormal, 5);
+  const Result a = RunDense(*GetParam().make(weights), problem, x, 1);
+  const Result b = RunDense(*GetParam().make(shifted), problem, x, 1);
+  EXPECT_TRUE(SameBits(a.y, b.y));
+}
+
+TEST_P(DenseParity, ServesManyThreadsAndEverySizeAtOnce) {
+  const DenseProblem problem = {30, 20, Activation::kRelu, true};
+  const auto weights = RandomDense(problem, Values::kNormal, 9);
+  const auto kernel = GetParam().make(weights);
+  std::vector<std::thread> threads;
+  std::vector<testing::AssertionResult> results(4, testing::AssertionSuccess());
+  for (size_t t = 0; t < results.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (int64_t rows = 1; rows < 130 && results[t]; rows += 7) {
+        const auto x = RandomRows(rows, 30, Values::kNormal, t);
+        Tally tally;
+        results[t] = CheckDense(*weights, x, RunDense(*kernel, problem, x, 1),
+                                kCheckedRows, tally);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& result : results) EXPECT_TRUE(result);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kernels, DenseParity, testing::ValuesIn(CpuKernels(engine::DenseKernels())),
+    [](const testing::TestParamInfo<DenseKernelEntry>& entry) {
+      return CaseName(std::string(entry.param.name));
+    });
+
+}  // namespace
+}  // namespace fff::parity

@@ -1,0 +1,217 @@
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/parity/grid.h"
+#include "tests/parity/targets.h"
+
+namespace fff::parity {
+namespace {
+
+using engine::Activation;
+using engine::PathKernelEntry;
+using engine::PathProblem;
+using engine::PathWeights;
+using engine::Tie;
+
+struct Case {
+  PathProblem problem;
+  Values values;
+  std::vector<int64_t> batches;
+};
+
+// input, output, levels, trees, tie, activation, bias.
+const Case kCases[] = {
+    {{1, 1, 1, 1, Tie::kRight, Activation::kIdentity, false},
+     Values::kNormal,
+     {0, 1, 2, 3, 7, 64}},
+    {{1, 1, 3, 2, Tie::kLeft, Activation::kGelu, true},
+     Values::kIntegers,
+     {1, 5, 64}},
+    {{3, 5, 2, 1, Tie::kLeft, Activation::kRelu, true},
+     Values::kNormal,
+     {1, 2, 3, 7, 64, 257}},
+    {{17, 31, 4, 3, Tie::kRight, Activation::kGelu, true},
+     Values::kNormal,
+     {1, 2, 3, 7, 64, 257}},
+    {{64, 64, 7, 1, Tie::kRight, Activation::kGelu, false},
+     Values::kNormal,
+     {1, 2, 3, 7, 64, 257, 1031}},
+    {{129, 70, 8, 1, Tie::kLeft, Activation::kSilu, true},
+     Values::kNormal,
+     {1, 2, 3, 7, 64, 257, 1031}},
+    {{33, 100, 11, 1, Tie::kRight, Activation::kGeluTanh, false},
+     Values::kNormal,
+     {1, 7, 64, 257, 2050}},
+    {{96, 96, 5, 5, Tie::kLeft, Activation::kGelu, true},
+     Values::kNormal,
+     {1, 2, 7, 64, 257}},
+    {{20, 24, 2, 67, Tie::kLeft, Activation::kTanh, true},
+     Values::kNormal,
+     {1, 3, 130}},
+    {{15, 16, 14, 1, Tie::kRight, Activation::kSigmoid, true},
+     Values::kNormal,
+     {1, 64, 5000}},
+    {{768, 768, 12, 1, Tie::kLeft, Activation::kGelu, true},
+     Values::kNormal,
+     {1, 3, 64, 600}},
+    {{784, 65, 6, 1, Tie::kRight, Activation::kIdentity, false},
+     Values::kNormal,
+     {1, 66, 1031}},
+    {{2000, 1999, 3, 2, Tie::kRight, Activation::kRelu, true},
+     Values::kNormal,
+     {1, 7, 40}},
+    {{8, 8, 6, 1, Tie::kRight, Activation::kRelu, true},
+     Values::kIntegers,
+     {1, 7, 64, 1031}},
+    {{8, 8, 6, 1, Tie::kLeft, Activation::kRelu, true},
+     Values::kIntegers,
+     {1, 7, 64, 1031}},
+    {{50, 48, 9, 2, Tie::kLeft, Activation::kIdentity, false},
+     Values::kIntegers,
+     {1, 7, 64, 1031}},
+    {{80, 80, 10, 1, Tie::kRight, Activation::kGelu, true},
+     Values::kOnePath,
+     {7, 64, 1031}},
+    {{80, 80, 10, 3, Tie::kRight, Activation::kGelu, true},
+     Values::kSkewed,
+     {7, 64, 1031}},
+    {{100, 40, 6, 1, Tie::kRight, Activation::kGelu, true},
+     Values::kDenormal,
+     {1, 7, 64, 257}},
+    {{100, 40, 6, 1, Tie::kLeft, Activation::kIdentity, true},
+     Values::kHuge,
+     {1, 7, 64, 257}},
+};
+
+class PathParity : public testing::TestWithParam<PathKernelEntry> {};
+
+TEST_P(PathParity, AgreesWithTheOracleOnEveryProblem) {
+  Tally normal;
+  for (const Case& c : kCases) {
+    if (!GetParam().supports(c.problem)) continue;
+    const auto weights = RandomPath(c.problem, c.values, 7);
+    const auto kernel = GetParam().make(weights);
+    for (const int64_t rows : c.batches) {
+      SCOPED_TRACE(c.problem.ToString() + " " + Name(c.values) + " rows " +
+                   std::to_string(rows));
+      const auto x = RandomRows(rows, c.problem.input_width, c.values, 11);
+      Tally tally;
+      const Result one = RunPath(*kernel, c.problem, x, 1);
+      EXPECT_TRUE(CheckPath(*weights, x, one, kCheckedRows, tally));
+      if (c.values == Values::kIntegers) {
+        EXPECT_EQ(tally.rerouted, 0);
+      }
+      if (c.values == Values::kNormal) {
+        normal.rows += tally.rows;
+        normal.rerouted += tally.rerouted;
+      }
+      const Result again = RunPath(*kernel, c.problem, x, 1);
+      EXPECT_TRUE(SameBits(one.y, again.y)) << "differs from run to run";
+      const Result two = RunPath(*kernel, c.problem, x, 2);
+      EXPECT_THAT(two.leaves, testing::ContainerEq(one.leaves));
+      EXPECT_TRUE(SameBits(one.margins, two.margins));
+      EXPECT_TRUE(SameBits(one.y, two.y)) << "two threads differ";
+    }
+  }
+  EXPECT_GT(normal.rows, 500);
+  EXPECT_LE(normal.rerouted, normal.rows / 200);
+  RecordProperty("rows_compared", std::to_string(normal.rows));
+  RecordProperty("rows_rerouted", std::to_string(normal.rerouted));
+}
+
+TEST_P(PathParity, ARowAloneAndInABatchIsTheSameBitForBit) {
+  const PathProblem problem = {100, 70, 9, 2, Tie::kLeft, Activation::kGelu,
+                               true};
+  const auto weights = RandomPath(problem, Values::kNormal, 3);
+  const auto kernel = GetParam().make(weights);
+  const auto walk = engine::PathKernels()[1].make(weights);
+  ASSERT_EQ(walk->name(), "path_walk");
+  const int64_t rows = 333;
+  const auto x = RandomRows(rows, problem.input_width, Values::kNormal, 5);
+  const Result batch = RunPath(*kernel, problem, x, 1);
+  for (int64_t r = 0; r < rows; r += 13) {
+    const std::vector<float> row(x.begin() + r * problem.input_width,
+                                 x.begin() + (r + 1) * problem.input_width);
+    const Result alone = RunPath(*walk, problem, row, 1);
+    const std::vector<float> y(
+        batch.y.begin() + r * problem.output_width,
+        batch.y.begin() + (r + 1) * problem.output_width);
+    EXPECT_TRUE(SameBits(alone.y, y)) << "row " << r;
+    EXPECT_EQ(alone.leaves[0], batch.leaves[static_cast<size_t>(2 * r)]);
+    EXPECT_EQ(alone.leaves[1], batch.leaves[static_cast<size_t>(2 * r + 1)]);
+  }
+}
+
+TEST_P(PathParity, WorksWithoutARouteSink) {
+  const PathProblem problem = {40,  24, 5, 1, Tie::kLeft, Activation::kGelu,
+                               true};
+  const auto weights = RandomPath(problem, Values::kNormal, 3);
+  const auto kernel = GetParam().make(weights);
+  const auto x = RandomRows(70, 40, Values::kNormal, 5);
+  const Result with = RunPath(*kernel, problem, x, 1);
+  std::vector<float> y(with.y.size(), -1);
+  engine::ExecutionContext context(1);
+  kernel->Run({x.data(), 70, 40}, {y.data(), 70, 24}, {}, context);
+  EXPECT_TRUE(SameBits(with.y, y));
+}
+
+TEST_P(PathParity, TakesWeightsThatAreAlignedForFloatOnly) {
+  const PathProblem problem = {67,  45, 6, 2, Tie::kRight, Activation::kGelu,
+                               true};
+  const auto weights = RandomPath(problem, Values::kNormal, 9);
+  auto shifted = std::make_shared<PathWeights>(*weights);
+  shifted->x = Unaligned(weights->x);
+  shifted->bias = Unaligned(weights->bias);
+  shifted->y = Unaligned(weights->y);
+  const auto x = RandomRows(77, problem.input_width, Values::kNormal, 5);
+  const Result a = RunPath(*GetParam().make(weights), problem, x, 1);
+  const Result b = RunPath(*GetParam().make(shifted), problem, x, 1);
+  EXPECT_TRUE(SameBits(a.y, b.y));
+  EXPECT_EQ(a.leaves, b.leaves);
+}
+
+TEST_P(PathParity, NanGoesLeftAndStaysInItsRow) {
+  const PathProblem problem = {19,  12, 5, 1, Tie::kRight, Activation::kRelu,
+                               true};
+  const auto weights = RandomPath(problem, Values::kNormal, 13);
+  const auto kernel = GetParam().make(weights);
+  auto x = RandomRows(21, problem.input_width, Values::kNormal, 5);
+  const Result clean = RunPath(*kernel, problem, x, 1);
+  x[10 * 19 + 4] = std::numeric_limits<float>::quiet_NaN();
+  const Result poisoned = RunPath(*kernel, problem, x, 1);
+  EXPECT_EQ(poisoned.leaves[10], 0);
+  for (size_t r = 0; r < 21; ++r) {
+    if (r == 10) continue;
+    EXPECT_EQ(poisoned.leaves[r], clean.leaves[r]);
+    for (size_t o = r * 12; o < (r + 1) * 12; ++o) {
+      EXPECT_EQ(poisoned.y[o], clean.y[o]);
+    }
+  }
+}
+
+TEST_P(PathParity, AgreesOnEveryInstructionSet) {
+  for (const int64_t target : MachineTargets()) {
+    const UseTarget use(target);
+    for (const Case& c : kCases) {
+      if (c.problem.input_width > 130 || c.problem.levels > 11 ||
+          !GetParam().supports(c.problem)) {
+        continue;
+      }
+      SCOPED_TRACE(TargetName(target) + " " + c.problem.ToString());
+      const auto weights = RandomPath(c.problem, c.values, 17);
+      const auto kernel = GetParam().make(weights);
+      const auto x = RandomRows(70, c.problem.input_width, c.values, 19);
+      Tally tally;
+      EXPECT_TRUE(CheckPath(*weights, x, RunPath(*kernel, c.problem, x, 1),
+                            kCheckedRows, tally));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kernels, PathParity, testing::ValuesIn(CpuKernels(engine::PathKernels())),
+    [](const testing::TestParamInfo<PathKernelEntry>& entry) {
+      return CaseName(std::string(entry.param.name));
+    });
+
+}  // namespace
+}  // namespace fff::parity

@@ -1,0 +1,178 @@
+#include "server/engine/kernel_plan.h"
+
+#include <set>
+#include <string>
+#include <utility>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace fff::engine {
+namespace {
+
+using testing::HasSubstr;
+
+tensor::FloatArray Filled(int64_t size, float value) {
+  tensor::FloatBuffer buffer(size);
+  for (float& v : buffer.span()) v = value;
+  return std::move(buffer).Freeze();
+}
+
+std::shared_ptr<const PathWeights> Path(int64_t width, int levels) {
+  auto weights = std::make_shared<PathWeights>();
+  weights->problem = {width, width, levels, 1, Tie::kLeft, Activation::kGelu,
+                      false};
+  const int64_t size = weights->problem.nodes() * width;
+  weights->x = Filled(size, 0.5f);
+  weights->y = Filled(size, 0.25f);
+  return weights;
+}
+
+std::shared_ptr<const LeafWeights> Leaf(int64_t in, int64_t leaf, int64_t out,
+                                        int depth) {
+  auto weights = std::make_shared<LeafWeights>();
+  LeafProblem& p = weights->problem;
+  p = {in, leaf, out, depth, Tie::kRight, Activation::kRelu, true};
+  weights->node_weights = Filled(p.nodes() * in, 1);
+  weights->node_biases = Filled(p.nodes(), 0);
+  weights->w1 = Filled(p.leaves() * in * leaf, 1);
+  weights->b1 = Filled(p.leaves() * leaf, 0);
+  weights->w2 = Filled(p.leaves() * leaf * out, 1);
+  weights->b2 = Filled(p.leaves() * out, 0);
+  return weights;
+}
+
+std::shared_ptr<const DenseWeights> Dense(int64_t in, int64_t out) {
+  auto weights = std::make_shared<DenseWeights>();
+  weights->problem = {in, out, Activation::kIdentity, false};
+  weights->w = Filled(in * out, 1);
+  return weights;
+}
+
+void ExpectSound(const KernelPlan& plan) {
+  ASSERT_FALSE(plan.steps().empty());
+  EXPECT_EQ(plan.steps().front().rows_min, 1);
+  for (size_t i = 0; i < plan.steps().size(); ++i) {
+    const KernelPlan::Step& step = plan.steps()[i];
+    EXPECT_FALSE(step.reason.empty());
+    EXPECT_EQ(plan.KernelNameFor(step.rows_min), step.kernel);
+    if (i == 0) continue;
+    EXPECT_GT(step.rows_min, plan.steps()[i - 1].rows_min);
+    EXPECT_NE(step.kernel, plan.steps()[i - 1].kernel) << "equal neighbours";
+    EXPECT_EQ(plan.KernelNameFor(step.rows_min - 1),
+              plan.steps()[i - 1].kernel);
+  }
+}
+
+TEST(KernelPlan, CoversEveryBatchSizeWithoutEqualNeighbours) {
+  for (const int levels : {1, 5, 10}) {
+    const auto plan = PlanPath(Path(64, levels), {});
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    ExpectSound(*plan);
+  }
+  for (const int depth : {0, 4, 8}) {
+    const auto plan = PlanLeaf(Leaf(64, 16, 10, depth), {});
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    ExpectSound(*plan);
+  }
+  const auto plan = PlanDense(Dense(64, 10), {});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  ExpectSound(*plan);
+}
+
+TEST(KernelPlan, NeverPicksTheOracleByItself) {
+  const auto plan = PlanPath(Path(8, 3), {});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  for (const KernelPlan::Step& step : plan->steps()) {
+    EXPECT_NE(step.kernel, "path_reference");
+  }
+}
+
+TEST(KernelPlan, UsesTheNamedKernelForEveryBatchSize) {
+  const auto plan = PlanPath(Path(8, 3), {Device::kCpu, "path_reference"});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  ASSERT_EQ(plan->steps().size(), 1u);
+  EXPECT_EQ(plan->KernelNameFor(1), "path_reference");
+  EXPECT_EQ(plan->KernelNameFor(100000), "path_reference");
+  EXPECT_EQ(plan->steps()[0].reason, "asked for by name");
+}
+
+TEST(KernelPlan, AnUnknownNameIsNotFoundAndListsWhatThereIs) {
+  const auto plan = PlanPath(Path(8, 3), {Device::kCpu, "path_magic"});
+  EXPECT_EQ(plan.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(plan.status().message()),
+              testing::AllOf(HasSubstr("path_magic"), HasSubstr("path_walk")));
+}
+
+TEST(KernelPlan, ADeviceWithoutKernelsIsUnimplemented) {
+  const auto plan = PlanDense(Dense(8, 8), {Device::kCuda, ""});
+  EXPECT_EQ(plan.status().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(plan.status().message()), HasSubstr("cuda"));
+}
+
+TEST(KernelPlan, ReasonsNameCostsOrTheLackOfARival) {
+  const auto plan = PlanPath(Path(768, 6), {});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  for (const KernelPlan::Step& step : plan->steps()) {
+    EXPECT_THAT(step.reason, testing::AnyOf(HasSubstr("us/row"),
+                                            HasSubstr("the only kernel")));
+  }
+}
+
+TEST(KernelPlan, RunsTheLayer) {
+  const auto plan = PlanDense(Dense(3, 2), {});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const std::vector<float> x = {1, 2, 3, 4, 5, 6};
+  std::vector<float> y(4, -1);
+  ExecutionContext context(1);
+  plan->Run({x.data(), 2, 3}, {y.data(), 2, 2}, {}, context);
+  EXPECT_THAT(y, testing::ElementsAre(6, 6, 15, 15));
+  EXPECT_GT(plan->packed_bytes(), 0);
+}
+
+TEST(KernelPlan, ABatchOfNoRowsIsFine) {
+  const auto plan = PlanLeaf(Leaf(4, 2, 3, 2), {});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  ExecutionContext context(1);
+  plan->Run({nullptr, 0, 4}, {nullptr, 0, 3}, {}, context);
+}
+
+TEST(KernelList, NamesAreUniqueAndMatchTheirKernels) {
+  std::set<std::string> names;
+  for (const PathKernelEntry& entry : PathKernels()) {
+    EXPECT_TRUE(names.insert(std::string(entry.name)).second) << entry.name;
+    EXPECT_EQ(entry.make(Path(4, 2))->name(), entry.name);
+  }
+  for (const LeafKernelEntry& entry : LeafKernels()) {
+    EXPECT_TRUE(names.insert(std::string(entry.name)).second) << entry.name;
+    EXPECT_EQ(entry.make(Leaf(4, 2, 3, 2))->name(), entry.name);
+  }
+  for (const DenseKernelEntry& entry : DenseKernels()) {
+    EXPECT_TRUE(names.insert(std::string(entry.name)).second) << entry.name;
+    EXPECT_EQ(entry.make(Dense(4, 3))->name(), entry.name);
+  }
+}
+
+TEST(KernelList, EveryFamilyHasItsOracle) {
+  EXPECT_TRUE(PathKernels()[0].is_reference);
+  EXPECT_TRUE(LeafKernels()[0].is_reference);
+  EXPECT_TRUE(DenseKernels()[0].is_reference);
+}
+
+TEST(KernelList, CostsArePositiveAndGrowWithTheBatch) {
+  const PathProblem path = {768, 768, 12, 1, Tie::kLeft, Activation::kGelu,
+                            true};
+  for (const PathKernelEntry& entry : PathKernels()) {
+    EXPECT_GT(entry.cost(path, 1), 0) << entry.name;
+    EXPECT_GT(entry.cost(path, 4096), entry.cost(path, 64)) << entry.name;
+  }
+  const LeafProblem leaf = {784, 8, 10, 4, Tie::kRight, Activation::kRelu,
+                            true};
+  for (const LeafKernelEntry& entry : LeafKernels()) {
+    EXPECT_GT(entry.cost(leaf, 1), 0) << entry.name;
+    EXPECT_GT(entry.cost(leaf, 4096), entry.cost(leaf, 64)) << entry.name;
+  }
+}
+
+}  // namespace
+}  // namespace fff::engine
