@@ -55,10 +55,13 @@ void ServerMetrics::SetSpeedup(const std::string& model,
                                int threads, double ratio) {
   absl::MutexLock lock(&mutex_);
   // Rows and threads come from the caller of Benchmark, so the number of series
-  // is bounded here: the oldest key (in order) makes room.
+  // is bounded here: the first key in order makes room for a new one.
   constexpr size_t kSpeedupSeriesMax = 256;
-  if (speedups_.size() >= kSpeedupSeriesMax) speedups_.erase(speedups_.begin());
-  speedups_[{model, version, rows, threads}] = ratio;
+  const SpeedupKey key(model, version, rows, threads);
+  if (speedups_.size() >= kSpeedupSeriesMax && speedups_.count(key) == 0) {
+    speedups_.erase(speedups_.begin());
+  }
+  speedups_[key] = ratio;
 }
 
 ServerMetrics::Snapshot ServerMetrics::TakeSnapshot() const {
