@@ -1,0 +1,145 @@
+#include "server/metrics/server_metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace fff::metrics {
+namespace {
+
+const ModelLabels kLabels = {"m", "1", "fff", "cpu"};
+
+TEST(ServerMetrics, StartsWithTheUnknownModelAlone) {
+  ServerMetrics metrics("1.2.3");
+  const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
+  EXPECT_EQ(snapshot.server_version, "1.2.3");
+  ASSERT_EQ(snapshot.served.size(), 1u);
+  EXPECT_EQ(snapshot.served[0].metrics.get(), &metrics.unknown_model());
+  EXPECT_FALSE(snapshot.served[0].loaded);
+  EXPECT_EQ(metrics.unknown_model().labels.model, "unknown");
+  EXPECT_TRUE(snapshot.model_ready.empty());
+  EXPECT_TRUE(snapshot.load_failures.empty());
+}
+
+TEST(Register, GivesEveryVersionAndImplementationItsOwnMetrics) {
+  ServerMetrics metrics("1");
+  const auto fff = metrics.Register(kLabels, {}, {}, {});
+  const auto dense = metrics.Register({"m", "1", "dense", "cpu"}, {}, {}, {});
+  const auto second = metrics.Register({"m", "2", "fff", "cpu"}, {}, {}, {});
+  const auto other = metrics.Register({"n", "1", "fff", "cpu"}, {}, {}, {});
+  fff->rows.Add(3);
+  EXPECT_EQ(dense->rows.Value() + second->rows.Value() + other->rows.Value(),
+            0u);
+  EXPECT_EQ(metrics.TakeSnapshot().served.size(), 5u);
+}
+
+TEST(Register, GoesOnCountingWhenAVersionIsLoadedAgain) {
+  ServerMetrics metrics("1");
+  ModelInfo info;
+  info.file = "model.pt";
+  const auto before = metrics.Register(kLabels, info, {0}, {4});
+  before->rows.Add(10);
+  info.file = "model.safetensors";
+  const auto after = metrics.Register(kLabels, info, {0}, {4});
+  EXPECT_EQ(after, before);
+  EXPECT_EQ(after->rows.Value(), 10u);
+  const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
+  ASSERT_EQ(snapshot.served.size(), 2u);
+  EXPECT_EQ(snapshot.served[1].info.file, "model.safetensors");
+  EXPECT_TRUE(snapshot.served[1].loaded);
+}
+
+TEST(Register, KeepsMetricsAliveForACallThatHoldsThem) {
+  std::shared_ptr<ModelMetrics> held;
+  {
+    ServerMetrics metrics("1");
+    held = metrics.Register(kLabels, {}, {}, {});
+  }
+  held->rows.Add(1);
+  EXPECT_EQ(held->rows.Value(), 1u);
+}
+
+TEST(Register, OfTheSameLabelsFromManyThreadsGivesOneModel) {
+  ServerMetrics metrics("1");
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 200; ++i) {
+        metrics.Register(kLabels, {}, {}, {})->rows.Add(1);
+        metrics.TakeSnapshot();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
+  ASSERT_EQ(snapshot.served.size(), 2u);
+  EXPECT_EQ(snapshot.served[1].metrics->rows.Value(), 1600u);
+}
+
+TEST(SetModelReady, TurnsBothWaysAndShowsZeroFailures) {
+  ServerMetrics metrics("1");
+  metrics.SetModelReady("m", true);
+  EXPECT_TRUE(metrics.TakeSnapshot().model_ready.at("m"));
+  EXPECT_EQ(metrics.TakeSnapshot().load_failures.at("m"), 0u);
+  metrics.AddLoadFailure("m");
+  metrics.SetModelReady("m", false);
+  EXPECT_FALSE(metrics.TakeSnapshot().model_ready.at("m"));
+  EXPECT_EQ(metrics.TakeSnapshot().load_failures.at("m"), 1u);
+}
+
+TEST(AddLoadFailure, CountsAModelAtATime) {
+  ServerMetrics metrics("1");
+  metrics.AddLoadFailure("m");
+  metrics.AddLoadFailure("m");
+  metrics.AddLoadFailure("n");
+  EXPECT_EQ(metrics.TakeSnapshot().load_failures.at("m"), 2u);
+  EXPECT_EQ(metrics.TakeSnapshot().load_failures.at("n"), 1u);
+}
+
+TEST(SetLoadDuration, KeepsTheLastLoad) {
+  ServerMetrics metrics("1");
+  metrics.SetLoadDuration("m", "1", 2.5);
+  metrics.SetLoadDuration("m", "1", 0.5);
+  metrics.SetLoadDuration("m", "2", 4);
+  const auto seconds = metrics.TakeSnapshot().load_seconds;
+  EXPECT_EQ(seconds.at({"m", "1"}), 0.5);
+  EXPECT_EQ(seconds.at({"m", "2"}), 4);
+}
+
+TEST(SetSpeedup, KeepsTheLastRatioOfASetting) {
+  ServerMetrics metrics("1");
+  metrics.SetSpeedup("m", "1", 16, 1, 10);
+  metrics.SetSpeedup("m", "1", 16, 1, 12);
+  metrics.SetSpeedup("m", "1", 16, 2, 8);
+  const auto speedups = metrics.TakeSnapshot().speedups;
+  ASSERT_EQ(speedups.size(), 2u);
+  EXPECT_EQ(speedups.at({"m", "1", 16, 1}), 12);
+}
+
+// Rows and threads come from callers: they must not create series for ever.
+TEST(SetSpeedup, KeepsAtMost256Series) {
+  ServerMetrics metrics("1");
+  for (int64_t rows = 1; rows <= 1000; ++rows) {
+    metrics.SetSpeedup("m", "1", rows, 1, static_cast<double>(rows));
+  }
+  const auto speedups = metrics.TakeSnapshot().speedups;
+  EXPECT_EQ(speedups.size(), 256u);
+  EXPECT_EQ(speedups.at({"m", "1", 1000, 1}), 1000);
+}
+
+TEST(SetSpeedup, OfASettingThatIsThereTakesNoOthersPlace) {
+  ServerMetrics metrics("1");
+  for (int64_t rows = 1; rows <= 256; ++rows) {
+    metrics.SetSpeedup("m", "1", rows, 1, 1);
+  }
+  for (int i = 0; i < 10; ++i) metrics.SetSpeedup("m", "1", 256, 1, 2);
+  const auto speedups = metrics.TakeSnapshot().speedups;
+  EXPECT_EQ(speedups.size(), 256u);
+  EXPECT_EQ(speedups.count({"m", "1", 1, 1}), 1u);
+  EXPECT_EQ(speedups.at({"m", "1", 256, 1}), 2);
+}
+
+}  // namespace
+}  // namespace fff::metrics
