@@ -1,0 +1,143 @@
+#include "client/cli/benchmark_command.h"
+
+#include <iostream>
+#include <utility>
+
+#include "CLI/Error.hpp"
+#include "CLI/Option.hpp"
+#include "CLI/Validators.hpp"
+#include "absl/strings/str_cat.h"
+#include "client/cli/progress_bar.h"
+#include "client/cli/read_file.h"
+#include "client/cli/report_messages.h"
+#include "server/base/status_macros.h"
+#include "server/benchmark/case.h"
+#include "server/benchmark/case_models.h"
+#include "server/benchmark/report_json.h"
+#include "server/benchmark/report_svg.h"
+#include "server/benchmark/report_text.h"
+#include "server/benchmark/runner.h"
+#include "server/benchmark/text_table.h"
+
+namespace fff::cli {
+namespace {
+
+absl::StatusOr<benchmark::BenchmarkReport> RunInProcess(
+    const BenchmarkCommand& command) {
+  FFF_ASSIGN_OR_RETURN(const benchmark::CaseSpec spec,
+                       benchmark::FindCase(command.case_name));
+  benchmark::BenchmarkOptions options;
+  options.batch_rows = command.rows.empty() ? spec.rows : command.rows;
+  options.seconds_per_case = command.seconds;
+  options.threads = command.threads;
+  options.seed = command.seed;
+  options.cold_weights = command.cold;
+  FFF_RETURN_IF_ERROR(benchmark::CheckOptions(options));
+  ProgressBar bar;
+  bar.Show(0, 1, "drawing random weights");
+  FFF_ASSIGN_OR_RETURN(const benchmark::CaseModels models,
+                       benchmark::BuildCaseModels(spec, command.seed, {}));
+  const auto progress = [&](int done, int total, absl::string_view step) {
+    bar.Show(done, total, step);
+    return true;
+  };
+  FFF_ASSIGN_OR_RETURN(
+      benchmark::BenchmarkReport report,
+      benchmark::RunBenchmark(*models.fff, *models.dense, options, progress));
+  report.model = spec.name;
+  report.dense_description = models.dense_description;
+  return report;
+}
+
+absl::StatusOr<benchmark::BenchmarkReport> RunOnServer(
+    const BenchmarkCommand& command, const GlobalOptions& global) {
+  FFF_ASSIGN_OR_RETURN(const auto client, Connect(global));
+  v1::BenchmarkRequest request;
+  request.set_model(command.model);
+  request.set_version(command.version);
+  for (const int64_t rows : command.rows) request.add_batch_rows(rows);
+  request.set_seconds_per_case(command.seconds);
+  request.set_threads(command.threads);
+  request.set_seed(command.seed);
+  ProgressBar bar;
+  const auto progress = [&](const v1::BenchmarkProgress& at) {
+    bar.Show(at.done(), at.total(), at.step());
+    return true;
+  };
+  FFF_ASSIGN_OR_RETURN(const v1::BenchmarkReport report,
+                       client->Benchmark(request, progress));
+  return DecodeReport(report);
+}
+
+absl::Status ListCases() {
+  std::vector<std::vector<std::string>> rows;
+  for (const benchmark::EmbeddedCase& embedded : benchmark::EmbeddedCases()) {
+    FFF_ASSIGN_OR_RETURN(const benchmark::CaseSpec spec,
+                         benchmark::ParseCase(embedded.name, embedded.text));
+    rows.push_back({spec.name, spec.convention, spec.about});
+  }
+  std::cout << benchmark::TextTable({"case", "convention", "about"}, rows);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+CLI::App* BenchmarkCommand::Register(CLI::App& app) {
+  CLI::App* sub = app.add_subcommand("benchmark", "Measure FFF against dense");
+  CLI::Option* model_option =
+      sub->add_option("--model", model, "Model on the server");
+  sub->add_option("--version", version, "Version; 0 = the default one")
+      ->check(CLI::NonNegativeNumber);
+  sub->add_option("--rows", rows, "Batch sizes, as in 1,16,256,2048")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{1}, benchmark::kBatchRowsMax));
+  sub->add_option("--seconds", seconds,
+                  "Time of one implementation at one batch size")
+      ->check(CLI::Range(0.001, benchmark::kSecondsPerCaseMax))
+      ->capture_default_str();
+  sub->add_option("--threads", threads, "Threads of both implementations")
+      ->check(CLI::Range(1, benchmark::kThreadsMax))
+      ->capture_default_str();
+  sub->add_option("--seed", seed, "Seed of the random rows and weights")
+      ->capture_default_str();
+  sub->add_flag("--json", json, "Print JSON");
+  sub->add_option("--svg", svg, "Write a chart to FILE");
+  CLI::Option* in_process_option = sub->add_flag(
+      "--in-process", in_process, "Run a built-in case here, without a server");
+  CLI::Option* case_option =
+      sub->add_option("--case", case_name, "The built-in case to run");
+  CLI::Option* list_option =
+      sub->add_flag("--list-cases", list_cases, "List the built-in cases");
+  sub->add_flag("--cold", cold, "Flush the caches before each call")
+      ->needs(in_process_option);
+  case_option->needs(in_process_option);
+  in_process_option->needs(case_option);
+  model_option->excludes(in_process_option);
+  list_option->excludes(model_option);
+  sub->footer(
+      "Examples:\n  fffctl benchmark --model fashion-mnist --rows 1,64,1024 "
+      "--svg chart.svg\n  fffctl benchmark --in-process --case=path-768-l12 "
+      "--rows=16384 --threads=1 --json");
+  // Which of three things to do is part of the command line's grammar.
+  sub->callback([this] {
+    if (model.empty() && !in_process && !list_cases) {
+      throw CLI::RequiredError("--model, --in-process or --list-cases");
+    }
+  });
+  return sub;
+}
+
+absl::Status BenchmarkCommand::Run(const GlobalOptions& global) const {
+  if (list_cases) return ListCases();
+  FFF_ASSIGN_OR_RETURN(
+      const benchmark::BenchmarkReport report,
+      in_process ? RunInProcess(*this) : RunOnServer(*this, global));
+  if (!svg.empty()) {
+    FFF_RETURN_IF_ERROR(WriteFile(svg, benchmark::ReportSvg(report)));
+  }
+  std::cout << (json ? benchmark::ReportJson(report)
+                     : benchmark::ReportText(report));
+  return absl::OkStatus();
+}
+
+}  // namespace fff::cli

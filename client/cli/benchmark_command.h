@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "CLI/App.hpp"
+#include "absl/status/status.h"
+#include "client/cli/global_options.h"
+
+namespace fff::cli {
+
+// `fffctl benchmark`: FFF against dense by batch size, on a server or, for the
+// built-in cases, in this process.
+struct BenchmarkCommand {
+  std::string model;
+  int64_t version = 0;
+  std::vector<int64_t> rows;  // empty = the server's or the case's own
+  double seconds = 0.5;
+  int threads = 1;
+  uint64_t seed = 1;
+  bool json = false;
+  std::string svg;
+  bool in_process = false;
+  std::string case_name;
+  bool list_cases = false;
+  bool cold = false;
+
+  // Adds the sub-command to `app`; both must outlive the parsing.
+  CLI::App* Register(CLI::App& app);
+  // Prints to standard output, progress to standard error.
+  absl::Status Run(const GlobalOptions& global) const;
+};
+
+}  // namespace fff::cli

@@ -1,0 +1,156 @@
+#include "client/cli/input_file.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "client/cli/csv.h"
+#include "client/cli/idx.h"
+#include "client/cli/npy.h"
+#include "client/cli/png.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+
+namespace fff::cli {
+namespace {
+
+// Splits an array's elements into rows of its first dimension.
+absl::Status SetRows(const std::vector<int64_t>& shape, InputMatrix* input) {
+  const auto elements = static_cast<int64_t>(input->values.size());
+  input->rows = shape.size() < 2 ? 1 : shape[0];
+  if (elements == 0 || input->rows == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        input->what, " holds no elements, wanted at least one row"));
+  }
+  input->width = elements / input->rows;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<InputMatrix> FromNpy(absl::string_view bytes) {
+  FFF_ASSIGN_OR_RETURN(const NpyArray array, ParseNpy(bytes));
+  InputMatrix input;
+  input.what = absl::StrCat(".npy array of shape (",
+                            absl::StrJoin(array.shape, ", "), ")");
+  FFF_ASSIGN_OR_RETURN(input.values, NpyFloats(array));
+  FFF_RETURN_IF_ERROR(SetRows(array.shape, &input));
+  return input;
+}
+
+absl::StatusOr<InputMatrix> FromIdx(absl::string_view bytes) {
+  FFF_ASSIGN_OR_RETURN(const IdxArray array, ParseIdx(bytes));
+  InputMatrix input;
+  input.is_image = true;
+  input.what = absl::StrCat("IDX array of shape [",
+                            absl::StrJoin(array.shape, ", "), "]");
+  input.values.reserve(array.data.size());
+  for (const char c : array.data) {
+    input.values.push_back(static_cast<unsigned char>(c));
+  }
+  FFF_RETURN_IF_ERROR(SetRows(array.shape, &input));
+  return input;
+}
+
+absl::StatusOr<InputMatrix> FromPng(absl::string_view bytes) {
+  FFF_ASSIGN_OR_RETURN(const GreyImage image, DecodePng(bytes));
+  InputMatrix input;
+  input.is_image = true;
+  input.what =
+      absl::StrCat("PNG of ", image.width, "x", image.height, " pixels");
+  input.rows = 1;
+  input.width = image.width * image.height;
+  input.values.assign(image.pixels.begin(), image.pixels.end());
+  return input;
+}
+
+absl::StatusOr<InputMatrix> FromCsv(absl::string_view bytes) {
+  FFF_ASSIGN_OR_RETURN(const CsvTable table, ParseCsv(bytes));
+  InputMatrix input;
+  input.what =
+      absl::StrCat("CSV of ", table.rows, " rows with ", table.width, " cells");
+  input.rows = table.rows;
+  input.width = table.width;
+  input.values.assign(table.values.begin(), table.values.end());
+  return input;
+}
+
+absl::StatusOr<std::vector<int64_t>> Integers(const CsvTable& table) {
+  std::vector<int64_t> integers;
+  for (const double value : table.values) {
+    // 2^53: every whole number up to it is a double of its own.
+    if (value != std::floor(value) || std::abs(value) > 0x1p53) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("got ", value, ", wanted whole numbers"));
+    }
+    integers.push_back(static_cast<int64_t>(value));
+  }
+  return integers;
+}
+
+absl::StatusOr<std::vector<int64_t>> AllTruth(absl::string_view bytes) {
+  if (IsNpy(bytes)) {
+    FFF_ASSIGN_OR_RETURN(const NpyArray array, ParseNpy(bytes));
+    return NpyIntegers(array);
+  }
+  if (IsIdx(bytes)) {
+    FFF_ASSIGN_OR_RETURN(const IdxArray array, ParseIdx(bytes));
+    if (array.shape.size() != 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("got an IDX array of ", array.shape.size(),
+                       " dimensions, wanted labels (1 dimension)"));
+    }
+    std::vector<int64_t> labels;
+    for (const char c : array.data) {
+      labels.push_back(static_cast<unsigned char>(c));
+    }
+    return labels;
+  }
+  FFF_ASSIGN_OR_RETURN(const CsvTable table, ParseCsv(bytes));
+  return Integers(table);
+}
+
+}  // namespace
+
+absl::StatusOr<InputMatrix> ParseInput(absl::string_view bytes) {
+  if (IsNpy(bytes)) return FromNpy(bytes);
+  if (IsPng(bytes)) return FromPng(bytes);
+  if (IsIdx(bytes)) return FromIdx(bytes);
+  return FromCsv(bytes);
+}
+
+absl::StatusOr<std::vector<int64_t>> ParseTruth(absl::string_view bytes,
+                                                int64_t rows) {
+  FFF_ASSIGN_OR_RETURN(std::vector<int64_t> truth, AllTruth(bytes));
+  if (static_cast<int64_t>(truth.size()) < rows) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got ", truth.size(), " labels, wanted one for each of ",
+                     rows, " rows"));
+  }
+  truth.resize(static_cast<size_t>(rows));
+  return truth;
+}
+
+absl::StatusOr<Normalization> ParseNormalization(absl::string_view text) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(text, ',');
+  Normalization normalization;
+  if (parts.size() != 2 || !absl::SimpleAtof(parts[0], &normalization.mean) ||
+      !absl::SimpleAtof(parts[1], &normalization.std) ||
+      !std::isfinite(normalization.mean) || !std::isfinite(normalization.std) ||
+      normalization.std <= 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got '", base::Printable(text, 40),
+                     "', wanted MEAN,STD with STD above 0, as in 0.5,0.5"));
+  }
+  return normalization;
+}
+
+void Normalize(const Normalization& normalization, absl::Span<float> values) {
+  for (float& value : values) {
+    value = (value / 255.0F - normalization.mean) / normalization.std;
+  }
+}
+
+}  // namespace fff::cli

@@ -1,0 +1,54 @@
+#include <iostream>
+
+#include "CLI/App.hpp"
+#include "CLI/Config.hpp"
+#include "CLI/Formatter.hpp"
+#include "absl/status/status.h"
+#include "client/cli/benchmark_command.h"
+#include "client/cli/global_options.h"
+#include "client/cli/models_command.h"
+#include "client/cli/predict_command.h"
+#include "client/cli/status_command.h"
+
+namespace {
+
+constexpr int kCallFailed = 1;
+constexpr int kUsage = 2;
+
+int Report(const absl::Status& status) {
+  if (status.ok()) return 0;
+  std::cerr << "fffctl: " << absl::StatusCodeToString(status.code()) << ": "
+            << status.message() << "\n";
+  return kCallFailed;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Talks to an FFF server: predicts, measures, shows its state.");
+  app.name("fffctl");
+  app.require_subcommand(1);
+  app.fallthrough();  // global options may follow the command
+  app.footer(
+      "Exit codes: 0 success, 1 the call failed, 2 wrong usage.\n"
+      "Example:\n  fffctl status --server 127.0.0.1:8001");
+  fff::cli::GlobalOptions global;
+  fff::cli::PredictCommand predict;
+  fff::cli::BenchmarkCommand benchmark;
+  fff::cli::ModelsCommand models;
+  fff::cli::StatusCommand status;
+  fff::cli::AddGlobalOptions(app, global);
+  const CLI::App* predict_app = predict.Register(app);
+  const CLI::App* benchmark_app = benchmark.Register(app);
+  const CLI::App* models_app = models.Register(app);
+  status.Register(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  if (predict_app->parsed()) return Report(predict.Run(global));
+  if (benchmark_app->parsed()) return Report(benchmark.Run(global));
+  if (models_app->parsed()) return Report(models.Run(global));
+  return Report(status.Run(global));
+}

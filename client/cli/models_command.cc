@@ -1,0 +1,109 @@
+#include "client/cli/models_command.h"
+
+#include <iostream>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "server/base/status_macros.h"
+#include "server/benchmark/text_table.h"
+
+namespace fff::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What the dense twin is, for the line that stands for it; "" when the server
+// does not say or the model is not loaded.
+std::string DenseKindOf(const client::Client& client,
+                        const v1::ModelSummary& summary) {
+  if (summary.state() != v1::MODEL_STATE_READY) return "";
+  const auto described = client.GetModel(summary.name(), summary.version());
+  return described.ok() ? DenseKindName(described->dense_kind()) : "";
+}
+
+}  // namespace
+
+std::string StateName(v1::ModelState state) {
+  switch (state) {
+    case v1::MODEL_STATE_LOADING:
+      return "loading";
+    case v1::MODEL_STATE_READY:
+      return "ready";
+    case v1::MODEL_STATE_FAILED:
+      return "FAILED";
+    case v1::MODEL_STATE_UNLOADED:
+      return "unloaded";
+    default:
+      return "unknown";
+  }
+}
+
+std::string ImplementationName(v1::Implementation implementation) {
+  switch (implementation) {
+    case v1::IMPLEMENTATION_FFF:
+      return "fff";
+    case v1::IMPLEMENTATION_DENSE:
+      return "dense";
+    default:
+      return "unknown";
+  }
+}
+
+std::string DenseKindName(v1::DenseKind kind) {
+  switch (kind) {
+    case v1::DENSE_KIND_TRAINED:
+      return "trained";
+    case v1::DENSE_KIND_COST_BASELINE:
+      return "cost baseline";
+    default:
+      return "";
+  }
+}
+
+CLI::App* ModelsCommand::Register(CLI::App& app) {
+  CLI::App* sub = app.add_subcommand("models", "List the server's models");
+  sub->add_flag("--json", json, "Print JSON");
+  sub->footer("Example:\n  fffctl --server 127.0.0.1:8001 models");
+  return sub;
+}
+
+absl::Status ModelsCommand::Run(const GlobalOptions& global) const {
+  FFF_ASSIGN_OR_RETURN(const auto client, Connect(global));
+  FFF_ASSIGN_OR_RETURN(const v1::ListModelsResponse listed,
+                       client->ListModels());
+  std::vector<std::vector<std::string>> rows;
+  Json models = Json::array();
+  for (const v1::ModelSummary& model : listed.models()) {
+    const std::string kind = DenseKindOf(*client, model);
+    rows.push_back(
+        {model.name(), absl::StrCat(model.version()), StateName(model.state()),
+         model.is_default_version() ? "default" : "",
+         ImplementationName(model.implementation()), kind,
+         model.reason().empty() ? model.description() : model.reason()});
+    models.push_back(
+        {{"name", model.name()},
+         {"version", model.version()},
+         {"state", StateName(model.state())},
+         {"is_default_version", model.is_default_version()},
+         {"implementation", ImplementationName(model.implementation())},
+         {"dense_kind", kind},
+         {"reason", model.reason()},
+         {"description", model.description()}});
+  }
+  if (json) {
+    const Json whole = {{"models", std::move(models)}};
+    std::cout << whole.dump(2, ' ', false, Json::error_handler_t::replace)
+              << "\n";
+  } else if (rows.empty()) {
+    std::cout << "the server has no models\n";
+  } else {
+    std::cout << benchmark::TextTable({"name", "version", "state", "", "kind",
+                                       "dense twin", "description or reason"},
+                                      rows);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fff::cli

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+
+#include "CLI/App.hpp"
+#include "absl/status/status.h"
+#include "client/cli/global_options.h"
+#include "fff/v1/inference.pb.h"
+
+namespace fff::cli {
+
+// "ready", "fff", "trained", ... : enumerations as tables print them.
+std::string StateName(v1::ModelState state);
+std::string ImplementationName(v1::Implementation implementation);
+std::string DenseKindName(v1::DenseKind kind);
+
+// `fffctl models`: every model of the server's repository.
+struct ModelsCommand {
+  bool json = false;
+
+  CLI::App* Register(CLI::App& app);
+  absl::Status Run(const GlobalOptions& global) const;
+};
+
+}  // namespace fff::cli

@@ -1,0 +1,209 @@
+#include "client/cli/predictions.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/routing_tree.h"
+#include "nlohmann/json.hpp"
+#include "server/benchmark/format.h"
+#include "server/benchmark/statistics.h"
+#include "server/benchmark/text_table.h"
+
+namespace fff::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr int kScoresShown = 3;
+
+double Accuracy(const Predictions& predictions) {
+  return static_cast<double>(predictions.Correct()) /
+         static_cast<double>(std::max<int64_t>(1, predictions.rows));
+}
+
+double Sum(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
+// The strongest columns, best first: "sneaker 8.13, sandal 2.4".
+std::string RunnersUp(const Predictions& predictions, int64_t r) {
+  const absl::Span<const float> row = predictions.row(r);
+  std::vector<int64_t> columns(row.size());
+  std::iota(columns.begin(), columns.end(), 0);
+  const auto shown = static_cast<std::ptrdiff_t>(
+      std::min<size_t>(kScoresShown, columns.size()));
+  std::partial_sort(columns.begin(), columns.begin() + shown, columns.end(),
+                    [&](int64_t a, int64_t b) {
+                      return row[static_cast<size_t>(a)] >
+                             row[static_cast<size_t>(b)];
+                    });
+  std::string text;
+  for (std::ptrdiff_t i = 1; i < shown; ++i) {
+    const int64_t column = columns[static_cast<size_t>(i)];
+    absl::StrAppendFormat(
+        &text, "%s%s %.4g", i > 1 ? ", " : "", predictions.LabelOf(column),
+        static_cast<double>(row[static_cast<size_t>(column)]));
+  }
+  return text;
+}
+
+std::string Table(const Predictions& predictions, int64_t show) {
+  const bool has_truth = !predictions.truth.empty();
+  std::vector<std::string> header = {"row", "prediction", "score", "then"};
+  if (has_truth) header.insert(header.end(), {"truth", ""});
+  std::vector<std::vector<std::string>> rows;
+  for (int64_t r = 0; r < std::min(show, predictions.rows); ++r) {
+    const int64_t best = predictions.ArgMax(r);
+    std::vector<std::string> cells = {
+        absl::StrCat(r), predictions.LabelOf(best),
+        absl::StrFormat("%.4g", static_cast<double>(predictions.row(
+                                    r)[static_cast<size_t>(best)])),
+        RunnersUp(predictions, r)};
+    if (has_truth) {
+      const int64_t truth = predictions.truth[static_cast<size_t>(r)];
+      cells.push_back(predictions.LabelOf(truth));
+      cells.push_back(truth == best ? "right" : "WRONG");
+    }
+    rows.push_back(std::move(cells));
+  }
+  return benchmark::TextTable(header, rows);
+}
+
+std::string Summary(const Predictions& predictions) {
+  const double total_s = Sum(predictions.request_s);
+  const benchmark::Latency latency =
+      benchmark::Summarize(predictions.request_s);
+  const size_t requests = predictions.request_s.size();
+  std::string text =
+      absl::StrCat(predictions.model, " version ", predictions.version,
+                   predictions.dense ? " (dense)" : "", ": ", predictions.rows,
+                   predictions.rows == 1 ? " row" : " rows", " in ", requests,
+                   requests == 1 ? " request, " : " requests, ",
+                   benchmark::FormatSeconds(total_s), " (median request ",
+                   benchmark::FormatSeconds(latency.median_s), ")\n");
+  if (!predictions.truth.empty()) {
+    absl::StrAppendFormat(&text, "accuracy %.2f %% (%d of %d)\n",
+                          100 * Accuracy(predictions), predictions.Correct(),
+                          predictions.rows);
+  }
+  return text;
+}
+
+// The leaf and margins of every tree of row `r`, in one layer.
+Json RoutingJson(const v1::LayerRouting& routing, int64_t r) {
+  Json json = {
+      {"layer", routing.layer()},
+      {"family", routing.family() == v1::FAMILY_PATH ? "path" : "leaf"},
+      {"depth", routing.depth()}};
+  Json leaves = Json::array();
+  Json margins = Json::array();
+  const int64_t trees = HoldsRow(routing, r) ? routing.trees() : 0;
+  const int64_t per_tree = routing.margins_per_tree();
+  for (int64_t i = r * trees; i < (r + 1) * trees; ++i) {
+    leaves.push_back(routing.leaf(static_cast<int>(i)));
+    for (int64_t m = i * per_tree; m < (i + 1) * per_tree; ++m) {
+      margins.push_back(routing.margin(static_cast<int>(m)));
+    }
+  }
+  json["leaf"] = std::move(leaves);
+  json["margin"] = std::move(margins);
+  return json;
+}
+
+Json RowJson(const Predictions& predictions, int64_t r) {
+  const int64_t best = predictions.ArgMax(r);
+  const absl::Span<const float> scores = predictions.row(r);
+  Json json = {{"row", r},
+               {"index", best},
+               {"label", predictions.LabelOf(best)},
+               {"scores", std::vector<float>(scores.begin(), scores.end())}};
+  if (!predictions.truth.empty()) {
+    json["truth"] = predictions.truth[static_cast<size_t>(r)];
+  }
+  for (const Predictions::RoutedRows& request : predictions.routing) {
+    if (r < request.first_row || r >= request.first_row + request.rows) {
+      continue;
+    }
+    Json layers = Json::array();
+    for (const v1::LayerRouting& layer : request.layers) {
+      layers.push_back(RoutingJson(layer, r - request.first_row));
+    }
+    json["routing"] = std::move(layers);
+  }
+  return json;
+}
+
+}  // namespace
+
+absl::Span<const float> Predictions::row(int64_t r) const {
+  return absl::MakeConstSpan(output).subspan(static_cast<size_t>(r * width),
+                                             static_cast<size_t>(width));
+}
+
+int64_t Predictions::ArgMax(int64_t r) const {
+  const absl::Span<const float> values = row(r);
+  return std::max_element(values.begin(), values.end()) - values.begin();
+}
+
+std::string Predictions::LabelOf(int64_t column) const {
+  if (column >= 0 && column < static_cast<int64_t>(labels.size())) {
+    return labels[static_cast<size_t>(column)];
+  }
+  return absl::StrCat(column);
+}
+
+int64_t Predictions::Correct() const {
+  int64_t correct = 0;
+  for (size_t r = 0; r < truth.size(); ++r) {
+    if (ArgMax(static_cast<int64_t>(r)) == truth[r]) ++correct;
+  }
+  return correct;
+}
+
+std::string Predictions::Drawing(int64_t r) const {
+  std::string drawing;
+  for (const RoutedRows& request : routing) {
+    if (r < request.first_row || r >= request.first_row + request.rows) {
+      continue;
+    }
+    for (const v1::LayerRouting& layer : request.layers) {
+      absl::StrAppend(&drawing, DrawRouting(layer, r - request.first_row));
+    }
+  }
+  return drawing;
+}
+
+std::string PredictionsText(const Predictions& predictions, int64_t show) {
+  std::string text = Table(predictions, show);
+  if (predictions.rows > show) {
+    absl::StrAppend(&text, "and ", predictions.rows - show, " more rows\n");
+  }
+  for (int64_t r = 0; r < std::min(show, predictions.rows); ++r) {
+    const std::string drawing = predictions.Drawing(r);
+    if (!drawing.empty()) absl::StrAppend(&text, "\nrow ", r, ", ", drawing);
+  }
+  return absl::StrCat(text, "\n", Summary(predictions));
+}
+
+std::string PredictionsJson(const Predictions& predictions) {
+  Json json = {{"model", predictions.model},
+               {"version", predictions.version},
+               {"implementation", predictions.dense ? "dense" : "fff"},
+               {"rows", predictions.rows},
+               {"seconds", Sum(predictions.request_s)},
+               {"median_request_s",
+                benchmark::Summarize(predictions.request_s).median_s}};
+  if (!predictions.truth.empty()) {
+    json["correct"] = predictions.Correct();
+    json["accuracy"] = Accuracy(predictions);
+  }
+  Json rows = Json::array();
+  for (int64_t r = 0; r < predictions.rows; ++r) {
+    rows.push_back(RowJson(predictions, r));
+  }
+  json["predictions"] = std::move(rows);
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace fff::cli
