@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/utf8.h"
 
 namespace fff::base {
 namespace {
@@ -46,15 +47,20 @@ void Log(LogLevel level, absl::string_view message) {
 
 std::string Printable(absl::string_view text, size_t max_bytes) {
   std::string out;
-  for (const char c : text.substr(0, max_bytes)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
+  size_t at = 0;
+  while (at < text.size()) {
+    const size_t bytes = Utf8CharacterBytes(text.substr(at));
+    if (at + (bytes == 0 ? 1 : bytes) > max_bytes) break;
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (bytes == 0 || byte < 0x20 || byte == 0x7f) {
       absl::StrAppend(&out, "\\x", absl::Hex(byte, absl::kZeroPad2));
+      ++at;
     } else {
-      out.push_back(c);
+      out.append(text.data() + at, bytes);
+      at += bytes;
     }
   }
-  if (text.size() > max_bytes) {
+  if (at < text.size()) {
     absl::StrAppend(&out, "... (", text.size(), " bytes)");
   }
   return out;

@@ -24,8 +24,9 @@ inline void LogError(absl::string_view message) {
   Log(LogLevel::kError, message);
 }
 
-// `text` with control characters as \xNN and cut at `max_bytes`, for names that
-// came from a file or a peer: a log line stays one line.
+// `text` with control characters and bytes that are not UTF-8 as \xNN, cut at
+// `max_bytes` of `text` between characters, for names that came from a file or
+// a peer: a log line stays one line, and the result is UTF-8 whatever came in.
 std::string Printable(absl::string_view text, size_t max_bytes = 200);
 
 }  // namespace fff::base
