@@ -64,9 +64,12 @@ def check_third_party(path, quote, include):
     for library, (prefixes, folders) in ladder.THIRD_PARTY.items():
         if not any(include.startswith(p) for p in prefixes):
             continue
-        places = folders + ladder.FREE_TESTS
-        mirrored = owner(path) if path.startswith("tests/unit/") else path
-        if any(inside(path, f) or inside(mirrored, f) for f in places):
+        if any(inside(path, f) for f in folders + ladder.FREE_TESTS):
+            return None
+        # A unit test mirrors a folder with all that lies below it.
+        mirrored = owner(path) if path.startswith("tests/unit/") else None
+        if mirrored and any(inside(mirrored, f) or inside(f, mirrored)
+                            for f in folders):
             return None
         return f"{library} only in {', '.join(folders)}"
     first, slash, _ = include.partition("/")

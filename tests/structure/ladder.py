@@ -57,6 +57,7 @@ THIRD_PARTY = {
     "CLI11": (["CLI/"], ["server/app", "client/cli"]),
     "spdlog": (["spdlog/"], ["server/base"]),
     "libzip": (["zip.h", "zipconf.h"], ["server/checkpoint"]),
+    "zlib": (["zlib.h"], ["client", "server/checkpoint"]),
     "libpng": (["png.h"], ["client"]),
     "GoogleTest": (["gtest/", "gmock/"], ["tests"]),
     "Google Benchmark": (["benchmark/benchmark.h"], ["tests/bench"]),

@@ -138,6 +138,9 @@ class IncludesTest(unittest.TestCase):
     def test_unit_tests_see_what_their_folder_sees(self):
         self.accepts("tests/unit/rpc/a_test.cc", "<gtest/gtest.h>",
                      '"server/rpc/decode.h"', '"fff/v1/inference.pb.h"')
+        self.accepts("tests/unit/engine/a_test.cc", '"hwy/targets.h"')
+        self.refuses("tests/unit/model/a.h", '"hwy/targets.h"',
+                     "Highway only in server/engine/cpu")
         self.refuses("tests/unit/engine/a.h", '"server/model/model.h"',
                      "server/engine sees only itself and {base, tensor}")
         self.refuses("tests/unit/engine/a.h", "<grpcpp/grpcpp.h>",

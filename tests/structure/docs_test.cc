@@ -1,0 +1,112 @@
+// Holds what the documentation says against what the code does.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "server/metrics/metric_table.h"
+#include "server/model/model_config.h"
+
+namespace fff {
+namespace {
+
+const char* const kDocuments[] = {"README.md", "server/README.md",
+                                  "deploy/models/README.md"};
+
+std::vector<std::string> Lines(const std::string& document) {
+  std::ifstream file(absl::StrCat(FFF_SOURCE_DIR, "/", document));
+  EXPECT_TRUE(file.is_open()) << document;
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+// The lines below the heading `title`, up to the next heading.
+std::vector<std::string> Section(const std::string& document,
+                                 const std::string& title) {
+  std::vector<std::string> section;
+  bool inside = false;
+  for (const std::string& line : Lines(document)) {
+    if (absl::StartsWith(line, "#")) inside = line == title;
+    if (inside) section.push_back(line);
+  }
+  return section;
+}
+
+// The texts of the ```language blocks of a document.
+std::vector<std::string> Blocks(const std::string& document,
+                                const std::string& language) {
+  std::vector<std::string> blocks;
+  bool inside = false;
+  for (const std::string& line : Lines(document)) {
+    if (inside && line == "```") {
+      inside = false;
+    } else if (inside) {
+      absl::StrAppend(&blocks.back(), line, "\n");
+    } else if (line == absl::StrCat("```", language)) {
+      inside = true;
+      blocks.emplace_back();
+    }
+  }
+  EXPECT_FALSE(inside) << document << ": a block does not end";
+  return blocks;
+}
+
+std::string DocumentedRow(const metrics::MetricDescription& metric) {
+  std::vector<std::string> labels;
+  for (const absl::string_view label :
+       absl::StrSplit(metric.labels, ',', absl::SkipEmpty())) {
+    labels.push_back(absl::StrCat("`", label, "`"));
+  }
+  return absl::StrCat("| `", metric.name, "` | ", metrics::Name(metric.type),
+                      " | ", metric.unit, " | ", absl::StrJoin(labels, ", "),
+                      " | ", metric.help, " |");
+}
+
+TEST(DocsTest, MetricsTableIsTheOneTheServerExports) {
+  std::vector<std::string> documented;
+  for (const std::string& line : Section("server/README.md", "## Metrics")) {
+    if (absl::StartsWith(line, "| `")) documented.push_back(line);
+  }
+  std::vector<std::string> exported;
+  for (const metrics::MetricDescription& metric : metrics::MetricTable()) {
+    exported.push_back(DocumentedRow(metric));
+  }
+  EXPECT_THAT(documented, testing::ElementsAreArray(exported));
+}
+
+TEST(DocsTest, EveryConfigExampleIsAValidConfig) {
+  size_t examples = 0;
+  for (const char* document : kDocuments) {
+    for (const std::string& block : Blocks(document, "json")) {
+      const auto config = model::ParseModelConfig(block, document);
+      EXPECT_TRUE(config.ok()) << config.status() << "\n" << block;
+      ++examples;
+    }
+  }
+  EXPECT_GE(examples, 2u);
+}
+
+TEST(DocsTest, EveryConventionOfTheReadmeIsAccepted) {
+  size_t conventions = 0;
+  for (const std::string& line : Section("README.md", "### Conventions")) {
+    const std::vector<std::string> cells = absl::StrSplit(line, '`');
+    if (!absl::StartsWith(line, "| `")) continue;
+    const auto config = model::ParseModelConfig(
+        absl::StrCat(R"({"layers": [{"type": "fff", "convention": ")",
+                     cells.at(1), R"("}]})"),
+        "README.md");
+    EXPECT_TRUE(config.ok()) << config.status();
+    ++conventions;
+  }
+  EXPECT_EQ(conventions, 6u);
+}
+
+}  // namespace
+}  // namespace fff
