@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -20,12 +21,18 @@ struct RoutingShape {
   int depth = 0;      // levels above the bottom one; leaves a tree = 2^depth
 };
 
-// What the dense evaluation of a layer costs, and the layer's own cost; both a
-// row, for reports. Bytes count weights touched by one row alone.
+// What a layer costs a row, for reports. A multiply and an add are two flops;
+// element-wise work counts one flop an element and step. Bytes are those of the
+// weights that one row alone touches.
 struct LayerCost {
   double flops = 0;
   double weight_bytes = 0;
 };
+
+// Scratch slots of thread 0 (ExecutionContext::workspace(0)) above those that
+// kernels use: a layer of several kernels has two, the model's chain two more.
+inline constexpr int kLayerSlots[] = {12, 13};
+inline constexpr int kModelSlots[] = {14, 15};
 
 // One step of a model. Immutable after build; Run may be called from many
 // threads, each with its own context.
@@ -41,6 +48,8 @@ class Layer {
   virtual RoutingShape routing() const { return {}; }
   virtual int64_t weights_bytes() const = 0;  // canonical and packed together
   virtual LayerCost cost() const = 0;
+  // True when y is x unchanged; the model then passes rows by.
+  virtual bool is_identity() const { return false; }
   // Null for layers that need no planned kernel.
   virtual const engine::KernelPlan* plan() const { return nullptr; }
   // Contract as engine::Kernel::Run.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,6 +33,9 @@ class Model {
   int64_t weights_bytes() const;
   LayerCost cost() const;  // sum over layers
 
+  // Batches whose intermediate rows would not stay in the cache run in blocks
+  // of rows (RowsABlock); a row's result does not depend on that beyond
+  // rounding. y and x must not overlap. Uses kModelSlots of the context.
   // y [rows, output width] from x [rows, input width]. `routes` is empty (no
   // routing wanted) or holds one sink a layer, in order; sinks of layers that
   // do not route are ignored.
@@ -40,9 +44,26 @@ class Model {
            engine::ExecutionContext& context) const;
 
  private:
+  // One layer that computes; identities are passed by.
+  struct Step {
+    const Layer* layer;
+    size_t index;  // in layers_
+  };
+  void RunBlock(tensor::ConstRows x, tensor::MutableRows y, int64_t first_row,
+                absl::Span<const engine::RouteSink> routes,
+                engine::ExecutionContext& context) const;
+
   TensorSpec input_;
   TensorSpec output_;
   std::vector<std::unique_ptr<const Layer>> layers_;
+  std::vector<Step> steps_;
+  int64_t slot_widths_[2] = {0, 0};  // the widest intermediate of each slot
 };
+
+// Rows a block for a chain whose intermediates hold `widths_sum` floats a row,
+// out of `rows`: as many as keep them in a shared cache, but enough rows that
+// a block's products outweigh reading the weights once more, and never more
+// than a fixed amount of memory. At least 1; blocks are of even size.
+int64_t RowsABlock(int64_t rows, int64_t widths_sum);
 
 }  // namespace fff::model

@@ -1,0 +1,22 @@
+#include "server/model/builder.h"
+
+#include <vector>
+
+#include "server/base/status_macros.h"
+#include "server/model/chain.h"
+#include "server/model/loaded_layer.h"
+
+namespace fff::model {
+
+absl::StatusOr<std::shared_ptr<const Model>> BuildModel(
+    const ModelConfig& config, const checkpoint::Checkpoint& checkpoint,
+    const BuildOptions& options) {
+  FFF_ASSIGN_OR_RETURN(const std::vector<LoadedLayer> layers,
+                       LoadLayers(config.layers, checkpoint));
+  engine::PlanOptions plan;
+  plan.device = options.device;
+  return BuildChain(config.input, config.output, layers,
+                    {checkpoint.source(), "layers"}, plan);
+}
+
+}  // namespace fff::model

@@ -1,0 +1,159 @@
+#include "server/model/detect.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/model/tensor_reader.h"
+
+namespace fff::model {
+namespace {
+
+// A tensor that only an FFF layer has; a name that ends in one of these is
+// where a prefix may be found.
+constexpr absl::string_view kMarkers[] = {"node_weights", "w1s",
+                                          "linear_in.weight", "X"};
+
+bool HasRank(const TensorShapes& tensors, absl::string_view name, size_t rank) {
+  const tensor::Shape* shape = tensors.Find(name);
+  return shape != nullptr && shape->size() == rank;
+}
+
+bool Has(const TensorShapes& tensors, absl::string_view name) {
+  return tensors.Find(name) != nullptr;
+}
+
+bool Fits(const TensorShapes& tensors, const Convention& convention) {
+  switch (convention.layout) {
+    case TensorLayout::kMasterLeaf:
+      return Has(tensors, "magic_w1");
+    case TensorLayout::kLeaf:
+      return (Has(tensors, "node_weights") || HasRank(tensors, "w1s", 3)) &&
+             !Has(tensors, "magic_w1");
+    case TensorLayout::kLinearPair:
+      return Has(tensors, convention.x) || Has(tensors, convention.y);
+    case TensorLayout::kNodeRows:
+      return HasRank(tensors, convention.x, 2) &&
+             HasRank(tensors, convention.y, 2) && !Has(tensors, "node_weights");
+  }
+  return false;
+}
+
+// OK when the shapes fit too.
+absl::Status CheckShapes(const TensorShapes& tensors,
+                         const Convention& convention,
+                         const DetectionHints& hints) {
+  if (convention.family == Family::kPath) {
+    return PathProblemOf(tensors, convention, hints.trees).status();
+  }
+  return LeafProblemOf(tensors, convention, convention.output_bias).status();
+}
+
+absl::Status NoneFits(const TensorShapes& tensors) {
+  std::vector<std::string> found;
+  for (const auto& [name, shape] : tensors.shapes) {
+    found.push_back(absl::StrCat(name, " ", tensor::ToString(shape)));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "no convention is recognised",
+      tensors.prefix.empty()
+          ? std::string()
+          : absl::StrCat(" under prefix \"", tensors.prefix, "\""),
+      "; found ",
+      found.empty() ? std::string("no tensors") : QuotedNames(found),
+      "; wanted the tensors of one of ", ConventionNames()));
+}
+
+absl::Status SeveralFit(const TensorShapes& tensors,
+                        const std::vector<const Convention*>& candidates,
+                        const DetectionHints& hints) {
+  std::vector<std::string> fit;
+  std::string rest;
+  for (const Convention* candidate : candidates) {
+    const absl::Status status = CheckShapes(tensors, *candidate, hints);
+    if (status.ok()) {
+      fit.push_back(absl::StrCat("\"", candidate->name, "\""));
+    } else {
+      absl::StrAppend(
+          &rest, "; \"", candidate->name,
+          "\" has its names but not its shapes: ", status.message());
+    }
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the tensors of several conventions are there; set \"convention\" in "
+      "config.json to the one to serve. ",
+      fit.empty() ? "No shapes fit" : "What fits: ", absl::StrJoin(fit, ", "),
+      rest));
+}
+
+std::set<std::string> CandidatePrefixes(const TensorShapes& tensors) {
+  std::set<std::string> prefixes;
+  for (const auto& [name, shape] : tensors.shapes) {
+    for (const absl::string_view marker : kMarkers) {
+      const std::string ending = absl::StrCat(".", marker);
+      if (absl::EndsWith(name, ending)) {
+        prefixes.insert(name.substr(0, name.size() - marker.size()));
+      }
+    }
+  }
+  return prefixes;
+}
+
+bool FitsHints(const TensorShapes& tensors, const DetectionHints& hints) {
+  if (hints.convention != nullptr) return Fits(tensors, *hints.convention);
+  for (const Convention* convention : ConventionsThatFit(tensors)) {
+    if (!hints.family.has_value() || convention->family == *hints.family) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<const Convention*> ConventionsThatFit(const TensorShapes& tensors) {
+  std::vector<const Convention*> fit;
+  for (const Convention& convention : Conventions()) {
+    if (convention.detectable && Fits(tensors, convention)) {
+      fit.push_back(&convention);
+    }
+  }
+  return fit;
+}
+
+absl::StatusOr<const Convention*> DetectConvention(
+    const TensorShapes& tensors, const DetectionHints& hints) {
+  if (hints.convention != nullptr) return hints.convention;
+  std::vector<const Convention*> candidates = ConventionsThatFit(tensors);
+  if (hints.family.has_value()) {
+    candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
+                                    [&](const Convention* candidate) {
+                                      return candidate->family != *hints.family;
+                                    }),
+                     candidates.end());
+  }
+  if (candidates.empty()) return NoneFits(tensors);
+  if (candidates.size() > 1) return SeveralFit(tensors, candidates, hints);
+  return candidates.front();
+}
+
+absl::StatusOr<std::string> DetectPrefix(const TensorShapes& tensors,
+                                         const DetectionHints& hints) {
+  if (FitsHints(tensors, hints)) return std::string();
+  std::vector<std::string> fit;
+  for (const std::string& prefix : CandidatePrefixes(tensors)) {
+    if (FitsHints(UnderPrefix(tensors, prefix), hints)) fit.push_back(prefix);
+  }
+  if (fit.size() > 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "several FFF layers are there; set \"prefix\" of the layer to one of ",
+        QuotedNames(fit)));
+  }
+  return fit.empty() ? std::string() : fit.front();
+}
+
+}  // namespace fff::model

@@ -1,0 +1,180 @@
+#include "server/model/model_config.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "server/base/status_macros.h"
+#include "server/model/json_fields.h"
+#include "server/model/layer_config.h"
+#include "server/model/strict_json.h"
+#include "server/tensor/shape.h"
+
+namespace fff::model {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kNameBytesMax = 256;
+constexpr size_t kLabelBytesMax = 1024;
+constexpr IntegerRange kBatchRows = {1, int64_t{1} << 20};
+constexpr IntegerRange kQueueRows = {1, int64_t{1} << 30};
+constexpr IntegerRange kQueueDelayUs = {0, 10'000'000};
+constexpr IntegerRange kVersions = {1, INT32_MAX};
+constexpr IntegerRange kVersionCount = {1, 1024};
+constexpr IntegerRange kWarmupCount = {0, 16};
+
+enum class Edge { kInput, kOutput };
+
+void CheckShape(const EdgeConfig& edge, JsonFields& fields) {
+  const auto width = tensor::NumElements(edge.shape);
+  if (!width.ok() || *width > engine::kWidthMax) {
+    fields.errors().Add(fields.PathOf("shape"),
+                        absl::StrCat("found ", tensor::ToString(edge.shape),
+                                     ", whose product is above the maximum of ",
+                                     engine::kWidthMax));
+  }
+}
+
+EdgeConfig ReadEdge(const json* value, const char* key, Edge which,
+                    JsonErrors& errors) {
+  EdgeConfig edge;
+  if (value == nullptr) return edge;
+  JsonFields fields(*value, key, errors);
+  if (auto name = fields.String("name", kNameBytesMax)) {
+    if (name->empty()) {
+      errors.Add(fields.PathOf("name"), "found an empty string, wanted a name");
+    }
+    edge.name = *std::move(name);
+  }
+  if (auto shape = fields.Integers("shape", {1, tensor::kRankMax},
+                                   {1, engine::kWidthMax})) {
+    edge.shape = *std::move(shape);
+    CheckShape(edge, fields);
+  }
+  if (which == Edge::kOutput) {
+    if (auto labels =
+            fields.Strings("labels", {1, kLabelsMax}, kLabelBytesMax)) {
+      edge.labels = *std::move(labels);
+    }
+  }
+  fields.RejectUnknownKeys();
+  return edge;
+}
+
+BatchingConfig ReadBatching(const json* value, JsonErrors& errors) {
+  BatchingConfig batching;
+  if (value == nullptr) return batching;
+  JsonFields fields(*value, "batching", errors);
+  batching.max_batch_rows = fields.Integer("max_batch_rows", kBatchRows)
+                                .value_or(batching.max_batch_rows);
+  batching.max_queue_delay_us =
+      fields.Integer("max_queue_delay_us", kQueueDelayUs)
+          .value_or(batching.max_queue_delay_us);
+  batching.max_queue_rows = fields.Integer("max_queue_rows", kQueueRows)
+                                .value_or(batching.max_queue_rows);
+  fields.RejectUnknownKeys();
+  if (batching.max_queue_rows < batching.max_batch_rows) {
+    errors.Add(fields.PathOf("max_queue_rows"),
+               absl::StrCat("found ", batching.max_queue_rows,
+                            ", wanted at least batching.max_batch_rows, ",
+                            batching.max_batch_rows));
+  }
+  return batching;
+}
+
+VersionPolicy ReadVersions(const json* value, JsonErrors& errors) {
+  VersionPolicy policy;
+  if (value == nullptr) return policy;
+  JsonFields fields(*value, "versions", errors);
+  const auto latest = fields.Integer("latest", kVersionCount);
+  const auto all = fields.Bool("all");
+  auto specific = fields.Integers("specific", kVersionCount, kVersions);
+  fields.RejectUnknownKeys();
+  const int given = static_cast<int>(latest.has_value()) +
+                    static_cast<int>(all.has_value()) +
+                    static_cast<int>(specific.has_value());
+  if (given != 1) {
+    errors.Add("versions",
+               absl::StrCat("found ", given,
+                            " keys, wanted exactly one of {\"latest\": n}, "
+                            "{\"all\": true}, {\"specific\": [..]}"));
+  } else if (all.has_value()) {
+    if (!*all) errors.Add("versions.all", "found false, wanted true");
+    policy.kind = VersionPolicy::Kind::kAll;
+  } else if (specific.has_value()) {
+    policy.kind = VersionPolicy::Kind::kSpecific;
+    policy.specific = *std::move(specific);
+    const std::set<int64_t> distinct(policy.specific.begin(),
+                                     policy.specific.end());
+    if (distinct.size() != policy.specific.size()) {
+      errors.Add("versions.specific", "names a version twice");
+    }
+  } else {
+    policy.latest = *latest;
+  }
+  return policy;
+}
+
+std::vector<int64_t> ReadWarmup(JsonFields& fields, int64_t rows_max) {
+  auto rows = fields.Integers("warmup_batch_rows", kWarmupCount, {1, rows_max});
+  if (rows.has_value()) return *std::move(rows);
+  std::vector<int64_t> defaults = ModelConfig().warmup_batch_rows;
+  for (int64_t& count : defaults) count = std::min(count, rows_max);
+  defaults.erase(std::unique(defaults.begin(), defaults.end()), defaults.end());
+  return defaults;
+}
+
+void ReadPrecision(JsonFields& fields) {
+  const auto precision = fields.String("precision", kNameBytesMax);
+  if (precision.has_value() && *precision != "fp32") {
+    fields.errors().Add("precision",
+                        absl::StrCat("found \"", *precision,
+                                     "\"; only \"fp32\" is served at present"));
+  }
+}
+
+DeviceChoice ReadDevice(JsonFields& fields) {
+  constexpr DeviceChoice kChoices[] = {DeviceChoice::kAuto, DeviceChoice::kCpu,
+                                       DeviceChoice::kCuda};
+  const auto index = fields.Choice("device", {"auto", "cpu", "cuda"});
+  return index.has_value() ? kChoices[*index] : DeviceChoice::kAuto;
+}
+
+ModelConfig ReadModel(JsonFields& fields) {
+  JsonErrors& errors = fields.errors();
+  ModelConfig config;
+  config.layers = ReadLayers(fields, "layers", FffLayers::kAllowed);
+  config.dense_layers = ReadLayers(fields, "dense_layers", FffLayers::kRefused);
+  config.input = ReadEdge(fields.Find("input"), "input", Edge::kInput, errors);
+  config.output =
+      ReadEdge(fields.Find("output"), "output", Edge::kOutput, errors);
+  config.batching = ReadBatching(fields.Find("batching"), errors);
+  ReadPrecision(fields);
+  config.device = ReadDevice(fields);
+  config.versions = ReadVersions(fields.Find("versions"), errors);
+  config.warmup_batch_rows = ReadWarmup(fields, config.batching.max_batch_rows);
+  fields.RejectUnknownKeys();
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text,
+                                             const std::string& source) {
+  if (text.size() > kConfigBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(source, ": found ", text.size(), " bytes, at most ",
+                     kConfigBytesMax, " are allowed"));
+  }
+  FFF_ASSIGN_OR_RETURN(const json document, ParseStrictJson(text, source));
+  JsonErrors errors(source);
+  JsonFields fields(document, "", errors);
+  ModelConfig config = ReadModel(fields);
+  FFF_RETURN_IF_ERROR(errors.status());
+  return config;
+}
+
+}  // namespace fff::model

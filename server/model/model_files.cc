@@ -1,0 +1,123 @@
+#include "server/model/model_files.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/base/status_macros.h"
+#include "server/checkpoint/checkpoint.h"
+
+namespace fff::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Whether something is there that is no directory. Links are followed: mounted
+// configuration volumes consist of them.
+absl::StatusOr<bool> FileExists(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (status.type() == fs::file_type::not_found) return false;
+  if (error) {
+    return absl::ErrnoToStatus(error.value(), path.string());
+  }
+  return true;
+}
+
+absl::Status CheckDirectory(const std::string& dir) {
+  std::error_code error;
+  const fs::file_status status = fs::status(dir, error);
+  if (status.type() == fs::file_type::not_found) {
+    return absl::NotFoundError(absl::StrCat(dir, ": no such directory"));
+  }
+  if (error) return absl::ErrnoToStatus(error.value(), dir);
+  if (status.type() != fs::file_type::directory) {
+    return absl::InvalidArgumentError(absl::StrCat(dir, ": not a directory"));
+  }
+  return absl::OkStatus();
+}
+
+// The whole of a regular file, read and not mapped: editors rewrite config.json
+// in place. Reads one byte past the bound so that the parser refuses what is
+// larger.
+absl::StatusOr<std::string> ReadBounded(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": not a regular file"));
+  }
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
+      std::fopen(path.c_str(), "rb"), std::fclose);
+  if (file == nullptr) return absl::ErrnoToStatus(errno, path);
+  std::string text(kConfigBytesMax + 1, '\0');
+  const size_t read = std::fread(text.data(), 1, text.size(), file.get());
+  if (std::ferror(file.get()) != 0) return absl::ErrnoToStatus(EIO, path);
+  text.resize(read);
+  return text;
+}
+
+absl::StatusOr<std::string> FindCheckpointFile(const std::string& version_dir) {
+  std::vector<std::string> found;
+  for (const char* name : kCheckpointFiles) {
+    FFF_ASSIGN_OR_RETURN(const bool exists,
+                         FileExists(fs::path(version_dir) / name));
+    if (exists) found.emplace_back(name);
+  }
+  if (found.size() == 1) return found.front();
+  if (found.empty()) {
+    return absl::NotFoundError(
+        absl::StrCat(version_dir, ": no checkpoint, wanted one of ",
+                     absl::StrJoin(kCheckpointFiles, ", ")));
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat(version_dir, ": found several checkpoints (",
+                   absl::StrJoin(found, ", "), "), wanted exactly one"));
+}
+
+absl::StatusOr<DenseTwin> LoadTwin(const std::string& version_dir,
+                                   const ModelConfig& config,
+                                   const checkpoint::Checkpoint& checkpoint,
+                                   const Model& fff,
+                                   const BuildOptions& options) {
+  const fs::path path = fs::path(version_dir) / kDenseCheckpointFile;
+  FFF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
+  if (!exists) return BuildCostTwin(config, checkpoint, options);
+  FFF_ASSIGN_OR_RETURN(const checkpoint::Checkpoint dense,
+                       checkpoint::OpenCheckpoint(path.string()));
+  return BuildTrainedTwin(config, dense, fff, options);
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& model_dir) {
+  FFF_RETURN_IF_ERROR(CheckDirectory(model_dir));
+  const std::string path = (fs::path(model_dir) / kConfigFile).string();
+  FFF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
+  if (!exists) return ModelConfig();
+  FFF_ASSIGN_OR_RETURN(const std::string text, ReadBounded(path));
+  return ParseModelConfig(text, path);
+}
+
+absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
+                                          const ModelConfig& config,
+                                          const BuildOptions& options) {
+  FFF_RETURN_IF_ERROR(CheckDirectory(version_dir));
+  LoadedVersion loaded;
+  FFF_ASSIGN_OR_RETURN(loaded.checkpoint_file, FindCheckpointFile(version_dir));
+  FFF_ASSIGN_OR_RETURN(
+      const checkpoint::Checkpoint checkpoint,
+      checkpoint::OpenCheckpoint(
+          (fs::path(version_dir) / loaded.checkpoint_file).string()));
+  FFF_ASSIGN_OR_RETURN(loaded.fff, BuildModel(config, checkpoint, options));
+  FFF_ASSIGN_OR_RETURN(loaded.dense, LoadTwin(version_dir, config, checkpoint,
+                                              *loaded.fff, options));
+  return loaded;
+}
+
+}  // namespace fff::model
