@@ -1,0 +1,183 @@
+// Times every kernel of the kernel list on a few problems and batch sizes, by
+// itself: which kernel is fastest where, and did a change make one slower.
+//   kernel_bench --benchmark_filter='path/.*/768-768-l12'
+// FFF against dense, interleaved and with all the figures of a report, is
+// `fffctl benchmark --in-process`.
+#include <benchmark/benchmark.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/benchmark/input_rows.h"
+#include "server/benchmark/random.h"
+#include "server/engine/kernel_list.h"
+
+namespace fff::engine {
+namespace {
+
+constexpr uint64_t kSeed = 1;
+// Reference kernels are scalar code in double precision: a small problem shows
+// what they cost, a large one only takes time.
+constexpr double kReferenceFlopsMax = 1e7;
+
+tensor::FloatArray RandomArray(int64_t size, uint64_t seed) {
+  tensor::FloatBuffer buffer(size);
+  fff::benchmark::Random random(seed);
+  fff::benchmark::FillUniform(random, 0.1F, buffer.span());
+  return std::move(buffer).Freeze();
+}
+
+// A problem with its name, its arithmetic a row and its weights, which are
+// drawn once, when the first benchmark that needs them runs.
+template <class Problem, class Weights>
+struct Shape {
+  std::string name;
+  Problem problem;
+  double flops_per_row = 0;
+  std::shared_ptr<const Weights> weights;
+};
+
+std::shared_ptr<const PathWeights> MakeWeights(const PathProblem& problem) {
+  const int64_t nodes = problem.trees * problem.nodes();
+  auto weights = std::make_shared<PathWeights>();
+  weights->problem = problem;
+  weights->x = RandomArray(nodes * problem.input_width, kSeed);
+  weights->y = RandomArray(nodes * problem.output_width, kSeed + 1);
+  return weights;
+}
+
+std::shared_ptr<const LeafWeights> MakeWeights(const LeafProblem& problem) {
+  const int64_t leaves = problem.leaves();
+  auto weights = std::make_shared<LeafWeights>();
+  weights->problem = problem;
+  weights->node_weights =
+      RandomArray(problem.nodes() * problem.input_width, kSeed);
+  tensor::FloatBuffer zeros(problem.nodes());
+  weights->node_biases = std::move(zeros).Freeze();
+  weights->w1 =
+      RandomArray(leaves * problem.input_width * problem.leaf_width, kSeed + 1);
+  weights->b1 = RandomArray(leaves * problem.leaf_width, kSeed + 2);
+  weights->w2 = RandomArray(leaves * problem.leaf_width * problem.output_width,
+                            kSeed + 3);
+  weights->b2 = RandomArray(leaves * problem.output_width, kSeed + 4);
+  return weights;
+}
+
+std::shared_ptr<const DenseWeights> MakeWeights(const DenseProblem& problem) {
+  auto weights = std::make_shared<DenseWeights>();
+  weights->problem = problem;
+  weights->w = RandomArray(problem.output_width * problem.input_width, kSeed);
+  weights->bias = RandomArray(problem.output_width, kSeed + 1);
+  return weights;
+}
+
+void RunKernel(::benchmark::State& state, const Kernel& kernel,
+               int64_t input_width, int64_t output_width,
+               double flops_per_row) {
+  const int64_t rows = state.range(0);
+  const fff::benchmark::InputRows inputs(rows, input_width, kSeed);
+  tensor::FloatBuffer outputs(rows * output_width);
+  ExecutionContext context(1);
+  int64_t batch = 0;
+  for (auto _ : state) {
+    kernel.Run(inputs.batch(batch++), {outputs.data(), rows, output_width}, {},
+               context);
+  }
+  state.SetItemsProcessed(state.iterations() * rows);
+  state.counters["flops"] =
+      ::benchmark::Counter(flops_per_row * static_cast<double>(rows),
+                           ::benchmark::Counter::kIsIterationInvariantRate);
+}
+
+template <class Weights, class Problem>
+void Register(absl::string_view family,
+              absl::Span<const KernelEntry<Weights, Problem>> kernels,
+              const std::vector<Shape<Problem, Weights>>& shapes) {
+  for (const Shape<Problem, Weights>& shape : shapes) {
+    auto shared = std::make_shared<Shape<Problem, Weights>>(shape);
+    for (const KernelEntry<Weights, Problem>& entry : kernels) {
+      if (entry.device != Device::kCpu || !entry.supports(shape.problem) ||
+          (entry.is_reference && shape.flops_per_row > kReferenceFlopsMax)) {
+        continue;
+      }
+      const auto body = [shared, entry](::benchmark::State& state) {
+        if (shared->weights == nullptr) {
+          shared->weights = MakeWeights(shared->problem);
+        }
+        RunKernel(state, *entry.make(shared->weights),
+                  shared->problem.input_width, shared->problem.output_width,
+                  shared->flops_per_row);
+      };
+      const std::string name =
+          absl::StrCat(family, "/", entry.name, "/", shape.name);
+      auto* registered =
+          ::benchmark::RegisterBenchmark(name.c_str(), body)->UseRealTime();
+      registered->ArgName("rows")->Arg(1)->Arg(16);
+      if (!entry.is_reference) registered->Arg(256)->Arg(2048);
+    }
+  }
+}
+
+Shape<PathProblem, PathWeights> Path(std::string name, int64_t width,
+                                     int levels, int64_t trees) {
+  PathProblem problem;
+  problem.input_width = problem.output_width = width;
+  problem.levels = levels;
+  problem.trees = trees;
+  problem.activation = Activation::kGelu;
+  const double flops = 4.0 * static_cast<double>(width * levels * trees);
+  return {std::move(name), problem, flops, nullptr};
+}
+
+Shape<LeafProblem, LeafWeights> Leaf(std::string name, int64_t input,
+                                     int64_t leaf, int64_t output, int depth) {
+  LeafProblem problem;
+  problem.input_width = input;
+  problem.leaf_width = leaf;
+  problem.output_width = output;
+  problem.depth = depth;
+  const double flops =
+      2.0 * static_cast<double>(depth * input + leaf * (input + output));
+  return {std::move(name), problem, flops, nullptr};
+}
+
+Shape<DenseProblem, DenseWeights> Dense(std::string name, int64_t input,
+                                        int64_t output) {
+  DenseProblem problem;
+  problem.input_width = input;
+  problem.output_width = output;
+  problem.activation = Activation::kRelu;
+  problem.has_bias = true;
+  const double flops = 2.0 * static_cast<double>(input * output);
+  return {std::move(name), problem, flops, nullptr};
+}
+
+void RegisterAll() {
+  Register<PathWeights, PathProblem>(
+      "path", PathKernels(),
+      {Path("64-64-l6", 64, 6, 1), Path("768-768-l12", 768, 12, 1),
+       Path("768-768-l5-t128", 768, 5, 128)});
+  Register<LeafWeights, LeafProblem>(
+      "leaf", LeafKernels(),
+      {Leaf("64-4-16-d4", 64, 4, 16, 4), Leaf("784-8-10-d4", 784, 8, 10, 4),
+       Leaf("768-32-768-d8", 768, 32, 768, 8)});
+  Register<DenseWeights, DenseProblem>(
+      "dense", DenseKernels(),
+      {Dense("64-32", 64, 32), Dense("784-128", 784, 128),
+       Dense("768-4095", 768, 4095)});
+}
+
+}  // namespace
+}  // namespace fff::engine
+
+int main(int argc, char** argv) {
+  ::benchmark::Initialize(&argc, argv);
+  if (::benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  fff::engine::RegisterAll();
+  ::benchmark::RunSpecifiedBenchmarks();
+  ::benchmark::Shutdown();
+  return 0;
+}

@@ -1,0 +1,154 @@
+#include "server/benchmark/case.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "server/benchmark/runner.h"
+
+namespace fff::benchmark {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr char kLeafCase[] = R"(
+# a comment
+about: a sentence   # and another comment
+convention: fastfeedforward
+input_width: 784
+leaf_width: 8
+output_width: 10
+depth: 4
+dense: width 128
+rows: 1 2048
+)";
+
+std::string ErrorOf(absl::string_view text) {
+  const auto spec = ParseCase("probe", text);
+  EXPECT_EQ(spec.status().code(), absl::StatusCode::kInvalidArgument);
+  return std::string(spec.status().message());
+}
+
+TEST(CaseTest, ReadsEveryKey) {
+  const auto spec = ParseCase("probe", kLeafCase);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->name, "probe");
+  EXPECT_EQ(spec->about, "a sentence");
+  EXPECT_EQ(spec->convention, "fastfeedforward");
+  EXPECT_EQ(spec->input_width, 784);
+  EXPECT_EQ(spec->leaf_width, 8);
+  EXPECT_EQ(spec->output_width, 10);
+  EXPECT_EQ(spec->depth, 4);
+  EXPECT_EQ(spec->dense, DenseOpponent::kWidth);
+  EXPECT_EQ(spec->dense_width, 128);
+  EXPECT_THAT(spec->rows, ElementsAre(1, 2048));
+}
+
+TEST(CaseTest, DepthCountsAsTheConventionCountsIt) {
+  const auto nodes = [](absl::string_view convention) {
+    return ParseCase("probe", absl::StrCat("convention: ", convention,
+                                           "\ninput_width: 4\noutput_width: 4\n"
+                                           "depth: 3\n"))
+        ->nodes();
+  };
+  EXPECT_EQ(nodes("sap-fff"), 7);
+  EXPECT_EQ(nodes("ultrafastbert"), 15);
+  EXPECT_EQ(nodes("ultrafastbert-bmm"), 15);
+}
+
+TEST(CaseTest, UnknownKeyNamesLineAndAllowedKeys) {
+  EXPECT_THAT(ErrorOf("about: x\nwidth: 3\n"),
+              ::testing::AllOf(HasSubstr("case probe, line 2, width"),
+                               HasSubstr("input_width")));
+}
+
+TEST(CaseTest, KeyGivenTwiceIsAnError) {
+  EXPECT_THAT(ErrorOf("depth: 3\ndepth: 4\n"), HasSubstr("given twice"));
+}
+
+TEST(CaseTest, UnknownConventionListsTheKnownOnes) {
+  EXPECT_THAT(ErrorOf("convention: tree\n"),
+              ::testing::AllOf(HasSubstr("got 'tree'"),
+                               HasSubstr("ultrafastbert-bmm")));
+}
+
+TEST(CaseTest, NumbersOutOfRangeAreErrors) {
+  EXPECT_THAT(ErrorOf("depth: 24\n"), HasSubstr("got '24'"));
+  EXPECT_THAT(ErrorOf("input_width: 0\n"), HasSubstr("from 1 to"));
+  EXPECT_THAT(ErrorOf("input_width: many\n"), HasSubstr("got 'many'"));
+  EXPECT_THAT(ErrorOf("rows: 1 65537\n"), HasSubstr("65537"));
+  EXPECT_THAT(ErrorOf("rows:\n"), HasSubstr("0 batch sizes"));
+  EXPECT_THAT(ErrorOf("dense: sparse\n"), HasSubstr("got 'sparse'"));
+}
+
+TEST(CaseTest, MissingShapeIsAnError) {
+  EXPECT_THAT(ErrorOf("about: nothing else\n"), HasSubstr("are required"));
+}
+
+TEST(CaseTest, LeafWidthBelongsToTheLeafFamilyAlone) {
+  EXPECT_THAT(ErrorOf("convention: sap-fff\ninput_width: 4\noutput_width: 4\n"
+                      "depth: 2\nleaf_width: 3\n"),
+              HasSubstr("leaf_width is 3"));
+  EXPECT_THAT(ErrorOf("convention: fastfeedforward\ninput_width: 4\n"
+                      "output_width: 4\ndepth: 2\n"),
+              HasSubstr("fastfeedforward needs it"));
+}
+
+TEST(CaseTest, SeveralTreesNeedTheConventionThatHasThem) {
+  EXPECT_THAT(ErrorOf("convention: sap-fff\ninput_width: 4\noutput_width: 4\n"
+                      "depth: 2\ntrees: 2\n"),
+              HasSubstr("trees is 2"));
+}
+
+TEST(CaseTest, WeightsAboveTheBoundAreRefusedBeforeAnythingIsAllocated) {
+  EXPECT_THAT(ErrorOf("convention: sap-fff\ninput_width: 16777216\n"
+                      "output_width: 16777216\ndepth: 23\n"),
+              HasSubstr("wanted at most 3 GB"));
+}
+
+TEST(CaseTest, TextAboveTheBoundIsRefused) {
+  EXPECT_THAT(ErrorOf(std::string(kCaseBytesMax + 1, '#')),
+              HasSubstr("wanted at most"));
+}
+
+TEST(CaseTest, EveryEmbeddedCaseParsesAndSaysWhatItIs) {
+  ASSERT_GE(EmbeddedCases().size(), 20U);
+  for (const EmbeddedCase& embedded : EmbeddedCases()) {
+    const auto spec = FindCase(embedded.name);
+    ASSERT_TRUE(spec.ok()) << spec.status();
+    EXPECT_FALSE(spec->about.empty()) << embedded.name;
+    EXPECT_GT(spec->weights_bytes(), 0) << embedded.name;
+    BenchmarkOptions options;
+    options.batch_rows = spec->rows;
+    EXPECT_TRUE(CheckOptions(options).ok()) << embedded.name;
+  }
+}
+
+TEST(CaseTest, TheDesignsFourCasesHaveTheShapesOfTheirNames) {
+  const auto path = FindCase("path-768-l12");
+  ASSERT_TRUE(path.ok()) << path.status();
+  EXPECT_EQ(path->nodes(), 4095);
+  EXPECT_EQ(path->weights_bytes(), 4095 * 2 * 768 * 4);
+  const auto sap = FindCase("sap-16384-d14");
+  ASSERT_TRUE(sap.ok()) << sap.status();
+  EXPECT_EQ(sap->nodes(), 16383);
+  EXPECT_EQ(sap->dense, DenseOpponent::kLinear);
+  const auto small = FindCase("leaf-784-8-10-d4");
+  ASSERT_TRUE(small.ok()) << small.status();
+  EXPECT_EQ((int64_t{1} << small->depth) * small->leaf_width, 128);
+  const auto large = FindCase("leaf-768-32-768-d12");
+  ASSERT_TRUE(large.ok()) << large.status();
+  EXPECT_EQ((int64_t{1} << large->depth) * large->leaf_width, 131072);
+}
+
+TEST(CaseTest, UnknownNameListsTheCasesThereAre) {
+  const auto spec = FindCase("path-1");
+  EXPECT_EQ(spec.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(spec.status().message(), HasSubstr("path-768-l12"));
+}
+
+}  // namespace
+}  // namespace fff::benchmark

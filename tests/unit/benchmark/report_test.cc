@@ -1,0 +1,199 @@
+#include "server/benchmark/report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "nlohmann/json.hpp"
+#include "server/benchmark/format.h"
+#include "server/benchmark/report_json.h"
+#include "server/benchmark/report_svg.h"
+#include "server/benchmark/report_text.h"
+#include "server/benchmark/text_table.h"
+
+namespace fff::benchmark {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+Measurement Measured(double median_s, const std::string& kernel) {
+  Measurement measured;
+  measured.latency = {10,
+                      median_s,
+                      median_s * 0.9,
+                      median_s * 1.1,
+                      median_s * 1.2,
+                      median_s * 0.8,
+                      median_s};
+  measured.repetitions = 4;
+  measured.rows_per_s = 1 / median_s;
+  measured.gbps = 12.5;
+  measured.least_bytes = 12.5e9 * median_s;
+  measured.kernel = kernel;
+  return measured;
+}
+
+BenchmarkReport Sample(int cases) {
+  BenchmarkReport report;
+  report.model = "path-768-l12";
+  report.dense_description = "all 4095 neurons";
+  report.threads = 2;
+  report.cpu_model = "a processor";
+  report.isa = "AVX3";
+  report.memory_gbps = 25;
+  for (int i = 0; i < cases; ++i) {
+    BenchmarkCase one;
+    one.rows = int64_t{1} << (4 * i);
+    one.fff = Measured(1.5e-6 * static_cast<double>(one.rows), "path_walk");
+    one.dense = Measured(300e-6 * static_cast<double>(one.rows), "dense_a");
+    one.speedup = 200;
+    one.distinct_leaves = 1234;
+    one.top_leaf_share = 0.25;
+    report.cases.push_back(one);
+  }
+  return report;
+}
+
+// Tags must close in order: enough of XML for what the chart writes.
+bool IsBalanced(const std::string& svg) {
+  std::vector<std::string> open;
+  for (size_t at = svg.find('<'); at != std::string::npos;
+       at = svg.find('<', at + 1)) {
+    const size_t end = svg.find('>', at);
+    if (end == std::string::npos) return false;
+    const std::string tag = svg.substr(at + 1, end - at - 1);
+    const std::string name = tag.substr(0, tag.find(' '));
+    if (tag.back() == '/') continue;
+    if (tag.front() != '/') {
+      open.push_back(name);
+    } else if (open.empty() || "/" + open.back() != name) {
+      return false;
+    } else {
+      open.pop_back();
+    }
+  }
+  return open.empty();
+}
+
+TEST(FormatTest, SecondsKeepThreeDigitsAndAUnit) {
+  EXPECT_EQ(FormatSeconds(392e-9), "392 ns");
+  EXPECT_EQ(FormatSeconds(1.274e-6), "1.27 µs");
+  EXPECT_EQ(FormatSeconds(10.52e-3), "10.5 ms");
+  EXPECT_EQ(FormatSeconds(1.2), "1.20 s");
+  EXPECT_EQ(FormatSeconds(0.9996e-3), "1.00 ms");
+}
+
+TEST(FormatTest, TimesThatAreNoneAreADash) {
+  EXPECT_EQ(FormatSeconds(0), "-");
+  EXPECT_EQ(FormatSeconds(-1), "-");
+  EXPECT_EQ(FormatSeconds(std::numeric_limits<double>::quiet_NaN()), "-");
+  EXPECT_EQ(FormatNumber(std::numeric_limits<double>::infinity()), "-");
+}
+
+TEST(TextTableTest, AlignsByCharactersAndNumbersToTheRight) {
+  EXPECT_EQ(TextTable({"name", "time"}, {{"a", "1 µs"}, {"long", "10 ms"}}),
+            "name   time\n"
+            "----  -----\n"
+            "a      1 µs\n"
+            "long  10 ms\n");
+}
+
+TEST(TextTableTest, ControlCharactersOfAPeerDoNotReachTheTerminal) {
+  EXPECT_EQ(TextTable({"name"}, {{"a\x1b[2Jb\n"}}),
+            "name\n-------\na?[2Jb?\n");
+}
+
+TEST(TextTableTest, ShortRowsAreFilled) {
+  EXPECT_EQ(TextTable({"a", "b"}, {{"x"}}), "a  b\n-  -\nx\n");
+}
+
+TEST(ReportTextTest, SaysWhatWasMeasuredAndOnWhat) {
+  const std::string text = ReportText(Sample(2));
+  EXPECT_THAT(text, HasSubstr("path-768-l12"));
+  EXPECT_THAT(text, HasSubstr("all 4095 neurons (a baseline of cost)"));
+  EXPECT_THAT(text, HasSubstr("a processor, AVX3"));
+  EXPECT_THAT(text, HasSubstr("2 threads for both"));
+  EXPECT_THAT(text, HasSubstr("1.50 µs"));
+  EXPECT_THAT(text, HasSubstr("300 µs"));
+  EXPECT_THAT(text, HasSubstr("200x"));
+  EXPECT_THAT(text, HasSubstr("12.5 (50%)"));
+  EXPECT_THAT(text, HasSubstr("1234"));
+  EXPECT_THAT(text, HasSubstr("weights warm"));
+}
+
+TEST(ReportJsonTest, OneBatchSizeStandsAtTheTopLevel) {
+  const auto json = nlohmann::json::parse(ReportJson(Sample(1)));
+  EXPECT_EQ(json["case"], "path-768-l12");
+  EXPECT_EQ(json["rows"], 1);
+  EXPECT_EQ(json["threads"], 2);
+  EXPECT_DOUBLE_EQ(json["fff"]["median_s"], 1.5e-6);
+  EXPECT_DOUBLE_EQ(json["dense"]["median_s"], 300e-6);
+  EXPECT_EQ(json["speedup"], 200);
+  EXPECT_EQ(json["kernel"], "path_walk");
+  EXPECT_EQ(json["gbps"], 12.5);
+  EXPECT_EQ(json["distinct_leaves"], 1234);
+  EXPECT_EQ(json["bandwidth_fraction"], 0.5);
+  EXPECT_EQ(json["cases"].size(), 1U);
+}
+
+TEST(ReportJsonTest, SeveralBatchSizesStandInCasesOnly) {
+  const auto json = nlohmann::json::parse(ReportJson(Sample(3)));
+  EXPECT_FALSE(json.contains("rows"));
+  ASSERT_EQ(json["cases"].size(), 3U);
+  EXPECT_EQ(json["cases"][1]["rows"], 16);
+  EXPECT_EQ(json["cases"][1]["case"], "path-768-l12");
+  EXPECT_EQ(json["memory_gbps"], 25);
+}
+
+TEST(ReportJsonTest, NamesThatAreNotUtf8DoNotBreakTheDocument) {
+  BenchmarkReport report = Sample(1);
+  report.model = "\xff\xfe";
+  EXPECT_TRUE(nlohmann::json::accept(ReportJson(report)));
+}
+
+TEST(ReportSvgTest, DrawsBothSeriesTheBoundAndTheSpeedup) {
+  const std::string svg = ReportSvg(Sample(4));
+  EXPECT_TRUE(IsBalanced(svg)) << svg;
+  EXPECT_THAT(svg, HasSubstr("<polyline class=\"fff\""));
+  EXPECT_THAT(svg, HasSubstr("<polyline class=\"dense\""));
+  EXPECT_THAT(svg, HasSubstr("<polyline class=\"bound\""));
+  EXPECT_THAT(svg, HasSubstr(">200x<"));
+  EXPECT_THAT(svg, HasSubstr(">4096<"));
+  EXPECT_THAT(svg, HasSubstr("prefers-color-scheme:dark"));
+}
+
+TEST(ReportSvgTest, LeavesTheBoundOutWhenTheBandwidthIsUnknown) {
+  BenchmarkReport report = Sample(2);
+  report.memory_gbps = 0;
+  EXPECT_THAT(ReportSvg(report), Not(HasSubstr("class=\"bound\"")));
+}
+
+TEST(ReportSvgTest, OneNoneAndSenselessCasesStillDraw) {
+  EXPECT_TRUE(IsBalanced(ReportSvg(Sample(1))));
+  EXPECT_TRUE(IsBalanced(ReportSvg(Sample(0))));
+  BenchmarkReport report = Sample(3);
+  report.cases[0].rows = -5;
+  report.cases[1].fff.latency = {};
+  report.cases[2].dense.latency.median_s =
+      std::numeric_limits<double>::infinity();
+  const std::string svg = ReportSvg(report);
+  EXPECT_TRUE(IsBalanced(svg));
+  EXPECT_THAT(svg, Not(HasSubstr("nan")));
+  EXPECT_THAT(svg, Not(HasSubstr("inf,")));
+}
+
+TEST(ReportSvgTest, NamesCannotBreakOutOfTheirText) {
+  BenchmarkReport report = Sample(1);
+  report.model = "</text><script>\"&";
+  const std::string svg = ReportSvg(report);
+  EXPECT_TRUE(IsBalanced(svg));
+  EXPECT_THAT(svg, Not(HasSubstr("<script>")));
+  EXPECT_THAT(svg, HasSubstr("&lt;script&gt;&quot;&amp;"));
+}
+
+}  // namespace
+}  // namespace fff::benchmark

@@ -1,0 +1,256 @@
+#include "server/benchmark/runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "server/benchmark/case.h"
+#include "server/benchmark/case_models.h"
+#include "server/benchmark/touched.h"
+
+namespace fff::benchmark {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+CaseSpec Spec(absl::string_view text) {
+  const auto spec = ParseCase("probe", text);
+  EXPECT_TRUE(spec.ok()) << spec.status();
+  return *spec;
+}
+
+CaseModels Build(const CaseSpec& spec, uint64_t seed = 1) {
+  auto models = BuildCaseModels(spec, seed, {});
+  EXPECT_TRUE(models.ok()) << models.status();
+  return *std::move(models);
+}
+
+constexpr char kLeaf[] =
+    "convention: fastfeedforward\ninput_width: 24\nleaf_width: 3\n"
+    "output_width: 5\ndepth: 3\n";
+constexpr char kTrees[] =
+    "convention: ultrafastbert\ninput_width: 24\noutput_width: 6\ndepth: 2\n"
+    "trees: 3\n";
+
+BenchmarkOptions Quick(std::vector<int64_t> rows) {
+  BenchmarkOptions options;
+  options.batch_rows = std::move(rows);
+  options.seconds_per_case = 0.001;
+  return options;
+}
+
+TEST(RunnerTest, MeasuresBothSidesAtEveryBatchSize) {
+  const CaseModels models = Build(Spec(kLeaf));
+  const auto report =
+      RunBenchmark(*models.fff, *models.dense, Quick({1, 32}), nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_EQ(report->cases.size(), 2U);
+  for (const BenchmarkCase& one : report->cases) {
+    for (const Measurement* side : {&one.fff, &one.dense}) {
+      EXPECT_GE(side->latency.samples, kSamplesMin);
+      EXPECT_GE(side->repetitions, 1);
+      EXPECT_GT(side->latency.min_s, 0);
+      EXPECT_LE(side->latency.min_s, side->latency.p10_s);
+      EXPECT_LE(side->latency.p10_s, side->latency.median_s);
+      EXPECT_LE(side->latency.median_s, side->latency.p90_s);
+      EXPECT_LE(side->latency.p90_s, side->latency.p99_s);
+      EXPECT_GT(side->rows_per_s, 0);
+      EXPECT_GT(side->gflops, 0);
+      EXPECT_GT(side->gbps, 0);
+      EXPECT_FALSE(side->kernel.empty());
+    }
+    EXPECT_DOUBLE_EQ(one.speedup,
+                     one.dense.latency.median_s / one.fff.latency.median_s);
+  }
+  EXPECT_EQ(report->cases[1].rows, 32);
+}
+
+TEST(RunnerTest, SaysWhatItRanOn) {
+  const CaseModels models = Build(Spec(kLeaf));
+  BenchmarkOptions options = Quick({1});
+  options.threads = 2;
+  options.seed = 9;
+  const auto report =
+      RunBenchmark(*models.fff, *models.dense, options, nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->threads, 2);
+  EXPECT_EQ(report->seed, 9U);
+  EXPECT_EQ(report->device, "cpu");
+  EXPECT_FALSE(report->isa.empty());
+  EXPECT_GT(report->memory_gbps, 0);
+  EXPECT_GT(report->fff_flops_per_row, 0);
+  EXPECT_GT(report->dense_flops_per_row, report->fff_flops_per_row);
+  EXPECT_GT(report->fff_bytes_per_row, 4 * (24 + 5));
+}
+
+TEST(RunnerTest, RandomRowsReachEveryLeafOfASmallTree) {
+  const CaseModels models = Build(Spec(kLeaf));
+  const auto report =
+      RunBenchmark(*models.fff, *models.dense, Quick({1}), nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  const BenchmarkCase& one = report->cases.front();
+  EXPECT_EQ(one.input_rows, 2048);
+  EXPECT_EQ(one.distinct_leaves, 8);
+  EXPECT_DOUBLE_EQ(one.leaves_per_call, 1);
+  EXPECT_GE(one.top_leaf_share, 1.0 / 8);
+  EXPECT_LT(one.top_leaf_share, 0.6);
+}
+
+TEST(RunnerTest, SeveralTreesAndColdWeightsAreMeasuredToo) {
+  const CaseModels models = Build(Spec(kTrees));
+  BenchmarkOptions options = Quick({4});
+  options.cold_weights = true;
+  const auto report =
+      RunBenchmark(*models.fff, *models.dense, options, nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->cold_weights);
+  EXPECT_EQ(report->cases[0].fff.repetitions, 1);
+  EXPECT_EQ(report->cases[0].distinct_leaves, 4);
+}
+
+TEST(RunnerTest, ProgressNamesEveryStepAndEndsAtTheTotal) {
+  const CaseModels models = Build(Spec(kLeaf));
+  std::vector<std::string> steps;
+  int last_done = 0;
+  int last_total = 0;
+  const auto report =
+      RunBenchmark(*models.fff, *models.dense, Quick({1, 8}),
+                   [&](int done, int total, absl::string_view step) {
+                     if (steps.empty() || steps.back() != step)
+                       steps.emplace_back(step);
+                     EXPECT_GE(done, last_done);
+                     last_done = done;
+                     last_total = total;
+                     return true;
+                   });
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(steps,
+              ElementsAre("memory bandwidth", "1 row", "8 rows", "done"));
+  EXPECT_EQ(last_done, last_total);
+}
+
+TEST(RunnerTest, CallbackThatSaysNoCancelsTheRun) {
+  const CaseModels models = Build(Spec(kLeaf));
+  int calls = 0;
+  const auto report =
+      RunBenchmark(*models.fff, *models.dense, Quick({1, 8, 16}),
+                   [&](int, int, absl::string_view step) {
+                     ++calls;
+                     return step != "8 rows";
+                   });
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kCancelled);
+  EXPECT_GT(calls, 1);
+}
+
+TEST(RunnerTest, RefusesOptionsOutsideTheirBounds) {
+  const auto code = [](BenchmarkOptions options) {
+    return CheckOptions(options).code();
+  };
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_EQ(code(Quick({})), kInvalid);
+  EXPECT_EQ(code(Quick({0})), kInvalid);
+  EXPECT_EQ(code(Quick({kBatchRowsMax + 1})), kInvalid);
+  EXPECT_EQ(code(Quick(std::vector<int64_t>(kBatchSizesMax + 1, 1))), kInvalid);
+  BenchmarkOptions options = Quick({1});
+  options.threads = 0;
+  EXPECT_EQ(code(options), kInvalid);
+  options = Quick({1});
+  for (const double seconds : {0.0, -1.0, kSecondsPerCaseMax * 1.01,
+                               std::numeric_limits<double>::quiet_NaN()}) {
+    options.seconds_per_case = seconds;
+    EXPECT_EQ(code(options), kInvalid) << seconds;
+  }
+  EXPECT_EQ(code(Quick({1, kBatchRowsMax})), absl::StatusCode::kOk);
+}
+
+TEST(RunnerTest, RefusesModelsOfUnequalWidths) {
+  const CaseModels leaf = Build(Spec(kLeaf));
+  const CaseModels trees = Build(Spec(kTrees));
+  const auto report =
+      RunBenchmark(*leaf.fff, *trees.dense, Quick({1}), nullptr);
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(report.status().message(), HasSubstr("24 to 5"));
+}
+
+TEST(RunnerTest, RefusesBatchesWhoseActivationsExceedTheBound) {
+  const CaseModels models =
+      Build(Spec("convention: sap-fff\ninput_width: 16000\n"
+                 "output_width: 16000\ndepth: 2\n"));
+  const auto report = RunBenchmark(*models.fff, *models.dense,
+                                   Quick({1, kBatchRowsMax}), nullptr);
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(report.status().message(), HasSubstr("65536 rows"));
+}
+
+TEST(CaseModelsTest, TheSeedDecidesTheWeights) {
+  const CaseSpec spec = Spec(kLeaf);
+  const std::vector<float> x(24, 0.5F);
+  const auto run = [&](uint64_t seed) {
+    std::vector<float> y(5);
+    engine::ExecutionContext context(1);
+    Build(spec, seed)
+        .fff->Run({x.data(), 1, 24}, {y.data(), 1, 5}, {}, context);
+    return y;
+  };
+  EXPECT_EQ(run(1), run(1));
+  EXPECT_NE(run(1), run(2));
+}
+
+TEST(CaseModelsTest, DenseOpponentsHaveTheirStatedSize) {
+  const auto dense_flops = [](const std::string& dense) {
+    return Build(Spec(std::string(kLeaf) + "dense: " + dense + "\n"))
+        .dense->cost()
+        .flops;
+  };
+  // 2 FLOPs a weight; biases and activations may be counted or not.
+  EXPECT_NEAR(dense_flops("linear"), 2 * 24 * 5, 3 * 5);
+  EXPECT_NEAR(dense_flops("width 7"), 2 * 7 * (24 + 5), 3 * (7 + 5));
+  EXPECT_NEAR(dense_flops("neurons"), 2 * 24 * (24 + 5), 3 * (24 + 5));
+}
+
+TEST(TouchedTest, NodesOnTheWayAreCountedOnce) {
+  const std::vector<int32_t> leaves = {0, 1, 7, 7, 1};
+  // Depth 3: root; 2 of its children; nodes above 0/1 and above 7.
+  EXPECT_EQ(DistinctNodes(leaves, 3, /*with_bottom=*/false), 1 + 2 + 2);
+  EXPECT_EQ(DistinctNodes(leaves, 3, /*with_bottom=*/true), 1 + 2 + 2 + 3);
+  EXPECT_EQ(DistinctNodes({}, 3, true), 0);
+  const std::vector<int32_t> one = {0};
+  EXPECT_EQ(DistinctNodes(one, 0, false), 0);
+  EXPECT_EQ(DistinctNodes(one, 0, true), 1);
+}
+
+TEST(TouchedTest, PositionsOutsideTheTreeAreIgnored) {
+  const std::vector<int32_t> leaves = {-1, 8, 3};
+  EXPECT_EQ(DistinctNodes(leaves, 3, true), 4);
+}
+
+TEST(TouchedTest, OneRowTouchesWhatTheLayerSaysOneRowCosts) {
+  for (const char* text : {kLeaf, kTrees}) {
+    const CaseModels models = Build(Spec(text));
+    const model::Layer& layer = *models.fff->layers().front();
+    const int64_t nodes = text == kLeaf ? 3 : 3 * 3;
+    EXPECT_DOUBLE_EQ(TouchedWeightBytes(layer, nodes, 1),
+                     layer.cost().weight_bytes);
+  }
+}
+
+TEST(TouchedTest, ManyRowsTouchNoMoreThanAllWeights) {
+  const CaseModels models = Build(Spec(kLeaf));
+  const InputRows inputs(512, 24, 1);
+  std::vector<float> y(512 * 5);
+  engine::ExecutionContext context(1);
+  const Touched touched =
+      CountTouched(*models.fff, inputs, {y.data(), 512, 5}, context);
+  const double all_weights = 4.0 * (7 * 25 + 8 * (3 * (24 + 5 + 1) + 5));
+  EXPECT_DOUBLE_EQ(touched.least_bytes_per_call,
+                   all_weights + 4.0 * 512 * (24 + 5));
+  EXPECT_DOUBLE_EQ(touched.leaves_per_call, 8);
+}
+
+}  // namespace
+}  // namespace fff::benchmark

@@ -1,0 +1,238 @@
+#include "tests/unit/client/fake_server.h"
+
+#include <atomic>
+#include <cstring>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/server_builder.h"
+
+namespace fff::client {
+namespace {
+
+constexpr int64_t kInputWidth = 4;
+
+grpc::Status NotFound(const std::string& model) {
+  return {grpc::StatusCode::NOT_FOUND,
+          absl::StrCat("no model '", model, "', there is: sum")};
+}
+
+void FillSummary(const std::string& name, v1::ModelSummary* summary) {
+  const bool dense = absl::EndsWith(name, ":dense");
+  summary->set_name(name);
+  summary->set_version(3);
+  summary->set_state(v1::MODEL_STATE_READY);
+  summary->set_is_default_version(true);
+  summary->set_implementation(dense ? v1::IMPLEMENTATION_DENSE
+                                    : v1::IMPLEMENTATION_FFF);
+  summary->set_description("adds its columns");
+}
+
+void AddRouting(int64_t rows, v1::PredictResponse* response) {
+  v1::LayerRouting* routing = response->add_routing();
+  routing->set_family(v1::FAMILY_LEAF);
+  routing->set_trees(1);
+  routing->set_depth(2);
+  routing->set_margins_per_tree(2);
+  for (int64_t r = 0; r < rows; ++r) {
+    routing->add_leaf(2);
+    routing->add_margin(1.5F);
+    routing->add_margin(-0.5F);
+  }
+}
+
+}  // namespace
+
+class FakeServer::Inference final : public v1::InferenceService::Service {
+ public:
+  explicit Inference(absl::Notification& stuck) : stuck_(stuck) {}
+  int calls() const { return calls_; }
+
+  grpc::Status Predict(grpc::ServerContext*, const v1::PredictRequest* request,
+                       v1::PredictResponse* response) override {
+    return Answer(*request, 1, response);
+  }
+
+  grpc::Status PredictDense(grpc::ServerContext*,
+                            const v1::PredictRequest* request,
+                            v1::PredictResponse* response) override {
+    return Answer(*request, -1, response);
+  }
+
+  grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
+                          v1::ListModelsResponse* response) override {
+    FillSummary("sum", response->add_models());
+    FillSummary("sum:dense", response->add_models());
+    v1::ModelSummary* broken = response->add_models();
+    broken->set_name("broken");
+    broken->set_version(1);
+    broken->set_state(v1::MODEL_STATE_FAILED);
+    broken->set_reason("model.safetensors: header is cut");
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetModel(grpc::ServerContext*,
+                        const v1::GetModelRequest* request,
+                        v1::GetModelResponse* response) override {
+    if (!absl::StartsWith(request->model(), "sum")) {
+      return NotFound(request->model());
+    }
+    FillSummary(request->model(), response->mutable_summary());
+    response->mutable_input()->add_shape(kInputWidth);
+    response->mutable_output()->add_shape(3);
+    for (const char* label : {"up", "down", "flat"}) {
+      response->mutable_output()->add_labels(label);
+    }
+    response->set_dense_kind(v1::DENSE_KIND_TRAINED);
+    v1::LayerInfo* layer = response->add_layers();
+    layer->set_type("fff");
+    v1::KernelStep* step = layer->add_kernels();
+    step->set_rows_min(1);
+    step->set_kernel("leaf_walk");
+    step->set_reason("least predicted cost");
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Benchmark(
+      grpc::ServerContext*, const v1::BenchmarkRequest* request,
+      grpc::ServerWriter<v1::BenchmarkResponse>* writer) override {
+    if (request->model() != "sum" && request->model() != "silent" &&
+        request->model() != "endless") {
+      return NotFound(request->model());
+    }
+    v1::BenchmarkResponse response;
+    response.mutable_progress()->set_total(2);
+    response.mutable_progress()->set_step("1 row");
+    for (int done = 0; done < 2; ++done) {
+      response.mutable_progress()->set_done(done);
+      writer->Write(response);
+    }
+    while (request->model() == "endless" && writer->Write(response)) {
+    }
+    if (request->model() == "sum") {
+      FillReport(*request, response.mutable_report());
+      writer->Write(response);
+    }
+    return grpc::Status::OK;
+  }
+
+ private:
+  grpc::Status Answer(const v1::PredictRequest& request, float sign,
+                      v1::PredictResponse* response) {
+    ++calls_;
+    if (request.model() == "stuck") stuck_.WaitForNotification();
+    if (request.model() == "liar") {
+      response->mutable_output()->set_datatype(v1::DATA_TYPE_FP32);
+      response->mutable_output()->add_shape(1);
+      response->mutable_output()->add_shape(int64_t{1} << 60);
+      response->mutable_output()->set_data("four");
+      return grpc::Status::OK;
+    }
+    if (request.model() != "sum") return NotFound(request.model());
+    const int64_t rows = request.input().shape(0);
+    if (request.input().shape_size() != 2 ||
+        request.input().shape(1) != kInputWidth) {
+      return {grpc::StatusCode::INVALID_ARGUMENT, "wanted 4 columns"};
+    }
+    Sum(request.input(), rows, sign, response->mutable_output());
+    response->set_model(request.model());
+    response->set_version(3);
+    response->mutable_timing()->set_batch_rows(rows);
+    if (request.include_labels()) {
+      for (int64_t r = 0; r < rows; ++r) response->add_labels("up");
+    }
+    if (request.include_routing()) AddRouting(rows, response);
+    return grpc::Status::OK;
+  }
+
+  static void Sum(const v1::Tensor& input, int64_t rows, float sign,
+                  v1::Tensor* output) {
+    output->set_datatype(v1::DATA_TYPE_FP32);
+    output->add_shape(rows);
+    output->add_shape(3);
+    for (int64_t r = 0; r < rows; ++r) {
+      float row[kInputWidth];
+      std::memcpy(row,
+                  input.data().data() + static_cast<size_t>(r) * sizeof row,
+                  sizeof row);
+      const float sum = sign * (row[0] + row[1] + row[2] + row[3]);
+      const float answer[3] = {sum, -sum, 0};
+      output->mutable_data()->append(reinterpret_cast<const char*>(answer),
+                                     sizeof answer);
+    }
+  }
+
+  static void FillReport(const v1::BenchmarkRequest& request,
+                         v1::BenchmarkReport* report) {
+    report->set_model(request.model());
+    report->set_threads(request.threads());
+    report->set_memory_gbps(20);
+    for (const int64_t rows : request.batch_rows()) {
+      v1::BenchmarkCase* one = report->add_cases();
+      one->set_rows(rows);
+      one->mutable_fff()->set_median_s(1e-6);
+      one->mutable_fff()->set_p10_s(0.9e-6);
+      one->mutable_fff()->set_p90_s(1.2e-6);
+      one->mutable_fff()->set_kernel("leaf_walk");
+      one->mutable_dense()->set_median_s(4e-6);
+      one->mutable_dense()->set_p10_s(3.9e-6);
+      one->mutable_dense()->set_p90_s(4.2e-6);
+      one->set_speedup(4);
+      one->set_distinct_leaves(5);
+    }
+  }
+
+  absl::Notification& stuck_;
+  std::atomic<int> calls_{0};
+};
+
+class FakeServer::OpenInference final
+    : public inference::GRPCInferenceService::Service {
+ public:
+  grpc::Status ServerLive(grpc::ServerContext*,
+                          const inference::ServerLiveRequest*,
+                          inference::ServerLiveResponse* response) override {
+    response->set_live(true);
+    return grpc::Status::OK;
+  }
+  grpc::Status ServerReady(grpc::ServerContext*,
+                           const inference::ServerReadyRequest*,
+                           inference::ServerReadyResponse* response) override {
+    response->set_ready(false);
+    return grpc::Status::OK;
+  }
+  grpc::Status ServerMetadata(
+      grpc::ServerContext*, const inference::ServerMetadataRequest*,
+      inference::ServerMetadataResponse* response) override {
+    response->set_name("fake");
+    response->set_version("9.9");
+    return grpc::Status::OK;
+  }
+};
+
+FakeServer::FakeServer()
+    : inference_(std::make_unique<Inference>(stuck_)),
+      open_inference_(std::make_unique<OpenInference>()) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
+                           &port_);
+  builder.RegisterService(inference_.get());
+  builder.RegisterService(open_inference_.get());
+  server_ = builder.BuildAndStart();
+  server_->GetHealthCheckService()->SetServingStatus("asleep", false);
+}
+
+FakeServer::~FakeServer() {
+  if (!stuck_.HasBeenNotified()) stuck_.Notify();
+  server_->Shutdown();
+}
+
+std::string FakeServer::target() const {
+  return absl::StrCat("127.0.0.1:", port_);
+}
+
+int FakeServer::predict_calls() const { return inference_->calls(); }
+
+}  // namespace fff::client

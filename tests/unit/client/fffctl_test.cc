@@ -1,0 +1,236 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "client/cli/npy.h"
+#include "client/cli/read_file.h"
+#include "nlohmann/json.hpp"
+#include "tests/unit/client/fake_server.h"
+
+namespace fff::cli {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct Outcome {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+std::string TempPath(const std::string& name) {
+  return ::testing::TempDir() + "/fffctl_test_" +
+         ::testing::UnitTest::GetInstance()->current_test_info()->name() + "_" +
+         name;
+}
+
+std::string TempFile(const std::string& name, const std::string& contents) {
+  const std::string path = TempPath(name);
+  EXPECT_TRUE(WriteFile(path, contents).ok());
+  return path;
+}
+
+// The program itself, as a user's shell would start it.
+Outcome Fffctl(const std::string& arguments) {
+  const std::string out = TempPath("out");
+  const std::string err = TempPath("err");
+  const int status = std::system(
+      (std::string(FFFCTL) + " " + arguments + " >" + out + " 2>" + err)
+          .c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, *ReadFile(out),
+          *ReadFile(err)};
+}
+
+class FffctlTest : public ::testing::Test {
+ protected:
+  Outcome OnServer(const std::string& arguments) {
+    return Fffctl("--server " + server_.target() + " " + arguments);
+  }
+  client::FakeServer server_;
+};
+
+TEST_F(FffctlTest, PredictPrintsLabelsScoresAndAccuracy) {
+  const std::string input = TempFile("in.csv", "1,1,1,1\n-1,-1,-1,-1\n");
+  const std::string truth = TempFile("truth.csv", "0\n0\n");
+  const Outcome outcome =
+      OnServer("predict --model sum --input " + input + " --truth " + truth);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("up"), HasSubstr("down"), HasSubstr("WRONG"),
+                    HasSubstr("accuracy 50.00 % (1 of 2)")));
+}
+
+TEST_F(FffctlTest, PredictSplitsRowsIntoRequestsAndWritesOutputs) {
+  const std::string input =
+      TempFile("in.csv", "1,1,1,1\n2,2,2,2\n3,3,3,3\n4,4,4,4\n5,5,5,5\n");
+  const std::string output = TempPath("y.npy");
+  const Outcome outcome =
+      OnServer("predict --model sum --batch 2 --limit 4 --json --input " +
+               input + " --output " + output);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(server_.predict_calls(), 2);
+  const auto json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json["rows"], 4);
+  EXPECT_EQ(json["predictions"][3]["scores"][0], 16);
+  const std::string file = *ReadFile(output);
+  const auto array = ParseNpy(file);
+  ASSERT_TRUE(array.ok()) << array.status();
+  EXPECT_THAT(array->shape, ::testing::ElementsAre(4, 3));
+}
+
+TEST_F(FffctlTest, PredictNormalizesImagesAndDrawsTheRouting) {
+  const std::string idx(
+      "\0\0\x08\x03\0\0\0\x01\0\0\0\x02\0\0\0\x02"
+      "\xFF\xFF\xFF\xFF",
+      20);
+  const std::string input = TempFile("in.idx", idx);
+  const Outcome plain =
+      OnServer("predict --model sum --routing --input " + input);
+  EXPECT_EQ(plain.code, 0) << plain.err;
+  // Four white pixels: (1 - 0.5) / 0.5 each.
+  EXPECT_THAT(plain.out, HasSubstr("up          4"));
+  EXPECT_THAT(plain.out, HasSubstr("root -> R -> L, leaf 2 of 4"));
+  const Outcome dense = OnServer(
+      "predict --model sum --dense --normalize 0,0.5 --input " + input);
+  EXPECT_THAT(dense.out, HasSubstr("down        8"));
+}
+
+TEST_F(FffctlTest, PredictRefusesRowsOfTheWrongWidthByTheFilesName) {
+  const std::string input = TempFile("in.csv", "1,2,3\n");
+  const Outcome outcome = OnServer("predict --model sum --input " + input);
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err,
+              AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr(input),
+                    HasSubstr("rows of 3 values"), HasSubstr("wants 4")));
+  EXPECT_EQ(server_.predict_calls(), 0);
+}
+
+TEST_F(FffctlTest, FailedCallPrintsCodeAndMessageAndExitsWithOne) {
+  const std::string input = TempFile("in.csv", "1,2,3,4\n");
+  const Outcome outcome = OnServer("predict --model other --input " + input);
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.err,
+            "fffctl: NOT_FOUND: no model 'other', there is: sum\n");
+  EXPECT_EQ(outcome.out, "");
+}
+
+TEST_F(FffctlTest, ModelsListsStatesKindsAndReasons) {
+  const Outcome outcome = OnServer("models");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("sum:dense"), HasSubstr("ready"),
+                    HasSubstr("trained"), HasSubstr("default"),
+                    HasSubstr("FAILED"), HasSubstr("header is cut")));
+  const auto json = nlohmann::json::parse(OnServer("models --json").out);
+  EXPECT_EQ(json["models"][2]["state"], "FAILED");
+}
+
+TEST_F(FffctlTest, StatusShowsHealthAndKernels) {
+  const Outcome outcome = OnServer("status");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("fake 9.9"), HasSubstr("health SERVING"),
+                    HasSubstr("live, not ready"), HasSubstr("leaf_walk"),
+                    HasSubstr("least predicted cost")));
+  const auto json = nlohmann::json::parse(OnServer("status --json").out);
+  EXPECT_EQ(json["ready"], false);
+  EXPECT_EQ(json["loaded"][0]["layers"][0]["kernels"][0]["kernel"],
+            "leaf_walk");
+}
+
+TEST_F(FffctlTest, BenchmarkPrintsTheTableAndWritesTheChart) {
+  const std::string chart = TempPath("chart.svg");
+  const Outcome outcome =
+      OnServer("benchmark --model sum --rows 1,16 --svg " + chart);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("4.00x"), HasSubstr("leaf_walk"),
+                                 HasSubstr("1.00 µs")));
+  // Standard error is no terminal here, so no bar is drawn.
+  EXPECT_EQ(outcome.err, "");
+  EXPECT_THAT(*ReadFile(chart), HasSubstr("</svg>"));
+  const auto json = nlohmann::json::parse(
+      OnServer("benchmark --model sum --rows 16 --json").out);
+  EXPECT_EQ(json["rows"], 16);
+  EXPECT_EQ(json["speedup"], 4);
+}
+
+TEST(FffctlUsageTest, ServerThatIsNotThereIsUnavailable) {
+  const Outcome outcome =
+      Fffctl("--server unix-abstract:fff-nobody-listens --timeout 5 models");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("fffctl: UNAVAILABLE: "));
+}
+
+TEST(FffctlUsageTest, TheEnvironmentNamesTheServer) {
+  const client::FakeServer server;
+  setenv("FFF_SERVER", server.target().c_str(), 1);
+  const Outcome outcome = Fffctl("models");
+  unsetenv("FFF_SERVER");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+}
+
+TEST(FffctlUsageTest, WrongUsageExitsWithTwo) {
+  EXPECT_EQ(Fffctl("").code, 2);
+  EXPECT_EQ(Fffctl("guess").code, 2);
+  EXPECT_EQ(Fffctl("predict --model sum").code, 2);
+  EXPECT_EQ(Fffctl("predict --model sum --input /nonexistent").code, 2);
+  EXPECT_EQ(Fffctl("benchmark").code, 2);
+  EXPECT_EQ(Fffctl("benchmark --in-process").code, 2);
+  EXPECT_EQ(Fffctl("benchmark --case tiny").code, 2);
+  EXPECT_EQ(Fffctl("benchmark --model a --in-process --case tiny").code, 2);
+  EXPECT_EQ(Fffctl("benchmark --model a --rows 0").code, 2);
+  EXPECT_EQ(Fffctl("benchmark --model a --rows 1,many").code, 2);
+  EXPECT_EQ(Fffctl("models --timeout -1").code, 2);
+  const std::string input = TempFile("in.csv", "1\n");
+  EXPECT_EQ(Fffctl("predict --model a --normalize x --input " + input).code, 2);
+}
+
+TEST(FffctlUsageTest, EveryHelpEndsWithAnExample) {
+  for (const char* command : {"", "predict", "benchmark", "models", "status"}) {
+    const Outcome outcome = Fffctl(std::string(command) + " --help");
+    EXPECT_EQ(outcome.code, 0) << command;
+    EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;
+    EXPECT_THAT(outcome.out, HasSubstr("fffctl")) << command;
+  }
+}
+
+TEST(FffctlInProcessTest, RunsABuiltInCaseWithoutAServer) {
+  const Outcome outcome = Fffctl(
+      "benchmark --in-process --case=tiny --rows=8 --threads=1 "
+      "--seconds 0.001 --json");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const auto json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json["case"], "tiny");
+  EXPECT_EQ(json["rows"], 8);
+  EXPECT_EQ(json["threads"], 1);
+  EXPECT_GT(json["fff"]["median_s"], 0);
+  EXPECT_GT(json["dense"]["median_s"], 0);
+  EXPECT_GT(json["speedup"], 0);
+  EXPECT_EQ(json["distinct_leaves"], 8);
+  EXPECT_FALSE(json["kernel"].get<std::string>().empty());
+}
+
+TEST(FffctlInProcessTest, UnknownCaseListsTheKnownOnes) {
+  const Outcome outcome = Fffctl("benchmark --in-process --case=none");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err,
+              AllOf(HasSubstr("NOT_FOUND"), HasSubstr("path-768-l12")));
+}
+
+TEST(FffctlInProcessTest, ListsItsCases) {
+  const Outcome outcome = Fffctl("benchmark --list-cases");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("sap-16384-d14"),
+                    HasSubstr("leaf-768-32-768-d12"), Not(HasSubstr("#"))));
+}
+
+}  // namespace
+}  // namespace fff::cli

@@ -1,0 +1,212 @@
+#include "client/cli/npy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "client/cli/input_file.h"
+
+namespace fff::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+template <class T>
+std::string Bytes(std::vector<T> values) {
+  return std::string(reinterpret_cast<const char*>(values.data()),
+                     values.size() * sizeof(T));
+}
+
+std::string Npy(const std::string& header, const std::string& data,
+                char version = 1) {
+  std::string file("\x93NUMPY", 6);
+  file += version;
+  file += '\0';
+  file += static_cast<char>(header.size() & 0xFF);
+  file += static_cast<char>(header.size() >> 8 & 0xFF);
+  if (version > 1) file += std::string(2, '\0');
+  return file + header + data;
+}
+
+std::string Header(const std::string& descr, const std::string& shape,
+                   const std::string& order = "False") {
+  return "{'descr': '" + descr + "', 'fortran_order': " + order +
+         ", 'shape': " + shape + ", }          \n";
+}
+
+std::string ErrorOf(const std::string& file) {
+  const auto array = ParseNpy(file);
+  EXPECT_EQ(array.status().code(), kInvalid);
+  return std::string(array.status().message());
+}
+
+TEST(NpyTest, ReadsFloatsDoublesAndBytes) {
+  const auto read = [](const std::string& descr, const std::string& data) {
+    const std::string file = Npy(Header(descr, "(2, 1)"), data);
+    const auto array = ParseNpy(file);
+    EXPECT_TRUE(array.ok()) << array.status();
+    EXPECT_THAT(array->shape, ElementsAre(2, 1));
+    return *NpyFloats(*array);
+  };
+  EXPECT_THAT(read("<f4", Bytes<float>({1.5F, -2})), ElementsAre(1.5F, -2));
+  EXPECT_THAT(read("<f8", Bytes<double>({1.5, -2})), ElementsAre(1.5F, -2));
+  EXPECT_THAT(read("|u1", Bytes<uint8_t>({7, 255})), ElementsAre(7, 255));
+}
+
+TEST(NpyTest, ReadsIntegersForLabels) {
+  const std::string file =
+      Npy(Header("<i8", "(3,)"), Bytes<int64_t>({3, 0, -1}), 2);
+  const auto array = ParseNpy(file);
+  ASSERT_TRUE(array.ok()) << array.status();
+  EXPECT_THAT(*NpyIntegers(*array), ElementsAre(3, 0, -1));
+  EXPECT_EQ(NpyFloats(*array).status().code(), kInvalid);
+}
+
+TEST(NpyTest, ScalarsAndEmptyArraysParse) {
+  const std::string scalar = Npy(Header("<f4", "()"), Bytes<float>({4}));
+  EXPECT_EQ(ParseNpy(scalar)->elements(), 1);
+  const std::string empty = Npy(Header("<f4", "(0, 3)"), "");
+  EXPECT_EQ(ParseNpy(empty)->elements(), 0);
+}
+
+TEST(NpyTest, FortranOrderAndForeignTypesAreErrors) {
+  const std::string data = Bytes<float>({1, 2});
+  EXPECT_THAT(ErrorOf(Npy(Header("<f4", "(2,)", "True"), data)),
+              HasSubstr("C order"));
+  EXPECT_THAT(ErrorOf(Npy(Header(">f4", "(2,)"), data)), HasSubstr("'>f4'"));
+  EXPECT_THAT(ErrorOf(Npy(Header("|O", "(2,)"), data)), HasSubstr("'|O'"));
+  EXPECT_EQ(ErrorOf(Npy(Header("<f2", "(2,)"), data)).empty(), false);
+  EXPECT_THAT(ErrorOf(Npy("{'descr': [('a', '<f4')], }", data)),
+              HasSubstr("element type"));
+}
+
+TEST(NpyTest, ShapesThatDoNotFitTheBytesAreErrors) {
+  const std::string data = Bytes<float>({1, 2});
+  EXPECT_THAT(ErrorOf(Npy(Header("<f4", "(3,)"), data)),
+              HasSubstr("got 8 bytes"));
+  ErrorOf(Npy(Header("<f4", "(1,)"), data));
+  ErrorOf(Npy(Header("<f4", "(2,)"), data + "x"));
+  ErrorOf(
+      Npy(Header("<f4", "(4611686018427387904, 4611686018427387904)"), data));
+  ErrorOf(Npy(Header("<f4", "(4611686018427387904, 8)"), ""));
+  ErrorOf(Npy(Header("<f4", "(4611686018427387904, 8, 0)"), data));
+  ErrorOf(Npy(Header("<f4", "(99999999999999999999,)"), data));
+  ErrorOf(Npy(Header("<f4", "(-2,)"), data));
+  ErrorOf(Npy(Header("<f4", "(1,1,1,1,1,1,1,1,2)"), data));
+}
+
+TEST(NpyTest, HeadersThatLieOrRepeatAreErrors) {
+  const std::string data = Bytes<float>({1, 2});
+  ErrorOf(Npy("{'descr': '<f4', 'descr': '<f4', 'shape': (2,), }", data));
+  ErrorOf(Npy("{'descr': '<f4', 'shape': (2,), }", data));
+  ErrorOf(Npy("{'other': 1, }", data));
+  ErrorOf(Npy("", data));
+  ErrorOf(Npy(Header("<f4", "(2,)") + "more", data));
+  ErrorOf(Npy(Header("<f4", "(2,)"), data, 4));
+  std::string long_header = Npy(Header("<f4", "(2,)"), data);
+  long_header[8] = '\xFF';
+  long_header[9] = '\xFF';
+  EXPECT_THAT(ErrorOf(long_header), HasSubstr("65535"));
+}
+
+TEST(NpyTest, EveryCutOfAFileIsAnError) {
+  const std::string file = Npy(Header("<f4", "(2,)"), Bytes<float>({1, 2}));
+  for (size_t length = 0; length < file.size(); ++length) {
+    EXPECT_FALSE(ParseNpy(file.substr(0, length)).ok()) << length;
+  }
+}
+
+TEST(NpyTest, WrittenFilesReadBackAlignedTo64Bytes) {
+  const std::vector<float> values = {1, 2, 3, 4, 5, 6};
+  const std::string file = WriteNpy(values, 2, 3);
+  const auto array = ParseNpy(file);
+  ASSERT_TRUE(array.ok()) << array.status();
+  EXPECT_THAT(array->shape, ElementsAre(2, 3));
+  EXPECT_EQ(*NpyFloats(*array), values);
+  EXPECT_EQ((file.size() - values.size() * sizeof(float)) % 64, 0U);
+}
+
+// --- files of any format as rows
+
+TEST(InputTest, FirstDimensionIsRowsAndTheRestOneRow) {
+  const std::string file =
+      Npy(Header("<f4", "(2, 1, 2)"), Bytes<float>({1, 2, 3, 4}));
+  const auto input = ParseInput(file);
+  ASSERT_TRUE(input.ok()) << input.status();
+  EXPECT_EQ(input->rows, 2);
+  EXPECT_EQ(input->width, 2);
+  EXPECT_FALSE(input->is_image);
+}
+
+TEST(InputTest, OneDimensionIsOneRow) {
+  const auto input =
+      ParseInput(Npy(Header("<f4", "(3,)"), Bytes<float>({1, 2, 3})));
+  ASSERT_TRUE(input.ok()) << input.status();
+  EXPECT_EQ(input->rows, 1);
+  EXPECT_EQ(input->width, 3);
+}
+
+TEST(InputTest, EmptyArraysAreErrors) {
+  const auto input = ParseInput(Npy(Header("<f4", "(0, 3)"), ""));
+  EXPECT_EQ(input.status().code(), kInvalid);
+  EXPECT_THAT(input.status().message(), HasSubstr("(0, 3)"));
+}
+
+TEST(InputTest, IdxImagesAreFlattenedAndMarked) {
+  const std::string file(
+      "\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02"
+      "\x00\x01\x80\xFF",
+      20);
+  const auto input = ParseInput(file);
+  ASSERT_TRUE(input.ok()) << input.status();
+  EXPECT_TRUE(input->is_image);
+  EXPECT_EQ(input->rows, 2);
+  EXPECT_THAT(input->values, ElementsAre(0, 1, 128, 255));
+}
+
+TEST(InputTest, AnythingElseIsReadAsCsv) {
+  EXPECT_EQ(ParseInput("1,2,3\n")->width, 3);
+  EXPECT_EQ(ParseInput("PK\x03\x04...").status().code(), kInvalid);
+}
+
+TEST(TruthTest, ReadsAllThreeFormatsAndKeepsAsManyAsRows) {
+  const std::string idx("\0\0\x08\x01\0\0\0\x03\x05\x06\x07", 11);
+  EXPECT_THAT(*ParseTruth(idx, 2), ElementsAre(5, 6));
+  EXPECT_THAT(
+      *ParseTruth(Npy(Header("<i4", "(2,)"), Bytes<int32_t>({1, 9})), 2),
+      ElementsAre(1, 9));
+  EXPECT_THAT(*ParseTruth("label\n4\n2\n", 2), ElementsAre(4, 2));
+}
+
+TEST(TruthTest, TooFewFractionsAndImagesAreErrors) {
+  EXPECT_THAT(ParseTruth("1\n2\n", 3).status().message(),
+              HasSubstr("got 2 labels, wanted one for each of 3 rows"));
+  EXPECT_EQ(ParseTruth("1.5\n", 1).status().code(), kInvalid);
+  EXPECT_EQ(ParseTruth("1e300\n", 1).status().code(), kInvalid);
+  const std::string images("\0\0\x08\x02\0\0\0\x01\0\0\0\x01\x05", 13);
+  EXPECT_EQ(ParseTruth(images, 1).status().code(), kInvalid);
+}
+
+TEST(NormalizationTest, AppliesToPixelsOver255) {
+  const auto normalization = ParseNormalization("0.5,0.25");
+  ASSERT_TRUE(normalization.ok()) << normalization.status();
+  std::vector<float> values = {0, 255};
+  Normalize(*normalization, absl::MakeSpan(values));
+  EXPECT_THAT(values, ElementsAre(-2, 2));
+}
+
+TEST(NormalizationTest, NonsenseIsRefused) {
+  for (const char* text :
+       {"", "1", "1,2,3", "a,b", "0,0", "0,-1", "nan,1", "0,inf"}) {
+    EXPECT_EQ(ParseNormalization(text).status().code(), kInvalid) << text;
+  }
+}
+
+}  // namespace
+}  // namespace fff::cli
