@@ -16,7 +16,9 @@ import re
 import sys
 import xml.etree.ElementTree
 
-LAST_LINES = 60
+LAST_LINES = 80
+# GoogleTest's lines about what is well.
+NOISE = re.compile(r"^\[ +(RUN|OK) +\]|^\[-+\]|^$")
 # Passed, failed and skipped, as each kind of program says it.
 KINDS = [
     (r"^\[  PASSED  \] (\d+) test", r"^\[  FAILED  \] (\d+) test",
@@ -78,7 +80,8 @@ def report(programs, failures):
             counts = count_program(status, output)
             totals = [a + b for a, b in zip(totals, counts)]
             if counts[1]:
-                lines = output.rstrip().splitlines()[-LAST_LINES:]
+                lines = [line for line in output.splitlines()
+                         if not NOISE.match(line)][-LAST_LINES:]
                 log.write(f"--- {name}: {counts[1]} failed\n")
                 log.write("\n".join(lines) + "\n\n")
     print(*totals)

@@ -29,3 +29,6 @@ if(FFF_BUILD_TESTS)
 endif()
 
 include(FffCuda)
+if(FFF_SANITIZE MATCHES thread)
+  include(FffTsan)
+endif()

@@ -52,7 +52,8 @@ THIRD_PARTY = {
     "prometheus-cpp": (["prometheus/"], ["server/metrics"]),
     "nlohmann-json": (
         ["nlohmann/"],
-        ["server/model", "server/checkpoint", "server/benchmark", "client"]),
+        ["server/model", "server/checkpoint", "server/benchmark", "server/app",
+         "client"]),
     "civetweb": (["CivetServer.h", "civetweb"], ["server/app"]),
     "CLI11": (["CLI/"], ["server/app", "client/cli"]),
     "spdlog": (["spdlog/"], ["server/base"]),
@@ -72,4 +73,4 @@ SYSTEM_FOLDERS = ["sys", "linux", "net", "netinet", "arpa", "bits",
 # includes start at the repository root. Unit tests mirror one folder and see
 # what that folder sees.
 FREE_TESTS = ["tests/parity", "tests/integration", "tests/bench", "tests/fuzz",
-              "tests/structure"]
+              "tests/structure", "tests/sanitizers"]
