@@ -1,5 +1,6 @@
 #include "server/model/model_files.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -62,6 +63,29 @@ absl::StatusOr<std::string> ReadBounded(const std::string& path) {
   return text;
 }
 
+// Files of a version directory under names of their authors' choice, at most
+// two: the caller takes one and refuses more. Hidden files and the dense
+// network do not count.
+absl::StatusOr<std::vector<std::string>> OtherFiles(
+    const std::string& version_dir) {
+  std::error_code error;
+  std::vector<std::string> found;
+  fs::directory_iterator it(version_dir, error);
+  for (; !error && it != fs::directory_iterator() && found.size() < 2;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    std::error_code ignored;
+    if (name.front() == '.' || name == kDenseCheckpointFile ||
+        !it->is_regular_file(ignored)) {
+      continue;
+    }
+    found.push_back(name);
+  }
+  if (error) return absl::ErrnoToStatus(error.value(), version_dir);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
 absl::StatusOr<std::string> FindCheckpointFile(const std::string& version_dir) {
   std::vector<std::string> found;
   for (const char* name : kCheckpointFiles) {
@@ -69,11 +93,14 @@ absl::StatusOr<std::string> FindCheckpointFile(const std::string& version_dir) {
                          FileExists(fs::path(version_dir) / name));
     if (exists) found.emplace_back(name);
   }
+  if (found.empty()) {
+    FFF_ASSIGN_OR_RETURN(found, OtherFiles(version_dir));
+  }
   if (found.size() == 1) return found.front();
   if (found.empty()) {
-    return absl::NotFoundError(
-        absl::StrCat(version_dir, ": no checkpoint, wanted one of ",
-                     absl::StrJoin(kCheckpointFiles, ", ")));
+    return absl::NotFoundError(absl::StrCat(
+        version_dir, ": no checkpoint, wanted one of ",
+        absl::StrJoin(kCheckpointFiles, ", "), ", or one file of any name"));
   }
   return absl::FailedPreconditionError(
       absl::StrCat(version_dir, ": found several checkpoints (",

@@ -13,8 +13,9 @@
 // directory holds one checkpoint and optionally dense.safetensors.
 namespace fff::model {
 
-// File names of a version directory. The endings only say what to look for; the
-// format is recognised by content (checkpoint.h).
+// File names of a version directory, looked for first; when none is there, the
+// only other file is the checkpoint, whatever its name. The format is
+// recognised by content (checkpoint.h), never by name.
 inline constexpr const char* kConfigFile = "config.json";
 inline constexpr const char* kDenseCheckpointFile = "dense.safetensors";
 inline constexpr const char* kCheckpointFiles[] = {
