@@ -25,7 +25,7 @@ struct Measurement {
   // What a call cannot avoid to move: every weight that the batch touches once,
   // inputs read once, outputs written once.
   double least_bytes = 0;
-  std::string kernel;  // one name a layer that has kernels, joined by '+'
+  std::string kernel;  // those of the model's layers, each once, joined by '+'
 };
 
 struct BenchmarkCase {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "server/base/log.h"
 #include "server/benchmark/format.h"
 
 namespace fff::benchmark {
@@ -19,6 +20,8 @@ constexpr double kLeft = 78;
 constexpr double kRight = 736;
 constexpr double kTop = 84;
 constexpr double kBottom = 392;
+constexpr double kTickGap = 30;  // between labels of the rows
+constexpr size_t kDescriptionBytesMax = 100;
 
 constexpr absl::string_view kStyle = R"(<style>
 text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif;fill:#1f2328}
@@ -156,7 +159,8 @@ class Chart {
     Text(kLeft, 28, "class=\"title\"",
          absl::StrCat(report_.model, ": time of one call by batch size"));
     Text(kLeft, 48, "class=\"soft\"",
-         absl::StrCat("dense: ", report_.dense_description));
+         absl::StrCat("dense: ", base::Printable(report_.dense_description,
+                                                 kDescriptionBytesMax)));
     Text(kLeft, 66, "class=\"soft\"",
          absl::StrCat(report_.cpu_model, ", ", report_.isa, ", ",
                       report_.threads,
@@ -183,10 +187,13 @@ class Chart {
       Text(kLeft - 8, y_(seconds) + 4, "class=\"soft\" text-anchor=\"end\"",
            DecadeLabel(seconds));
     }
+    double last_x = -kTickGap;
     for (const BenchmarkCase& one : cases_) {
       if (one.rows < 1) continue;
       const double x = x_(static_cast<double>(one.rows));
       Line("axis", x, kBottom, x, kBottom + 5);
+      if (x - last_x < kTickGap) continue;
+      last_x = x;
       Text(x, kBottom + 19, "class=\"soft\" text-anchor=\"middle\"",
            absl::StrCat(one.rows));
     }

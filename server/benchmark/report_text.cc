@@ -31,9 +31,11 @@ std::string Title(const BenchmarkReport& report) {
   return title;
 }
 
+// "1.2 µs .. 1.5 µs, 1.9 µs": p10, p90 and p99.
 std::string Spread(const Latency& latency) {
   return absl::StrCat(FormatSeconds(latency.p10_s), " .. ",
-                      FormatSeconds(latency.p90_s));
+                      FormatSeconds(latency.p90_s), ", ",
+                      FormatSeconds(latency.p99_s));
 }
 
 // "12.3 (31%)": GB/s and its part of the copy bandwidth.
@@ -43,44 +45,47 @@ std::string Bandwidth(const Measurement& measured, double memory_gbps) {
                          100 * measured.gbps / memory_gbps);
 }
 
-std::vector<std::string> Row(const BenchmarkReport& report,
-                             const BenchmarkCase& one) {
-  return {absl::StrCat(one.rows),
-          FormatSeconds(one.fff.latency.median_s),
-          Spread(one.fff.latency),
-          FormatSeconds(one.dense.latency.median_s),
-          Spread(one.dense.latency),
-          FormatNumber(one.speedup) + "x",
-          FormatNumber(one.fff.rows_per_s),
-          Bandwidth(one.fff, report.memory_gbps),
-          FormatNumber(one.dense.gflops),
-          absl::StrCat(one.distinct_leaves),
-          absl::StrFormat("%.1f%%", 100 * one.top_leaf_share),
-          one.fff.kernel,
-          one.dense.kernel};
+std::string Figures(const BenchmarkReport& report) {
+  std::vector<std::vector<std::string>> rows;
+  for (const BenchmarkCase& one : report.cases) {
+    rows.push_back(
+        {absl::StrCat(one.rows), FormatSeconds(one.fff.latency.median_s),
+         FormatSeconds(one.dense.latency.median_s),
+         FormatNumber(one.speedup) + "x", FormatNumber(one.fff.rows_per_s),
+         Bandwidth(one.fff, report.memory_gbps), FormatNumber(one.dense.gflops),
+         absl::StrCat(one.distinct_leaves),
+         absl::StrFormat("%.1f%%", 100 * one.top_leaf_share)});
+  }
+  return TextTable({"rows", "FFF", "dense", "speed-up", "FFF rows/s",
+                    "FFF GB/s", "dense GFLOP/s", "leaves", "top leaf"},
+                   rows);
+}
+
+std::string Spreads(const BenchmarkReport& report) {
+  std::vector<std::vector<std::string>> rows;
+  for (const BenchmarkCase& one : report.cases) {
+    rows.push_back({absl::StrCat(one.rows), Spread(one.fff.latency),
+                    one.fff.kernel, Spread(one.dense.latency),
+                    one.dense.kernel});
+  }
+  return TextTable({"rows", "FFF p10 .. p90, p99", "kernel",
+                    "dense p10 .. p90, p99", "kernel"},
+                   rows);
 }
 
 }  // namespace
 
 std::string ReportText(const BenchmarkReport& report) {
-  std::vector<std::vector<std::string>> rows;
-  for (const BenchmarkCase& one : report.cases) {
-    rows.push_back(Row(report, one));
-  }
   return absl::StrCat(
-      Title(report),
-      TextTable(
-          {"rows", "FFF median", "p10 .. p90", "dense median", "p10 .. p90",
-           "speed-up", "FFF rows/s", "FFF GB/s", "dense GFLOP/s", "leaves",
-           "top leaf", "FFF kernel", "dense kernel"},
-          rows),
-      "\nWall time of one call, FFF and dense measured in turns on the same "
-      "random rows",
-      report.cold_weights ? ", caches flushed before each call"
-                          : ", weights warm",
-      ".\nGB/s counts every weight that a call touches once, its inputs and "
-      "its outputs; above 100 %\nof the copy bandwidth the weights come from "
-      "a cache. Leaves: distinct ones over all inputs.\n");
+      Title(report), Figures(report), "\n", Spreads(report),
+      "\nMedian wall time of one call, FFF and dense measured in turns on the "
+      "same random rows, ",
+      report.cold_weights ? "caches\nflushed before each call"
+                          : "weights\nwarm",
+      ". GB/s counts every weight that a call touches once, its inputs and its "
+      "outputs;\nabove 100 % of the copy bandwidth the weights come from a "
+      "cache. Leaves: distinct ones over\nall inputs that the calls cycle "
+      "through; top leaf: share of the rows that end in one leaf.\n");
 }
 
 }  // namespace fff::benchmark

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/base/cpu_info.h"
 #include "server/base/status_macros.h"
 #include "server/benchmark/input_rows.h"
@@ -58,14 +59,17 @@ absl::Status CheckMemory(const model::Model& fff, const model::Model& dense,
   return absl::OkStatus();
 }
 
+// Each name once, in the order of the layers.
 std::string KernelNames(const model::Model& model, int64_t rows) {
-  std::string names;
+  std::vector<std::string> names;
   for (const auto& layer : model.layers()) {
     if (layer->plan() == nullptr) continue;
-    absl::StrAppend(&names, names.empty() ? "" : "+",
-                    layer->plan()->KernelNameFor(rows));
+    std::string name(layer->plan()->KernelNameFor(rows));
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      names.push_back(std::move(name));
+    }
   }
-  return names;
+  return absl::StrJoin(names, "+");
 }
 
 Measurement Finish(const Sampler& sampler, const model::Model& model,
@@ -231,7 +235,7 @@ absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
   BenchmarkReport report = Describe(fff, dense, options);
   if (!keep_going()) return cancelled;
   engine::ExecutionContext context(options.threads);
-  report.memory_gbps = MeasureCopyGbps(context);
+  if (options.measure_bandwidth) report.memory_gbps = MeasureCopyGbps(context);
   std::unique_ptr<CacheFlusher> flusher;
   if (options.cold_weights) flusher = std::make_unique<CacheFlusher>();
   for (const int64_t rows : options.batch_rows) {
@@ -242,7 +246,10 @@ absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
     if (!run.Measure(keep_going)) return cancelled;
     report.cases.push_back(run.Result());
   }
-  ++done;
+  // Once more, so that a disturbance of the first probe does not count.
+  if (options.measure_bandwidth) {
+    report.memory_gbps = std::max(report.memory_gbps, MeasureCopyGbps(context));
+  }
   if (progress != nullptr) progress(total, total, "done");
   return report;
 }

@@ -37,6 +37,8 @@ struct BenchmarkOptions {
   // Flush the caches before every call: what a model costs whose weights were
   // pushed out since its last request.
   bool cold_weights = false;
+  // Off: memory_gbps stays 0 (a fraction of a second and its buffers saved).
+  bool measure_bandwidth = true;
 };
 
 // OK, or INVALID_ARGUMENT that says which option, what was got and wanted.

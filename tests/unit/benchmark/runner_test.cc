@@ -41,6 +41,7 @@ BenchmarkOptions Quick(std::vector<int64_t> rows) {
   BenchmarkOptions options;
   options.batch_rows = std::move(rows);
   options.seconds_per_case = 0.001;
+  options.measure_bandwidth = false;
   return options;
 }
 
@@ -75,6 +76,7 @@ TEST(RunnerTest, SaysWhatItRanOn) {
   BenchmarkOptions options = Quick({1});
   options.threads = 2;
   options.seed = 9;
+  options.measure_bandwidth = true;
   const auto report =
       RunBenchmark(*models.fff, *models.dense, options, nullptr);
   ASSERT_TRUE(report.ok()) << report.status();

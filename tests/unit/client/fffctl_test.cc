@@ -95,11 +95,11 @@ TEST_F(FffctlTest, PredictNormalizesImagesAndDrawsTheRouting) {
       OnServer("predict --model sum --routing --input " + input);
   EXPECT_EQ(plain.code, 0) << plain.err;
   // Four white pixels: (1 - 0.5) / 0.5 each.
-  EXPECT_THAT(plain.out, HasSubstr("up          4"));
+  EXPECT_THAT(plain.out, HasSubstr("0  up              4  flat 0"));
   EXPECT_THAT(plain.out, HasSubstr("root -> R -> L, leaf 2 of 4"));
   const Outcome dense = OnServer(
       "predict --model sum --dense --normalize 0,0.5 --input " + input);
-  EXPECT_THAT(dense.out, HasSubstr("down        8"));
+  EXPECT_THAT(dense.out, HasSubstr("0  down            8  flat 0"));
 }
 
 TEST_F(FffctlTest, PredictRefusesRowsOfTheWrongWidthByTheFilesName) {
