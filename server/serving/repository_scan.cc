@@ -24,6 +24,12 @@ bool ParseVersion(const std::string& name, int64_t& version) {
          name == std::to_string(version);
 }
 
+// Hidden directories, and the one that only root may read at the root of every
+// ext4 volume.
+bool IsPassedOver(const std::string& name) {
+  return name[0] == '.' || name == "lost+found";
+}
+
 absl::Status CheckModelName(const std::string& name) {
   const bool bad = std::any_of(name.begin(), name.end(), [](char c) {
     return c == ':' || absl::ascii_iscntrl(static_cast<unsigned char>(c));
@@ -76,9 +82,13 @@ absl::StatusOr<std::vector<ScannedModel>> ScanRepository(
     model.name = it->path().filename().string();
     model.directory = it->path().string();
     std::error_code ignored;
-    if (model.name[0] == '.' || !it->is_directory(ignored)) continue;
-    FFF_ASSIGN_OR_RETURN(model.versions, ScanVersions(model.directory));
-    if (model.versions.empty() &&
+    if (IsPassedOver(model.name) || !it->is_directory(ignored)) continue;
+    absl::StatusOr<std::vector<int64_t>> versions =
+        ScanVersions(model.directory);
+    if (absl::IsResourceExhausted(versions.status())) return versions.status();
+    // One directory that cannot be read must not take the others down.
+    if (versions.ok()) model.versions = *std::move(versions);
+    if (versions.ok() && model.versions.empty() &&
         !fs::exists(it->path() / model::kConfigFile, ignored)) {
       continue;
     }
