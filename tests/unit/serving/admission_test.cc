@@ -1,0 +1,61 @@
+#include "server/serving/admission.h"
+
+#include <gtest/gtest.h>
+
+namespace fff::serving {
+namespace {
+
+const Clock::time_point kNow = Clock::time_point(std::chrono::hours(5));
+const Clock::time_point kNever = Clock::time_point::max();
+
+absl::Status AdmitRows(int64_t queued, int64_t bound, int64_t rows) {
+  return Admit({queued, bound, false}, rows, kNever, kNow);
+}
+
+TEST(Admit, LetsARequestIntoAnEmptyQueue) {
+  EXPECT_TRUE(AdmitRows(0, 8, 1).ok());
+}
+
+TEST(Admit, FillsTheQueueToItsBoundAndNoFurther) {
+  EXPECT_TRUE(AdmitRows(5, 8, 3).ok());
+  EXPECT_EQ(AdmitRows(5, 8, 4),
+            absl::ResourceExhaustedError(
+                "the queue is full: 5 rows wait, the request has 4, "
+                "max_queue_rows is 8; retry later"));
+  EXPECT_EQ(AdmitRows(8, 8, 1).code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(Admit, LetsARequestAboveTheBoundIntoAnEmptyQueueOnly) {
+  EXPECT_TRUE(AdmitRows(0, 8, 100).ok());
+  EXPECT_FALSE(AdmitRows(1, 8, 100).ok());
+}
+
+TEST(Admit, DoesNotOverflowOnHugeRequests) {
+  EXPECT_FALSE(AdmitRows(1, 8, std::numeric_limits<int64_t>::max()).ok());
+  EXPECT_FALSE(AdmitRows(100, 8, std::numeric_limits<int64_t>::max()).ok());
+}
+
+TEST(Admit, RefusesARequestWhoseDeadlineHasPassed) {
+  const AdmissionState state = {0, 8, false};
+  EXPECT_TRUE(Admit(state, 1, kNow + std::chrono::nanoseconds(1), kNow).ok());
+  const absl::Status late = absl::DeadlineExceededError(
+      "the deadline had passed when the request arrived; nothing was computed");
+  EXPECT_EQ(Admit(state, 1, kNow, kNow), late);
+  EXPECT_EQ(Admit(state, 1, kNow - std::chrono::hours(1), kNow), late);
+}
+
+TEST(Admit, RefusesEverythingWhileStopping) {
+  const absl::Status stopping =
+      absl::UnavailableError("the server is shutting down");
+  EXPECT_EQ(Admit({0, 8, true}, 1, kNever, kNow), stopping);
+  // Stopping is said before anything else.
+  EXPECT_EQ(Admit({8, 8, true}, 1, kNow, kNow), stopping);
+}
+
+TEST(Admit, SaysThatADeadlinePassedBeforeThatTheQueueIsFull) {
+  EXPECT_EQ(Admit({8, 8, false}, 1, kNow, kNow).code(),
+            absl::StatusCode::kDeadlineExceeded);
+}
+
+}  // namespace
+}  // namespace fff::serving

@@ -1,0 +1,244 @@
+#include "server/serving/repository_scan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tests/unit/serving/temp_repository.h"
+
+namespace fff::serving {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// "name: 1 2" for every model found, or the error.
+std::vector<std::string> Scan(const std::string& path) {
+  const auto models = ScanRepository(path);
+  if (!models.ok()) return {models.status().ToString()};
+  std::vector<std::string> lines;
+  for (const ScannedModel& model : *models) {
+    std::string line = absl::StrCat(model.name, ":");
+    for (const int64_t version : model.versions) {
+      absl::StrAppend(&line, " ", version);
+    }
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+// Runs as another user while it lives when the tests run as root, who may read
+// everything.
+class OrdinaryUser {
+ public:
+  OrdinaryUser() : was_root_(geteuid() == 0) {
+    if (was_root_) {
+      EXPECT_EQ(seteuid(65534), 0);
+    }
+  }
+  ~OrdinaryUser() {
+    if (was_root_) {
+      EXPECT_EQ(seteuid(0), 0);
+    }
+  }
+  OrdinaryUser(const OrdinaryUser&) = delete;
+  OrdinaryUser& operator=(const OrdinaryUser&) = delete;
+
+ private:
+  const bool was_root_;
+};
+
+TEST(ScanRepository, FindsModelsByNameAndVersionsByNumber) {
+  const TempRepository repository;
+  EXPECT_THAT(Scan(repository.path()), IsEmpty());
+}
+
+TEST(ScanRepository, OrdersModelsByNameAndVersionsByNumber) {
+  TempRepository repository;
+  for (const char* directory : {"b/2", "b/10", "b/1", "a/3"}) {
+    repository.AddDirectory(directory);
+  }
+  EXPECT_THAT(Scan(repository.path()), ElementsAre("a: 3", "b: 1 2 10"));
+}
+
+TEST(ScanRepository, SaysWhereEachModelIs) {
+  TempRepository repository;
+  repository.AddDirectory("a/1");
+  const auto models = ScanRepository(repository.path());
+  ASSERT_TRUE(models.ok());
+  EXPECT_EQ(models->at(0).directory, repository.path() + "/a");
+}
+
+TEST(ScanRepository, AModelWithoutVersionsIsOneWhenItHasAConfig) {
+  TempRepository repository;
+  repository.AddFile("configured/config.json", "{}");
+  repository.AddFile("notes/readme.txt", "no model");
+  EXPECT_THAT(Scan(repository.path()), ElementsAre("configured:"));
+}
+
+TEST(ScanRepository, PassesOverFilesAndHiddenDirectories) {
+  TempRepository repository;
+  repository.AddFile("README.md", "text");
+  repository.AddDirectory(".git/1");
+  repository.AddDirectory("..data/1");
+  repository.AddDirectory("a/1");
+  repository.AddFile("a/2", "a file is no version");
+  EXPECT_THAT(Scan(repository.path()), ElementsAre("a: 1"));
+}
+
+TEST(ScanRepository, TakesOneSpellingOfAVersionOnly) {
+  TempRepository repository;
+  for (const char* version :
+       {"01", "+1", "-1", "0", "1.5", "1 ", " 1", "v1", "1e3", "0x1",
+        "9223372036854775808", "99999999999999999999"}) {
+    repository.AddDirectory(absl::StrCat("a/", version));
+  }
+  EXPECT_THAT(Scan(repository.path()), IsEmpty());
+  repository.AddDirectory("a/9223372036854775807");
+  EXPECT_THAT(Scan(repository.path()), ElementsAre("a: 9223372036854775807"));
+}
+
+// Kubernetes mounts config maps and some volumes as links.
+TEST(ScanRepository, FollowsLinksToDirectories) {
+  TempRepository elsewhere;
+  elsewhere.AddDirectory("stored/1");
+  TempRepository repository;
+  std::filesystem::create_directory_symlink(elsewhere / "stored",
+                                            repository / "linked");
+  repository.AddDirectory("a");
+  std::filesystem::create_directory_symlink(elsewhere / "stored/1",
+                                            repository / "a/4");
+  EXPECT_THAT(Scan(repository.path()), ElementsAre("a: 4", "linked: 1"));
+}
+
+TEST(ScanRepository, PassesOverLinksThatLeadNowhere) {
+  TempRepository repository;
+  std::filesystem::create_directory_symlink("/nonexistent/model",
+                                            repository / "dangling");
+  std::filesystem::create_directory_symlink("loop", repository / "loop");
+  repository.AddDirectory("a/1");
+  std::filesystem::create_directory_symlink("/nonexistent/version",
+                                            repository / "a/2");
+  EXPECT_THAT(Scan(repository.path()), ElementsAre("a: 1"));
+}
+
+TEST(ScanRepository, RefusesNamesThatCannotBeServed) {
+  for (const std::string& name :
+       {std::string("a:dense"), std::string("a\nb"), std::string("a\x7f"),
+        std::string(255, 'x') + ":"}) {
+    if (name.size() > 255) continue;
+    TempRepository repository;
+    repository.AddDirectory(name + "/1");
+    EXPECT_THAT(Scan(repository.path()),
+                ElementsAre(::testing::AllOf(
+                    HasSubstr("INVALID_ARGUMENT: model directory '"),
+                    HasSubstr("cannot be a model name: ':' and control "
+                              "characters are not allowed, at most 256 "
+                              "bytes"))));
+  }
+}
+
+TEST(ScanRepository, NamesAControlCharacterPrintably) {
+  TempRepository repository;
+  repository.AddDirectory("a\nb/1");
+  EXPECT_THAT(Scan(repository.path())[0], HasSubstr("'a\\x0ab'"));
+}
+
+TEST(ScanRepository, AllowsBlanksDotsAndUnicodeInNames) {
+  TempRepository repository;
+  repository.AddDirectory("my model v1.2/1");
+  repository.AddDirectory("zw\xc3\xb6lf/1");
+  EXPECT_THAT(Scan(repository.path()),
+              ElementsAre("my model v1.2: 1", "zw\xc3\xb6lf: 1"));
+}
+
+TEST(ScanRepository, AnUnservableNameOfADirectoryThatIsNoModelIsNoError) {
+  TempRepository repository;
+  repository.AddDirectory("a:b/notes");
+  EXPECT_THAT(Scan(repository.path()), IsEmpty());
+}
+
+TEST(ScanRepository, OfADirectoryThatIsNotThereIsNotFound) {
+  const auto models = ScanRepository("/nonexistent/models");
+  EXPECT_EQ(models.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(models.status().message()),
+              HasSubstr("cannot read directory /nonexistent/models"));
+}
+
+TEST(ScanRepository, OfAFileIsAnError) {
+  TempRepository repository;
+  repository.AddFile("file", "text");
+  const auto models = ScanRepository((repository / "file").string());
+  EXPECT_FALSE(models.ok());
+  EXPECT_THAT(std::string(models.status().message()),
+              HasSubstr("cannot read directory"));
+}
+
+TEST(ScanRepository, OfADirectoryThatMayNotBeReadIsPermissionDenied) {
+  TempRepository repository;
+  repository.AddDirectory("a/1");
+  namespace fs = std::filesystem;
+  fs::permissions(repository.path(), fs::perms::none);
+  const OrdinaryUser user;
+  const auto models = ScanRepository(repository.path());
+  EXPECT_EQ(models.status().code(), absl::StatusCode::kPermissionDenied);
+}
+
+// One bad upload must not take the others down: it is listed, so that loading
+// it fails with its own reason.
+TEST(ScanRepository, ListsAModelThatMayNotBeRead) {
+  TempRepository repository;
+  repository.AddDirectory("closed/1");
+  repository.AddDirectory("open/1");
+  namespace fs = std::filesystem;
+  fs::permissions(repository.path(), fs::perms::all);
+  fs::permissions(repository / "open", fs::perms::all);
+  fs::permissions(repository / "closed", fs::perms::none);
+  const OrdinaryUser user;
+  EXPECT_THAT(Scan(repository.path()), ElementsAre("closed:", "open: 1"));
+}
+
+// The root of an ext4 volume holds one that only root may read.
+TEST(ScanRepository, PassesOverLostAndFound) {
+  TempRepository repository;
+  repository.AddDirectory("lost+found");
+  repository.AddDirectory("a/1");
+  namespace fs = std::filesystem;
+  fs::permissions(repository.path(), fs::perms::all);
+  fs::permissions(repository / "a", fs::perms::all);
+  fs::permissions(repository / "lost+found", fs::perms::none);
+  const OrdinaryUser user;
+  EXPECT_THAT(Scan(repository.path()), ElementsAre("a: 1"));
+}
+
+TEST(ScanRepository, RefusesMoreModelsThanItsBound) {
+  TempRepository repository;
+  for (size_t i = 0; i < kModelsMax; ++i) {
+    repository.AddDirectory(absl::StrCat("m", i, "/1"));
+  }
+  EXPECT_EQ(ScanRepository(repository.path())->size(), kModelsMax);
+  repository.AddDirectory("one-more/1");
+  EXPECT_EQ(ScanRepository(repository.path()).status(),
+            absl::ResourceExhaustedError(absl::StrCat(repository.path(),
+                                                      " holds more than 4096 "
+                                                      "models")));
+}
+
+TEST(ScanRepository, RefusesMoreVersionsThanItsBound) {
+  TempRepository repository;
+  for (size_t i = 1; i <= kVersionsMax; ++i) {
+    repository.AddDirectory(absl::StrCat("a/", i));
+  }
+  EXPECT_EQ(ScanRepository(repository.path())->at(0).versions.size(),
+            kVersionsMax);
+  repository.AddDirectory("a/999999");
+  EXPECT_EQ(ScanRepository(repository.path()).status(),
+            absl::ResourceExhaustedError(absl::StrCat(
+                repository.path(), "/a holds more than 4096 versions")));
+}
+
+}  // namespace
+}  // namespace fff::serving
