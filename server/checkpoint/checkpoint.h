@@ -50,13 +50,14 @@ class Checkpoint {
 
   // The tensor as floats. F32 that is aligned for float is not copied and
   // shares this checkpoint's storage; F16, BF16, F64 and integers are
-  // converted. Errors: NOT_FOUND (message lists the names there are),
-  // INVALID_ARGUMENT (BOOL, or an F64/I64 value that float cannot hold as
-  // finite).
+  // converted, rounding to nearest. NaN and infinity pass. Errors: NOT_FOUND
+  // (message lists the names there are), INVALID_ARGUMENT (BOOL, or a finite
+  // F64 value beyond the range of float).
   absl::StatusOr<tensor::FloatArray> Floats(absl::string_view name) const;
 
   // A tensor of one element (any rank) as an integer. NOT_FOUND,
-  // INVALID_ARGUMENT when it is not one element or not integral.
+  // INVALID_ARGUMENT when it is not one element, is BOOL, or is a float that is
+  // not integral or not below 2^53 in magnitude.
   absl::StatusOr<int64_t> Integer(absl::string_view name) const;
 
  private:

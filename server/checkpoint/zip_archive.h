@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+struct zip;  // libzip
+
+namespace fff::checkpoint {
+
+// Bounds of one archive. Entries: a file for each tensor of a training
+// checkpoint, whose optimiser keeps two more. All entries together may inflate
+// to kInflateRatioMax times the archive and kInflateSlackBytes: float weights
+// compress by less than two, and what torch writes is not compressed at all.
+inline constexpr uint64_t kZipEntriesMax = uint64_t{1} << 18;
+inline constexpr size_t kZipNameBytesMax = 1024;
+inline constexpr uint64_t kInflateRatioMax = 32;
+inline constexpr uint64_t kInflateSlackBytes = uint64_t{1} << 20;
+inline constexpr uint64_t kInflatedBytesMax = uint64_t{1} << 37;  // 128 GiB
+
+// Bytes that were read out of an archive; copies share them. The start is
+// aligned for every element type.
+struct OwnedBytes {
+  std::shared_ptr<const std::byte[]> data;
+  size_t size = 0;
+  absl::Span<const std::byte> span() const { return {data.get(), size}; }
+};
+
+// A zip archive in memory that somebody else owns and keeps. Entries are read
+// through libzip into memory of their own, also those that are stored without
+// compression: that checks every byte against the archive's CRC, and leaves one
+// parser of the format rather than two that may disagree. Not thread-safe.
+class ZipArchive {
+ public:
+  struct Entry {
+    uint64_t index = 0;
+    uint64_t size = 0;  // uncompressed
+  };
+  using EntryMap = std::map<std::string, Entry, std::less<>>;
+
+  // Reads and checks the directory; inflates nothing. INVALID_ARGUMENT when it
+  // is damaged, above a bound of this file, promises entries that overlap, or
+  // holds an entry whose name is absolute, has a ".." or empty part, a
+  // backslash or a control character, occurs twice, or that is encrypted or
+  // compressed by anything but deflate.
+  static absl::StatusOr<ZipArchive> Open(absl::Span<const std::byte> bytes);
+
+  const EntryMap& entries() const { return entries_; }
+
+  // Null when there is no such entry.
+  const Entry* Find(absl::string_view name) const;
+
+  // Allocates entry.size bytes and reads the entry. INVALID_ARGUMENT when its
+  // data is damaged or does not have the promised size.
+  absl::StatusOr<OwnedBytes> Read(const Entry& entry) const;
+
+ private:
+  using Handle = std::unique_ptr<zip, void (*)(zip*)>;
+
+  ZipArchive(Handle handle, EntryMap entries)
+      : handle_(std::move(handle)), entries_(std::move(entries)) {}
+
+  Handle handle_;
+  EntryMap entries_;
+};
+
+}  // namespace fff::checkpoint
