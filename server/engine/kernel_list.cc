@@ -13,6 +13,7 @@ absl::Span<const PathKernelEntry> PathKernels() {
   static const PathKernelEntry kKernels[] = {
       PathReference(),
       PathWalk(),
+      PathTwoPhase(),
   };
   return kKernels;
 }

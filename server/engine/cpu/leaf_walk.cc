@@ -19,7 +19,7 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
 #include "server/engine/cpu/activation-inl.h"
-#include "server/engine/cpu/path-inl.h"
+#include "server/engine/cpu/descent-inl.h"
 
 #ifndef FFF_ENGINE_CPU_LEAF_WALK_ONCE
 #define FFF_ENGINE_CPU_LEAF_WALK_ONCE
@@ -134,7 +134,8 @@ void LeafWalkRows(const LeafWalkArgs& args, int64_t begin, int64_t end,
   for (int64_t r = begin; r < end; ++r) {
     const float* x = args.x.row(r);
     int32_t node = 0;
-    Descend<1>(&routers, &x, 0, p.depth, &node, &z);
+    NoPrefetch none;
+    Descend<1>(&routers, &x, 0, p.depth, &node, &z, none);
     const int64_t leaf = node - LevelBegin(p.depth);
     if (args.routes.leaves != nullptr) {
       args.routes.leaves[r] = static_cast<int32_t>(leaf);

@@ -1,5 +1,5 @@
-// What the path family's CPU kernels share: the descent of several rows at a
-// time and the weighted sum of output rows. Included once a Highway target.
+// The path family's second half: weighted sums of output rows. Included once a
+// Highway target.
 
 #if defined(FFF_ENGINE_CPU_PATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FFF_ENGINE_CPU_PATH_INL_H_
@@ -8,33 +8,11 @@
 #define FFF_ENGINE_CPU_PATH_INL_H_
 #endif
 
-#include "server/engine/cpu/router.h"
 #include "server/engine/cpu/vector-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fff::engine {
 namespace HWY_NAMESPACE {
-
-// Walks kPairs (row, tree) pairs from level_begin to level_end. node[b] is the
-// node to start at and becomes the node to visit next; z[b][level] is written.
-template <int kPairs>
-HWY_INLINE void Descend(const Router* const* tree, const float* const* x,
-                        int level_begin, int level_end, int32_t* node,
-                        float* const* z) {
-  for (int level = level_begin; level < level_end; ++level) {
-    const float* w[kPairs];
-    float dot[kPairs];
-    for (int b = 0; b < kPairs; ++b) {
-      w[b] = tree[b]->weights + int64_t{node[b]} * tree[b]->width;
-    }
-    DotPairs<kPairs>(w, x, tree[0]->width, dot);
-    for (int b = 0; b < kPairs; ++b) {
-      if (tree[b]->bias != nullptr) dot[b] += tree[b]->bias[node[b]];
-      z[b][level] = dot[b];
-      node[b] = 2 * node[b] + 1 + tree[b]->Right(dot[b]);
-    }
-  }
-}
 
 // One weighted sum of kRows x kVectors vectors at column `col`:
 //   y[r] = (accumulate ? y[r] : 0) + sum_s a[r][s] * source[r][s], s ascending.

@@ -21,6 +21,7 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
 #include "server/engine/cpu/activation-inl.h"
+#include "server/engine/cpu/descent-inl.h"
 #include "server/engine/cpu/path-inl.h"
 
 #ifndef FFF_ENGINE_CPU_PATH_WALK_ONCE
@@ -65,7 +66,8 @@ HWY_INLINE void WalkTrees(const PathWeights& weights, int64_t tree,
     z_of[b] = z + b * p.levels;
     leaf[b] = 0;
   }
-  Descend<kTrees>(tree_of, x_of, 0, p.levels, leaf, z_of);
+  NoPrefetch none;
+  Descend<kTrees>(tree_of, x_of, 0, p.levels, leaf, z_of, none);
   for (int b = 0; b < kTrees; ++b) {
     leaf[b] = (leaf[b] - 1) / 2 - LevelBegin(p.levels - 1);
   }

@@ -46,9 +46,9 @@ HWY_INLINE void StoreFirst(V v, D d, float* HWY_RESTRICT p, size_t count) {
 // z[b] = w[b] . x[b] for kLanes independent pairs of rows of n floats.
 //
 // The order of summation is the same for every kLanes: vector c of a row goes
-// to partial sum c % 4, the partial sums are added as (0+1)+(2+3), then across
-// lanes. A row's z, hence its route, is therefore bitwise the same in every
-// kernel and batch on one instruction set.
+// to partial sum c % 4, the rest to sum 0, the partial sums are added as
+// (0+1)+(2+3), then across lanes. A row's z, hence its route, is therefore
+// bitwise the same in every kernel and batch on one instruction set.
 //
 // Four partial sums cover the latency of fused multiply-add (4 cycles, two a
 // cycle) for two pairs at once; 4 pairs x 4 sums fill half of AVX-512's
@@ -74,21 +74,23 @@ HWY_INLINE void DotPairs(const float* const* HWY_RESTRICT w,
       }
     }
   }
-  // Up to three whole vectors and one part of a vector are left.
-  for (int c = 0; c < kSums; ++c) {
-    const int64_t left = n - i;
-    if (left <= 0) break;
+  // Up to three whole vectors are left, to sums 0, 1, 2, ...
+  for (int c = 0; c + 1 < kSums; ++c) {
+    const int64_t at = i + c * lanes;
+    if (at + lanes > n) continue;
     for (int b = 0; b < kPairs; ++b) {
-      if (left >= lanes) {
-        sum[b][c] = hn::MulAdd(hn::LoadU(d, w[b] + i), hn::LoadU(d, x[b] + i),
-                               sum[b][c]);
-      } else {
-        const auto part = static_cast<size_t>(left);
-        sum[b][c] = hn::MulAdd(LoadFirst(d, w[b] + i, part),
-                               LoadFirst(d, x[b] + i, part), sum[b][c]);
-      }
+      sum[b][c] = hn::MulAdd(hn::LoadU(d, w[b] + at), hn::LoadU(d, x[b] + at),
+                             sum[b][c]);
     }
-    i += lanes;
+  }
+  // ... and a part of a vector, to sum 0.
+  const int64_t at = n / lanes * lanes;
+  if (at < n) {
+    const auto part = static_cast<size_t>(n - at);
+    for (int b = 0; b < kPairs; ++b) {
+      sum[b][0] = hn::MulAdd(LoadFirst(d, w[b] + at, part),
+                             LoadFirst(d, x[b] + at, part), sum[b][0]);
+    }
   }
   for (int b = 0; b < kPairs; ++b) {
     const V total =
