@@ -1,6 +1,8 @@
 """The client against a server in this process."""
 
 import concurrent.futures
+import pathlib
+import re
 import threading
 
 import grpc
@@ -9,6 +11,8 @@ import pytest
 
 from fff_client import Client, ServingError
 from fff_client.client import pb, pb_grpc
+
+README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 
 
 class FakeService(pb_grpc.InferenceServiceServicer):
@@ -86,14 +90,19 @@ def service():
 
 
 @pytest.fixture
-def client(service):
+def address(service):
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
     pb_grpc.add_InferenceServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with Client(f"127.0.0.1:{port}") as client:
-        yield client
+    yield f"127.0.0.1:{port}"
     server.stop(None)
+
+
+@pytest.fixture
+def client(address):
+    with Client(address) as client:
+        yield client
 
 
 def test_predict_sends_float32_rows_and_returns_the_answer(client, service):
@@ -189,3 +198,12 @@ def test_leaving_a_benchmark_cancels_it_in_the_server(client, service):
     next(progress)
     progress.close()
     assert service.cancelled.wait(timeout=10)
+
+
+def test_the_example_of_the_readme_runs(address, capsys):
+    text = README.read_text()
+    example = re.search(r"## Predict\n\n```python\n(.*?)```", text, re.DOTALL).group(1)
+    assert "127.0.0.1:8001" in example
+    exec(example.replace("127.0.0.1:8001", address), {})
+    printed = capsys.readouterr().out
+    assert "('bag', 'bag', 'bag')" in printed and "dense" in printed
