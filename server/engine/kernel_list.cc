@@ -22,6 +22,7 @@ absl::Span<const LeafKernelEntry> LeafKernels() {
   static const LeafKernelEntry kKernels[] = {
       LeafReference(),
       LeafWalk(),
+      LeafGrouped(),
   };
   return kKernels;
 }

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "server/engine/cpu/cpu_kernels.h"
+#include "server/engine/cpu/packed_leaf.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/engine/cpu/leaf_walk.cc"
@@ -20,13 +21,14 @@
 // After foreach_target.h.
 #include "server/engine/cpu/activation-inl.h"
 #include "server/engine/cpu/descent-inl.h"
+#include "server/engine/cpu/leaf-inl.h"
 
 #ifndef FFF_ENGINE_CPU_LEAF_WALK_ONCE
 #define FFF_ENGINE_CPU_LEAF_WALK_ONCE
 namespace fff::engine {
 
 struct LeafWalkArgs {
-  const LeafWeights* weights;
+  const PackedLeaf* layer;
   tensor::ConstRows x;
   tensor::MutableRows y;
   RouteSink routes;
@@ -39,98 +41,34 @@ HWY_BEFORE_NAMESPACE();
 namespace fff::engine {
 namespace HWY_NAMESPACE {
 
-// y[col .. col + kVectors * lanes) = bias + sum_i a[i] * w[i * width + col
-// ...]. kSplit partial sums over i hide the latency of fused multiply-add.
-template <int kVectors, int kSplit>
-HWY_INLINE void RowTimesMatrix(const float* a, int64_t terms, const float* w,
-                               int64_t width, const float* bias, float* y) {
-  const D d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  V acc[kSplit][kVectors];
-  for (int c = 0; c < kVectors; ++c) {
-    acc[0][c] = bias != nullptr ? hn::LoadU(d, bias + c * lanes) : hn::Zero(d);
-    for (int k = 1; k < kSplit; ++k) acc[k][c] = hn::Zero(d);
+// One row through its leaf.
+HWY_INLINE void WalkLeaf(const PackedLeaf& layer, int64_t leaf, const float* x,
+                         float* hidden, float* y) {
+  const LeafProblem& p = layer.problem();
+  const Product first = {&x,           p.input_width,  layer.W1(leaf),
+                         p.leaf_width, layer.B1(leaf), &hidden};
+  if (layer.transposed()) {
+    MultiplyRowsTransposed<1>(first);
+  } else {
+    MultiplyRows<1>(first);
   }
-  int64_t i = 0;
-  for (; i + kSplit <= terms; i += kSplit) {
-    for (int k = 0; k < kSplit; ++k) {
-      const V factor = hn::Set(d, a[i + k]);
-      for (int c = 0; c < kVectors; ++c) {
-        acc[k][c] = hn::MulAdd(
-            factor, hn::LoadU(d, w + (i + k) * width + c * lanes), acc[k][c]);
-      }
-    }
-  }
-  for (; i < terms; ++i) {
-    for (int c = 0; c < kVectors; ++c) {
-      acc[0][c] = hn::MulAdd(
-          hn::Set(d, a[i]), hn::LoadU(d, w + i * width + c * lanes), acc[0][c]);
-    }
-  }
-  for (int c = 0; c < kVectors; ++c) {
-    V total = acc[0][c];
-    for (int k = 1; k < kSplit; ++k) total = hn::Add(total, acc[k][c]);
-    hn::StoreU(total, d, y + c * lanes);
-  }
-}
-
-// The last columns, fewer than a vector.
-HWY_INLINE void RowTimesMatrixTail(const float* a, int64_t terms,
-                                   const float* w, int64_t width,
-                                   const float* bias, float* y, size_t part) {
-  constexpr int kSplit = 4;
-  const D d;
-  V acc[kSplit];
-  for (int k = 0; k < kSplit; ++k) acc[k] = hn::Zero(d);
-  if (bias != nullptr) acc[0] = LoadFirst(d, bias, part);
-  int64_t i = 0;
-  for (; i + kSplit <= terms; i += kSplit) {
-    for (int k = 0; k < kSplit; ++k) {
-      acc[k] = hn::MulAdd(hn::Set(d, a[i + k]),
-                          LoadFirst(d, w + (i + k) * width, part), acc[k]);
-    }
-  }
-  for (; i < terms; ++i) {
-    acc[0] =
-        hn::MulAdd(hn::Set(d, a[i]), LoadFirst(d, w + i * width, part), acc[0]);
-  }
-  StoreFirst(hn::Add(hn::Add(acc[0], acc[1]), hn::Add(acc[2], acc[3])), d, y,
-             part);
-}
-
-// y [width] = bias + a [terms] . w [terms, width]. bias may be null.
-HWY_INLINE void MultiplyRow(const float* a, int64_t terms, const float* w,
-                            int64_t width, const float* bias, float* y) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
-  const auto bias_at = [&](int64_t col) HWY_ATTR {
-    return bias == nullptr ? nullptr : bias + col;
-  };
-  int64_t col = 0;
-  for (; col + 8 * lanes <= width; col += 8 * lanes) {
-    RowTimesMatrix<8, 1>(a, terms, w + col, width, bias_at(col), y + col);
-  }
-  for (; col + 2 * lanes <= width; col += 2 * lanes) {
-    RowTimesMatrix<2, 4>(a, terms, w + col, width, bias_at(col), y + col);
-  }
-  for (; col + lanes <= width; col += lanes) {
-    RowTimesMatrix<1, 4>(a, terms, w + col, width, bias_at(col), y + col);
-  }
-  if (col < width) {
-    RowTimesMatrixTail(a, terms, w + col, width, bias_at(col), y + col,
-                       static_cast<size_t>(width - col));
-  }
+  ActivateInPlace(p.activation, hidden, p.leaf_width);
+  const float* a = hidden;
+  MultiplyRows<1>(
+      {&a, p.leaf_width, layer.W2(leaf), p.output_width, layer.B2(leaf), &y});
 }
 
 void LeafWalkRows(const LeafWalkArgs& args, int64_t begin, int64_t end,
                   Workspace& workspace) {
-  const LeafWeights& weights = *args.weights;
-  const LeafProblem& p = weights.problem;
+  const PackedLeaf& layer = *args.layer;
+  const LeafWeights& weights = layer.weights();
+  const LeafProblem& p = layer.problem();
   const Router router = {weights.node_weights.data(),
                          weights.node_biases.data(), p.input_width,
                          p.tie == Tie::kRight};
   const Router* routers = &router;
-  float* z = workspace.Floats(0, p.depth);
-  float* hidden = workspace.Floats(1, p.leaf_width);
+  float* z = workspace.Floats(kZ, p.depth);
+  float* hidden = workspace.Floats(kHidden, p.leaf_width);
   for (int64_t r = begin; r < end; ++r) {
     const float* x = args.x.row(r);
     int32_t node = 0;
@@ -143,16 +81,7 @@ void LeafWalkRows(const LeafWalkArgs& args, int64_t begin, int64_t end,
     if (args.routes.margins != nullptr) {
       std::copy(z, z + p.depth, args.routes.margins + r * p.depth);
     }
-    MultiplyRow(x, p.input_width,
-                weights.w1.data() + leaf * p.input_width * p.leaf_width,
-                p.leaf_width, weights.b1.data() + leaf * p.leaf_width, hidden);
-    ActivateInPlace(p.activation, hidden, p.leaf_width);
-    MultiplyRow(
-        hidden, p.leaf_width,
-        weights.w2.data() + leaf * p.leaf_width * p.output_width,
-        p.output_width,
-        p.has_output_bias ? weights.b2.data() + leaf * p.output_width : nullptr,
-        args.y.row(r));
+    WalkLeaf(layer, leaf, x, hidden, args.y.row(r));
   }
 }
 
@@ -170,13 +99,14 @@ namespace {
 class LeafWalkKernel : public Kernel {
  public:
   explicit LeafWalkKernel(std::shared_ptr<const LeafWeights> weights)
-      : weights_(std::move(weights)) {}
+      : layer_(std::move(weights)) {}
 
   absl::string_view name() const override { return "leaf_walk"; }
+  int64_t packed_bytes() const override { return layer_.packed_bytes(); }
 
   void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
            ExecutionContext& context) const override {
-    const LeafWalkArgs args = {weights_.get(), x, y, routes};
+    const LeafWalkArgs args = {&layer_, x, y, routes};
     context.ParallelFor(x.rows, 4, [&](int64_t begin, int64_t end, int thread) {
       HWY_DYNAMIC_DISPATCH(LeafWalkRows)
       (args, begin, end, context.workspace(thread));
@@ -184,7 +114,7 @@ class LeafWalkKernel : public Kernel {
   }
 
  private:
-  std::shared_ptr<const LeafWeights> weights_;
+  PackedLeaf layer_;
 };
 
 bool Supports(const LeafProblem&) { return true; }

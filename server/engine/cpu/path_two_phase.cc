@@ -62,8 +62,8 @@ struct Chunk {
   int64_t rows;
   int64_t first_tree;
   int64_t trees;
-  float* z;              // [rows, trees, levels]
-  int32_t* leaf;         // [trees, rows]
+  float* z;                        // [rows, trees, levels]
+  int32_t* leaf;                   // [trees, rows]
   const int32_t* order = nullptr;  // [rows]
 };
 
