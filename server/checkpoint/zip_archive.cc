@@ -137,6 +137,9 @@ absl::Status AddEntry(zip_t* archive, uint64_t index, SizeCheck& sizes,
 }  // namespace
 
 absl::StatusOr<ZipArchive> ZipArchive::Open(absl::Span<const std::byte> bytes) {
+  if (bytes.empty()) {  // libzip would make a new archive of it
+    return absl::InvalidArgumentError("damaged zip archive: it has no bytes");
+  }
   ZipError error;
   zip_source_t* source = zip_source_buffer_create(bytes.data(), bytes.size(),
                                                   /*freep=*/0, error.get());
