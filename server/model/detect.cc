@@ -37,8 +37,10 @@ bool Fits(const TensorShapes& tensors, const Convention& convention) {
     case TensorLayout::kLinearPair:
       return Has(tensors, convention.x) || Has(tensors, convention.y);
     case TensorLayout::kNodeRows:
+      // w1s of rank 2 beside node_weights is a damaged leaf layer.
       return HasRank(tensors, convention.x, 2) &&
-             HasRank(tensors, convention.y, 2) && !Has(tensors, "node_weights");
+             HasRank(tensors, convention.y, 2) &&
+             !(convention.x == "w1s" && Has(tensors, "node_weights"));
   }
   return false;
 }

@@ -291,8 +291,8 @@ const BadConfig kBadConfigs[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(All, BadConfigTest, ::testing::ValuesIn(kBadConfigs),
-                         [](const auto& info) {
-                           return std::string(info.param.name);
+                         [](const auto& param_info) {
+                           return std::string(param_info.param.name);
                          });
 
 TEST(ModelConfigTest, BoundsNestingAndSize) {

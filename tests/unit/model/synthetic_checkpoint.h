@@ -23,12 +23,11 @@ class SyntheticCheckpoint {
   SyntheticCheckpoint& Add(const std::string& name, tensor::Shape shape,
                            std::vector<float> values) {
     auto held = std::make_shared<std::vector<float>>(std::move(values));
-    checkpoint::NamedTensor tensor;
+    checkpoint::NamedTensor& tensor = tensors_[name];
     tensor.data_type = tensor::DataType::kF32;
     tensor.shape = std::move(shape);
     tensor.bytes = {reinterpret_cast<const std::byte*>(held->data()),
                     held->size() * sizeof(float)};
-    tensors_[name] = std::move(tensor);
     storage_->push_back(std::move(held));
     return *this;
   }
@@ -49,11 +48,11 @@ class SyntheticCheckpoint {
   SyntheticCheckpoint& AddInteger(const std::string& name, int64_t value) {
     auto held = std::make_shared<std::vector<float>>(2);
     std::memcpy(held->data(), &value, sizeof(value));
-    checkpoint::NamedTensor tensor;
+    checkpoint::NamedTensor& tensor = tensors_[name];
     tensor.data_type = tensor::DataType::kI64;
+    tensor.shape = {};
     tensor.bytes = {reinterpret_cast<const std::byte*>(held->data()),
                     sizeof(value)};
-    tensors_[name] = std::move(tensor);
     storage_->push_back(std::move(held));
     return *this;
   }
@@ -92,6 +91,14 @@ class SyntheticCheckpoint {
     AddRandom(prefix + "linear_in.weight", {rows, in});
     AddRandom(prefix + "linear_in.bias", {rows});
     return AddRandom(prefix + "linear_out.weight", {out, rows});
+  }
+
+  // A copy of an F32 tensor's values.
+  std::vector<float> ValuesOf(const std::string& name) const {
+    const checkpoint::NamedTensor& tensor = tensors_.at(name);
+    std::vector<float> values(tensor.bytes.size() / sizeof(float));
+    std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+    return values;
   }
 
   checkpoint::Checkpoint Build() const {
