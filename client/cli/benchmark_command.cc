@@ -10,6 +10,7 @@
 #include "client/cli/progress_bar.h"
 #include "client/cli/read_file.h"
 #include "client/cli/report_messages.h"
+#include "nlohmann/json.hpp"
 #include "server/base/status_macros.h"
 #include "server/benchmark/case.h"
 #include "server/benchmark/case_models.h"
@@ -21,6 +22,8 @@
 
 namespace fff::cli {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 absl::StatusOr<benchmark::BenchmarkReport> RunInProcess(
     const BenchmarkCommand& command) {
@@ -69,14 +72,29 @@ absl::StatusOr<benchmark::BenchmarkReport> RunOnServer(
   return DecodeReport(report);
 }
 
-absl::Status ListCases() {
+absl::Status ListCases(bool as_json) {
   std::vector<std::vector<std::string>> rows;
+  Json cases = Json::array();
   for (const benchmark::EmbeddedCase& embedded : benchmark::EmbeddedCases()) {
     FFF_ASSIGN_OR_RETURN(const benchmark::CaseSpec spec,
                          benchmark::ParseCase(embedded.name, embedded.text));
     rows.push_back({spec.name, spec.convention, spec.about});
+    cases.push_back({{"case", spec.name},
+                     {"about", spec.about},
+                     {"convention", spec.convention},
+                     {"input_width", spec.input_width},
+                     {"output_width", spec.output_width},
+                     {"depth", spec.depth},
+                     {"leaf_width", spec.leaf_width},
+                     {"trees", spec.trees},
+                     {"rows", spec.rows}});
   }
-  std::cout << benchmark::TextTable({"case", "convention", "about"}, rows);
+  if (as_json) {
+    const Json whole = {{"cases", std::move(cases)}};
+    std::cout << whole.dump(2) << "\n";
+  } else {
+    std::cout << benchmark::TextTable({"case", "convention", "about"}, rows);
+  }
   return absl::OkStatus();
 }
 
@@ -128,7 +146,7 @@ CLI::App* BenchmarkCommand::Register(CLI::App& app) {
 }
 
 absl::Status BenchmarkCommand::Run(const GlobalOptions& global) const {
-  if (list_cases) return ListCases();
+  if (list_cases) return ListCases(json);
   FFF_ASSIGN_OR_RETURN(
       const benchmark::BenchmarkReport report,
       in_process ? RunInProcess(*this) : RunOnServer(*this, global));

@@ -175,8 +175,9 @@ std::string Predictions::Drawing(int64_t r) const {
 }
 
 std::string PredictionsText(const Predictions& predictions, int64_t show) {
-  std::string text = Table(predictions, show);
-  if (predictions.rows > show) {
+  std::string text;
+  if (show > 0) text = Table(predictions, show);
+  if (show > 0 && predictions.rows > show) {
     absl::StrAppend(&text, "and ", predictions.rows - show, " more rows\n");
   }
   for (int64_t r = 0; r < std::min(show, predictions.rows); ++r) {

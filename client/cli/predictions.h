@@ -39,8 +39,9 @@ struct Predictions {
   std::string Drawing(int64_t r) const;
 };
 
-// For people: a table of the first `show` rows, drawings of their routing, and
-// a summary with time and, given the truth, accuracy.
+// For people: a table of the first `show` rows (none when 0), drawings of their
+// routing, a blank line, and a summary with time and, given the truth,
+// accuracy.
 std::string PredictionsText(const Predictions& predictions, int64_t show);
 
 // For programs: one JSON object with model, version, implementation, rows,

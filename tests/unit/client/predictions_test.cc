@@ -113,6 +113,12 @@ TEST(PredictionsTest, ColumnsWithoutLabelsAreNumbered) {
   EXPECT_THAT(text, Not(HasSubstr("accuracy")));
 }
 
+TEST(PredictionsTest, NoRowsShownLeavesTheSummaryAlone) {
+  const std::string text = PredictionsText(Sample(), 0);
+  EXPECT_THAT(text, ::testing::StartsWith("\nm version 2: 2 rows"));
+  EXPECT_THAT(text, Not(HasSubstr("bee")));
+}
+
 TEST(PredictionsTest, RoutingOfASecondRequestBelongsToItsOwnRows) {
   Predictions predictions = Sample();
   predictions.routing.push_back({0, 1, {LeafRouting()}});
