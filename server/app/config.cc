@@ -140,6 +140,8 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   app.set_config("--config", "", "File of options, key=value lines (TOML)")
       ->envname("FFF_CONFIG");
   app.allow_config_extras(false);
+  // A flag given twice: the last one counts, so that wrappers can append.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   AddServingOptions(app, config);
   AddNetworkOptions(app, config);
   AddTlsOptions(app, config);
@@ -147,7 +149,8 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return {true, app.exit(error)};
+    constexpr int kUsageError = 2;
+    return {true, app.exit(error) == 0 ? 0 : kUsageError};
   }
   return {};
 }

@@ -25,6 +25,8 @@ using Clock = std::chrono::steady_clock;
 // both sides meet the same disturbances, long enough that the first, uncounted
 // call of a block is a small part of it.
 constexpr double kBlocks = 10;
+// And short enough that a cancelled run ends soon.
+constexpr double kBlockSecondsMax = 0.25;
 
 absl::Status CheckModels(const model::Model& fff, const model::Model& dense) {
   if (fff.input().width() != dense.input().width() ||
@@ -111,7 +113,8 @@ class CaseRun {
     const auto start = Clock::now();
     fff_sampler_.Calibrate();
     dense_sampler_.Calibrate();
-    const double block_s = options_.seconds_per_case / kBlocks;
+    const double block_s =
+        std::min(options_.seconds_per_case / kBlocks, kBlockSecondsMax);
     for (int round = 0; !Enough(fff_sampler_) || !Enough(dense_sampler_);
          ++round) {
       if (!keep_going()) return false;

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <limits>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -246,7 +247,10 @@ absl::StatusOr<tensor::ConstRows> DecodeInferInput(
 absl::StatusOr<int64_t> DecodeVersion(const std::string& version) {
   if (version.empty()) return 0;
   int64_t number = 0;
-  if (!absl::SimpleAtoi(version, &number) || number < 1) {
+  // SimpleAtoi alone would take " 1" and "+1" as well.
+  if (!absl::ascii_isdigit(static_cast<unsigned char>(version.front())) ||
+      !absl::ascii_isdigit(static_cast<unsigned char>(version.back())) ||
+      !absl::SimpleAtoi(version, &number) || number < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("got model version '", base::Printable(version),
                      "', wanted a positive decimal number or nothing"));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,11 @@ namespace {
 // Services that health checks may name; "" is the server as a whole.
 constexpr const char* kHealthServices[] = {"", "fff.v1.InferenceService",
                                            "inference.GRPCInferenceService"};
+
+// How long new calls are refused before the server ends, at most, and the time
+// without one that is taken for quiet.
+constexpr std::chrono::seconds kRefusalTimeMax(2);
+constexpr std::chrono::milliseconds kQuietTime(20);
 
 std::string Address(const GrpcServerOptions& options) {
   const bool ipv6 = absl::StrContains(options.host, ':');
@@ -64,8 +70,8 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
       inference_(registry, metrics, options.benchmark_enabled),
       open_inference_(registry,
                       [this] { return serving_.load() && registry_->Ready(); }),
-      environment_{registry, scheduler, metrics, &inference_,
-                   &open_inference_} {}
+      environment_{registry,    scheduler,        metrics,
+                   &inference_, &open_inference_, {false}} {}
 
 GrpcServer::~GrpcServer() {
   if (server_ != nullptr) Stop(std::chrono::system_clock::now());
@@ -110,10 +116,29 @@ void GrpcServer::SetServing(bool serving) {
   }
 }
 
+void GrpcServer::RefuseUntilQuiet(std::chrono::system_clock::time_point until) {
+  environment_.refusing.store(true);
+  int64_t received_before = -1;
+  while (std::chrono::system_clock::now() < until) {
+    int64_t received = 0;
+    bool idle = true;
+    for (const auto& queue : queues_) {
+      const InferQueue::Activity activity = queue->activity();
+      received += activity.received;
+      idle = idle && activity.idle;
+    }
+    if (idle && received == received_before) return;
+    received_before = received;
+    std::this_thread::sleep_for(kQuietTime);
+  }
+}
+
 void GrpcServer::Stop(std::chrono::system_clock::time_point deadline) {
   if (server_ == nullptr) return;
   SetServing(false);
   inference_.StopBenchmark();
+  RefuseUntilQuiet(
+      std::min(deadline, std::chrono::system_clock::now() + kRefusalTimeMax));
   server_->Shutdown(deadline);
   // Tasks of cancelled calls may still wait; each is answered before its queue
   // ends, because handing an answer to an ended queue is an error in gRPC.

@@ -57,6 +57,11 @@ class GrpcServer {
   void Stop(std::chrono::system_clock::time_point deadline);
 
  private:
+  // Answers new inference calls UNAVAILABLE until none comes any more. A call
+  // that gRPC has read but not handed over when its server ends is answered
+  // CANCELLED, which clients do not retry; UNAVAILABLE they do.
+  void RefuseUntilQuiet(std::chrono::system_clock::time_point until);
+
   const GrpcServerOptions options_;
   serving::ModelRegistry* const registry_;
   serving::Scheduler* const scheduler_;

@@ -162,6 +162,10 @@ class InferCall final : public serving::Task {
   // Decodes and submits; the answer comes from OnDone when this returns OK.
   absl::Status Begin() {
     const CallEnvironment& environment = owner_->environment();
+    if (environment.refusing.load(std::memory_order_relaxed)) {
+      return absl::UnavailableError(
+          "the server is shutting down; retry on another one");
+    }
     FFF_ASSIGN_OR_RETURN(servable_, Api::Find(environment, request_));
     servable_->metrics().inflight.Add(1);
     const absl::StatusOr<tensor::ConstRows> input =
@@ -348,6 +352,12 @@ void InferQueue::Stop() {
 void InferQueue::CallStarted() {
   absl::MutexLock lock(&mutex_);
   ++active_calls_;
+  ++received_calls_;
+}
+
+InferQueue::Activity InferQueue::activity() {
+  absl::MutexLock lock(&mutex_);
+  return {received_calls_, active_calls_ == 0};
 }
 
 void InferQueue::CallEnded() {

@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <memory>
 #include <thread>
 
@@ -34,6 +35,8 @@ struct CallEnvironment {
   metrics::ServerMetrics* metrics = nullptr;
   AsyncInferenceBase* inference = nullptr;
   AsyncOpenInferenceBase* open_inference = nullptr;
+  // Set before the server ends: new calls are answered UNAVAILABLE.
+  std::atomic<bool> refusing{false};
 };
 
 // A completion queue event: which call, and what happened to it.
@@ -63,6 +66,13 @@ class InferQueue {
   // is answered, then ends the queue and its thread.
   void Stop();
 
+  // Calls received so far, and whether all of them are answered.
+  struct Activity {
+    int64_t received = 0;
+    bool idle = true;
+  };
+  Activity activity();
+
   // For calls.
   const CallEnvironment& environment() const { return *environment_; }
   grpc::ServerCompletionQueue* queue() { return queue_.get(); }
@@ -89,6 +99,7 @@ class InferQueue {
   absl::Mutex mutex_;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t active_calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t received_calls_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace fff::rpc

@@ -7,8 +7,9 @@
 namespace fff::rpc {
 
 // The one place where a Status becomes a gRPC status. Codes are numerically
-// equal; the message goes out as it is, cut at 4 KiB because it travels in an
-// HTTP/2 header, whose size peers limit (8 KiB by default).
+// equal; the message goes out as it is, control characters written as \xNN, cut
+// where it would take more than 4 KiB of the HTTP/2 header that it travels in,
+// because peers limit the size of that (8 KiB by default).
 grpc::Status ToGrpc(const absl::Status& status);
 
 }  // namespace fff::rpc

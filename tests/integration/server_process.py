@@ -57,13 +57,17 @@ class ServerProcess:
     def alive(self):
         return self.process.poll() is None
 
+    def exit_code(self):
+        """Waits for the process to end by itself."""
+        code = self.process.wait(timeout=60)
+        self._ended.wait(10)
+        return code
+
     def stop(self):
         """SIGTERM, then the exit code."""
         if self.alive():
             self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=60)
-        self._ended.wait(10)
-        return code
+        return self.exit_code()
 
     def __enter__(self):
         return self

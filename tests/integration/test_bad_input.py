@@ -204,12 +204,12 @@ def test_message_above_the_limit_is_refused(reference_repository):
         api.close()
 
 
-def test_deadline_that_has_passed_costs_no_arithmetic(api):
+def test_timeouts_that_make_no_sense_or_have_passed_are_refused(api):
     request = fff_api.infer_request(MODEL, row())
     request.parameters["timeout"].int64_param = -5
     refused(lambda: api.oip.ModelInfer(request, timeout=10), CODE.INVALID_ARGUMENT,
             "parameter 'timeout'")
-    refused(lambda: api.own.Predict(fff_api.predict_request(MODEL, row()), timeout=0),
+    refused(lambda: api.own.Predict(fff_api.predict_request(MODEL, row()), timeout=-1),
             CODE.DEADLINE_EXCEEDED)
 
 

@@ -40,32 +40,44 @@ def test_progress_comes_before_exactly_one_report(api):
     assert report.cases[-1].distinct_leaves > 8
 
 
-def test_second_benchmark_is_refused_while_one_runs(api):
-    slow = v1.BenchmarkRequest(model=CASE, batch_rows=[1] * 8, seconds_per_case=20)
-    running = api.own.Benchmark(slow)
-    next(running)  # it has begun
+QUICK = v1.BenchmarkRequest(model=CASE, batch_rows=[1], seconds_per_case=0.01)
+
+
+def run_when_free(api, request=QUICK):
+    """The messages of a benchmark, once no other runs: a bounded wait for the
+    server to notice a cancel."""
+    pause = threading.Event()
+    for _ in range(600):
+        try:
+            return list(api.own.Benchmark(request))
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            pause.wait(0.05)
+    pytest.fail("the cancelled benchmark went on")
+
+
+@pytest.fixture
+def running(api):
+    """A long benchmark that has begun; cancelled, and gone, afterwards."""
+    call = api.own.Benchmark(
+        v1.BenchmarkRequest(model=CASE, batch_rows=[1] * 8, seconds_per_case=20))
+    next(call)
+    yield call
+    call.cancel()
+    run_when_free(api)
+
+
+def test_second_benchmark_is_refused_while_one_runs(api, running):
     with pytest.raises(grpc.RpcError) as error:
-        list(api.own.Benchmark(v1.BenchmarkRequest(model=CASE)))
+        list(api.own.Benchmark(QUICK))
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "another benchmark is running" in error.value.details()
+
+
+def test_cancelled_benchmark_makes_room_for_the_next(api, running):
     running.cancel()
-
-
-def test_cancelled_benchmark_makes_room_for_the_next(api):
-    slow = api.own.Benchmark(
-        v1.BenchmarkRequest(model=CASE, batch_rows=[1] * 8, seconds_per_case=20))
-    next(slow)
-    slow.cancel()
-    quick = v1.BenchmarkRequest(model=CASE, batch_rows=[1], seconds_per_case=0.01)
-    retry = threading.Event()
-    for _ in range(600):  # until the server notices the cancel: a bounded wait
-        try:
-            assert list(api.own.Benchmark(quick))[-1].HasField("report")
-            return
-        except grpc.RpcError as error:
-            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-            retry.wait(0.05)
-    pytest.fail("the cancelled benchmark went on")
+    assert run_when_free(api)[-1].HasField("report")
 
 
 def test_the_twin_itself_is_no_subject(api):
