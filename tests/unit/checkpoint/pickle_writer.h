@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "tests/unit/checkpoint/test_bytes.h"
+#include "tests/unit/checkpoint/packed.h"
 
 // Pieces of pickles, opcode by opcode, for what torch itself never writes.
 namespace fff::checkpoint::pickled {

@@ -10,21 +10,10 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/checkpoint/checkpoint.h"
+#include "tests/unit/checkpoint/packed.h"
 
-// What the tests of this folder share: bytes as strings, and checks of errors.
+// What the tests of this folder share: parsing of strings, checks of errors.
 namespace fff::checkpoint {
-
-inline absl::Span<const std::byte> AsBytes(absl::string_view text) {
-  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
-}
-
-// The little-endian bytes of `values`, one after the other.
-template <typename... T>
-std::string Packed(T... values) {
-  std::string bytes;
-  (bytes.append(reinterpret_cast<const char*>(&values), sizeof(values)), ...);
-  return bytes;
-}
 
 // Parses a copy of `text` that the result keeps alive. The copy has exactly the
 // size of `text`, so that a sanitizer sees the first byte read beyond it.

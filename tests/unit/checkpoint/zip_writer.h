@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "tests/unit/checkpoint/test_bytes.h"
+#include "tests/unit/checkpoint/packed.h"
 
 namespace fff::checkpoint {
 

@@ -1,0 +1,20 @@
+// The input is the pickle of a torch archive, which is put around it with valid
+// CRCs and a few storages, so that every change reaches the pickle machine and
+// whatever tensors it builds are cut out of those storages.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/fuzz/read_everything.h"
+#include "tests/unit/checkpoint/zip_writer.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using fff::checkpoint::MakeItem;
+  const std::string pickle(reinterpret_cast<const char*>(data), size);
+  fff::fuzz::ReadEverything(fff::checkpoint::WriteZip(
+      {MakeItem("m/data.pkl", pickle), MakeItem("m/data/0", ""),
+       MakeItem("m/data/1", std::string(8, '\1')),
+       MakeItem("m/data/2", std::string(24, '\2')),
+       MakeItem("m/data/3", std::string(96, '\3'))}));
+  return 0;
+}

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz targets to corpus/TARGET/, a few dozen bytes to
+a few KB each. Run it again after tests/data/checkpoint or a format changed."""
+
+import json
+import pathlib
+import struct
+import zipfile
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+FIXTURES = FOLDER.parent / "data" / "checkpoint"
+
+
+def write(target, name, content):
+    folder = FOLDER / "corpus" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+def safetensors():
+    def file(name, tensors, data, metadata=None):
+        header = {"__metadata__": metadata} if metadata else {}
+        header.update({key: dict(zip(("dtype", "shape", "data_offsets"), value))
+                       for key, value in tensors.items()})
+        write("fuzz_safetensors", name, json.dumps(header).encode() + data)
+
+    file("empty", {}, b"")
+    file("two", {"w": ("F32", [2, 1], [0, 8]), "depth": ("I64", [], [8, 16])},
+         bytes(16), {"format": "pt"})
+    types = [("BOOL", 1), ("U8", 1), ("I8", 1), ("I16", 2), ("F16", 2),
+             ("BF16", 2), ("I32", 4), ("F32", 4), ("I64", 8), ("F64", 8)]
+    tensors, end = {}, 0
+    for name, width in types:
+        tensors[name.lower()] = (name, [3], [end, end + 3 * width])
+        end += 3 * width
+    file("types", tensors, bytes(range(end)))
+    file("no_elements", {"a": ("F32", [0, 3], [0, 0]),
+                         "b": ("U8", [1], [0, 1])}, b"x")
+    file("rank8", {"a": ("U8", [1] * 8, [0, 1])}, b"x")
+    file("huge_shape", {"a": ("F64", [2**62, 2**62], [0, 0])}, b"")
+    file("overlap", {"a": ("U8", [2], [0, 2]), "b": ("U8", [2], [1, 3])},
+         b"123")
+    header = b'{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    write("fuzz_safetensors", "whole_file",
+          b"\xff" + struct.pack("<Q", len(header)) + header + b"x")
+
+
+def torch():
+    for file in sorted(FIXTURES.glob("*.p*")):
+        if file.suffix == ".py":
+            continue
+        write("fuzz_torch_archive", file.name, file.read_bytes())
+        if not zipfile.is_zipfile(file):
+            continue
+        with zipfile.ZipFile(file) as archive:
+            pickle, = [n for n in archive.namelist() if n.endswith("data.pkl")]
+            write("fuzz_torch_pickle", file.name, archive.read(pickle))
+
+
+def config():
+    layer = {"type": "fff", "convention": "fastfeedforward"}
+    configs = {
+        "empty": {},
+        "design": {
+            "layers": [
+                {"type": "fff", "convention": "ultrafastbert", "trees": 1,
+                 "activation": "gelu", "prefix": ""},
+                {"type": "linear", "prefix": "head."},
+                {"type": "activation", "activation": "relu"}],
+            "input": {"name": "input", "shape": [784]},
+            "output": {"name": "output", "shape": [10],
+                       "labels": ["t-shirt", "trouser"]},
+            "batching": {"max_batch_rows": 4096, "max_queue_delay_us": 0,
+                         "max_queue_rows": 65536},
+            "precision": "fp32", "device": "auto", "versions": {"latest": 1},
+            "warmup_batch_rows": [1, 64]},
+        "explicit": {"layers": [{**layer, "family": "leaf", "tie": "left",
+                                 "output_bias": False, "trees": 2},
+                                {"type": "flatten"},
+                                {"type": "layer_norm", "epsilon": 1e-12,
+                                 "prefix": "norm."}]},
+        "dense": {"layers": [layer], "dense_layers": [{"type": "linear"}]},
+        "versions": {"versions": {"specific": [1, 5]}, "device": "cpu"},
+        "all_versions": {"versions": {"all": True}, "device": "cuda"},
+        "unknown_key": {"layer": []},
+        "wrong_type": {"layers": {"type": "fff"}},
+        "out_of_range": {"batching": {"max_batch_rows": -1}},
+    }
+    for name, value in configs.items():
+        write("fuzz_config", name + ".json", json.dumps(value).encode())
+    write("fuzz_config", "duplicate.json", b'{"device":"cpu","device":"cpu"}')
+    write("fuzz_config", "deep.json", b'{"layers":' + b"[" * 40)
+
+
+def varint(value):
+    value &= 2**64 - 1
+    out = bytearray()
+    while True:
+        out.append(value & 0x7f | (0x80 if value > 0x7f else 0))
+        value >>= 7
+        if not value:
+            return bytes(out)
+
+
+def field(number, value):
+    """One protobuf field: int as varint, bytes and str length-delimited."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, str):
+        value = value.encode()
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def dims(*shape):
+    return b"".join(varint(dim) for dim in shape)
+
+
+def requests():
+    rows = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
+
+    def predict(name, *shape, datatype=1, data=rows):
+        tensor = (field(1, dims(*shape)) + field(2, datatype) + field(3, data))
+        write("fuzz_request", "predict_" + name,
+              b"P" + field(1, "m") + field(3, tensor) + field(4, 1))
+
+    def infer(name, *shape, raw=rows, contents=None, more=b"", input="input",
+              datatype="FP32"):
+        tensor = (field(1, input) + field(2, datatype) + field(3, dims(*shape)))
+        if contents is not None:
+            tensor += field(5, field(6, contents))
+        write("fuzz_request", "infer_" + name,
+              b"I" + field(1, "m") + field(3, "id") + field(5, tensor) + more +
+              (b"" if raw is None else field(7, raw)))
+
+    predict("two_rows", 2, 3)
+    predict("bare_row", 3, data=rows[:12])
+    predict("no_rows", 0, 3, data=b"")
+    predict("huge", 2**62, 3)
+    predict("negative", -1, 3)
+    predict("nan", 1, 3, data=struct.pack("<3f", 1, float("nan"), 2))
+    predict("other_type", 2, 3, datatype=7)
+    infer("raw", 2, 3)
+    infer("typed", 2, 3, raw=None, contents=rows)
+    infer("both", 2, 3, contents=rows)
+    infer("output", 2, 3, more=field(6, field(1, "output")))
+    infer("other_output", 2, 3, more=field(6, field(1, "x")))
+    infer("other_input", 2, 3, input="x")
+    infer("other_type", 2, 3, datatype="BYTES")
+    infer("timeout", 2, 3, more=field(
+        4, field(1, "timeout") + field(2, field(2, 1000))))
+    infer("bad_timeout", 2, 3, more=field(
+        4, field(1, "timeout") + field(2, field(3, "soon"))))
+    for version in ("", "1", "18446744073709551616", "-1", "+1", " 1"):
+        write("fuzz_request", "version_" + (version.strip() or "none"),
+              b"V" + version.encode())
+
+
+if __name__ == "__main__":
+    safetensors()
+    torch()
+    config()
+    requests()
