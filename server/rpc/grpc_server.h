@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/metrics/server_metrics.h"
-#include "server/rpc/infer_call.h"
+#include "server/rpc/infer_queue.h"
 #include "server/rpc/inference_service.h"
 #include "server/rpc/open_inference_service.h"
 #include "server/serving/model_registry.h"

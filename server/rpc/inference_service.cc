@@ -86,9 +86,14 @@ absl::Status InferenceService::RunBenchmark(
     message.mutable_progress()->set_step(std::string(step));
     return writer.Write(message);
   };
-  FFF_ASSIGN_OR_RETURN(
-      const benchmark::BenchmarkReport report,
-      benchmark::RunBenchmark(fff->model(), dense->model(), options, progress));
+  const absl::StatusOr<benchmark::BenchmarkReport> run =
+      benchmark::RunBenchmark(fff->model(), dense->model(), options, progress);
+  if (!run.ok() && stopping_.load()) {
+    return absl::UnavailableError(
+        "the server is shutting down; the benchmark was ended");
+  }
+  FFF_RETURN_IF_ERROR(run.status());
+  const benchmark::BenchmarkReport& report = *run;
 
   v1::BenchmarkResponse message;
   EncodeReport(report, *fff, *message.mutable_report());

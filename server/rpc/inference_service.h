@@ -6,13 +6,13 @@
 #include "absl/synchronization/mutex.h"
 #include "fff/v1/inference.grpc.pb.h"
 #include "server/metrics/server_metrics.h"
-#include "server/rpc/infer_call.h"
+#include "server/rpc/infer_queue.h"
 #include "server/serving/model_registry.h"
 
 namespace fff::rpc {
 
 // Our own API's calls other than Predict and PredictDense, which run on
-// completion queues (infer_call.h). Thread-safe.
+// completion queues (infer_queue.h). Thread-safe.
 class InferenceService final : public AsyncInferenceBase {
  public:
   // Both pointers outlive the service.

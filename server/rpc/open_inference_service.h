@@ -3,13 +3,13 @@
 #include <functional>
 
 #include "inference/grpc_service.grpc.pb.h"
-#include "server/rpc/infer_call.h"
+#include "server/rpc/infer_queue.h"
 #include "server/serving/model_registry.h"
 
 namespace fff::rpc {
 
 // The Open Inference Protocol's calls other than ModelInfer, which runs on
-// completion queues (infer_call.h). Thread-safe.
+// completion queues (infer_queue.h). Thread-safe.
 class OpenInferenceService final : public AsyncOpenInferenceBase {
  public:
   // `is_ready` says whether the server as a whole wants traffic. Both arguments
