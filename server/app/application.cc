@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/app/http_endpoint.h"
 #include "server/app/signal_wait.h"
+#include "server/app/status_page.h"
 #include "server/base/cpu_info.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
@@ -74,7 +75,8 @@ class Server {
     FFF_RETURN_IF_ERROR(grpc_->Start());
     HttpHandlers handlers;
     handlers.metrics = [this] { return metrics::ExportText(metrics_); };
-    handlers.ready = [this] { return serving_.load() && registry_.Ready(); };
+    handlers.status = [this] { return StatusJson(Facts(), registry_.List()); };
+    handlers.ready = [this] { return Ready(); };
     FFF_ASSIGN_OR_RETURN(http_,
                          HttpEndpoint::Start(config_.host, config_.http_port,
                                              std::move(handlers)));
@@ -109,6 +111,12 @@ class Server {
                      ": this build has no CUDA engine; use --device=cpu"));
   }
 
+  bool Ready() const { return serving_.load() && registry_.Ready(); }
+
+  StatusFacts Facts() const {
+    return {rpc::kServerVersion, cpu_name_, threads_, Ready()};
+  }
+
   void SetServing(bool serving) {
     serving_.store(serving);
     grpc_->SetServing(serving && registry_.Ready());
@@ -116,6 +124,7 @@ class Server {
 
   const Config& config_;
   const int threads_;
+  const std::string cpu_name_ = base::ReadCpuInfo().model;
   metrics::ServerMetrics metrics_;
   serving::ModelRegistry registry_;
   serving::Scheduler scheduler_;

@@ -7,17 +7,21 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/app/status_page.h"
 #include "server/metrics/exporter.h"
 
 namespace fff::app {
 namespace {
 
 void Reply(mg_connection* connection, int code, const char* reason,
-           const char* content_type, const std::string& body) {
+           const char* content_type, absl::string_view body,
+           absl::string_view more_headers = "") {
   const std::string head = absl::StrCat(
       "HTTP/1.1 ", code, " ", reason, "\r\nContent-Type: ", content_type,
       "\r\nContent-Length: ", body.size(),
-      "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n");
+      "\r\nConnection: close\r\nCache-Control: no-store"
+      "\r\nX-Content-Type-Options: nosniff\r\n",
+      more_headers, "\r\n");
   mg_write(connection, head.data(), head.size());
   mg_write(connection, body.data(), body.size());
 }
@@ -38,7 +42,14 @@ class GetHandler : public CivetHandler {
 
 void ReplyNotFound(mg_connection* connection) {
   Reply(connection, 404, "Not Found", "text/plain",
-        "not found; there are /metrics, /healthz and /readyz\n");
+        "not found; there are /, /status.json, /metrics, /healthz and "
+        "/readyz\n");
+}
+
+void ReplyPage(mg_connection* connection) {
+  Reply(connection, 200, "OK", "text/html; charset=utf-8", StatusPage(),
+        absl::StrCat("Content-Security-Policy: ", kStatusPagePolicy,
+                     "\r\nReferrer-Policy: no-referrer\r\n"));
 }
 
 }  // namespace
@@ -62,12 +73,18 @@ class HttpEndpoint::Server {
                   "not ready\n");
           }
         }),
+        status_([this](mg_connection* connection) {
+          Reply(connection, 200, "OK", "application/json", handlers_.status());
+        }),
+        page_(ReplyPage),
         other_(ReplyNotFound),
         server_(options) {
     // "$" ends the pattern: /metrics alone, not /metrics/anything.
     server_.addHandler("/metrics$", metrics_);
     server_.addHandler("/healthz$", health_);
     server_.addHandler("/readyz$", ready_);
+    server_.addHandler("/status.json$", status_);
+    server_.addHandler("/$", page_);
     server_.addHandler("/", other_);
   }
 
@@ -78,6 +95,8 @@ class HttpEndpoint::Server {
   GetHandler metrics_;
   GetHandler health_;
   GetHandler ready_;
+  GetHandler status_;
+  GetHandler page_;
   GetHandler other_;
   CivetServer server_;
 };
@@ -87,10 +106,11 @@ absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(
   const bool ipv6 = absl::StrContains(host, ':');
   const std::string address =
       absl::StrCat(ipv6 ? "[" : "", host, ipv6 ? "]" : "", ":", port);
+  // A kept-alive connection holds a thread: a few open status pages would shut
+  // out the probes.
   const std::vector<std::string> options = {
-      "listening_ports",    address, "num_threads",           "4",
-      "enable_keep_alive",  "yes",   "keep_alive_timeout_ms", "5000",
-      "request_timeout_ms", "10000"};
+      "listening_ports",   address, "num_threads",        "16",
+      "enable_keep_alive", "no",    "request_timeout_ms", "10000"};
   try {
     auto server = std::make_unique<Server>(options, std::move(handlers));
     const int bound = server->port();

@@ -12,11 +12,13 @@ namespace fff::app {
 // at once.
 struct HttpHandlers {
   std::function<std::string()> metrics;  // Prometheus text
+  std::function<std::string()> status;   // JSON that the status page reads
   std::function<bool()> ready;
 };
 
-// The HTTP port: /metrics, /healthz (200 while the process runs) and /readyz
-// (200 when ready, else 503). Plain text only; holds no secrets.
+// The HTTP port: /metrics, /healthz (200 while the process runs), /readyz (200
+// when ready, else 503), the status page at / and its /status.json. Plain HTTP
+// only; holds no secrets.
 class HttpEndpoint {
  public:
   // Binds and starts; port 0 picks a free one. UNAVAILABLE when the port is

@@ -1,0 +1,83 @@
+#include "server/app/status_page.h"
+
+#include <nlohmann/json.hpp>
+
+namespace fff::app {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const char* StateName(serving::VersionState state) {
+  switch (state) {
+    case serving::VersionState::kLoading:
+      return "loading";
+    case serving::VersionState::kReady:
+      return "ready";
+    case serving::VersionState::kFailed:
+      return "failed";
+  }
+  return "?";
+}
+
+Json LayerJson(const model::Layer& layer) {
+  Json kernels = Json::array();
+  if (layer.plan() != nullptr) {
+    for (const engine::KernelPlan::Step& step : layer.plan()->steps()) {
+      kernels.push_back({{"rows_min", step.rows_min},
+                         {"kernel", step.kernel},
+                         {"reason", step.reason}});
+    }
+  }
+  return {{"type", layer.type()},
+          {"description", layer.Describe()},
+          {"depth", layer.routing().depth},
+          {"kernels", std::move(kernels)}};
+}
+
+Json ImplementationJson(const serving::Servable& servable) {
+  const serving::Servable::Parts& parts = servable.parts();
+  Json layers = Json::array();
+  for (const auto& layer : servable.model().layers()) {
+    layers.push_back(LayerJson(*layer));
+  }
+  const bool dense = parts.implementation == serving::Implementation::kDense;
+  return {{"name", dense ? "dense" : "fff"},
+          {"device", parts.device},
+          {"description", dense ? parts.dense_description : ""},
+          {"weights_bytes", servable.model().weights_bytes()},
+          {"load_seconds", parts.load_seconds},
+          {"layers", std::move(layers)}};
+}
+
+Json VersionJson(const serving::VersionStatus& status) {
+  Json implementations = Json::array();
+  for (const auto& servable : {status.fff, status.dense}) {
+    if (servable == nullptr) continue;
+    implementations.push_back(ImplementationJson(*servable));
+  }
+  return {{"name", status.model_name},
+          {"version", status.version},
+          {"state", StateName(status.state)},
+          {"reason", status.reason},
+          {"default", status.is_default},
+          {"implementations", std::move(implementations)}};
+}
+
+}  // namespace
+
+std::string StatusJson(const StatusFacts& facts,
+                       const std::vector<serving::VersionStatus>& versions) {
+  Json models = Json::array();
+  for (const serving::VersionStatus& status : versions) {
+    models.push_back(VersionJson(status));
+  }
+  const Json whole = {{"server",
+                       {{"version", facts.version},
+                        {"cpu", facts.cpu},
+                        {"threads", facts.threads},
+                        {"ready", facts.ready}}},
+                      {"models", std::move(models)}};
+  return whole.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace fff::app
