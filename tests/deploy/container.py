@@ -1,0 +1,143 @@
+"""The image, built by buildah from the Dockerfile on a base made by debootstrap,
+and containers of it, run by podman and runc. No registry, no Docker engine."""
+
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+import time
+
+import paths
+
+STORE = paths.WORK / "containers"
+BASE = "localhost/debian:bookworm-slim"
+IMAGE = "localhost/fff-server:test"
+STORAGE = ["--root", str(STORE / "root"), "--runroot", str(STORE / "run"),
+           "--storage-driver", "overlay"]
+START_SECONDS_MAX = 120
+
+
+def buildah(*arguments, **options):
+    return subprocess.run(["buildah", *STORAGE, *map(str, arguments)], check=True,
+                          text=True, **options)
+
+
+def podman_command(*arguments):
+    return ["podman", *STORAGE, "--cgroup-manager=cgroupfs", "--runtime", "runc",
+            *map(str, arguments)]
+
+
+def podman(*arguments, check=True):
+    return subprocess.run(podman_command(*arguments), check=check,
+                          capture_output=True, text=True)
+
+
+def mirror():
+    """The Debian mirror of this machine's own apt sources."""
+    sources = [pathlib.Path("/etc/apt/sources.list"),
+               *pathlib.Path("/etc/apt/sources.list.d").glob("*")]
+    for source in sources:
+        if not source.exists():
+            continue
+        for url in re.findall(r"^(?:URIs:|deb)\s+(?:\[.*?\]\s+)?(\S+)",
+                              source.read_text(), re.M):
+            if url.rstrip("/").endswith("/debian"):
+                return url
+    raise AssertionError("no Debian mirror in /etc/apt")
+
+
+def exists(image):
+    command = ["buildah", *STORAGE, "inspect", "--type", "image", image]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def make_base():
+    """debian:bookworm-slim as it stands in a registry, made here; kept."""
+    if exists(BASE):
+        return
+    STORE.mkdir(parents=True, exist_ok=True)
+    rootfs = STORE / "rootfs"
+    subprocess.run(["rm", "-rf", str(rootfs)], check=True)
+    subprocess.run(["debootstrap", "--variant=minbase", "bookworm", str(rootfs),
+                    mirror()], check=True, stdout=subprocess.DEVNULL)
+    container = buildah("from", "scratch", stdout=subprocess.PIPE).stdout.strip()
+    buildah("add", "--quiet", container, rootfs, "/", stdout=subprocess.DEVNULL)
+    buildah("commit", "--quiet", "--rm", container, BASE, stdout=subprocess.DEVNULL)
+    subprocess.run(["rm", "-rf", str(rootfs)], check=True)
+
+
+def build_image(target="cpu", image=IMAGE):
+    """Builds a target of the Dockerfile; unchanged layers come from the last run."""
+    make_base()
+    log = paths.WORK / f"image-build-{target}.log"
+    with open(log, "w", encoding="utf-8") as output:
+        command = ["buildah", *STORAGE, "bud", "--isolation", "chroot", "--pull-never",
+                   "--layers", "--format", "docker", "--target", target,
+                   "--build-arg", "JOBS=2", "-t", image, str(paths.SOURCE)]
+        code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT,
+                              check=False).returncode
+    assert code == 0, log.read_text()[-4000:]
+
+
+def inspect(image=IMAGE):
+    return json.loads(podman("image", "inspect", image).stdout)[0]
+
+
+class Container:
+    """A container of the image under the restrictions of a hardened cluster:
+    a user that is not root, a read-only root, no capabilities, limits."""
+
+    def __init__(self, name, network, *flags, memory="512m", environment=()):
+        self.name = name
+        self.log = []
+        self._listening = threading.Event()
+        self._ended = threading.Event()
+        variables = [part for pair in environment for part in ("--env", pair)]
+        command = podman_command(
+            "run", "--rm", "--name", name, "--network", f"ns:{network.path}",
+            "--pull=never", "--ulimit", "nofile=20000:20000", "--ulimit",
+            "nproc=32768:32768", "--read-only", "--read-only-tmpfs=false",
+            "--cap-drop=ALL", "--security-opt", "no-new-privileges", "--memory", memory,
+            "--memory-swap", memory, "--pids-limit", "200", *variables, IMAGE, *flags)
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE,
+                                        stdout=subprocess.DEVNULL, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+        assert self._listening.wait(START_SECONDS_MAX), self.text()
+        assert not self._ended.is_set(), f"did not start:\n{self.text()}"
+        self.start_seconds = time.monotonic() - self.started
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.log.append(line.rstrip("\n"))
+            if "listening grpc=" in line:
+                self._listening.set()
+        self._ended.set()
+        self._listening.set()
+
+    def text(self):
+        return "\n".join(self.log)
+
+    def state(self):
+        return json.loads(podman("inspect", self.name).stdout)[0]
+
+    def pid(self):
+        return self.state()["State"]["Pid"]
+
+    def terminate(self, name=signal.SIGTERM):
+        podman("kill", "--signal", name.name, self.name)
+
+    def wait(self, seconds=60):
+        code = self.process.wait(timeout=seconds)
+        self._ended.wait(10)
+        return code
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            podman("kill", "--signal", "KILL", self.name, check=False)
+            self.wait()

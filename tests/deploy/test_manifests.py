@@ -1,0 +1,259 @@
+"""Kubernetes, KServe and compose files: rendered, checked offline."""
+
+import copy
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+import paths
+import pod_security
+
+KUBERNETES = paths.DEPLOY / "kubernetes"
+OVERLAYS = ["cpu", "gpu", "tls"]
+COMPONENTS = ["monitoring", "autoscaling", "model-volume"]
+# Kinds of operators, whose schemas Kubernetes does not ship.
+CUSTOM = {"ServiceMonitor", "ServingRuntime", "InferenceService"}
+VERSIONS = ["1.30", "1.37"]
+
+
+def kustomize(directory):
+    """Rendered objects; needs a kubectl of 1.21 or later (components)."""
+    assert shutil.which("kubectl"), "kubectl is not installed"
+    rendered = subprocess.run(["kubectl", "kustomize", str(directory)],
+                              capture_output=True, text=True, check=False)
+    assert rendered.returncode == 0, rendered.stderr
+    return list(yaml.safe_load_all(rendered.stdout))
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """Name -> objects: every overlay, and `all`: cpu with every component."""
+    objects = {name: kustomize(KUBERNETES / "overlays" / name) for name in OVERLAYS}
+    tree = tmp_path_factory.mktemp("k8s")
+    subprocess.run(["cp", "-r", str(KUBERNETES), str(tree)], check=True)
+    overlay = tree / "kubernetes" / "overlays" / "all"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text(json.dumps({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": ["../cpu"],
+        "components": [f"../../components/{name}" for name in COMPONENTS]}))
+    objects["all"] = kustomize(overlay)
+    return objects
+
+
+def only(objects, kind, name=None):
+    found = [one for one in objects if one["kind"] == kind
+             and name in (None, one["metadata"]["name"])]
+    assert len(found) == 1, f"{len(found)} {kind}"
+    return found[0]
+
+
+def pod_of(objects):
+    return only(objects, "Deployment")["spec"]["template"]["spec"]
+
+
+def server_of(objects):
+    containers = pod_of(objects)["containers"]
+    return next(one for one in containers if one["name"] == "fff-server")
+
+
+def environment(container):
+    return {one["name"]: one.get("value") for one in container.get("env", [])}
+
+
+@pytest.fixture(scope="module")
+def validator():
+    """kubernetes-validate, installed beside the artefacts once."""
+    target = paths.WORK / "python"
+    if not (target / "kubernetes_validate").exists():
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet",
+                        "--no-warn-script-location", "--target", str(target),
+                        "kubernetes-validate"], check=True)
+    sys.path.append(str(target))
+    import kubernetes_validate  # pylint: disable=import-outside-toplevel
+    return kubernetes_validate
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", [*OVERLAYS, "all"])
+def test_manifests_are_strictly_valid(everything, validator, name, version):
+    checked = 0
+    for one in everything[name]:
+        if one["kind"] in CUSTOM:
+            continue
+        validator.validate(one, version, strict=True)
+        checked += 1
+    assert checked >= 6
+
+
+def test_the_validator_refuses_what_the_api_server_would(everything, validator):
+    wrong = copy.deepcopy(only(everything["cpu"], "Deployment"))
+    wrong["spec"]["template"]["spec"]["containers"][0]["comand"] = ["x"]
+    with pytest.raises(validator.ValidationError):
+        validator.validate(wrong, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("name", [*OVERLAYS, "all"])
+def test_pods_pass_pod_security_restricted(everything, name):
+    assert pod_security.violations(pod_of(everything[name])) == []
+    for one in everything[name]:
+        if one["kind"] == "Namespace":
+            assert one["metadata"]["labels"][
+                "pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize("change, complaint", [
+    (lambda pod, _: pod.update(hostNetwork=True), "hostNetwork"),
+    (lambda pod, _: pod["securityContext"].pop("runAsNonRoot"), "runAsNonRoot"),
+    (lambda pod, _: pod["securityContext"].pop("seccompProfile"), "seccomp"),
+    (lambda pod, _: pod.setdefault("volumes", []).append(
+        {"name": "v", "hostPath": {"path": "/"}}), "volume v"),
+    (lambda _, c: c["securityContext"].pop("allowPrivilegeEscalation"), "Escalation"),
+    (lambda _, c: c["securityContext"].update(privileged=True), "privileged"),
+    (lambda _, c: c["securityContext"].update(runAsUser=0), "runAsUser"),
+    (lambda _, c: c["securityContext"]["capabilities"].update(drop=["NET_RAW"]),
+     "drop ALL"),
+    (lambda _, c: c["securityContext"]["capabilities"].update(add=["SYS_ADMIN"]),
+     "SYS_ADMIN"),
+    (lambda _, c: c["ports"][0].update(hostPort=8001), "hostPort"),
+])
+def test_pod_security_check_sees_each_violation(everything, change, complaint):
+    pod = copy.deepcopy(pod_of(everything["cpu"]))
+    change(pod, pod["containers"][0])
+    assert any(complaint in text for text in pod_security.violations(pod))
+
+
+@pytest.mark.parametrize("name", [*OVERLAYS, "all"])
+def test_grace_period_covers_the_drain(everything, name):
+    pod, variables = pod_of(everything[name]), environment(server_of(everything[name]))
+    drain = float(variables["FFF_DRAIN_DELAY"]) + float(variables["FFF_DRAIN_TIMEOUT"])
+    assert pod["terminationGracePeriodSeconds"] >= drain + 5
+
+
+@pytest.mark.parametrize("name", [*OVERLAYS, "all"])
+def test_drain_outlasts_the_readiness_probe_and_liveness_ignores_it(everything, name):
+    server = server_of(everything[name])
+    readiness, liveness = server["readinessProbe"], server["livenessProbe"]
+    assert liveness["httpGet"]["path"] == "/healthz"
+    assert server["startupProbe"]["periodSeconds"] * \
+        server["startupProbe"]["failureThreshold"] >= 300
+    if name == "tls":
+        assert readiness["httpGet"]["path"] == "/readyz" and "grpc" not in readiness
+    else:
+        assert readiness["grpc"]["port"] == 8001
+
+
+@pytest.mark.parametrize("name", [*OVERLAYS, "all"])
+def test_selectors_meet_their_pods(everything, name):
+    objects = everything[name]
+    labels = only(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    selectors = [one["spec"]["selector"] for one in objects if one["kind"] == "Service"]
+    for kind in ("Deployment", "PodDisruptionBudget"):
+        selectors.append(only(objects, kind)["spec"]["selector"]["matchLabels"])
+    selectors.append(only(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"])
+    selectors += [one["labelSelector"]["matchLabels"]
+                  for one in pod_of(objects)["topologySpreadConstraints"]]
+    for selector in selectors:
+        assert selector and selector.items() <= labels.items()
+
+
+def test_every_variable_is_one_of_the_server(everything):
+    known = known_variables()
+    containers = [server_of(objects) for objects in everything.values()]
+    containers.append(kserve("serving-runtime")["spec"]["containers"][0])
+    for container in containers:
+        assert set(environment(container)) <= known
+
+
+def known_variables():
+    text = subprocess.run([str(paths.SERVER), "--help"], capture_output=True,
+                          text=True, check=True).stdout
+    return set(re.findall(r"FFF_[A-Z_]+", text)) - {"FFF_"}
+
+
+def test_headless_service_gives_pod_addresses(everything):
+    service = only(everything["cpu"], "Service", "fff-server-headless")
+    assert service["spec"]["clusterIP"] == "None"
+
+
+def test_pods_hold_no_token_and_a_read_only_root(everything):
+    for name in (*OVERLAYS, "all"):
+        assert pod_of(everything[name])["automountServiceAccountToken"] is False
+        security = server_of(everything[name])["securityContext"]
+        assert security["readOnlyRootFilesystem"] is True
+
+
+def test_autoscaler_owns_the_replicas_and_names_the_adapters_metric(everything):
+    assert "replicas" not in only(everything["all"], "Deployment")["spec"]
+    autoscaler = only(everything["all"], "HorizontalPodAutoscaler")
+    metric = autoscaler["spec"]["metrics"][0]["pods"]["metric"]["name"]
+    values = yaml.safe_load(
+        (KUBERNETES / "components" / "autoscaling" / "adapter-values.yaml").read_text())
+    rule = values["rules"]["custom"][0]
+    assert rule["name"]["as"] == metric
+    recorded = re.match(r"[\w:]+", rule["seriesQuery"]).group(0)
+    rules = (paths.DEPLOY / "prometheus" / "fff-rules.yml").read_text()
+    assert f"record: {recorded}\n" in rules
+
+
+def test_service_monitor_meets_the_service(everything):
+    monitor = only(everything["all"], "ServiceMonitor")
+    service = only(everything["all"], "Service", "fff-server")
+    wanted = monitor["spec"]["selector"]["matchLabels"]
+    assert wanted.items() <= service["metadata"]["labels"].items()
+    ports = {port["name"] for port in service["spec"]["ports"]}
+    assert monitor["spec"]["endpoints"][0]["port"] in ports
+
+
+def kserve(name):
+    return yaml.safe_load((paths.DEPLOY / "kserve" / f"{name}.yaml").read_text())
+
+
+def test_kserve_runtime_and_service_fit_together():
+    runtime, service = kserve("serving-runtime"), kserve("inference-service")
+    model = service["spec"]["predictor"]["model"]
+    formats = {one["name"] for one in runtime["spec"]["supportedModelFormats"]}
+    assert model["runtime"] == runtime["metadata"]["name"]
+    assert model["modelFormat"]["name"] in formats
+    assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
+    pod = {**service["spec"]["predictor"], "containers": runtime["spec"]["containers"]}
+    assert pod_security.violations(pod) == []
+
+
+def test_kserve_pod_is_strictly_valid(validator):
+    """The parts that end in a pod, against the schema of a pod."""
+    predictor = dict(kserve("inference-service")["spec"]["predictor"])
+    for field in ("minReplicas", "maxReplicas", "model"):
+        predictor.pop(field)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"},
+           "spec": {**predictor, "containers": kserve("serving-runtime")["spec"][
+               "containers"]}}
+    validator.validate(pod, VERSIONS[0], strict=True)
+
+
+def test_compose_mounts_what_exists_and_drains():
+    file = paths.DEPLOY / "compose" / "compose.yaml"
+    services = yaml.safe_load(file.read_text())["services"]
+    assert set(services) == {"fff-server", "prometheus", "grafana"}
+    for service in services.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (file.parent / source).is_dir(), source
+    server = services["fff-server"]
+    assert server["read_only"] and server["cap_drop"] == ["ALL"]
+    assert int(server["stop_grace_period"].rstrip("s")) >= 40
+    assert (file.parent / server["build"]["context"] / "Dockerfile").is_file()
+    provisioning = file.parent / "grafana" / "provisioning"
+    source = yaml.safe_load(
+        (provisioning / "datasources" / "prometheus.yaml").read_text())["datasources"][0]
+    assert source["url"] == "http://prometheus:9090"
+    provider = yaml.safe_load(
+        (provisioning / "dashboards" / "fff.yaml").read_text())["providers"][0]
+    mounted = [volume.split(":")[1] for volume in services["grafana"]["volumes"]]
+    assert provider["options"]["path"] in mounted

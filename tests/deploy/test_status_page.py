@@ -1,0 +1,179 @@
+"""The status page in a real browser, over a real server under load."""
+
+import json
+import shutil
+import urllib.request
+
+import pytest
+
+import fff_api
+import paths
+from browser import Browser
+from load import Load
+from server_process import ServerProcess
+
+PICTURES = paths.WORK / "screenshots"
+SUBTREES = 16
+BROKEN = "broken"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The demo model, and one that cannot be loaded."""
+    repository = tmp_path_factory.mktemp("models")
+    shutil.copytree(paths.DEMO_MODELS / "fashion-mnist", repository / "fashion-mnist")
+    (repository / BROKEN / "1").mkdir(parents=True)
+    (repository / BROKEN / "1" / "model.safetensors").write_bytes(b"not a checkpoint")
+    with ServerProcess(repository) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def origin(server):
+    return f"http://127.0.0.1:{server.http_port}"
+
+
+@pytest.fixture(scope="module")
+def load(server):
+    with Load(server.target, threads=3, rows=(1, 64, 7, 300), pause=0.01) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(origin, load):
+    PICTURES.mkdir(exist_ok=True)
+    with Browser() as started:
+        started.set_screen(1280, 900)
+        started.open(f"{origin}/?poll=300&model=fashion-mnist")
+        started.await_true("typeof page === 'object' && page.scrapes.length > 4")
+        yield started
+
+
+def text_of(browser, element):
+    return browser.evaluate(f"document.getElementById('{element}').innerText")
+
+
+def number_in(text):
+    return float("".join(c for c in text.split("/")[0] if c in "0123456789."))
+
+
+def test_page_is_one_document_that_may_ask_only_its_own_server(origin):
+    with urllib.request.urlopen(origin) as reply:
+        page = reply.read().decode()
+        policy = reply.headers["Content-Security-Policy"]
+        assert reply.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in policy and "connect-src 'self'" in policy
+    assert "Chart.js v" in page and "MIT License" in page, "the library with its licence"
+    for reference in ('src="http', "src='http", 'href="http', "@import", "url(http"):
+        assert reference not in page
+
+
+def test_unknown_path_is_not_found(origin):
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{origin}/index.php")
+
+
+def test_page_lists_models_versions_states_and_kernels(browser, origin):
+    models = text_of(browser, "models")
+    assert "fashion-mnist" in models and "1 (default)" in models
+    assert BROKEN in models and "failed" in models
+    with urllib.request.urlopen(f"{origin}/status.json") as reply:
+        status = json.load(reply)
+    kernels = text_of(browser, "kernels")
+    named = {step["kernel"] for model in status["models"]
+             for one in model["implementations"] for layer in one["layers"]
+             for step in layer["kernels"]}
+    assert named and all(name in kernels for name in named), f"{named} in {kernels}"
+    reasons = [model["reason"] for model in status["models"] if model["name"] == BROKEN]
+    assert reasons[0] and reasons[0] in models
+    assert "failed to load" in text_of(browser, "state")
+
+
+def test_page_shows_rates_latency_and_speedup_of_the_traffic(browser, load):
+    load.await_calls(50)
+    browser.await_true("document.getElementById('speedup').innerText.endsWith('×')")
+    browser.await_true("parseFloat(document.getElementById('requests').innerText) > 0")
+    assert number_in(text_of(browser, "speedup")) > 0
+    assert text_of(browser, "p99").split()[-1] in ("µs", "ms", "s")
+    assert text_of(browser, "errors") == "0 %"
+    for chart, series in (("rate", "some"), ("latency", "every"), ("compute", "some"),
+                          ("batch", "some")):
+        assert browser.evaluate(
+            f"page.charts.{chart}.data.datasets.every("
+            f"(set) => set.data.length > 0 && set.data.{series}((v) => v > 0))"), chart
+
+
+def test_page_is_live(browser, load):
+    before = browser.evaluate(
+        "page.scrapes[page.scrapes.length - 1].sum('fff_requests_total')")
+    points = browser.evaluate("page.charts.rate.data.labels.length")
+    load.await_calls(20)
+    browser.await_true(
+        f"page.scrapes[page.scrapes.length - 1].sum('fff_requests_total') >= {before} + 20")
+    browser.await_true(f"page.charts.rate.data.labels.length > {points}")
+
+
+def test_routing_is_a_heat_map_of_every_level(browser):
+    rows = browser.evaluate(
+        "[...document.querySelectorAll('#routing tr')].map("
+        "(tr) => [...tr.cells].map((td) => parseFloat(td.title.split(': ')[1])))")
+    assert [len(row) for row in rows] == [1, 2, 4, 8, SUBTREES]
+    for row in rows:
+        assert sum(row) == pytest.approx(100, abs=0.1)
+    for above, below in zip(rows, rows[1:]):
+        for i, share in enumerate(above):
+            assert share == pytest.approx(below[2 * i] + below[2 * i + 1], abs=0.05)
+    colors = browser.evaluate(
+        "new Set([...document.querySelectorAll('#routing td')].map("
+        "(td) => td.style.background)).size")
+    assert colors > 4, "heat differs between subtrees"
+
+
+def test_percentiles_are_those_of_promql(browser):
+    """histogram_quantile of 10 in (0, 1], 10 in (1, 2]: half way at the bound."""
+    text = "".join(
+        f'h_bucket{{le="{le}"}} {count}\n' for le, count in
+        (("1", 10), ("2", 20), ("+Inf", 20)))
+    quantiles = browser.evaluate(
+        f"[0.25, 0.5, 0.75].map((q) => new Window(null, new Scrape({json.dumps(text)}, 0))"
+        ".quantile(q, 'h', {}))")
+    assert quantiles == [0.5, 1, 1.5]
+
+
+def test_labels_with_quotes_and_newlines_are_read(browser):
+    text = 'm{a="x\\"y\\\\z\\n",b="}"} 3\n'
+    labels = browser.evaluate(f"parseMetrics({json.dumps(text)})[0].labels")
+    assert labels == {"a": 'x"y\\z\n', "b": "}"}
+
+
+@pytest.mark.parametrize("name, width, height, dark, phone", [
+    ("desktop-light", 1280, 900, False, False), ("desktop-dark", 1280, 900, True, False),
+    ("phone-light", 390, 844, False, True), ("phone-dark", 390, 844, True, True)])
+def test_page_fits_its_screen(browser, name, width, height, dark, phone):
+    browser.set_screen(width, height, dark=dark, phone=phone)
+    points = browser.evaluate("page.scrapes.length")
+    browser.await_true(f"page.scrapes.length > {points}")
+    background = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(13, 13, 13)" if dark else "rgb(243, 242, 239)")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    browser.screenshot(PICTURES / f"status-page-{name}.png")
+    print(f"screenshot: {PICTURES / f'status-page-{name}.png'}")
+
+
+def test_browser_saw_no_error_and_asked_nobody_else(browser, origin):
+    browser.evaluate("1")  # takes in the events that are waiting
+    assert browser.errors == []
+    strangers = {url for url in browser.requests
+                 if not url.startswith((f"{origin}/", "data:"))}
+    assert strangers == set()
+
+
+def test_page_says_when_the_server_is_gone(tmp_path):
+    shutil.copytree(paths.DEMO_MODELS / "fashion-mnist", tmp_path / "fashion-mnist")
+    with Browser() as browser:
+        with ServerProcess(tmp_path) as server:
+            fff_api.Api(server.target).close()
+            browser.open(f"http://127.0.0.1:{server.http_port}/?poll=200")
+            browser.await_true("document.getElementById('state').innerText === 'ready'")
+        browser.await_true(
+            "document.getElementById('state').innerText.startsWith('no answer')")
