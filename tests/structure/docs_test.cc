@@ -1,5 +1,4 @@
 // Holds what the documentation says against what the code does.
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -8,9 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "server/metrics/metric_table.h"
 #include "server/model/model_config.h"
 
 namespace fff {
@@ -56,29 +53,6 @@ std::vector<std::string> Blocks(const std::string& document,
   }
   EXPECT_FALSE(inside) << document << ": a block does not end";
   return blocks;
-}
-
-std::string DocumentedRow(const metrics::MetricDescription& metric) {
-  std::vector<std::string> labels;
-  for (const absl::string_view label :
-       absl::StrSplit(metric.labels, ',', absl::SkipEmpty())) {
-    labels.push_back(absl::StrCat("`", label, "`"));
-  }
-  return absl::StrCat("| `", metric.name, "` | ", metrics::Name(metric.type),
-                      " | ", metric.unit, " | ", absl::StrJoin(labels, ", "),
-                      " | ", metric.help, " |");
-}
-
-TEST(DocsTest, MetricsTableIsTheOneTheServerExports) {
-  std::vector<std::string> documented;
-  for (const std::string& line : Section("server/README.md", "## Metrics")) {
-    if (absl::StartsWith(line, "| `")) documented.push_back(line);
-  }
-  std::vector<std::string> exported;
-  for (const metrics::MetricDescription& metric : metrics::MetricTable()) {
-    exported.push_back(DocumentedRow(metric));
-  }
-  EXPECT_THAT(documented, testing::ElementsAreArray(exported));
 }
 
 TEST(DocsTest, EveryConfigExampleIsAValidConfig) {

@@ -58,7 +58,7 @@ THIRD_PARTY = {
     "CLI11": (["CLI/"], ["server/app", "client/cli"]),
     "spdlog": (["spdlog/"], ["server/base"]),
     "libzip": (["zip.h", "zipconf.h"], ["server/checkpoint"]),
-    "zlib": (["zlib.h"], ["client", "server/checkpoint"]),
+    "zlib": (["zlib.h"], ["client", "server/checkpoint", "tests"]),
     "libpng": (["png.h"], ["client"]),
     "GoogleTest": (["gtest/", "gmock/"], ["tests"]),
     "Google Benchmark": (["benchmark/benchmark.h"], ["tests/bench"]),
