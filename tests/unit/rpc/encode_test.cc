@@ -1,0 +1,213 @@
+#include "server/rpc/encode.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "tests/unit/serving/test_layer.h"
+#include "tests/unit/serving/test_servable.h"
+
+namespace fff::rpc {
+namespace {
+
+using serving::DoublingLayer;
+using serving::Implementation;
+using serving::MakeModel;
+using serving::MakeServable;
+using serving::ServableOptions;
+using serving::TestTask;
+using ::testing::ElementsAre;
+
+using Family = model::RoutingShape::Family;
+
+std::vector<float> Floats(const std::string& bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+// Layers of width 3: a plain one, a leaf layer (depth 2, two trees), a path
+// layer (depth 1, so two margins).
+std::shared_ptr<const model::Model> RoutedModel() {
+  DoublingLayer::Options plain;
+  plain.width = 3;
+  DoublingLayer::Options leaf = plain;
+  leaf.routing = {Family::kLeaf, 2, 2, 2};
+  DoublingLayer::Options path = plain;
+  path.routing = {Family::kPath, 1, 2, 1};
+  return MakeModel({plain, leaf, path});
+}
+
+std::shared_ptr<const model::Model> LabelledModel(
+    std::vector<std::string> labels) {
+  std::vector<std::unique_ptr<const model::Layer>> layers;
+  DoublingLayer::Options options;
+  options.width = 3;
+  layers.push_back(std::make_unique<DoublingLayer>(options));
+  return std::make_shared<model::Model>(
+      model::TensorSpec{"input", {3}, {}},
+      model::TensorSpec{"output", {3}, std::move(labels)}, std::move(layers));
+}
+
+// A finished task of rows x 3 with the given outputs.
+class FinishedTask : public TestTask {
+ public:
+  explicit FinishedTask(std::vector<float> outputs)
+      : TestTask(std::move(outputs), 3) {
+    std::memcpy(y.data, x.data, static_cast<size_t>(y.rows * 3) * 4);
+    timing = {11, 22, 33};
+  }
+};
+
+TEST(PrepareOutput, MakesRoomInsideThePredictResponse) {
+  const auto servable = MakeServable(LabelledModel({}));
+  v1::PredictResponse response;
+  const tensor::MutableRows y = PrepareOutput(*servable, 2, response);
+  EXPECT_EQ(y.rows, 2);
+  EXPECT_EQ(y.width, 3);
+  for (int i = 0; i < 6; ++i) y.data[i] = static_cast<float>(i);
+  EXPECT_THAT(Floats(response.output().data()), ElementsAre(0, 1, 2, 3, 4, 5));
+}
+
+TEST(PrepareOutput, MakesRoomInsideTheInferResponse) {
+  const auto servable = MakeServable(LabelledModel({}));
+  inference::ModelInferResponse response;
+  const tensor::MutableRows y = PrepareOutput(*servable, 1, response);
+  for (int i = 0; i < 3; ++i) y.data[i] = 7;
+  ASSERT_EQ(response.raw_output_contents_size(), 1);
+  EXPECT_THAT(Floats(response.raw_output_contents(0)), ElementsAre(7, 7, 7));
+}
+
+TEST(FinishResponse, OfPredictSaysWhoAnsweredAndHow) {
+  ServableOptions options;
+  options.name = "m";
+  options.version = 4;
+  const auto servable = MakeServable(LabelledModel({}), options);
+  v1::PredictRequest request;
+  request.set_request_id("id-7");
+  v1::PredictResponse response;
+  FinishResponse(request, *servable, FinishedTask({1, 2, 3, 4, 5, 6}), nullptr,
+                 response);
+  EXPECT_EQ(response.model(), "m");
+  EXPECT_EQ(response.version(), 4);
+  EXPECT_EQ(response.implementation(), v1::IMPLEMENTATION_FFF);
+  EXPECT_EQ(response.request_id(), "id-7");
+  EXPECT_EQ(response.output().datatype(), v1::DATA_TYPE_FP32);
+  EXPECT_THAT(response.output().shape(), ElementsAre(2, 3));
+  EXPECT_EQ(response.timing().queue_ns(), 11);
+  EXPECT_EQ(response.timing().compute_ns(), 22);
+  EXPECT_EQ(response.timing().batch_rows(), 33);
+  EXPECT_EQ(response.labels_size(), 0);
+  EXPECT_EQ(response.routing_size(), 0);
+}
+
+TEST(FinishResponse, OfTheDenseTwinSaysSo) {
+  ServableOptions options;
+  options.implementation = Implementation::kDense;
+  const auto servable = MakeServable(LabelledModel({}), options);
+  v1::PredictResponse response;
+  FinishResponse(v1::PredictRequest(), *servable, FinishedTask({1, 2, 3}),
+                 nullptr, response);
+  EXPECT_EQ(response.implementation(), v1::IMPLEMENTATION_DENSE);
+  EXPECT_EQ(response.model(), "m");
+}
+
+TEST(FinishResponse, NamesTheStrongestColumnOfEveryRow) {
+  const auto servable = MakeServable(LabelledModel({"ant", "bee", "cat"}));
+  v1::PredictRequest request;
+  request.set_include_labels(true);
+  v1::PredictResponse response;
+  FinishResponse(request, *servable,
+                 FinishedTask({1, 2, 3, 9, -1, 2, -3, -1, -2, 5, 5, 5}),
+                 nullptr, response);
+  EXPECT_THAT(response.labels(), ElementsAre("cat", "ant", "bee", "ant"));
+}
+
+TEST(FinishResponse, GivesLabelsOnlyWhenAskedAndThere) {
+  v1::PredictRequest request;
+  v1::PredictResponse response;
+  FinishResponse(request, *MakeServable(LabelledModel({"a", "b", "c"})),
+                 FinishedTask({1, 2, 3}), nullptr, response);
+  EXPECT_EQ(response.labels_size(), 0);
+  request.set_include_labels(true);
+  FinishResponse(request, *MakeServable(LabelledModel({})),
+                 FinishedTask({1, 2, 3}), nullptr, response);
+  EXPECT_EQ(response.labels_size(), 0);
+}
+
+TEST(FinishResponse, OfInferEchoesTheIdAndNamesTheOutput) {
+  ServableOptions options;
+  options.version = 12;
+  options.implementation = Implementation::kDense;
+  const auto servable = MakeServable(LabelledModel({}), options);
+  inference::ModelInferRequest request;
+  request.set_model_name("m:dense");
+  request.set_id("abc");
+  inference::ModelInferResponse response;
+  FinishResponse(request, *servable, FinishedTask({1, 2, 3}), response);
+  EXPECT_EQ(response.model_name(), "m:dense");
+  EXPECT_EQ(response.model_version(), "12");
+  EXPECT_EQ(response.id(), "abc");
+  ASSERT_EQ(response.outputs_size(), 1);
+  EXPECT_EQ(response.outputs(0).name(), "output");
+  EXPECT_EQ(response.outputs(0).datatype(), "FP32");
+  EXPECT_THAT(response.outputs(0).shape(), ElementsAre(1, 3));
+  // Clients of the protocol read raw contents and no others.
+  EXPECT_FALSE(response.outputs(0).has_contents());
+}
+
+TEST(RoutingBuffers, MakeRoomForTheLayersThatRoute) {
+  const auto model = RoutedModel();
+  RoutingBuffers routing;
+  routing.Prepare(*model, 5);
+  ASSERT_EQ(routing.sinks.size(), 3u);
+  EXPECT_EQ(routing.sinks[0].leaves, nullptr);
+  EXPECT_EQ(routing.sinks[0].margins, nullptr);
+  EXPECT_EQ(routing.leaves[1].size(), 10u);
+  EXPECT_EQ(routing.margins[1].size(), 20u);
+  EXPECT_EQ(routing.sinks[1].leaves, routing.leaves[1].data());
+  EXPECT_EQ(routing.leaves[2].size(), 5u);
+  EXPECT_EQ(routing.margins[2].size(), 10u);
+  EXPECT_EQ(routing.sinks[2].margins, routing.margins[2].data());
+  // A call slot is reused for requests of other sizes.
+  routing.Prepare(*model, 1);
+  EXPECT_EQ(routing.leaves[1].size(), 2u);
+  EXPECT_EQ(routing.sinks[1].leaves, routing.leaves[1].data());
+}
+
+TEST(FinishResponse, ReportsTheRoutingOfEveryLayerThatRoutes) {
+  const auto servable = MakeServable(RoutedModel());
+  RoutingBuffers routing;
+  routing.Prepare(servable->model(), 2);
+  routing.leaves[1] = {3, 0, 1, 2};
+  for (size_t i = 0; i < 8; ++i) {
+    routing.margins[1][i] = static_cast<float>(i) / 2;
+  }
+  routing.leaves[2] = {1, 0};
+  routing.margins[2] = {-1, 1, -2, 2};
+  v1::PredictResponse response;
+  FinishResponse(v1::PredictRequest(), *servable,
+                 FinishedTask({1, 2, 3, 4, 5, 6}), &routing, response);
+  ASSERT_EQ(response.routing_size(), 2);
+  const v1::LayerRouting& leaf = response.routing(0);
+  EXPECT_EQ(leaf.layer(), 1);
+  EXPECT_EQ(leaf.family(), v1::FAMILY_LEAF);
+  EXPECT_EQ(leaf.trees(), 2);
+  EXPECT_EQ(leaf.depth(), 2);
+  EXPECT_EQ(leaf.margins_per_tree(), 2);
+  EXPECT_THAT(leaf.leaf(), ElementsAre(3, 0, 1, 2));
+  EXPECT_EQ(leaf.margin_size(), 8);
+  EXPECT_EQ(leaf.margin(7), 3.5f);
+  const v1::LayerRouting& path = response.routing(1);
+  EXPECT_EQ(path.layer(), 2);
+  EXPECT_EQ(path.family(), v1::FAMILY_PATH);
+  EXPECT_EQ(path.depth(), 1);
+  EXPECT_EQ(path.margins_per_tree(), 2);
+  EXPECT_THAT(path.leaf(), ElementsAre(1, 0));
+  EXPECT_THAT(path.margin(), ElementsAre(-1, 1, -2, 2));
+}
+
+}  // namespace
+}  // namespace fff::rpc

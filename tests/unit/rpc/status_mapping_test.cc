@@ -1,0 +1,90 @@
+#include "server/rpc/status_mapping.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/support/status.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace fff::rpc {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ToGrpc, KeepsOk) {
+  EXPECT_TRUE(ToGrpc(absl::OkStatus()).ok());
+  EXPECT_EQ(ToGrpc(absl::OkStatus()).error_message(), "");
+}
+
+TEST(ToGrpc, KeepsEveryCodeAndItsMessage) {
+  for (int code = 1; code <= 16; ++code) {
+    const grpc::Status status =
+        ToGrpc(absl::Status(static_cast<absl::StatusCode>(code), "why"));
+    EXPECT_EQ(static_cast<int>(status.error_code()), code);
+    EXPECT_EQ(status.error_message(), "why");
+    EXPECT_EQ(status.error_details(), "");
+  }
+}
+
+TEST(ToGrpc, NamesMatchTheCodesThatClientsKnow) {
+  EXPECT_EQ(ToGrpc(absl::InvalidArgumentError("")).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ToGrpc(absl::ResourceExhaustedError("")).error_code(),
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ToGrpc(absl::UnavailableError("")).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ToGrpc(absl::DeadlineExceededError("")).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+}
+
+TEST(ToGrpc, WritesControlCharactersOut) {
+  const std::string message("a\r\nb\0c", 6);
+  EXPECT_EQ(ToGrpc(absl::InternalError(message)).error_message(),
+            "a\\x0d\\x0ab\\x00c");
+}
+
+// The message travels percent-encoded in a header, of which peers take 8 KiB.
+size_t HeaderBytes(const std::string& message) {
+  size_t bytes = 0;
+  for (const char c : message) {
+    bytes += c >= 0x20 && c <= 0x7e && c != '%' ? 1 : 3;
+  }
+  return bytes;
+}
+
+TEST(ToGrpc, CutsLongMessagesAndSaysSo) {
+  const grpc::Status status =
+      ToGrpc(absl::InternalError(std::string(100000, 'x')));
+  EXPECT_EQ(status.error_message().substr(0, 10), "xxxxxxxxxx");
+  EXPECT_THAT(status.error_message(), HasSubstr("... (100000 bytes)"));
+  EXPECT_LE(status.error_message().size(), 4200u);
+}
+
+TEST(ToGrpc, KeepsMessagesOfAFewKilobytesWhole) {
+  const std::string message(3000, 'x');
+  EXPECT_EQ(ToGrpc(absl::InternalError(message)).error_message(), message);
+}
+
+TEST(ToGrpc, FitsAHeaderWhateverTheMessageHolds) {
+  for (const std::string unit : {"x", "\n", "%", "\xc3\xa4", "\xff", "\x7f"}) {
+    std::string message;
+    while (message.size() < 20000) message += unit;
+    EXPECT_LE(HeaderBytes(ToGrpc(absl::InternalError(message)).error_message()),
+              7000u)
+        << unit;
+  }
+}
+
+TEST(ToGrpc, DoesNotCutACharacterInTwo) {
+  for (size_t lead = 0; lead < 4; ++lead) {
+    std::string message(lead, 'x');
+    while (message.size() < 20000) message += "\xe2\x82\xac";
+    const std::string cut =
+        ToGrpc(absl::InternalError(message)).error_message();
+    const std::string text = cut.substr(0, cut.find("..."));
+    EXPECT_EQ((text.size() - lead) % 3, 0u);
+  }
+}
+
+}  // namespace
+}  // namespace fff::rpc
