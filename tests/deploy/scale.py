@@ -1,0 +1,147 @@
+"""Several servers on hosts of their own, and what spreads calls over them."""
+
+import json
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+
+import paths
+
+PORT = 8001
+HTTP_PORT = 8002
+START_SECONDS_MAX = 120
+
+# What deploy/README.md tells clients to set: calls go round all addresses of the
+# name, a server that is not SERVING is left out, and a call that a stopping server
+# refused is tried again elsewhere.
+SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": ""},
+    "methodConfig": [{
+        "name": [{"service": "fff.v1.InferenceService"},
+                 {"service": "inference.GRPCInferenceService"}],
+        "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.05s",
+                        "maxBackoff": "1s", "backoffMultiplier": 2,
+                        "retryableStatusCodes": ["UNAVAILABLE"]}}]}
+CLIENT_OPTIONS = [("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+                  ("grpc.enable_retries", 1)]
+
+
+class Replica:
+    """fff-server on one host, on the usual ports."""
+
+    def __init__(self, host, *flags, models=paths.DEMO_MODELS):
+        self.host = host
+        self._flags = flags
+        self._models = models
+        self.process = None
+        self.start()
+
+    def start(self):
+        self._listening = threading.Event()
+        self.log = []
+        self.process = subprocess.Popen(
+            self.host.command(
+                paths.SERVER, f"--model-repository={self._models}", "--host=0.0.0.0",
+                f"--grpc-port={PORT}", f"--http-port={HTTP_PORT}", "--threads=1",
+                *self._flags),
+            stderr=subprocess.PIPE, text=True, cwd=tempfile.gettempdir())
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        assert self._listening.wait(START_SECONDS_MAX), "\n".join(self.log)
+        assert self.process.poll() is None, "\n".join(self.log)
+
+    def _read(self, process):
+        for line in process.stderr:
+            self.log.append(line.rstrip("\n"))
+            if "listening grpc=" in line:
+                self._listening.set()
+        self._listening.set()
+
+    def stop(self):
+        """SIGTERM; the exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout=60)
+
+    def calls(self):
+        """Requests this replica has answered since it started."""
+        url = f"http://{self.host.address}:{HTTP_PORT}/metrics"
+        with urllib.request.urlopen(url) as reply:
+            lines = reply.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines
+                   if line.startswith("fff_requests_total{"))
+
+
+class NameServer:
+    """dnsmasq on a host: one name, several addresses, changeable."""
+
+    NAME = "fff-server.test"
+
+    def __init__(self, host, directory, replicas):
+        self.address = host.address
+        self._hosts = directory / "hosts"
+        self._write(replicas)
+        self._read_again = threading.Event()
+        self._process = subprocess.Popen(
+            host.command("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts",
+                         "--user=root", "--conf-file=/dev/null", "--pid-file=",
+                         f"--addn-hosts={self._hosts}", "--local=/test/",
+                         "--local-ttl=1", f"--listen-address={host.address}",
+                         "--bind-interfaces", "--log-facility=-"),
+            stderr=subprocess.PIPE, text=True)
+        threading.Thread(target=self._follow, daemon=True).start()
+        assert self._read_again.wait(20), "dnsmasq does not start"
+
+    def _follow(self):
+        for line in self._process.stderr:
+            if f"read {self._hosts}" in line:
+                self._read_again.set()
+
+    def _write(self, replicas):
+        self._hosts.write_text("".join(
+            f"{replica.host.address} {self.NAME}\n" for replica in replicas))
+
+    def publish(self, replicas):
+        """Changes the addresses; returns when they are answered with."""
+        self._read_again.clear()
+        self._write(replicas)
+        self._process.send_signal(signal.SIGHUP)
+        assert self._read_again.wait(20), "dnsmasq does not read its hosts again"
+
+    @property
+    def target(self):
+        return f"dns://{self.address}:53/{self.NAME}:{PORT}"
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(timeout=20)
+
+
+class Haproxy:
+    """haproxy on a host with the configuration of deploy/haproxy."""
+
+    def __init__(self, host, replicas, directory):
+        self.target = f"{host.address}:{PORT}"
+        template = (paths.DEPLOY / "haproxy" / "haproxy.cfg").read_text()
+        kept = [line for line in template.splitlines() if "server replica" not in line]
+        kept += [f"    server replica{i} {replica.host.address}:{PORT}"
+                 for i, replica in enumerate(replicas, 1)]
+        path = directory / "haproxy.cfg"
+        path.write_text("\n".join(kept) + "\n")
+        self._process = subprocess.Popen(host.command("haproxy", "-db", "-f", path),
+                                         stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.DEVNULL)
+        self._await_answer(host)
+
+    def _await_answer(self, host):
+        deadline = time.monotonic() + 30
+        command = host.command(paths.CTL, f"--server={self.target}", "status")
+        while subprocess.run(command, capture_output=True, check=False).returncode:
+            assert time.monotonic() < deadline, "haproxy does not pass calls on"
+            time.sleep(0.1)  # between two tries; the deadline decides
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(timeout=20)

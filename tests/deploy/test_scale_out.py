@@ -1,0 +1,132 @@
+"""Three servers on hosts of their own behind one name: spread evenly, restarted
+one after the other under load, and no call fails."""
+
+import time
+
+import grpc
+import pytest
+
+import paths  # noqa: F401
+from load import Load
+from scale import CLIENT_OPTIONS, Haproxy, NameServer, Replica
+
+REPLICAS = 3
+# Longer than it takes a balancer to look away: 1 s for two checks of haproxy.
+DRAIN = ("--drain-delay=2", "--drain-timeout=10")
+
+
+@pytest.fixture(scope="module")
+def replicas(network):
+    started = [Replica(network.add_host(), *DRAIN) for _ in range(REPLICAS)]
+    yield started
+    for replica in started:
+        replica.process.terminate()
+    codes = [replica.stop() for replica in started]
+    assert codes == [0] * REPLICAS
+
+
+@pytest.fixture
+def name_server(network, replicas, tmp_path):
+    server = NameServer(network.add_host(), tmp_path, replicas)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def haproxy(network, replicas, tmp_path):
+    server = Haproxy(network.add_host(), replicas, tmp_path)
+    yield server
+    server.stop()
+
+
+def load_on(target, options=()):
+    return Load(target, threads=4, rows=(1, 16), pause=0.005, options=options)
+
+
+def shares(replicas, load, calls):
+    """Share of the next calls that each replica answers."""
+    before = [replica.calls() for replica in replicas]
+    load.await_calls(calls)
+    more = [replica.calls() - old for replica, old in zip(replicas, before)]
+    return [count / sum(more) for count in more]
+
+
+def await_calls_of(replica):
+    """Returns when the replica is being used: its balancer has seen it."""
+    deadline = time.monotonic() + 60
+    while replica.calls() < 5:
+        assert time.monotonic() < deadline, "a server that is back gets no calls"
+        time.sleep(0.1)  # between two looks; the deadline decides
+
+
+def restart_one_by_one(replicas, load):
+    """As a rolling update does: the next goes when its forerunner serves again."""
+    for replica in replicas:
+        assert replica.stop() == 0
+        load.await_calls(50)
+        replica.start()
+        await_calls_of(replica)
+        load.await_calls(100)
+
+
+def check_no_call_failed(load):
+    print(f"{load.calls} calls, {load.failed} failed")
+    assert load.failed == 0, load.failures[:5]
+    assert load.codes[grpc.StatusCode.OK] == load.calls
+
+
+def test_dns_round_robin_spreads_calls_over_all_servers(name_server, replicas):
+    with load_on(name_server.target, CLIENT_OPTIONS) as load:
+        load.await_calls(50)
+        found = shares(replicas, load, 300)
+    print("shares:", [f"{share:.0%}" for share in found])
+    assert min(found) > 0.2, found
+    check_no_call_failed(load)
+
+
+def test_dns_rolling_restart_fails_no_call(name_server, replicas):
+    with load_on(name_server.target, CLIENT_OPTIONS) as load:
+        load.await_calls(50)
+        restart_one_by_one(replicas, load)
+        load.await_calls(100)
+    check_no_call_failed(load)
+
+
+def test_dns_client_leaves_a_killed_server_out(network, name_server, replicas, tmp_path):
+    """kill -9 breaks the calls under way on it; every one after that succeeds."""
+    extra = Replica(network.add_host(), *DRAIN)
+    name_server.publish([*replicas, extra])
+    with load_on(name_server.target, CLIENT_OPTIONS) as load:
+        load.await_calls(100)
+        extra.process.kill()
+        extra.process.wait()
+        load.await_calls(200)
+        assert load.failed <= 4, "at most one a caller"
+        before = load.failed
+        load.await_calls(200)
+        assert load.failed == before
+
+
+def test_haproxy_spreads_the_calls_of_one_channel(haproxy, replicas):
+    with load_on(haproxy.target) as load:
+        load.await_calls(50)
+        found = shares(replicas, load, 300)
+    print("shares:", [f"{share:.0%}" for share in found])
+    assert min(found) > 0.15, found
+    check_no_call_failed(load)
+
+
+def test_haproxy_rolling_restart_fails_no_call(haproxy, replicas):
+    with load_on(haproxy.target) as load:
+        load.await_calls(50)
+        restart_one_by_one(replicas, load)
+        load.await_calls(100)
+    check_no_call_failed(load)
+
+
+def test_plain_channel_stays_on_one_server(name_server, replicas):
+    """Why a client has to ask for round_robin: pick_first is gRPC's default."""
+    with load_on(name_server.target) as load:
+        load.await_calls(50)
+        found = shares(replicas, load, 100)
+    assert max(found) == 1
