@@ -10,19 +10,25 @@
 namespace fff::benchmark {
 namespace {
 
+// Empty when the report does not know it.
+std::string Peak(double peak_gflops) {
+  if (peak_gflops <= 0) return "";
+  return absl::StrCat(", matrix product ", FormatNumber(peak_gflops),
+                      " GFLOP/s");
+}
+
 std::string Title(const BenchmarkReport& report) {
   std::string title = report.model;
   if (report.version > 0) {
     absl::StrAppend(&title, ", version ", report.version);
   }
-  absl::StrAppend(
-      &title, "\n  dense: ", report.dense_description,
-      report.dense_trained ? " (trained)" : " (a baseline of cost)");
+  absl::StrAppend(&title, "\n  dense: ", report.dense_description);
   absl::StrAppend(&title, "\n  on ", report.cpu_model, ", ", report.isa, ", ",
                   report.device, ", ", report.threads,
                   report.threads == 1 ? " thread" : " threads",
                   " for both; copy bandwidth ",
-                  FormatNumber(report.memory_gbps), " GB/s");
+                  FormatNumber(report.memory_gbps), " GB/s",
+                  Peak(report.peak_gflops));
   absl::StrAppend(&title, "\n  a row: FFF ",
                   FormatNumber(report.fff_flops_per_row / 1e3), " kFLOP, ",
                   FormatNumber(report.fff_bytes_per_row / 1e3), " kB; dense ",

@@ -11,7 +11,7 @@
 #include "server/base/cpu_info.h"
 #include "server/base/status_macros.h"
 #include "server/benchmark/input_rows.h"
-#include "server/benchmark/memory_probe.h"
+#include "server/benchmark/machine_probe.h"
 #include "server/benchmark/sampler.h"
 #include "server/benchmark/touched.h"
 #include "server/engine/isa.h"
@@ -187,6 +187,12 @@ BenchmarkReport Describe(const model::Model& fff, const model::Model& dense,
   return report;
 }
 
+// Keeps the better of this probe and an earlier one.
+void ProbeMachine(engine::ExecutionContext& context, BenchmarkReport& report) {
+  report.memory_gbps = std::max(report.memory_gbps, MeasureCopyGbps(context));
+  report.peak_gflops = std::max(report.peak_gflops, MeasurePeakGflops(context));
+}
+
 }  // namespace
 
 absl::Status CheckOptions(const BenchmarkOptions& options) {
@@ -228,7 +234,7 @@ absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
   }
   const int total = static_cast<int>(options.batch_rows.size()) + 1;
   int done = 0;
-  std::string step = "memory bandwidth";
+  std::string step = "probing the machine";
   const auto keep_going = [&] {
     return progress == nullptr || progress(done, total, step);
   };
@@ -238,7 +244,7 @@ absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
   BenchmarkReport report = Describe(fff, dense, options);
   if (!keep_going()) return cancelled;
   engine::ExecutionContext context(options.threads);
-  if (options.measure_bandwidth) report.memory_gbps = MeasureCopyGbps(context);
+  if (options.probe_machine) ProbeMachine(context, report);
   std::unique_ptr<CacheFlusher> flusher;
   if (options.cold_weights) flusher = std::make_unique<CacheFlusher>();
   for (const int64_t rows : options.batch_rows) {
@@ -250,9 +256,7 @@ absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
     report.cases.push_back(run.Result());
   }
   // Once more, so that a disturbance of the first probe does not count.
-  if (options.measure_bandwidth) {
-    report.memory_gbps = std::max(report.memory_gbps, MeasureCopyGbps(context));
-  }
+  if (options.probe_machine) ProbeMachine(context, report);
   if (progress != nullptr) progress(total, total, "done");
   return report;
 }

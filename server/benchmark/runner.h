@@ -37,8 +37,9 @@ struct BenchmarkOptions {
   // Flush the caches before every call: what a model costs whose weights were
   // pushed out since its last request.
   bool cold_weights = false;
-  // Off: memory_gbps stays 0 (a fraction of a second and its buffers saved).
-  bool measure_bandwidth = true;
+  // Off: memory_gbps and peak_gflops stay 0 (saves part of a second and the
+  // probes' buffers).
+  bool probe_machine = true;
 };
 
 // OK, or INVALID_ARGUMENT that says which option, what was got and wanted.
@@ -53,7 +54,7 @@ using ProgressCallback =
 // disturbance of the machine hits both. Both see the same standard-normal input
 // rows. Blocks the calling thread, which counts as one of options.threads.
 // Allocates inputs and outputs; never more than kActivationBytesMax a batch
-// size, plus 512 MiB for the bandwidth probe.
+// size, plus 512 MiB for the probe of the machine.
 //
 // Fills everything but model, version, dense_trained, dense_description and
 // server_version, which the caller knows. Errors: INVALID_ARGUMENT (options,

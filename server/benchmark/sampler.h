@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "server/benchmark/input_rows.h"
-#include "server/benchmark/memory_probe.h"
+#include "server/benchmark/machine_probe.h"
 #include "server/engine/execution_context.h"
 #include "server/model/model.h"
 

@@ -41,7 +41,7 @@ BenchmarkOptions Quick(std::vector<int64_t> rows) {
   BenchmarkOptions options;
   options.batch_rows = std::move(rows);
   options.seconds_per_case = 0.001;
-  options.measure_bandwidth = false;
+  options.probe_machine = false;
   return options;
 }
 
@@ -76,7 +76,7 @@ TEST(RunnerTest, SaysWhatItRanOn) {
   BenchmarkOptions options = Quick({1});
   options.threads = 2;
   options.seed = 9;
-  options.measure_bandwidth = true;
+  options.probe_machine = true;
   const auto report =
       RunBenchmark(*models.fff, *models.dense, options, nullptr);
   ASSERT_TRUE(report.ok()) << report.status();
@@ -85,6 +85,7 @@ TEST(RunnerTest, SaysWhatItRanOn) {
   EXPECT_EQ(report->device, "cpu");
   EXPECT_FALSE(report->isa.empty());
   EXPECT_GT(report->memory_gbps, 0);
+  EXPECT_GT(report->peak_gflops, 0);
   EXPECT_GT(report->fff_flops_per_row, 0);
   EXPECT_GT(report->dense_flops_per_row, report->fff_flops_per_row);
   EXPECT_GT(report->fff_bytes_per_row, 4 * (24 + 5));
@@ -132,7 +133,7 @@ TEST(RunnerTest, ProgressNamesEveryStepAndEndsAtTheTotal) {
                    });
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_THAT(steps,
-              ElementsAre("memory bandwidth", "1 row", "8 rows", "done"));
+              ElementsAre("probing the machine", "1 row", "8 rows", "done"));
   EXPECT_EQ(last_done, last_total);
 }
 

@@ -1,16 +1,26 @@
-#include "server/benchmark/memory_probe.h"
+#include "server/benchmark/machine_probe.h"
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <memory>
 
 #include "server/base/cpu_info.h"
+#include "server/benchmark/random.h"
+#include "server/engine/kernel_plan.h"
 
 namespace fff::benchmark {
 namespace {
 
 constexpr int64_t kMiB = 1 << 20;
 constexpr int kCopies = 5;
+constexpr int kProducts = 8;
+constexpr int64_t kPeakWidth = 1024;
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+      .count();
+}
 
 int64_t LastCacheBytes() {
   const base::CpuInfo cpu = base::ReadCpuInfo();
@@ -42,6 +52,30 @@ double MeasureCopyGbps(engine::ExecutionContext& context) {
     if (i == 1 || (i > 1 && seconds < best_s)) best_s = seconds;
   }
   return best_s > 0 ? 2 * static_cast<double>(bytes) / best_s / 1e9 : 0;
+}
+
+double MeasurePeakGflops(engine::ExecutionContext& context) {
+  auto weights = std::make_shared<engine::DenseWeights>();
+  weights->problem.input_width = kPeakWidth;
+  weights->problem.output_width = kPeakWidth;
+  tensor::FloatBuffer x(kPeakWidth * kPeakWidth);
+  tensor::FloatBuffer y(kPeakWidth * kPeakWidth);
+  Random random(1);
+  FillUniform(random, 1.0F, x.span());
+  weights->w = tensor::FloatArray::CopyOf(x.span());
+  const auto plan = engine::PlanDense(weights, {});
+  if (!plan.ok()) return 0;
+  constexpr double kFlops = 2.0 * kPeakWidth * kPeakWidth * kPeakWidth;
+  double best_s = 0;
+  for (int i = 0; i <= kProducts; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    plan->Run({x.data(), kPeakWidth, kPeakWidth},
+              {y.data(), kPeakWidth, kPeakWidth}, {}, context);
+    const double seconds = SecondsSince(start);
+    // The first product also pays for page faults and start-up.
+    if (i == 1 || (i > 1 && seconds < best_s)) best_s = seconds;
+  }
+  return best_s > 0 ? kFlops / best_s / 1e9 : 0;
 }
 
 CacheFlusher::CacheFlusher()
