@@ -2,6 +2,7 @@
 
 #include <CivetServer.h>
 
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -76,15 +77,18 @@ class HttpEndpoint::Server {
         status_([this](mg_connection* connection) {
           Reply(connection, 200, "OK", "application/json", handlers_.status());
         }),
-        page_(ReplyPage),
-        other_(ReplyNotFound),
+        other_([](mg_connection* connection) {
+          // CivetWeb prefers the handler of "/" to a pattern that ends there.
+          const char* path = mg_get_request_info(connection)->local_uri;
+          std::strcmp(path, "/") == 0 ? ReplyPage(connection)
+                                      : ReplyNotFound(connection);
+        }),
         server_(options) {
     // "$" ends the pattern: /metrics alone, not /metrics/anything.
     server_.addHandler("/metrics$", metrics_);
     server_.addHandler("/healthz$", health_);
     server_.addHandler("/readyz$", ready_);
     server_.addHandler("/status.json$", status_);
-    server_.addHandler("/$", page_);
     server_.addHandler("/", other_);
   }
 
@@ -96,7 +100,6 @@ class HttpEndpoint::Server {
   GetHandler health_;
   GetHandler ready_;
   GetHandler status_;
-  GetHandler page_;
   GetHandler other_;
   CivetServer server_;
 };

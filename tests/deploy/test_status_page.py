@@ -6,7 +6,6 @@ import urllib.request
 
 import pytest
 
-import fff_api
 import paths
 from browser import Browser
 from load import Load
@@ -172,8 +171,7 @@ def test_page_says_when_the_server_is_gone(tmp_path):
     shutil.copytree(paths.DEMO_MODELS / "fashion-mnist", tmp_path / "fashion-mnist")
     with Browser() as browser:
         with ServerProcess(tmp_path) as server:
-            fff_api.Api(server.target).close()
             browser.open(f"http://127.0.0.1:{server.http_port}/?poll=200")
-            browser.await_true("document.getElementById('state').innerText === 'ready'")
+            browser.await_true("document.getElementById('state')?.innerText === 'ready'")
         browser.await_true(
             "document.getElementById('state').innerText.startsWith('no answer')")
