@@ -1,7 +1,11 @@
 #include "server/app/config.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "server/rpc/version.h"
 
@@ -130,6 +134,23 @@ void AddDrainOptions(CLI::App& app, Config& config) {
       ->capture_default_str();
 }
 
+// The environment as arguments, and after it the command line, reversed as
+// CLI11 takes it. Left to itself CLI11 reads the environment after the file, so
+// that the file would win, and too late for FFF_CONFIG.
+std::vector<std::string> AllArguments(const CLI::App& app, int argc,
+                                      const char* const* argv) {
+  std::vector<std::string> arguments;
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string variable = option->get_envname();
+    const char* value = variable.empty() ? nullptr : getenv(variable.c_str());
+    if (value == nullptr || *value == '\0') continue;
+    arguments.push_back(option->get_name() + "=" + value);
+  }
+  for (int i = 1; i < argc; ++i) arguments.emplace_back(argv[i]);
+  std::reverse(arguments.begin(), arguments.end());
+  return arguments;
+}
+
 }  // namespace
 
 EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
@@ -138,6 +159,7 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   app.set_version_flag(
       "--version", std::string(rpc::kServerName) + " " + rpc::kServerVersion);
   app.set_config("--config", "", "File of options, key=value lines (TOML)")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
       ->envname("FFF_CONFIG");
   app.allow_config_extras(false);
   // A flag given twice: the last one counts, so that wrappers can append.
@@ -147,7 +169,7 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   AddTlsOptions(app, config);
   AddDrainOptions(app, config);
   try {
-    app.parse(argc, argv);
+    app.parse(AllArguments(app, argc, argv));
   } catch (const CLI::ParseError& error) {
     constexpr int kUsageError = 2;
     return {true, app.exit(error) == 0 ? 0 : kUsageError};

@@ -117,7 +117,8 @@ function kernelRows(model) {
     one.layers.forEach((layer, i) => layer.kernels.forEach((step, k) => {
       const next = layer.kernels[k + 1];
       const from = formatNumber(step.rows_min);
-      const range = next ? `${from} to ${formatNumber(next.rows_min - 1)}` : `${from} and more`;
+      const to = next ? formatNumber(next.rows_min - 1) : "";
+      const range = to === from ? from : next ? `${from} to ${to}` : `${from} and more`;
       const name = document.createElement("div");
       name.append(implementationName(one.name), ` ${model.name} ${model.version}`);
       rows.push(row([name, `${i} ${layer.type}`, {number: range}, step.kernel, step.reason]));

@@ -21,7 +21,7 @@ function cell(share, level, index, width) {
   // Relative to an even split, so that every level uses the whole ramp.
   const heat = Math.min(1, (share * 2 ** level) / 3);
   td.style.background = `rgba(${color("heat")}, ${(0.06 + 0.84 * heat).toFixed(3)})`;
-  if (heat > 0.55) td.style.color = "#fff";
+  if (heat > 0.75) td.style.color = "#fff";
   const percent = share * 100;
   td.textContent = percent >= 10 || percent === 0 ? percent.toFixed(0) : percent.toFixed(1);
   td.title = `level ${level}, subtree ${index}: ${percent.toFixed(2)} % of the rows`;
