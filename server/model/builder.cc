@@ -3,20 +3,27 @@
 #include <vector>
 
 #include "server/base/status_macros.h"
+#include "server/model/build_loaded.h"
 #include "server/model/chain.h"
 #include "server/model/loaded_layer.h"
 
 namespace fff::model {
+
+absl::StatusOr<std::shared_ptr<const Model>> BuildModelOf(
+    const ModelConfig& config, absl::Span<const LoadedLayer> layers,
+    const std::string& source, const BuildOptions& options) {
+  engine::PlanOptions plan;
+  plan.device = options.device;
+  return BuildChain(config.input, config.output, layers, {source, "layers"},
+                    plan);
+}
 
 absl::StatusOr<std::shared_ptr<const Model>> BuildModel(
     const ModelConfig& config, const checkpoint::Checkpoint& checkpoint,
     const BuildOptions& options) {
   FFF_ASSIGN_OR_RETURN(const std::vector<LoadedLayer> layers,
                        LoadLayers(config.layers, checkpoint));
-  engine::PlanOptions plan;
-  plan.device = options.device;
-  return BuildChain(config.input, config.output, layers,
-                    {checkpoint.source(), "layers"}, plan);
+  return BuildModelOf(config, layers, checkpoint.source(), options);
 }
 
 }  // namespace fff::model

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/base/status_macros.h"
+#include "server/model/build_loaded.h"
 #include "server/model/builder.h"
 #include "server/model/chain.h"
 #include "server/model/dense_names.h"
@@ -70,11 +71,10 @@ absl::Status CheckEdge(const char* edge, int64_t got, int64_t wanted,
 
 }  // namespace
 
-absl::StatusOr<DenseTwin> BuildCostTwin(
-    const ModelConfig& config, const checkpoint::Checkpoint& checkpoint,
-    const BuildOptions& options) {
-  FFF_ASSIGN_OR_RETURN(const std::vector<LoadedLayer> layers,
-                       LoadLayers(config.layers, checkpoint));
+absl::StatusOr<DenseTwin> BuildCostTwinOf(const ModelConfig& config,
+                                          absl::Span<const LoadedLayer> layers,
+                                          const std::string& source,
+                                          const BuildOptions& options) {
   std::vector<LoadedLayer> dense;
   std::vector<std::string> neurons;
   for (const LoadedLayer& layer : layers) {
@@ -95,11 +95,18 @@ absl::StatusOr<DenseTwin> BuildCostTwin(
   FFF_ASSIGN_OR_RETURN(
       twin.model,
       BuildChain(config.input, output, dense,
-                 {absl::StrCat(checkpoint.source(), " evaluated densely"),
-                  "dense layers"},
+                 {absl::StrCat(source, " evaluated densely"), "dense layers"},
                  PlanOptionsOf(options)));
   twin.description = CostDescription(std::move(neurons));
   return twin;
+}
+
+absl::StatusOr<DenseTwin> BuildCostTwin(
+    const ModelConfig& config, const checkpoint::Checkpoint& checkpoint,
+    const BuildOptions& options) {
+  FFF_ASSIGN_OR_RETURN(const std::vector<LoadedLayer> layers,
+                       LoadLayers(config.layers, checkpoint));
+  return BuildCostTwinOf(config, layers, checkpoint.source(), options);
 }
 
 absl::StatusOr<DenseTwin> BuildTrainedTwin(

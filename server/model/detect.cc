@@ -18,29 +18,35 @@ namespace {
 constexpr absl::string_view kMarkers[] = {"node_weights", "w1s",
                                           "linear_in.weight", "X"};
 
-bool HasRank(const TensorShapes& tensors, absl::string_view name, size_t rank) {
-  const tensor::Shape* shape = tensors.Find(name);
-  return shape != nullptr && shape->size() == rank;
-}
+// The tensors under a prefix without a copy of their names: a file of many
+// prefixes is looked at once a prefix.
+struct PrefixView {
+  const TensorShapes& tensors;
+  std::string prefix;
 
-bool Has(const TensorShapes& tensors, absl::string_view name) {
-  return tensors.Find(name) != nullptr;
-}
+  const tensor::Shape* Find(absl::string_view name) const {
+    return tensors.Find(absl::StrCat(prefix, name));
+  }
+  bool Has(absl::string_view name) const { return Find(name) != nullptr; }
+  bool HasRank(absl::string_view name, size_t rank) const {
+    const tensor::Shape* shape = Find(name);
+    return shape != nullptr && shape->size() == rank;
+  }
+};
 
-bool Fits(const TensorShapes& tensors, const Convention& convention) {
+bool Fits(const PrefixView& view, const Convention& convention) {
   switch (convention.layout) {
     case TensorLayout::kMasterLeaf:
-      return Has(tensors, "magic_w1");
+      return view.Has("magic_w1");
     case TensorLayout::kLeaf:
-      return (Has(tensors, "node_weights") || HasRank(tensors, "w1s", 3)) &&
-             !Has(tensors, "magic_w1");
+      return (view.Has("node_weights") || view.HasRank("w1s", 3)) &&
+             !view.Has("magic_w1");
     case TensorLayout::kLinearPair:
-      return Has(tensors, convention.x) || Has(tensors, convention.y);
+      return view.Has(convention.x) || view.Has(convention.y);
     case TensorLayout::kNodeRows:
       // w1s of rank 2 beside node_weights is a damaged leaf layer.
-      return HasRank(tensors, convention.x, 2) &&
-             HasRank(tensors, convention.y, 2) &&
-             !(convention.x == "w1s" && Has(tensors, "node_weights"));
+      return view.HasRank(convention.x, 2) && view.HasRank(convention.y, 2) &&
+             !(convention.x == "w1s" && view.Has("node_weights"));
   }
   return false;
 }
@@ -105,9 +111,19 @@ std::set<std::string> CandidatePrefixes(const TensorShapes& tensors) {
   return prefixes;
 }
 
-bool FitsHints(const TensorShapes& tensors, const DetectionHints& hints) {
-  if (hints.convention != nullptr) return Fits(tensors, *hints.convention);
-  for (const Convention* convention : ConventionsThatFit(tensors)) {
+std::vector<const Convention*> ConventionsIn(const PrefixView& view) {
+  std::vector<const Convention*> fit;
+  for (const Convention& convention : Conventions()) {
+    if (convention.detectable && Fits(view, convention)) {
+      fit.push_back(&convention);
+    }
+  }
+  return fit;
+}
+
+bool FitsHints(const PrefixView& view, const DetectionHints& hints) {
+  if (hints.convention != nullptr) return Fits(view, *hints.convention);
+  for (const Convention* convention : ConventionsIn(view)) {
     if (!hints.family.has_value() || convention->family == *hints.family) {
       return true;
     }
@@ -118,13 +134,7 @@ bool FitsHints(const TensorShapes& tensors, const DetectionHints& hints) {
 }  // namespace
 
 std::vector<const Convention*> ConventionsThatFit(const TensorShapes& tensors) {
-  std::vector<const Convention*> fit;
-  for (const Convention& convention : Conventions()) {
-    if (convention.detectable && Fits(tensors, convention)) {
-      fit.push_back(&convention);
-    }
-  }
-  return fit;
+  return ConventionsIn({tensors, ""});
 }
 
 absl::StatusOr<const Convention*> DetectConvention(
@@ -145,10 +155,10 @@ absl::StatusOr<const Convention*> DetectConvention(
 
 absl::StatusOr<std::string> DetectPrefix(const TensorShapes& tensors,
                                          const DetectionHints& hints) {
-  if (FitsHints(tensors, hints)) return std::string();
+  if (FitsHints({tensors, ""}, hints)) return std::string();
   std::vector<std::string> fit;
   for (const std::string& prefix : CandidatePrefixes(tensors)) {
-    if (FitsHints(UnderPrefix(tensors, prefix), hints)) fit.push_back(prefix);
+    if (FitsHints({tensors, prefix}, hints)) fit.push_back(prefix);
   }
   if (fit.size() > 1) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -122,17 +122,17 @@ std::string ModuleOf(absl::string_view name) {
                                         : std::string(name.substr(0, dot));
 }
 
-// True for the tensors of a convention that config.json decided against.
-bool IsOtherConventions(absl::string_view name,
-                        absl::Span<const LoadedLayer> loaded) {
+// The tensors of conventions that config.json decided against.
+std::set<std::string> OtherConventions(absl::Span<const LoadedLayer> loaded) {
+  std::set<std::string> names;
   for (const LoadedLayer& layer : loaded) {
     const auto* fff = std::get_if<LoadedFff>(&layer);
     if (fff == nullptr || !fff->explicit_choice) continue;
     for (const absl::string_view tensor : kConventionTensors) {
-      if (name == absl::StrCat(fff->prefix, tensor)) return true;
+      names.insert(absl::StrCat(fff->prefix, tensor));
     }
   }
-  return false;
+  return names;
 }
 
 absl::Status CheckLeftovers(absl::Span<const LayerConfig> configs,
@@ -144,10 +144,11 @@ absl::Status CheckLeftovers(absl::Span<const LayerConfig> configs,
   }
   std::set<std::string> modules;
   for (const std::string& name : reader.used()) modules.insert(ModuleOf(name));
+  const std::set<std::string> others = OtherConventions(loaded);
   std::vector<std::string> leftovers;
   for (const auto& [name, tensor] : reader.checkpoint().tensors()) {
     if (reader.used().count(name) > 0) continue;
-    if (IsOtherConventions(name, loaded)) continue;
+    if (others.count(name) > 0) continue;
     if (all_prefixed && modules.count(ModuleOf(name)) == 0) continue;
     leftovers.push_back(name);
   }

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <new>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,6 +15,8 @@
 #include "absl/strings/str_join.h"
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
+#include "server/model/build_loaded.h"
+#include "server/model/loaded_layer.h"
 
 namespace fff::model {
 namespace {
@@ -107,17 +111,39 @@ absl::StatusOr<std::string> FindCheckpointFile(const std::string& version_dir) {
                    absl::StrJoin(found, ", "), "), wanted exactly one"));
 }
 
-absl::StatusOr<DenseTwin> LoadTwin(const std::string& version_dir,
-                                   const ModelConfig& config,
-                                   const checkpoint::Checkpoint& checkpoint,
-                                   const Model& fff,
-                                   const BuildOptions& options) {
+// The version's trained dense network; nothing when it ships none.
+absl::StatusOr<std::optional<checkpoint::Checkpoint>> OpenDense(
+    const std::string& version_dir) {
   const fs::path path = fs::path(version_dir) / kDenseCheckpointFile;
   FFF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
-  if (!exists) return BuildCostTwin(config, checkpoint, options);
-  FFF_ASSIGN_OR_RETURN(const checkpoint::Checkpoint dense,
+  if (!exists) return std::nullopt;
+  FFF_ASSIGN_OR_RETURN(checkpoint::Checkpoint dense,
                        checkpoint::OpenCheckpoint(path.string()));
-  return BuildTrainedTwin(config, dense, fff, options);
+  return std::make_optional(std::move(dense));
+}
+
+absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
+                                   const ModelConfig& config,
+                                   const BuildOptions& options) {
+  FFF_RETURN_IF_ERROR(CheckDirectory(version_dir));
+  LoadedVersion loaded;
+  FFF_ASSIGN_OR_RETURN(loaded.checkpoint_file, FindCheckpointFile(version_dir));
+  const std::string path =
+      (fs::path(version_dir) / loaded.checkpoint_file).string();
+  FFF_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint,
+                       checkpoint::OpenCheckpoint(path));
+  FFF_ASSIGN_OR_RETURN(const std::vector<LoadedLayer> layers,
+                       LoadLayers(config.layers, checkpoint));
+  const std::string& source = checkpoint.source();
+  FFF_ASSIGN_OR_RETURN(loaded.fff,
+                       BuildModelOf(config, layers, source, options));
+  FFF_ASSIGN_OR_RETURN(const std::optional<checkpoint::Checkpoint> dense,
+                       OpenDense(version_dir));
+  FFF_ASSIGN_OR_RETURN(
+      loaded.dense, dense.has_value()
+                        ? BuildTrainedTwin(config, *dense, *loaded.fff, options)
+                        : BuildCostTwinOf(config, layers, source, options));
+  return loaded;
 }
 
 }  // namespace
@@ -134,17 +160,14 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& model_dir) {
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
                                           const ModelConfig& config,
                                           const BuildOptions& options) {
-  FFF_RETURN_IF_ERROR(CheckDirectory(version_dir));
-  LoadedVersion loaded;
-  FFF_ASSIGN_OR_RETURN(loaded.checkpoint_file, FindCheckpointFile(version_dir));
-  FFF_ASSIGN_OR_RETURN(
-      const checkpoint::Checkpoint checkpoint,
-      checkpoint::OpenCheckpoint(
-          (fs::path(version_dir) / loaded.checkpoint_file).string()));
-  FFF_ASSIGN_OR_RETURN(loaded.fff, BuildModel(config, checkpoint, options));
-  FFF_ASSIGN_OR_RETURN(loaded.dense, LoadTwin(version_dir, config, checkpoint,
-                                              *loaded.fff, options));
-  return loaded;
+  // A model too large for this machine must not end the server that serves
+  // others.
+  try {
+    return Load(version_dir, config, options);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        version_dir, ": not enough memory for the model and its dense twin"));
+  }
 }
 
 }  // namespace fff::model

@@ -39,8 +39,9 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& model_dir);
 // cost baseline otherwise. Touches the disk and allocates; thread-safe. The
 // result maps the checkpoint, so its file must be replaced by rename, never
 // rewritten in place. NOT_FOUND when there is no directory or no checkpoint in
-// it, FAILED_PRECONDITION when there are several, else the errors of
-// OpenCheckpoint, BuildModel, BuildCostTwin and BuildTrainedTwin.
+// it, FAILED_PRECONDITION when there are several, RESOURCE_EXHAUSTED when the
+// weights do not fit into memory, else the errors of OpenCheckpoint,
+// BuildModel, BuildCostTwin and BuildTrainedTwin.
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
                                           const ModelConfig& config,
                                           const BuildOptions& options);

@@ -37,7 +37,8 @@ class ModelFilesTest : public ::testing::Test {
   void CopyVector(const std::string& name, const std::string& file) {
     fs::copy_file(kVectors / name / "model.safetensors", version_dir_ / file);
   }
-  absl::StatusOr<LoadedVersion> Load(const ModelConfig& config = {}) {
+  absl::StatusOr<LoadedVersion> Load(
+      const ModelConfig& config = ModelConfig()) {
     return LoadVersion(version_dir_.string(), config, {});
   }
   // One linear layer as a safetensors file.
@@ -101,7 +102,7 @@ TEST_F(ModelFilesTest, AConfigMayBeALink) {
 TEST_F(ModelFilesTest, MissingDirectoriesAreNotFound) {
   const std::string gone = (model_dir_ / "gone").string();
   EXPECT_EQ(ReadModelConfig(gone).status().code(), absl::StatusCode::kNotFound);
-  const auto version = LoadVersion(gone, {}, {});
+  const auto version = LoadVersion(gone, ModelConfig(), BuildOptions());
   EXPECT_EQ(version.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(version.status().message()),
               HasSubstr(gone + ": no such directory"));
@@ -109,7 +110,8 @@ TEST_F(ModelFilesTest, MissingDirectoriesAreNotFound) {
 
 TEST_F(ModelFilesTest, AVersionThatIsAFileIsRefused) {
   Write(model_dir_ / "2", "x");
-  const auto version = LoadVersion((model_dir_ / "2").string(), {}, {});
+  const auto version =
+      LoadVersion((model_dir_ / "2").string(), ModelConfig(), BuildOptions());
   EXPECT_EQ(version.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(version.status().message()),
               HasSubstr("not a directory"));
@@ -145,6 +147,29 @@ TEST_F(ModelFilesTest, SeveralCheckpointsAreRefused) {
   EXPECT_THAT(std::string(version.status().message()),
               HasSubstr("found several checkpoints (model.safetensors, "
                         "model.pt), wanted exactly one"));
+}
+
+TEST_F(ModelFilesTest, OneFileOfAnyNameServesUnderThatName) {
+  CopyVector("sapient-128x64", "sap_trained-0.95");
+  Write(version_dir_ / ".hidden", "x");
+  WriteLinear(version_dir_ / "dense.safetensors", 128, 64);
+  const auto version = Load();
+  ASSERT_TRUE(version.ok()) << version.status();
+  EXPECT_EQ(version->checkpoint_file, "sap_trained-0.95");
+  // A known name goes before, whatever else lies there.
+  CopyVector("sapient-128x64", "model.pt");
+  const auto known = Load();
+  ASSERT_TRUE(known.ok()) << known.status();
+  EXPECT_EQ(known->checkpoint_file, "model.pt");
+}
+
+TEST_F(ModelFilesTest, TwoFilesOfOtherNamesAreRefused) {
+  CopyVector("sapient-128x64", "b");
+  CopyVector("sapient-128x64", "a");
+  const auto version = Load();
+  EXPECT_EQ(version.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(version.status().message()),
+              HasSubstr("found several checkpoints (a, b)"));
 }
 
 TEST_F(ModelFilesTest, ADenseFileBecomesTheTwin) {

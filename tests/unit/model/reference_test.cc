@@ -177,8 +177,8 @@ TEST(VectorTest, TheTwoReleasesDiffer) {
 }
 
 TEST(VectorTest, TreesMustBeToldWhereTheyCannotBeSeen) {
-  const auto model =
-      BuildModel({}, Open("vectors/ultrafastbert-3x4/model.safetensors"), {});
+  const auto model = BuildModel(
+      ModelConfig(), Open("vectors/ultrafastbert-3x4/model.safetensors"), {});
   EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(model.status().message()),
               HasSubstr("trees=3 (5 levels each)"));
@@ -203,11 +203,11 @@ TEST(PublishedCheckpointTest, EveryOneBuildsAsItWasPublished) {
     const checkpoint::Checkpoint opened =
         Open(std::string("checkpoints/") + published.file);
     EXPECT_EQ(opened.format(), "torch");
-    const auto model = BuildModel({}, opened, {});
+    const auto model = BuildModel(ModelConfig(), opened, BuildOptions());
     ASSERT_TRUE(model.ok()) << model.status();
     EXPECT_THAT((*model)->layers()[0]->Describe(),
                 HasSubstr(published.described));
-    const auto twin = BuildCostTwin({}, opened, {});
+    const auto twin = BuildCostTwin(ModelConfig(), opened, BuildOptions());
     ASSERT_TRUE(twin.ok()) << twin.status();
     EXPECT_EQ(twin->model->output().width(), 10);
   }
@@ -217,7 +217,7 @@ TEST(PublishedCheckpointTest, EveryOneBuildsAsItWasPublished) {
 TEST(PublishedCheckpointTest, TheMasterLeafFollowsItsFormula) {
   const checkpoint::Checkpoint opened =
       Open("checkpoints/model_l8_d4_a1_h1_master3-95.1");
-  const auto model = BuildModel({}, opened, {});
+  const auto model = BuildModel(ModelConfig(), opened, BuildOptions());
   ASSERT_TRUE(model.ok()) << model.status();
   const auto loaded = LoadLayers({}, opened);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
