@@ -9,13 +9,9 @@ from network import Network
 from server_process import ServerProcess
 
 
-def pytest_configure(config):
-    if os.geteuid() != 0:
-        raise pytest.UsageError("the tests of label deploy need root")
-
-
 @pytest.fixture(scope="session")
 def network():
+    assert os.geteuid() == 0, "network namespaces need root"
     with Network() as created:
         yield created
 
