@@ -22,7 +22,7 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
       ->envname("FFF_SERVER")
       ->capture_default_str();
   app.add_option("--timeout", options.timeout_s,
-                 "Deadline of one call, seconds")
+                 "Deadline of one call, seconds; a benchmark has none")
       ->check(CLI::Range(0.001, 86400.0))
       ->capture_default_str();
   app.add_flag("--tls", options.tls, "Encrypt the connection");

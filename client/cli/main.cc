@@ -9,16 +9,18 @@
 #include "client/cli/models_command.h"
 #include "client/cli/predict_command.h"
 #include "client/cli/status_command.h"
+#include "server/base/log.h"
 
 namespace {
 
 constexpr int kCallFailed = 1;
 constexpr int kUsage = 2;
+constexpr size_t kMessageBytesMax = 4096;  // messages come from a peer
 
 int Report(const absl::Status& status) {
   if (status.ok()) return 0;
   std::cerr << "fffctl: " << absl::StatusCodeToString(status.code()) << ": "
-            << status.message() << "\n";
+            << fff::base::Printable(status.message(), kMessageBytesMax) << "\n";
   return kCallFailed;
 }
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "client/cli/routing_tree.h"
 #include "nlohmann/json.hpp"
+#include "server/base/log.h"
 #include "server/benchmark/format.h"
 #include "server/benchmark/statistics.h"
 #include "server/benchmark/text_table.h"
@@ -75,13 +76,13 @@ std::string Summary(const Predictions& predictions) {
   const benchmark::Latency latency =
       benchmark::Summarize(predictions.request_s);
   const size_t requests = predictions.request_s.size();
-  std::string text =
-      absl::StrCat(predictions.model, " version ", predictions.version,
-                   predictions.dense ? " (dense)" : "", ": ", predictions.rows,
-                   predictions.rows == 1 ? " row" : " rows", " in ", requests,
-                   requests == 1 ? " request, " : " requests, ",
-                   benchmark::FormatSeconds(total_s), " (median request ",
-                   benchmark::FormatSeconds(latency.median_s), ")\n");
+  std::string text = absl::StrCat(
+      base::Printable(predictions.model), " version ", predictions.version,
+      predictions.dense ? " (dense)" : "", ": ", predictions.rows,
+      predictions.rows == 1 ? " row" : " rows", " in ", requests,
+      requests == 1 ? " request, " : " requests, ",
+      benchmark::FormatSeconds(total_s), " (median request ",
+      benchmark::FormatSeconds(latency.median_s), ")\n");
   if (!predictions.truth.empty()) {
     absl::StrAppendFormat(&text, "accuracy %.2f %% (%d of %d)\n",
                           100 * Accuracy(predictions), predictions.Correct(),

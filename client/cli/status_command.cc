@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/models_command.h"
 #include "nlohmann/json.hpp"
+#include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/benchmark/text_table.h"
 
@@ -69,7 +70,8 @@ void PrintKernels(const ServerState& state) {
 }
 
 void PrintText(const ServerState& state, const std::string& target) {
-  std::cout << state.name << " " << state.version << " at " << target
+  std::cout << base::Printable(state.name) << " "
+            << base::Printable(state.version) << " at " << target
             << "\n  health " << client::Name(state.health) << ", "
             << (state.live ? "live" : "not live") << ", "
             << (state.ready ? "ready" : "not ready") << "\n\n";

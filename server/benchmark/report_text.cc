@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "server/base/log.h"
 #include "server/benchmark/format.h"
 #include "server/benchmark/text_table.h"
 
@@ -18,17 +19,19 @@ std::string Peak(double peak_gflops) {
 }
 
 std::string Title(const BenchmarkReport& report) {
-  std::string title = report.model;
+  // Names come from a peer or a file: nothing of them moves the cursor.
+  std::string title = base::Printable(report.model);
   if (report.version > 0) {
     absl::StrAppend(&title, ", version ", report.version);
   }
-  absl::StrAppend(&title, "\n  dense: ", report.dense_description);
-  absl::StrAppend(&title, "\n  on ", report.cpu_model, ", ", report.isa, ", ",
-                  report.device, ", ", report.threads,
-                  report.threads == 1 ? " thread" : " threads",
-                  " for both; copy bandwidth ",
-                  FormatNumber(report.memory_gbps), " GB/s",
-                  Peak(report.peak_gflops));
+  absl::StrAppend(&title,
+                  "\n  dense: ", base::Printable(report.dense_description));
+  absl::StrAppend(
+      &title, "\n  on ", base::Printable(report.cpu_model), ", ",
+      base::Printable(report.isa), ", ", base::Printable(report.device), ", ",
+      report.threads, report.threads == 1 ? " thread" : " threads",
+      " for both; copy bandwidth ", FormatNumber(report.memory_gbps), " GB/s",
+      Peak(report.peak_gflops));
   absl::StrAppend(&title, "\n  a row: FFF ",
                   FormatNumber(report.fff_flops_per_row / 1e3), " kFLOP, ",
                   FormatNumber(report.fff_bytes_per_row / 1e3), " kB; dense ",

@@ -124,6 +124,15 @@ TEST(ReportTextTest, SaysWhatWasMeasuredAndOnWhat) {
   EXPECT_THAT(text, HasSubstr("weights\nwarm"));
 }
 
+TEST(ReportTextTest, NamesOfAPeerDoNotReachTheTerminalAsControl) {
+  BenchmarkReport report = Sample(1);
+  report.model = "m\x1b[2J";
+  report.dense_description = "d\x1b[2J\n";
+  report.cpu_model = "c\x1b[2J";
+  report.cases[0].fff.kernel = "k\x1b[2J";
+  EXPECT_THAT(ReportText(report), Not(HasSubstr("\x1b")));
+}
+
 TEST(ReportJsonTest, OneBatchSizeStandsAtTheTopLevel) {
   const auto json = nlohmann::json::parse(ReportJson(Sample(1)));
   EXPECT_EQ(json["case"], "path-768-l12");

@@ -147,6 +147,7 @@ TEST(PredictionsTest, JsonHoldsScoresAndAccuracy) {
 TEST(PredictionsTest, LabelsThatAreNotUtf8DoNotBreakTheDocument) {
   Predictions predictions = Sample();
   predictions.labels = {"\xff", "\xfe\x1b", "c"};
+  predictions.model = "m\x1b[2J";
   EXPECT_TRUE(nlohmann::json::accept(PredictionsJson(predictions)));
   EXPECT_THAT(PredictionsText(predictions, 20), Not(HasSubstr("\x1b")));
 }
