@@ -35,7 +35,8 @@ COPY . /src
 # Compile jobs at once; empty is one a CPU.
 ARG JOBS
 RUN --mount=type=cache,target=/root/.cache/ccache \
-    /src/deploy/image/build OFF ${JOBS} && /src/deploy/image/collect /image
+    /src/deploy/image/build OFF ${JOBS}
+RUN /src/deploy/image/collect /image
 
 FROM runtime AS cpu
 COPY --from=build-cpu /image /
@@ -49,7 +50,8 @@ RUN /src/deploy/setup build && rm -rf /var/lib/apt/lists/*
 COPY . /src
 ARG JOBS
 RUN --mount=type=cache,target=/root/.cache/ccache \
-    /src/deploy/image/build ON ${JOBS} && /src/deploy/image/collect /image
+    /src/deploy/image/build ON ${JOBS}
+RUN /src/deploy/image/collect /image
 
 FROM runtime AS cuda
 # What NVIDIA's container runtime brings in from the host: driver, nvidia-smi.
