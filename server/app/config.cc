@@ -35,6 +35,18 @@ std::string ToSeconds(const std::string& text) {
   return text;
 }
 
+// Of what ToSeconds gives. Written so that NaN is refused, which CLI::Range
+// lets through.
+std::string CheckDuration(const std::string& seconds) {
+  constexpr double kSecondsMax = 3600;
+  double value = 0;
+  if (CLI::detail::lexical_cast(seconds, value) && value >= 0 &&
+      value <= kSecondsMax) {
+    return "";
+  }
+  return "got '" + seconds + "', wanted 0 to 3600 seconds: 5, 5s or 500ms";
+}
+
 std::string CheckDevice(const std::string& device) {
   const bool numbered =
       device.rfind("cuda:", 0) == 0 && device.size() > 5 &&
@@ -123,13 +135,13 @@ void AddDrainOptions(CLI::App& app, Config& config) {
                  "Seconds to go on serving after SIGTERM, while health says "
                  "NOT_SERVING")
       ->transform(ToSeconds)
-      ->check(CLI::Range(0.0, 3600.0))
+      ->check(CheckDuration, "SECONDS")
       ->envname("FFF_DRAIN_DELAY")
       ->capture_default_str();
   app.add_option("--drain-timeout", config.drain_timeout_seconds,
                  "Seconds after that for calls in flight to finish")
       ->transform(ToSeconds)
-      ->check(CLI::Range(0.0, 3600.0))
+      ->check(CheckDuration, "SECONDS")
       ->envname("FFF_DRAIN_TIMEOUT")
       ->capture_default_str();
 }

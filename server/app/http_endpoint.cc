@@ -24,10 +24,12 @@ void Reply(mg_connection* connection, int code, const char* reason,
       "\r\nX-Content-Type-Options: nosniff\r\n",
       more_headers, "\r\n");
   mg_write(connection, head.data(), head.size());
-  mg_write(connection, body.data(), body.size());
+  const bool is_head = absl::string_view("HEAD") ==
+                       mg_get_request_info(connection)->request_method;
+  if (!is_head) mg_write(connection, body.data(), body.size());
 }
 
-// GET (and HEAD, which CivetWeb answers through it) of one path.
+// GET and HEAD of one path.
 class GetHandler : public CivetHandler {
  public:
   using Answer = std::function<void(mg_connection*)>;
@@ -35,6 +37,9 @@ class GetHandler : public CivetHandler {
   bool handleGet(CivetServer*, mg_connection* connection) override {
     answer_(connection);
     return true;
+  }
+  bool handleHead(CivetServer* server, mg_connection* connection) override {
+    return handleGet(server, connection);
   }
 
  private:
