@@ -1,0 +1,326 @@
+#include "server/app/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <iostream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "tests/unit/serving/temp_repository.h"
+
+namespace fff::app {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr int kUsageError = 2;
+
+// An environment variable that is set while this object lives.
+class Variable {
+ public:
+  Variable(std::string name, const std::string& value)
+      : name_(std::move(name)) {
+    setenv(name_.c_str(), value.c_str(), /*overwrite=*/1);
+  }
+  ~Variable() { unsetenv(name_.c_str()); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const std::string name_;
+};
+
+// What a stream gets while this object lives.
+class Captured {
+ public:
+  explicit Captured(std::ostream& stream)
+      : stream_(stream), before_(stream.rdbuf(text_.rdbuf())) {}
+  ~Captured() { stream_.rdbuf(before_); }
+  Captured(const Captured&) = delete;
+  Captured& operator=(const Captured&) = delete;
+  std::string text() const { return text_.str(); }
+
+ private:
+  std::ostringstream text_;
+  std::ostream& stream_;
+  std::streambuf* const before_;
+};
+
+class ConfigTest : public ::testing::Test {
+ protected:
+  // Parses a command line that names a repository already.
+  EarlyExit Parse(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "--model-repository=models");
+    return ParseBare(std::move(arguments));
+  }
+
+  EarlyExit ParseBare(std::vector<std::string> arguments) {
+    std::vector<const char*> argv = {"fff-server"};
+    for (const std::string& argument : arguments) {
+      argv.push_back(argument.c_str());
+    }
+    config_ = Config();
+    const Captured out(std::cout);
+    const Captured error(std::cerr);
+    const EarlyExit result =
+        ParseConfig(static_cast<int>(argv.size()), argv.data(), config_);
+    out_ = out.text();
+    error_ = error.text();
+    return result;
+  }
+
+  void ExpectTaken(const std::vector<std::string>& arguments) {
+    EXPECT_FALSE(Parse(arguments).exit) << error_;
+    EXPECT_EQ(out_ + error_, "");
+  }
+
+  // The error text when the command line is refused.
+  std::string Refused(const std::vector<std::string>& arguments) {
+    const EarlyExit result = Parse(arguments);
+    EXPECT_TRUE(result.exit);
+    EXPECT_EQ(result.exit_code, kUsageError);
+    return out_ + error_;
+  }
+
+  // A config file with `text`; its path.
+  std::string File(const std::string& text) {
+    files_.AddFile("server.conf", text);
+    return (files_ / "server.conf").string();
+  }
+
+  serving::TempRepository files_;
+  Config config_;
+  std::string out_;
+  std::string error_;
+};
+
+TEST_F(ConfigTest, HasDefaultsForAllButTheRepository) {
+  ExpectTaken({});
+  EXPECT_EQ(config_.model_repository, "models");
+  EXPECT_EQ(config_.host, "127.0.0.1");
+  EXPECT_EQ(config_.grpc_port, 8001);
+  EXPECT_EQ(config_.http_port, 8002);
+  EXPECT_EQ(config_.device, "auto");
+  EXPECT_EQ(config_.threads, 0);
+  EXPECT_EQ(config_.drain_delay_seconds, 5);
+  EXPECT_EQ(config_.drain_timeout_seconds, 30);
+  EXPECT_EQ(config_.max_message_bytes, int64_t{64} << 20);
+  EXPECT_TRUE(config_.benchmark);
+  EXPECT_EQ(config_.log_level, "info");
+}
+
+TEST_F(ConfigTest, WantsARepository) {
+  const EarlyExit result = ParseBare({});
+  EXPECT_TRUE(result.exit);
+  EXPECT_EQ(result.exit_code, kUsageError);
+  EXPECT_THAT(error_, HasSubstr("--model-repository is required"));
+}
+
+TEST_F(ConfigTest, TakesEveryFlag) {
+  const std::string pem = File("pem");
+  ExpectTaken({"--host=0.0.0.0", "--grpc-port", "0", "--http-port=65535",
+               "--device=cpu", "--threads=3", "--grpc-queues=2",
+               "--max-message-bytes=1024", "--benchmark=off",
+               "--log-level=warning", "--drain-delay=0", "--drain-timeout=7",
+               "--tls-cert=" + pem, "--tls-key=" + pem,
+               "--tls-client-ca=" + pem});
+  EXPECT_EQ(config_.host, "0.0.0.0");
+  EXPECT_EQ(config_.grpc_port, 0);
+  EXPECT_EQ(config_.http_port, 65535);
+  EXPECT_EQ(config_.device, "cpu");
+  EXPECT_EQ(config_.threads, 3);
+  EXPECT_EQ(config_.grpc_queues, 2);
+  EXPECT_EQ(config_.max_message_bytes, 1024);
+  EXPECT_FALSE(config_.benchmark);
+  EXPECT_EQ(config_.log_level, "warning");
+  EXPECT_EQ(config_.drain_delay_seconds, 0);
+  EXPECT_EQ(config_.drain_timeout_seconds, 7);
+  EXPECT_EQ(config_.tls_cert, pem);
+  EXPECT_EQ(config_.tls_key, pem);
+  EXPECT_EQ(config_.tls_client_ca, pem);
+}
+
+TEST_F(ConfigTest, TheLastOfAFlagGivenTwiceCounts) {
+  ExpectTaken({"--grpc-port=1", "--grpc-port=2"});
+  EXPECT_EQ(config_.grpc_port, 2);
+}
+
+TEST_F(ConfigTest, ReadsTheEnvironment) {
+  const Variable repository("FFF_MODEL_REPOSITORY", "from-environment");
+  const Variable port("FFF_GRPC_PORT", "123");
+  const Variable benchmark("FFF_BENCHMARK", "off");
+  const Variable delay("FFF_DRAIN_DELAY", "250ms");
+  EXPECT_FALSE(ParseBare({}).exit) << error_;
+  EXPECT_EQ(config_.model_repository, "from-environment");
+  EXPECT_EQ(config_.grpc_port, 123);
+  EXPECT_FALSE(config_.benchmark);
+  EXPECT_EQ(config_.drain_delay_seconds, 0.25);
+}
+
+TEST_F(ConfigTest, AnEmptyVariableIsNone) {
+  const Variable port("FFF_GRPC_PORT", "");
+  ExpectTaken({});
+  EXPECT_EQ(config_.grpc_port, 8001);
+}
+
+TEST_F(ConfigTest, AVariableWithABlankIsOneValue) {
+  const Variable repository("FFF_MODEL_REPOSITORY", "my models --threads=3");
+  EXPECT_FALSE(ParseBare({}).exit) << error_;
+  EXPECT_EQ(config_.model_repository, "my models --threads=3");
+  EXPECT_EQ(config_.threads, 0);
+}
+
+TEST_F(ConfigTest, ReadsAConfigFile) {
+  const std::string file = File(
+      "# where the models are\n"
+      "model-repository = \"from file\"\n"
+      "grpc-port=77\n"
+      "benchmark=off\n"
+      "drain-delay=500ms\n");
+  EXPECT_FALSE(ParseBare({"--config", file}).exit) << error_;
+  EXPECT_EQ(config_.model_repository, "from file");
+  EXPECT_EQ(config_.grpc_port, 77);
+  EXPECT_FALSE(config_.benchmark);
+  EXPECT_EQ(config_.drain_delay_seconds, 0.5);
+}
+
+TEST_F(ConfigTest, AFlagWinsOverTheEnvironmentAndThatOverTheFile) {
+  const std::string file =
+      File("grpc-port=1\nhttp-port=1\nthreads=1\nmax-message-bytes=2000\n");
+  const Variable port("FFF_GRPC_PORT", "2");
+  const Variable http("FFF_HTTP_PORT", "2");
+  ExpectTaken({"--config=" + file, "--grpc-port=3"});
+  EXPECT_EQ(config_.grpc_port, 3);
+  EXPECT_EQ(config_.http_port, 2);
+  EXPECT_EQ(config_.threads, 1);
+  EXPECT_EQ(config_.max_message_bytes, 2000);
+}
+
+TEST_F(ConfigTest, TheEnvironmentMayNameTheConfigFile) {
+  const Variable config("FFF_CONFIG", File("grpc-port=77\n"));
+  ExpectTaken({});
+  EXPECT_EQ(config_.grpc_port, 77);
+  files_.AddFile("other.conf", "grpc-port=78\n");
+  ExpectTaken({"--config", (files_ / "other.conf").string()});
+  EXPECT_EQ(config_.grpc_port, 78);
+}
+
+TEST_F(ConfigTest, RefusesAFileThatIsNotThere) {
+  EXPECT_THAT(Refused({"--config=/nonexistent/server.conf"}),
+              HasSubstr("/nonexistent/server.conf"));
+}
+
+TEST_F(ConfigTest, RefusesAnUnknownKeyInTheFile) {
+  EXPECT_THAT(Refused({"--config=" + File("grpc-prot=1\n")}),
+              HasSubstr("grpc-prot"));
+}
+
+TEST_F(ConfigTest, RefusesABadValueInTheFileAndInTheEnvironment) {
+  EXPECT_THAT(Refused({"--config=" + File("grpc-port=99999\n")}),
+              AllOf(HasSubstr("--grpc-port"), HasSubstr("99999")));
+  const Variable threads("FFF_THREADS", "many");
+  EXPECT_THAT(Refused({}), AllOf(HasSubstr("--threads"), HasSubstr("many")));
+}
+
+TEST_F(ConfigTest, RefusesUnknownFlagsAndStrayArguments) {
+  EXPECT_THAT(Refused({"--grpc-prot=1"}), HasSubstr("--grpc-prot"));
+  EXPECT_THAT(Refused({"models"}), HasSubstr("models"));
+}
+
+TEST_F(ConfigTest, RefusesPortsOutOfRange) {
+  for (const char* port : {"65536", "-1", "http", "", "80.5"}) {
+    EXPECT_THAT(Refused({absl::StrCat("--grpc-port=", port)}),
+                HasSubstr("--grpc-port"))
+        << port;
+  }
+}
+
+TEST_F(ConfigTest, TakesDevicesByName) {
+  for (const std::string device :
+       {"auto", "cpu", "cuda", "cuda:0", "cuda:12"}) {
+    ExpectTaken({"--device=" + device});
+    EXPECT_EQ(config_.device, device);
+  }
+}
+
+TEST_F(ConfigTest, RefusesOtherDevicesAndNamesThoseThereAre) {
+  for (const std::string device : {"gpu", "cuda:", "cuda:x", "CPU", "cuda0"}) {
+    EXPECT_THAT(
+        Refused({"--device=" + device}),
+        HasSubstr("got '" + device + "', wanted auto, cpu, cuda or cuda:n"));
+  }
+}
+
+TEST_F(ConfigTest, TlsWantsACertificateAndItsKey) {
+  const std::string pem = File("pem");
+  EXPECT_THAT(Refused({"--tls-cert=" + pem}), HasSubstr("--tls-key"));
+  EXPECT_THAT(Refused({"--tls-key=" + pem}), HasSubstr("--tls-cert"));
+  EXPECT_THAT(Refused({"--tls-client-ca=" + pem}), HasSubstr("--tls-cert"));
+  EXPECT_THAT(Refused({"--tls-cert=/nonexistent.pem", "--tls-key=" + pem}),
+              HasSubstr("/nonexistent.pem"));
+}
+
+TEST_F(ConfigTest, TakesDurationsWithAndWithoutAUnit) {
+  const auto delay = [this](const std::string& text) {
+    ExpectTaken({"--drain-delay=" + text});
+    return config_.drain_delay_seconds;
+  };
+  EXPECT_EQ(delay("5"), 5);
+  EXPECT_EQ(delay("1.5"), 1.5);
+  EXPECT_EQ(delay("5s"), 5);
+  EXPECT_EQ(delay("500ms"), 0.5);
+  EXPECT_EQ(delay("0"), 0);
+  EXPECT_EQ(delay("0s"), 0);
+}
+
+TEST_F(ConfigTest, RefusesOtherDurations) {
+  for (const std::string text :
+       {"5m", "1h", "-1", "-500ms", "s", "ms", "soon", "3601", "nan"}) {
+    EXPECT_THAT(Refused({"--drain-timeout=" + text}),
+                HasSubstr("--drain-timeout"))
+        << text;
+  }
+}
+
+TEST_F(ConfigTest, RefusesOtherValuesOutOfBounds) {
+  EXPECT_THAT(Refused({"--threads=-1"}), HasSubstr("--threads"));
+  EXPECT_THAT(Refused({"--threads=1025"}), HasSubstr("--threads"));
+  EXPECT_THAT(Refused({"--grpc-queues=65"}), HasSubstr("--grpc-queues"));
+  EXPECT_THAT(Refused({"--max-message-bytes=1023"}),
+              HasSubstr("--max-message-bytes"));
+  EXPECT_THAT(Refused({"--max-message-bytes=2147483648"}),
+              HasSubstr("--max-message-bytes"));
+  EXPECT_THAT(Refused({"--benchmark=maybe"}), HasSubstr("--benchmark"));
+  EXPECT_THAT(Refused({"--log-level=loud"}), HasSubstr("--log-level"));
+}
+
+TEST_F(ConfigTest, HelpNamesEveryOptionAndShowsAnExample) {
+  for (const char* flag : {"--help", "-h"}) {
+    const EarlyExit result = ParseBare({flag});
+    EXPECT_TRUE(result.exit);
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_EQ(error_, "");
+    for (const char* option :
+         {"--model-repository", "--grpc-port", "--http-port", "--device",
+          "--threads", "--tls-cert", "--tls-key", "--tls-client-ca",
+          "--drain-delay", "--drain-timeout", "--max-message-bytes",
+          "--benchmark", "--config", "FFF_GRPC_PORT"}) {
+      EXPECT_THAT(out_, HasSubstr(option));
+    }
+    EXPECT_THAT(out_, HasSubstr("Example:\n  fff-server --model-repository="
+                                "models --grpc-port=8001 --http-port=8002"));
+  }
+}
+
+TEST_F(ConfigTest, VersionIsPrintedAndEndsWell) {
+  const EarlyExit result = ParseBare({"--version"});
+  EXPECT_TRUE(result.exit);
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(out_, ::testing::StartsWith("fff-server "));
+}
+
+}  // namespace
+}  // namespace fff::app
