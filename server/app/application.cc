@@ -1,5 +1,6 @@
 #include "server/app/application.h"
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iterator>
@@ -13,6 +14,7 @@
 #include "server/app/status_page.h"
 #include "server/base/cpu_info.h"
 #include "server/base/log.h"
+#include "server/base/memory_info.h"
 #include "server/base/status_macros.h"
 #include "server/metrics/exporter.h"
 #include "server/rpc/grpc_server.h"
@@ -39,12 +41,20 @@ absl::StatusOr<std::string> ReadPem(const std::string& path) {
   return text;
 }
 
+// A quarter of the memory for requests on their way in; the rest is for the
+// weights and for the rows of requests that wait and are being computed. Two of
+// the largest messages must fit, or none would get through.
+int64_t ReceiveMemoryBytes(int64_t max_message_bytes) {
+  return std::max(base::AvailableMemoryBytes() / 4, 2 * max_message_bytes);
+}
+
 absl::StatusOr<rpc::GrpcServerOptions> GrpcOptions(const Config& config,
                                                    int threads) {
   rpc::GrpcServerOptions options;
   options.host = config.host;
   options.port = config.grpc_port;
   options.max_message_bytes = config.max_message_bytes;
+  options.receive_memory_bytes = ReceiveMemoryBytes(config.max_message_bytes);
   options.queues =
       config.grpc_queues > 0 ? config.grpc_queues : (threads + 3) / 4;
   options.benchmark_enabled = config.benchmark;

@@ -45,6 +45,12 @@ void Configure(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
   const auto bytes_max = static_cast<int>(std::min<int64_t>(
       options.max_message_bytes, std::numeric_limits<int>::max()));
   builder.SetMaxReceiveMessageSize(bytes_max);
+  if (options.receive_memory_bytes > 0) {
+    // Without a bound, requests that no worker has seen yet fill the memory.
+    grpc::ResourceQuota quota("fff-server");
+    quota.Resize(static_cast<size_t>(options.receive_memory_bytes));
+    builder.SetResourceQuota(quota);
+  }
   builder.SetMaxSendMessageSize(-1);  // an answer is as large as it must be
   // With SO_REUSEPORT, gRPC's default, a second server on the port would start
   // without a word and take half of the calls.

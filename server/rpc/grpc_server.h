@@ -23,6 +23,9 @@ struct GrpcServerOptions {
   std::string host = "127.0.0.1";  // an IPv6 address without brackets
   int port = 8001;                 // 0 = a free one
   int64_t max_message_bytes = int64_t{64} << 20;  // received
+  // Bound of what gRPC holds of requests that are still arriving, all together;
+  // above it, it slows reading down and refuses streams. 0 = none.
+  int64_t receive_memory_bytes = 0;
   int queues = 1;  // completion queues, a thread each, for inference calls
   bool benchmark_enabled = true;
   // PEM texts. An empty certificate means plain text; a client CA means that

@@ -17,6 +17,8 @@ IMAGE = "localhost/fff-server:test"
 STORAGE = ["--root", str(STORE / "root"), "--runroot", str(STORE / "run"),
            "--storage-driver", "overlay"]
 START_SECONDS_MAX = 120
+# Below this machine's own, which a container without privileges may not raise.
+LIMITS = ["--ulimit", "nofile=20000:20000", "--ulimit", "nproc=32768:32768"]
 
 
 def buildah(*arguments, **options):
@@ -97,8 +99,7 @@ class Container:
         variables = [part for pair in environment for part in ("--env", pair)]
         command = podman_command(
             "run", "--rm", "--name", name, "--network", f"ns:{network.path}",
-            "--pull=never", "--ulimit", "nofile=20000:20000", "--ulimit",
-            "nproc=32768:32768", "--read-only", "--read-only-tmpfs=false",
+            "--pull=never", *LIMITS, "--read-only", "--read-only-tmpfs=false",
             "--cap-drop=ALL", "--security-opt", "no-new-privileges", "--memory", memory,
             "--memory-swap", memory, "--pids-limit", "200", *variables, IMAGE, *flags)
         self.started = time.monotonic()

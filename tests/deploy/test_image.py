@@ -17,7 +17,7 @@ import paths
 from load import Load
 
 IMAGE_BYTES_MAX = 150 * 1000 * 1000
-MEMORY = "512m"
+SAMPLES = paths.DEPLOY / "samples" / "fashion-mnist"
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,8 @@ def api(running, host):
 
 def sample_rows(count):
     """The first sample images, scaled as the model's README says."""
-    path = paths.DEPLOY / "samples" / "fashion-mnist" / "images.idx3-ubyte"
-    pixels = np.frombuffer(path.read_bytes()[16:], np.uint8).reshape(-1, 784)
-    return (pixels[:count] / 255 - 0.5) / 0.5
+    pixels = np.frombuffer((SAMPLES / "images.idx3-ubyte").read_bytes()[16:], np.uint8)
+    return (pixels.reshape(-1, 784)[:count] / 255 - 0.5) / 0.5
 
 
 def test_image_is_small(image):
@@ -62,7 +61,7 @@ def test_image_states_user_signal_health_and_origin(image):
     assert config["StopSignal"] == "SIGTERM"
     assert config["Entrypoint"] == ["/usr/bin/fff-server"]
     assert set(config["ExposedPorts"]) == {"8001/tcp", "8002/tcp"}
-    assert image["HealthCheck"]["Test"][0] == "CMD", "no shell in the probe"
+    assert image["Healthcheck"]["Test"][0] == "CMD", "no shell in the probe"
     for label in ("title", "description", "licenses", "version", "revision", "created"):
         assert config["Labels"][f"org.opencontainers.image.{label}"]
 
@@ -97,15 +96,14 @@ def test_container_starts_restricted(running):
 
 
 def test_container_predicts(api):
-    rows = sample_rows(8)
+    rows = sample_rows(50)
     response = api.predict("fashion-mnist", rows, include_labels=True)
-    labels_path = paths.DEPLOY / "samples" / "fashion-mnist" / "labels.idx1-ubyte"
-    truth = np.frombuffer(labels_path.read_bytes()[8:], np.uint8)[:8]
+    truth = np.frombuffer((SAMPLES / "labels.idx1-ubyte").read_bytes()[8:], np.uint8)
     found = fff_api.output_of(response).argmax(axis=1)
-    assert (found == truth).sum() >= 6, f"{found} for {truth}"
-    assert len(response.labels) == 8
+    assert (found == truth).sum() >= 40, f"{found} for {truth}"
+    assert len(response.labels) == 50
     dense = api.predict("fashion-mnist", rows, dense=True)
-    assert fff_api.output_of(dense).shape == (8, 10)
+    assert fff_api.output_of(dense).shape == (50, 10)
 
 
 def test_container_exports_metrics(api, host):
@@ -145,11 +143,12 @@ def test_overload_beyond_memory_is_survived(running, host):
     for caller in callers:
         caller.join()
     counts = {code.name: codes.count(code) for code in set(codes)}
-    print(f"overload: {counts}, {memory_peak(running) / 2**20:.0f} MiB at most")
+    peak = memory_peak(running) / 2**20 if running.process.poll() is None else None
+    print(f"overload: {counts}, memory peak {peak} MiB")
     allowed = {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED,
                grpc.StatusCode.DEADLINE_EXCEEDED}
+    assert running.process.poll() is None, "the server was killed"
     assert set(codes) <= allowed, counts
-    assert not running.state()["State"]["OOMKilled"]
     after = fff_api.Api(f"{host.address}:8001")
     assert fff_api.output_of(after.predict("fashion-mnist", rows[:1])).shape == (1, 10)
     after.close()
@@ -190,6 +189,7 @@ def test_sigterm_drains_and_ends_with_code_0(image, network):
 
 def test_log_of_a_wrong_flag_names_it(image, host):
     ended = container.podman("run", "--rm", "--network", f"ns:{host.path}",
-                             container.IMAGE, "--grpc-port=x", check=False)
+                             *container.LIMITS, container.IMAGE, "--grpc-port=x",
+                             check=False)
     assert ended.returncode != 0
     assert "--grpc-port" in ended.stderr, json.dumps(ended.stderr)
