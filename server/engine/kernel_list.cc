@@ -30,6 +30,7 @@ absl::Span<const LeafKernelEntry> LeafKernels() {
 absl::Span<const DenseKernelEntry> DenseKernels() {
   static const DenseKernelEntry kKernels[] = {
       DenseReference(),
+      DenseDot(),
       DenseOnednn(),
   };
   return kKernels;

@@ -8,27 +8,22 @@
 
 namespace fff::engine {
 
-// How a sorting kernel cuts a batch to fit the caches; fixed by the problem.
+// How a sorting kernel goes through a batch; fixed by the problem.
 struct BatchShape {
-  int inner_levels;     // levels whose node rows fit in L1 together
-  int outer_levels;     // levels whose node rows fit in L2 together
-  int64_t block_rows;   // rows that stay in L2 beside them
+  int stage_levels;     // levels whose node rows fit in L2 together
   int64_t rows_a_node;  // fewer rows a subtree than this are not worth sorting
+  int64_t rows_ahead;   // rows to fetch ahead of the walk
 };
 
-// For rows of `width` floats. L1 of 32 KB and L2 of 1 MB and up are assumed;
-// half of each is left to rows, outputs and what is fetched ahead.
+// For rows of `width` floats. An L2 cache of 1 MB and up is assumed; three
+// quarters of it are left to rows and outputs.
 inline BatchShape ShapeFor(int64_t width) {
-  const auto levels_in = [width](int64_t bytes) {
-    int levels = 1;
-    while (((int64_t{2} << levels) - 1) * width * 4 <= bytes) ++levels;
-    return levels;
-  };
-  BatchShape shape;
-  shape.inner_levels = levels_in(24 << 10);
-  shape.outer_levels = std::max(shape.inner_levels, levels_in(256 << 10));
-  shape.block_rows = std::max<int64_t>(16, (256 << 10) / (4 * width) / 4 * 4);
-  shape.rows_a_node = 4;
+  BatchShape shape = {1, 4, 8};
+  while (((int64_t{2} << shape.stage_levels) - 1) * width * 4 <= (256 << 10)) {
+    ++shape.stage_levels;
+  }
+  // Rows wider than this would push each other out of L1 before their turn.
+  if (width > 1024) shape.rows_ahead = 0;
   return shape;
 }
 
@@ -37,7 +32,6 @@ enum IntSlot {
   kNodes,
   kOrder,
   kOrderOther,
-  kOrderInBlock,
   kBucketEnds,
   kSorted,
 };

@@ -10,6 +10,7 @@ PathKernelEntry PathWalk();
 PathKernelEntry PathTwoPhase();
 LeafKernelEntry LeafWalk();
 LeafKernelEntry LeafGrouped();
+DenseKernelEntry DenseDot();
 DenseKernelEntry DenseOnednn();
 
 }  // namespace fff::engine

@@ -270,13 +270,14 @@ bool Supports(const DenseProblem& p) {
   return p.input_width >= 1 && p.output_width >= 1;
 }
 
-// us: weights streamed at 100 GB/s from L3, or 225 GFLOP/s, whichever takes
-// longer, and 0.6 us a call.
+// us on one Zen 5 thread: 1.2 a call, then weights streamed (from L2, or at 100
+// GB/s from L3) or 210 GFLOP/s, whichever takes longer. Figures in
+// dense_dot.cc.
 double Cost(const DenseProblem& p, int64_t rows) {
   const double macs =
       static_cast<double>(p.input_width) * static_cast<double>(p.output_width);
-  return 0.6 +
-         std::max(macs * 4e-5, macs * static_cast<double>(rows) * 2 / 225e3);
+  const double stream = macs > 256e3 ? 4.1e-5 : 3.3e-5;
+  return 1.2 + macs * std::max(stream, 0.95e-5 * static_cast<double>(rows));
 }
 
 std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {

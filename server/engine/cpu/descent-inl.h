@@ -2,17 +2,19 @@
 // Highway target.
 //
 // Rows walk four at a time, each on its own path, from z = w[n].x to the next
-// node. What bounds this is not arithmetic (48 fused multiply-adds a row and
-// level at width 768 take 12 ns) but where w and x come from: 12 ns from L1,
-// 21 ns from L2, 35 ns from memory. Hence
-//   inner levels: as many as have their node rows in the L1 cache together;
-//     after them a block's rows are sorted by node, so that the next inner
-//     levels again meet few node rows;
-//   outer levels: as many as have their node rows in the L2 cache together;
-//     after them all rows are sorted by node;
-//   blocks: as many rows of one outer subtree as stay in L2 next to its nodes.
-//     While a block is walked, the next block is fetched, a few lines a level.
-// Rows that have become too few to share node rows walk straight to the bottom.
+// node. A level of one row is 48 fused multiply-adds at width 768: 17 ns where
+// w and x are in L1 (two loads each bound it), 21 ns from L2, 35 ns from memory
+// (Zen 5). Hence levels go in stages whose node rows fit in L2 together, rows
+// are sorted by node between stages, and the rows of the next tiles are fetched
+// while this one is walked. Rows that have become too few to share node rows
+// walk straight to the bottom.
+//
+// Tried on path-768-l12 with 16,384 rows and dropped (the descent alone takes
+// 7.5 ms): no sorting 8.0; smaller stages inside L1 with blocks of 84 rows
+// sorted in L2 8.2; fetching a block of 84 rows ahead instead of 8 rows 8.1;
+// two rows against a node and both its children (a third fewer loads, x read
+// once for two levels, sorted every two levels) 11.3; chunks that keep x in L3
+// from stage to stage 8.3; pairs of tiles in flight 7.6; three rows a tile 7.8.
 
 #if defined(FFF_ENGINE_CPU_DESCENT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FFF_ENGINE_CPU_DESCENT_INL_H_
@@ -39,6 +41,14 @@ namespace HWY_NAMESPACE {
 // Pairs walked together: 4 partial sums each must fit the registers.
 constexpr int kPairsOfTarget = HWY_LANES(float) >= 16 ? 4 : 2;
 
+// Rows that start a stage stand at one node, which is then loaded once.
+template <int kPairs>
+HWY_INLINE bool SameNode(const float* const (*w)[1]) {
+  bool same = true;
+  for (int b = 1; b < kPairs; ++b) same &= w[b][0] == w[0][0];
+  return same;
+}
+
 // Walks kPairs (row, tree) pairs from level_begin to level_end. node[b] is the
 // node to start at and becomes the node to visit next; z[b][level] is written.
 // `prefetch` is stepped once a level.
@@ -48,16 +58,19 @@ HWY_INLINE void Descend(const Router* const* tree, const float* const* x,
                         float* const* z, Prefetch& prefetch) {
   for (int level = level_begin; level < level_end; ++level) {
     prefetch.Step();
-    const float* w[kPairs];
-    float dot[kPairs];
+    const float* w[kPairs][1];
+    float dot[kPairs][1];
     for (int b = 0; b < kPairs; ++b) {
-      w[b] = tree[b]->weights + int64_t{node[b]} * tree[b]->width;
+      w[b][0] = tree[b]->weights + int64_t{node[b]} * tree[b]->width;
     }
-    DotPairs<kPairs>(w, x, tree[0]->width, dot);
+    if (kPairs > 1 && level == level_begin && SameNode<kPairs>(w)) {
+      DotTile<kPairs, 1, true>(w, x, tree[0]->width, dot);
+    } else {
+      DotTile<kPairs, 1, false>(w, x, tree[0]->width, dot);
+    }
     for (int b = 0; b < kPairs; ++b) {
-      if (tree[b]->bias != nullptr) dot[b] += tree[b]->bias[node[b]];
-      z[b][level] = dot[b];
-      node[b] = 2 * node[b] + 1 + tree[b]->Right(dot[b]);
+      z[b][level] = dot[b][0] + tree[b]->Bias(node[b]);
+      node[b] = 2 * node[b] + 1 + tree[b]->Right(z[b][level]);
     }
   }
 }
@@ -90,39 +103,18 @@ HWY_INLINE void DescendPairs(const Walk& walk, const int32_t* row, int begin,
   for (int b = 0; b < kPairs; ++b) walk.node[row[b]] = node[b];
 }
 
-template <class Prefetch>
+// All rows, in the given order.
 HWY_INLINE void DescendInOrder(const Walk& walk, const int32_t* order,
-                               int64_t count, int begin, int end,
-                               Prefetch& prefetch) {
+                               int begin, int end, const BatchShape& shape) {
+  RowPrefetch prefetch(walk.x, order, walk.rows, walk.router.width,
+                       shape.rows_ahead,
+                       static_cast<double>(end - begin) / kPairsOfTarget);
   int64_t i = 0;
-  for (; i + kPairsOfTarget <= count; i += kPairsOfTarget) {
+  for (; i + kPairsOfTarget <= walk.rows; i += kPairsOfTarget) {
     DescendPairs<kPairsOfTarget>(walk, order + i, begin, end, prefetch);
   }
-  for (; i < count; ++i) {
+  for (; i < walk.rows; ++i) {
     DescendPairs<1>(walk, order + i, begin, end, prefetch);
-  }
-}
-
-// `count` rows at one node of level `begin`, down to level `end`. `ahead` are
-// the rows of the next block.
-HWY_INLINE void DescendBlock(const Walk& walk, int inner_levels, int32_t* order,
-                             int64_t count, int begin, int end,
-                             const int32_t* ahead, int64_t ahead_count,
-                             Workspace& workspace) {
-  const int64_t steps = (count + kPairsOfTarget - 1) / kPairsOfTarget;
-  RowPrefetch prefetch(walk.x, ahead, ahead_count, walk.router.width,
-                       steps * (end - begin));
-  const int32_t root = walk.node[order[0]];
-  int32_t* other = workspace.Ints(kOrderInBlock, count);
-  for (int level = begin; level < end;) {
-    const int stop = std::min(end, level + inner_levels);
-    DescendInOrder(walk, order, count, level, stop, prefetch);
-    level = stop;
-    if (level == end) break;
-    const int down = level - begin;
-    SortRows(walk.node, ((root + 1) << down) - 1, int64_t{1} << down, order,
-             count, workspace, other);
-    std::swap(order, other);
   }
 }
 
@@ -135,27 +127,14 @@ HWY_INLINE const int32_t* DescendAll(const Walk& walk, const BatchShape& shape,
   std::iota(order, order + walk.rows, 0);
   std::fill(walk.node, walk.node + walk.rows, 0);
   for (int level = 0; level < walk.levels;) {
-    if (level > 0 && walk.rows < (shape.rows_a_node << level)) {
-      NoPrefetch none;
-      DescendInOrder(walk, order, walk.rows, level, walk.levels, none);
-      break;
-    }
-    if (level > 0) {
-      SortRows(walk.node, LevelBegin(level), int64_t{1} << level, order,
-               walk.rows, workspace, other);
-      std::swap(order, other);
-    }
-    const int stop = std::min(walk.levels, level + shape.outer_levels);
-    for (int64_t i = 0; i < walk.rows;) {
-      const int64_t end = std::min(walk.rows, i + shape.block_rows);
-      int64_t j = i + 1;
-      while (j < end && walk.node[order[j]] == walk.node[order[i]]) ++j;
-      DescendBlock(walk, shape.inner_levels, order + i, j - i, level, stop,
-                   order + j, std::min(walk.rows - j, shape.block_rows),
-                   workspace);
-      i = j;
-    }
+    int stop = std::min(walk.levels, level + shape.stage_levels);
+    if (walk.rows < (shape.rows_a_node << stop)) stop = walk.levels;
+    DescendInOrder(walk, order, level, stop, shape);
     level = stop;
+    if (level == walk.levels) break;
+    SortRows(walk.node, LevelBegin(level), int64_t{1} << level, order,
+             walk.rows, workspace, other);
+    std::swap(order, other);
   }
   return order;
 }

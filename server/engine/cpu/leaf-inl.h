@@ -134,7 +134,7 @@ HWY_INLINE void MultiplyRows(const Product& p) {
 // over contiguous terms. For widths below a vector, where rows of w would leave
 // lanes idle. kRows x kColumns sums in flight.
 template <int kRows, int kColumns>
-HWY_INLINE void DotTile(const Product& p, int64_t col) {
+HWY_INLINE void DotColumns(const Product& p, int64_t col) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const float* wt = p.w + col * p.terms;
@@ -176,8 +176,8 @@ HWY_INLINE void DotTile(const Product& p, int64_t col) {
 template <int kRows>
 HWY_INLINE void MultiplyRowsTransposed(const Product& p) {
   int64_t col = 0;
-  for (; col + 4 <= p.width; col += 4) DotTile<kRows, 4>(p, col);
-  for (; col < p.width; ++col) DotTile<kRows, 1>(p, col);
+  for (; col + 4 <= p.width; col += 4) DotColumns<kRows, 4>(p, col);
+  for (; col < p.width; ++col) DotColumns<kRows, 1>(p, col);
 }
 
 }  // namespace HWY_NAMESPACE

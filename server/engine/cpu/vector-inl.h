@@ -43,59 +43,137 @@ HWY_INLINE void StoreFirst(V v, D d, float* HWY_RESTRICT p, size_t count) {
 #endif
 }
 
-// z[b] = w[b] . x[b] for kLanes independent pairs of rows of n floats.
-//
-// The order of summation is the same for every kLanes: vector c of a row goes
-// to partial sum c % 4, the rest to sum 0, the partial sums are added as
-// (0+1)+(2+3), then across lanes. A row's z, hence its route, is therefore
-// bitwise the same in every kernel and batch on one instruction set.
-//
-// Four partial sums cover the latency of fused multiply-add (4 cycles, two a
-// cycle) for two pairs at once; 4 pairs x 4 sums fill half of AVX-512's
-// registers.
-template <int kPairs>
-HWY_INLINE void DotPairs(const float* const* HWY_RESTRICT w,
-                         const float* const* HWY_RESTRICT x, int64_t n,
-                         float* HWY_RESTRICT z) {
-  constexpr int kSums = 4;
-  const D d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  V sum[kPairs][kSums];
-  for (int b = 0; b < kPairs; ++b) {
-    for (int c = 0; c < kSums; ++c) sum[b][c] = hn::Zero(d);
+#if HWY_TARGET != HWY_SCALAR
+// Adds the 128-bit blocks of v, halving until one is left.
+template <class DV>
+HWY_INLINE auto SumBlocks(DV d, hn::Vec<DV> v) {
+  if constexpr (hn::MaxLanes(DV()) <= 4) {
+    return v;
+  } else {
+    const hn::Half<DV> half;
+    return SumBlocks(half,
+                     hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
   }
-  int64_t i = 0;
-  for (; i + kSums * lanes <= n; i += kSums * lanes) {
-    for (int c = 0; c < kSums; ++c) {
-      for (int b = 0; b < kPairs; ++b) {
-        const int64_t at = i + c * lanes;
-        sum[b][c] = hn::MulAdd(hn::LoadU(d, w[b] + at), hn::LoadU(d, x[b] + at),
-                               sum[b][c]);
+}
+
+#endif  // HWY_TARGET != HWY_SCALAR
+
+// out = {sum of a, sum of b, sum of c, sum of d}. The order of additions in a
+// vector is the same for each of the four: 13 instructions for four sums, where
+// four single sums would take 32.
+HWY_INLINE void SumLanesOf4(V a, V b, V c, V d4, float* HWY_RESTRICT out) {
+#if HWY_TARGET == HWY_SCALAR
+  out[0] = hn::GetLane(a);
+  out[1] = hn::GetLane(b);
+  out[2] = hn::GetLane(c);
+  out[3] = hn::GetLane(d4);
+#else
+  const D d;
+  const hn::RepartitionToWide<D> d64;
+  const V ab =
+      hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
+  const V cd =
+      hn::Add(hn::InterleaveLower(d, c, d4), hn::InterleaveUpper(d, c, d4));
+  const auto ab64 = hn::BitCast(d64, ab);
+  const auto cd64 = hn::BitCast(d64, cd);
+  const V sums = hn::Add(hn::BitCast(d, hn::InterleaveLower(d64, ab64, cd64)),
+                         hn::BitCast(d, hn::InterleaveUpper(d64, ab64, cd64)));
+  hn::StoreU(SumBlocks(d, sums), hn::CappedTag<float, 4>(), out);
+#endif
+}
+
+// One vector of every product into partial sum kSum. Indices into `sum` are
+// constants throughout, so that all of it stays in registers.
+template <int kSum, int kRows, int kNodes, bool kShared>
+HWY_INLINE void AddProducts(const float* const (*w)[kNodes],
+                            const float* const* x, int64_t at,
+                            V (&sum)[kRows][kNodes][4]) {
+  const D d;
+  V shared[kNodes];
+  if constexpr (kShared) {
+    for (int k = 0; k < kNodes; ++k) shared[k] = hn::LoadU(d, w[0][k] + at);
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const V v = hn::LoadU(d, x[r] + at);
+    for (int k = 0; k < kNodes; ++k) {
+      if constexpr (kShared) {
+        sum[r][k][kSum] = hn::MulAdd(shared[k], v, sum[r][k][kSum]);
+      } else {
+        sum[r][k][kSum] =
+            hn::MulAdd(hn::LoadU(d, w[r][k] + at), v, sum[r][k][kSum]);
       }
     }
   }
-  // Up to three whole vectors are left, to sums 0, 1, 2, ...
-  for (int c = 0; c + 1 < kSums; ++c) {
-    const int64_t at = i + c * lanes;
-    if (at + lanes > n) continue;
-    for (int b = 0; b < kPairs; ++b) {
-      sum[b][c] = hn::MulAdd(hn::LoadU(d, w[b] + at), hn::LoadU(d, x[b] + at),
-                             sum[b][c]);
+}
+
+// Dot products of kRows rows with kNodes rows each, z[r][k] = w[r][k] . x[r].
+// With kShared all rows meet the nodes w[0][..], which are then loaded once.
+//
+// The order of summation is the same for every tile: vector c of a row goes to
+// partial sum c % 4, the rest to sum 0, the partial sums are added as
+// (0+1)+(2+3), then across lanes as in SumLanesOf4. A row's z, hence its route,
+// is therefore bitwise the same in every kernel and batch on one instruction
+// set.
+//
+// Four partial sums cover the latency of fused multiply-add (4 cycles, two a
+// cycle) for two products at once.
+template <int kRows, int kNodes, bool kShared>
+HWY_INLINE void DotTile(const float* const (*w)[kNodes], const float* const* x,
+                        int64_t n, float (*z)[kNodes]) {
+  constexpr int kSums = 4;
+  const D d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  V sum[kRows][kNodes][kSums];
+  for (int r = 0; r < kRows; ++r) {
+    for (int k = 0; k < kNodes; ++k) {
+      for (int c = 0; c < kSums; ++c) sum[r][k][c] = hn::Zero(d);
     }
   }
-  // ... and a part of a vector, to sum 0.
-  const int64_t at = n / lanes * lanes;
-  if (at < n) {
-    const auto part = static_cast<size_t>(n - at);
-    for (int b = 0; b < kPairs; ++b) {
-      sum[b][0] = hn::MulAdd(LoadFirst(d, w[b] + at, part),
-                             LoadFirst(d, x[b] + at, part), sum[b][0]);
+  int64_t i = 0;
+  for (; i + kSums * lanes <= n; i += kSums * lanes) {
+    AddProducts<0, kRows, kNodes, kShared>(w, x, i, sum);
+    AddProducts<1, kRows, kNodes, kShared>(w, x, i + lanes, sum);
+    AddProducts<2, kRows, kNodes, kShared>(w, x, i + 2 * lanes, sum);
+    AddProducts<3, kRows, kNodes, kShared>(w, x, i + 3 * lanes, sum);
+  }
+  // Up to three whole vectors are left, then a part of one.
+  if (i + lanes <= n) {
+    AddProducts<0, kRows, kNodes, kShared>(w, x, i, sum);
+  }
+  if (i + 2 * lanes <= n) {
+    AddProducts<1, kRows, kNodes, kShared>(w, x, i + lanes, sum);
+  }
+  if (i + 3 * lanes <= n) {
+    AddProducts<2, kRows, kNodes, kShared>(w, x, i + 2 * lanes, sum);
+  }
+  const int64_t whole = n / lanes * lanes;
+  if (whole < n) {
+    const auto part = static_cast<size_t>(n - whole);
+    for (int r = 0; r < kRows; ++r) {
+      const V v = LoadFirst(d, x[r] + whole, part);
+      for (int k = 0; k < kNodes; ++k) {
+        sum[r][k][0] = hn::MulAdd(
+            LoadFirst(d, w[kShared ? 0 : r][k] + whole, part), v, sum[r][k][0]);
+      }
     }
   }
-  for (int b = 0; b < kPairs; ++b) {
-    const V total =
-        hn::Add(hn::Add(sum[b][0], sum[b][1]), hn::Add(sum[b][2], sum[b][3]));
-    z[b] = hn::GetLane(hn::SumOfLanes(d, total));
+  // Four sums at a time; the last group repeats its last sum.
+  constexpr int kAll = kRows * kNodes;
+  V total[kAll + 3];
+  for (int r = 0; r < kRows; ++r) {
+    for (int k = 0; k < kNodes; ++k) {
+      V(&s)[kSums] = sum[r][k];
+      total[r * kNodes + k] = hn::Add(hn::Add(s[0], s[1]), hn::Add(s[2], s[3]));
+    }
+  }
+  for (int i4 = kAll; i4 < kAll + 3; ++i4) total[i4] = total[kAll - 1];
+  float out[kAll + 3];
+  for (int i4 = 0; i4 < kAll; i4 += 4) {
+    SumLanesOf4(total[i4], total[i4 + 1], total[i4 + 2], total[i4 + 3],
+                out + i4);
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int k = 0; k < kNodes; ++k) z[r][k] = out[r * kNodes + k];
   }
 }
 
