@@ -12,9 +12,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using fff::checkpoint::MakeItem;
   const std::string pickle(reinterpret_cast<const char*>(data), size);
   fff::fuzz::ReadEverything(fff::checkpoint::WriteZip(
-      {MakeItem("m/data.pkl", pickle), MakeItem("m/data/0", ""),
-       MakeItem("m/data/1", std::string(8, '\1')),
-       MakeItem("m/data/2", std::string(24, '\2')),
-       MakeItem("m/data/3", std::string(96, '\3'))}));
+      {MakeItem("m/data.pkl", pickle),
+       MakeItem("m/data/0", std::string(24, '\1')),
+       MakeItem("m/data/1", std::string(8, '\2')),
+       MakeItem("m/data/2", std::string(96, '\3')), MakeItem("m/data/3", "")}));
   return 0;
 }
