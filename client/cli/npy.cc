@@ -146,7 +146,8 @@ void Convert(absl::string_view data, std::vector<To>* out) {
   for (size_t i = 0; i < out->size(); ++i) {
     From value;
     std::memcpy(&value, data.data() + i * sizeof value, sizeof value);
-    (*out)[i] = static_cast<To>(value);
+    // Promoted first: a signed char keeps its sign on purpose.
+    (*out)[i] = static_cast<To>(+value);
   }
 }
 
