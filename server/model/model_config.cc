@@ -15,7 +15,7 @@
 namespace fff::model {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
 constexpr size_t kNameBytesMax = 256;
 constexpr size_t kLabelBytesMax = 1024;
@@ -38,7 +38,7 @@ void CheckShape(const EdgeConfig& edge, JsonFields& fields) {
   }
 }
 
-EdgeConfig ReadEdge(const json* value, const char* key, Edge which,
+EdgeConfig ReadEdge(const Json* value, const char* key, Edge which,
                     JsonErrors& errors) {
   EdgeConfig edge;
   if (value == nullptr) return edge;
@@ -64,7 +64,7 @@ EdgeConfig ReadEdge(const json* value, const char* key, Edge which,
   return edge;
 }
 
-BatchingConfig ReadBatching(const json* value, JsonErrors& errors) {
+BatchingConfig ReadBatching(const Json* value, JsonErrors& errors) {
   BatchingConfig batching;
   if (value == nullptr) return batching;
   JsonFields fields(*value, "batching", errors);
@@ -85,7 +85,7 @@ BatchingConfig ReadBatching(const json* value, JsonErrors& errors) {
   return batching;
 }
 
-VersionPolicy ReadVersions(const json* value, JsonErrors& errors) {
+VersionPolicy ReadVersions(const Json* value, JsonErrors& errors) {
   VersionPolicy policy;
   if (value == nullptr) return policy;
   JsonFields fields(*value, "versions", errors);
@@ -162,14 +162,14 @@ ModelConfig ReadModel(JsonFields& fields) {
 
 }  // namespace
 
-absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view text,
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view json,
                                              const std::string& source) {
-  if (text.size() > kConfigBytesMax) {
+  if (json.size() > kConfigBytesMax) {
     return absl::InvalidArgumentError(
-        absl::StrCat(source, ": found ", text.size(), " bytes, at most ",
+        absl::StrCat(source, ": found ", json.size(), " bytes, at most ",
                      kConfigBytesMax, " are allowed"));
   }
-  FFF_ASSIGN_OR_RETURN(const json document, ParseStrictJson(text, source));
+  FFF_ASSIGN_OR_RETURN(const Json document, ParseStrictJson(json, source));
   JsonErrors errors(source);
   JsonFields fields(document, "", errors);
   ModelConfig config = ReadModel(fields);
