@@ -37,13 +37,14 @@ class BusyWorker {
 // "leaf" (784 to 10, depth 4, labelled) and "path" (96 to 96, three trees). One
 // worker, one completion queue.
 class GrpcServerTest : public ::testing::Test {
+ public:
+  GrpcServerTest();
+  ~GrpcServerTest() override;
+
  protected:
   static constexpr int64_t kLeafIn = 784;
   static constexpr int64_t kLeafOut = 10;
   static constexpr int64_t kPathIn = 96;
-
-  GrpcServerTest();
-  ~GrpcServerTest() override;
 
   // Loads the repository, starts the server and connects to it.
   void StartServer(GrpcServerOptions options = LocalOptions());
