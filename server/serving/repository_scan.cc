@@ -87,7 +87,7 @@ absl::StatusOr<std::vector<ScannedModel>> ScanRepository(
         ScanVersions(model.directory);
     if (absl::IsResourceExhausted(versions.status())) return versions.status();
     // One directory that cannot be read must not take the others down.
-    if (versions.ok()) model.versions = *std::move(versions);
+    if (versions.ok()) model.versions = *versions;
     if (versions.ok() && model.versions.empty() &&
         !fs::exists(it->path() / model::kConfigFile, ignored)) {
       continue;

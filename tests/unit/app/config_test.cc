@@ -54,10 +54,10 @@ class ConfigTest : public ::testing::Test {
   // Parses a command line that names a repository already.
   EarlyExit Parse(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), "--model-repository=models");
-    return ParseBare(std::move(arguments));
+    return ParseBare(arguments);
   }
 
-  EarlyExit ParseBare(std::vector<std::string> arguments) {
+  EarlyExit ParseBare(const std::vector<std::string>& arguments) {
     std::vector<const char*> argv = {"fff-server"};
     for (const std::string& argument : arguments) {
       argv.push_back(argument.c_str());

@@ -213,7 +213,7 @@ TEST_F(HttpEndpointTest, GoesOnAfterNonsense) {
 TEST_F(HttpEndpointTest, AnswersManyAtOnce) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 8; ++t) {
-    threads.emplace_back([this] {
+    threads.emplace_back([] {
       for (int i = 0; i < 10; ++i) {
         EXPECT_EQ(Get("/metrics").body, "fff_rows_total 1\n");
       }

@@ -20,7 +20,7 @@ std::string TestPath(const std::string& name) {
 }
 
 std::string WriteFile(const std::string& name, const std::string& content) {
-  const std::string path = TestPath(name);
+  std::string path = TestPath(name);
   std::ofstream(path, std::ios::binary) << content;
   return path;
 }

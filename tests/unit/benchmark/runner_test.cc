@@ -151,7 +151,7 @@ TEST(RunnerTest, CallbackThatSaysNoCancelsTheRun) {
 }
 
 TEST(RunnerTest, RefusesOptionsOutsideTheirBounds) {
-  const auto code = [](BenchmarkOptions options) {
+  const auto code = [](const BenchmarkOptions& options) {
     return CheckOptions(options).code();
   };
   constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;

@@ -14,7 +14,7 @@ constexpr absl::string_view kHint =
     "torch.save(torch.load(path, map_location=\"cpu\"), path)";
 
 std::string WriteFile(const std::string& name, const std::string& content) {
-  const std::string path = absl::StrCat(testing::TempDir(), name);
+  std::string path = absl::StrCat(testing::TempDir(), name);
   std::ofstream(path, std::ios::binary) << content;
   return path;
 }

@@ -14,8 +14,6 @@
 namespace fff::checkpoint {
 namespace {
 
-using tensor::DataType;
-
 struct ReferenceFile {
   std::string path;
   std::string format;

@@ -159,7 +159,7 @@ TEST(ConnectTest, EmptyTargetsAndHalfCertificatesAreRefused) {
             absl::StatusCode::kInvalidArgument);
 }
 
-v1::PredictResponse Response(std::vector<int64_t> shape, size_t bytes) {
+v1::PredictResponse Response(const std::vector<int64_t>& shape, size_t bytes) {
   v1::PredictResponse response;
   for (const int64_t size : shape) {
     response.mutable_output()->add_shape(size);

@@ -32,7 +32,7 @@ std::string TempPath(const std::string& name) {
 }
 
 std::string TempFile(const std::string& name, const std::string& contents) {
-  const std::string path = TempPath(name);
+  std::string path = TempPath(name);
   EXPECT_TRUE(WriteFile(path, contents).ok());
   return path;
 }

@@ -66,7 +66,8 @@ TEST(CsvTest, NothingToReadIsAnError) {
 
 // --- IDX
 
-std::string Idx(std::vector<uint32_t> shape, size_t bytes, char type = 8) {
+std::string Idx(const std::vector<uint32_t>& shape, size_t bytes,
+                char type = 8) {
   std::string file = {'\0', '\0', type, static_cast<char>(shape.size())};
   for (const uint32_t size : shape) {
     for (int shift = 24; shift >= 0; shift -= 8) {

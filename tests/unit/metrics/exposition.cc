@@ -18,8 +18,9 @@ using Families = std::map<std::string, Family>;
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
 bool ValidName(absl::string_view name) {
-  return !name.empty() && !absl::ascii_isdigit(name[0]) &&
-         std::all_of(name.begin(), name.end(), [](char c) {
+  return !name.empty() &&
+         !absl::ascii_isdigit(static_cast<unsigned char>(name[0])) &&
+         std::all_of(name.begin(), name.end(), [](unsigned char c) {
            return absl::ascii_isalnum(c) || c == '_' || c == ':';
          });
 }

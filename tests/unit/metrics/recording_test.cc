@@ -104,7 +104,7 @@ constexpr uint64_t kBounds[] = {10, 20, 50};
 
 TEST(Histogram, CountsAValueThatEqualsABoundInThatBoundsBucket) {
   Histogram histogram(kBounds);
-  for (const uint64_t value : {0, 9, 10, 11, 20, 21, 50, 51, 1000}) {
+  for (const uint64_t value : {0u, 9u, 10u, 11u, 20u, 21u, 50u, 51u, 1000u}) {
     histogram.Observe(value);
   }
   const HistogramSnapshot snapshot = histogram.Snapshot();

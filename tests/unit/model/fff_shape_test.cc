@@ -11,7 +11,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 TensorShapes SapRows(int64_t rows) {
   TensorShapes tensors;

@@ -149,7 +149,7 @@ TEST(DecodePredict, RefusesBytesThatDoNotFillTheShape) {
             absl::InvalidArgumentError(
                 "input 'input': got 20 bytes of data, wanted 24 (2 rows x 3 "
                 "FP32 values)"));
-  for (const size_t bytes : {0, 1, 23, 25, 48}) {
+  for (const size_t bytes : {0u, 1u, 23u, 25u, 48u}) {
     EXPECT_EQ(error(bytes).code(), absl::StatusCode::kInvalidArgument);
   }
   // Many rows announced, few sent: nothing is allocated for them.
@@ -208,7 +208,7 @@ inference::ModelInferRequest Typed(std::vector<float> values = {1, 2, 3}) {
   return request;
 }
 
-inference::ModelInferRequest Raw(std::vector<float> values = {1, 2, 3}) {
+inference::ModelInferRequest Raw(const std::vector<float>& values = {1, 2, 3}) {
   inference::ModelInferRequest request = Typed(values);
   request.mutable_inputs(0)->clear_contents();
   request.add_raw_input_contents(Bytes(values));

@@ -56,7 +56,7 @@ GrpcServerOptions GrpcServerTest::LocalOptions() {
   return options;
 }
 
-void GrpcServerTest::StartServer(GrpcServerOptions options) {
+void GrpcServerTest::StartServer(const GrpcServerOptions& options) {
   const absl::Status loaded = registry_.LoadRepository(repository_.path());
   ASSERT_TRUE(loaded.ok()) << loaded;
   ASSERT_TRUE(registry_.Ready());

@@ -47,7 +47,7 @@ class GrpcServerTest : public ::testing::Test {
   static constexpr int64_t kPathIn = 96;
 
   // Loads the repository, starts the server and connects to it.
-  void StartServer(GrpcServerOptions options = LocalOptions());
+  void StartServer(const GrpcServerOptions& options = LocalOptions());
   static GrpcServerOptions LocalOptions();
   std::shared_ptr<grpc::Channel> Connect() const;
 

@@ -14,7 +14,6 @@ namespace {
 
 using ::testing::Each;
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 
 // Two trees of depth 3 with three margins each, between two plain layers.
 constexpr model::RoutingShape kRouting = {model::RoutingShape::Family::kLeaf, 2,
@@ -67,7 +66,7 @@ class BatchRunnerTest : public ::testing::Test {
     servable_ = MakeServable(MakeModel({plain, routed, plain}));
   }
 
-  void Run(std::vector<Task*> tasks) { runner_.Run(*servable_, tasks); }
+  void Run(const std::vector<Task*>& tasks) { runner_.Run(*servable_, tasks); }
 
   // The routing layer sees the values doubled once.
   void ExpectRoutes(const std::vector<float>& values, const Routes& routes) {

@@ -121,7 +121,8 @@ TEST(SchedulerStress, EveryAcceptedTaskIsAnsweredOnceAndRight) {
     OnThreads(kThreads, [&](int t) {
       std::deque<TestTask> tasks;
       for (int i = 0; i < kSubmits; ++i) {
-        const auto n = static_cast<size_t>(t * kSubmits + i);
+        const size_t n =
+            static_cast<size_t>(t) * kSubmits + static_cast<size_t>(i);
         TestTask& task = tasks.emplace_back(
             std::vector<float>(1 + n % 3, static_cast<float>(n)));
         ASSERT_TRUE(scheduler.Submit(servables[n % 3], &task).ok());
