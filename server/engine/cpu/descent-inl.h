@@ -9,12 +9,15 @@
 // while this one is walked. Rows that have become too few to share node rows
 // walk straight to the bottom.
 //
-// Tried on path-768-l12 with 16,384 rows and dropped (the descent alone takes
-// 7.5 ms): no sorting 8.0; smaller stages inside L1 with blocks of 84 rows
-// sorted in L2 8.2; fetching a block of 84 rows ahead instead of 8 rows 8.1;
-// two rows against a node and both its children (a third fewer loads, x read
-// once for two levels, sorted every two levels) 11.3; chunks that keep x in L3
-// from stage to stage 8.3; pairs of tiles in flight 7.6; three rows a tile 7.8.
+// Tried on path-768-l12 with 16,384 rows, where the descent takes 7.5 ms of the
+// kernel's 10.7 (one thread), and dropped:
+//   no sorting between stages                                       8.0 ms
+//   stages inside L1, blocks of 84 rows sorted in L2                8.2
+//   fetching 84 rows ahead into L2 instead of 8 rows into L1        8.1
+//   two rows against a node and both its children (a third fewer
+//   loads, x read once for two levels, sorted every two levels)    11.3
+//   two tiles in flight, tiles of 3 rows: no difference
+//   chunks of 4,096 rows, to keep x in L3: 12.4 for the kernel, not 9.7
 
 #if defined(FFF_ENGINE_CPU_DESCENT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FFF_ENGINE_CPU_DESCENT_INL_H_

@@ -7,6 +7,12 @@
 
 namespace fff::engine {
 
+// Whether all leaves together stay in a last-level cache of usual size.
+inline bool LeavesInCache(const LeafProblem& p) {
+  return p.leaves() * p.leaf_width * (p.input_width + p.output_width) * 4 <=
+         (int64_t{24} << 20);
+}
+
 // A leaf layer with its first matrix in the order in which the CPU kernels read
 // it. Immutable and thread-safe after construction.
 class PackedLeaf {

@@ -35,32 +35,43 @@ class RowPrefetch {
   RowPrefetch(const float* base, const int32_t* id, int64_t count,
               int64_t width, int64_t rows_ahead, double steps_a_row)
       : base_(base), id_(id), count_(count), width_(width), row_(rows_ahead) {
-    if (rows_ahead == 0) row_ = count_;
-    const int64_t lines = (width + kLine - 1) / kLine;
-    lines_a_step_ =
-        static_cast<int64_t>(static_cast<double>(lines) / steps_a_row) + 1;
+    if (rows_ahead == 0 || steps_a_row <= 0) row_ = count_;
+    if (row_ < count_) {
+      const double lines = static_cast<double>((width + kLine - 1) / kLine);
+      lines_a_step_ = static_cast<int64_t>(lines / steps_a_row) + 1;
+    }
+    Advance();
   }
 
   void Step() {
-    for (int64_t i = 0; i < lines_a_step_ && row_ < count_; ++i) {
-      __builtin_prefetch(base_ + id_[row_] * width_ + column_);
-      column_ += kLine;
-      if (column_ >= width_) {
-        column_ = 0;
-        ++row_;
-      }
+    for (int64_t i = 0; i < lines_a_step_; ++i) {
+      __builtin_prefetch(at_);
+      at_ += kLine;
+      if (at_ >= end_) Advance();
     }
   }
 
  private:
   static constexpr int64_t kLine = 16;  // floats
+
+  // To the next row; after the last one steps do nothing.
+  void Advance() {
+    if (row_ >= count_) {
+      lines_a_step_ = 0;
+      return;
+    }
+    at_ = base_ + id_[row_++] * width_;
+    end_ = at_ + width_;
+  }
+
   const float* base_;
   const int32_t* id_;
   int64_t count_;
   int64_t width_;
-  int64_t lines_a_step_;
+  int64_t lines_a_step_ = 0;
   int64_t row_;
-  int64_t column_ = 0;
+  const float* at_ = nullptr;   // next line to fetch
+  const float* end_ = nullptr;  // of its row
 };
 
 // First node of a level.

@@ -127,7 +127,30 @@ TEST(KernelPlan, RunsTheLayer) {
   ExecutionContext context(1);
   plan->Run({x.data(), 2, 3}, {y.data(), 2, 2}, {}, context);
   EXPECT_THAT(y, testing::ElementsAre(6, 6, 15, 15));
-  EXPECT_GT(plan->packed_bytes(), 0);
+}
+
+TEST(KernelPlan, CountsThePackedCopiesOfTheKernelsItUses) {
+  const auto packed = PlanDense(Dense(3, 2), {Device::kCpu, "dense_onednn"});
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  EXPECT_GE(packed->packed_bytes(), 3 * 2 * 4);
+  const auto plain = PlanDense(Dense(3, 2), {Device::kCpu, "dense_dot"});
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_EQ(plain->packed_bytes(), 0);
+}
+
+TEST(KernelPlan, FewRowsAndManyGoToDifferentKernels) {
+  const auto path = PlanPath(Path(768, 6), {});
+  ASSERT_TRUE(path.ok()) << path.status();
+  EXPECT_EQ(path->KernelNameFor(1), "path_walk");
+  EXPECT_EQ(path->KernelNameFor(4096), "path_two_phase");
+  const auto leaf = PlanLeaf(Leaf(64, 16, 10, 4), {});
+  ASSERT_TRUE(leaf.ok()) << leaf.status();
+  EXPECT_EQ(leaf->KernelNameFor(1), "leaf_walk");
+  EXPECT_EQ(leaf->KernelNameFor(4096), "leaf_grouped");
+  const auto dense = PlanDense(Dense(256, 256), {});
+  ASSERT_TRUE(dense.ok()) << dense.status();
+  EXPECT_EQ(dense->KernelNameFor(1), "dense_dot");
+  EXPECT_EQ(dense->KernelNameFor(4096), "dense_onednn");
 }
 
 TEST(KernelPlan, ABatchOfNoRowsIsFine) {
