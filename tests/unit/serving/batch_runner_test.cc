@@ -22,10 +22,11 @@ constexpr model::RoutingShape kRouting = {model::RoutingShape::Family::kLeaf, 2,
 // Remembers where it was asked to read and write.
 class WatchingLayer : public model::Layer {
  public:
+  explicit WatchingLayer(int64_t width) : width_(width) {}
   std::string type() const override { return "linear"; }
   std::string Describe() const override { return "watching"; }
-  int64_t input_width() const override { return 1; }
-  int64_t output_width() const override { return 1; }
+  int64_t input_width() const override { return width_; }
+  int64_t output_width() const override { return width_; }
   int64_t weights_bytes() const override { return 0; }
   model::LayerCost cost() const override { return {}; }
   void Run(tensor::ConstRows x, tensor::MutableRows y,
@@ -33,10 +34,13 @@ class WatchingLayer : public model::Layer {
            engine::ExecutionContext& /*context*/) const override {
     read_ = x.data;
     written_ = y.data;
-    std::copy_n(x.data, x.rows, y.data);
+    std::copy_n(x.data, x.rows * x.width, y.data);
   }
   mutable const float* read_ = nullptr;
   mutable const float* written_ = nullptr;
+
+ private:
+  const int64_t width_;
 };
 
 // Room for the routes of `rows` rows of a three-layer model, the middle one of
@@ -112,7 +116,7 @@ TEST_F(BatchRunnerTest, TellsEachTaskOfTheWholeBatch) {
 }
 
 TEST_F(BatchRunnerTest, ReadsAndWritesASingleTaskInPlace) {
-  auto layer = std::make_unique<WatchingLayer>();
+  auto layer = std::make_unique<WatchingLayer>(1);
   const WatchingLayer& watching = *layer;
   std::vector<std::unique_ptr<const model::Layer>> layers;
   layers.push_back(std::move(layer));
@@ -207,19 +211,24 @@ TEST_F(BatchRunnerTest, RecordsRowsAndLeafVisitsOfTheRoutingLayer) {
   EXPECT_THAT(visits, ElementsAre(0, 0, 1, 1, 2, 2, 0, 0));
 }
 
-TEST_F(BatchRunnerTest, GivesBackBuffersOfAHugeBatch) {
-  DoublingLayer::Options wide;
-  wide.width = (BatchRunner::kKeptFloatsMax / 2) + 1;
-  const auto servable = MakeServable(MakeModel(wide));
-  const auto width = static_cast<size_t>(wide.width);
-  TestTask a(std::vector<float>(width, 1), wide.width);
-  TestTask b(std::vector<float>(width, 2), wide.width);
-  for (int round = 0; round < 2; ++round) {
-    std::vector<Task*> tasks = {&a, &b};
-    runner_.Run(*servable, tasks);
-    EXPECT_EQ(a.output().back(), 2);
-    EXPECT_EQ(b.output().back(), 4);
-  }
+TEST_F(BatchRunnerTest, GoesOnAfterABatchWhoseBuffersItGaveBack) {
+  constexpr int64_t kWidth = BatchRunner::kKeptFloatsMax / 2 + 1;
+  std::vector<std::unique_ptr<const model::Layer>> layers;
+  layers.push_back(std::make_unique<WatchingLayer>(kWidth));
+  const auto servable = MakeServable(std::make_shared<model::Model>(
+      model::TensorSpec{"input", {kWidth}, {}},
+      model::TensorSpec{"output", {kWidth}, {}}, std::move(layers)));
+  TestTask a(std::vector<float>(kWidth, 1), kWidth);
+  TestTask b(std::vector<float>(kWidth, 2), kWidth);
+  std::vector<Task*> tasks = {&a, &b};
+  runner_.Run(*servable, tasks);
+  EXPECT_EQ(a.output().back(), 1);
+  EXPECT_EQ(b.output().back(), 2);
+  TestTask small({3});
+  TestTask other({4});
+  Run({&small, &other});
+  EXPECT_THAT(small.output(), ElementsAre(24));
+  EXPECT_THAT(other.output(), ElementsAre(32));
 }
 
 TEST(Servable, IsNamedAfterItsModelAndImplementation) {
