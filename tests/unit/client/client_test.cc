@@ -176,10 +176,8 @@ TEST(DecodePredictionTest, FlattensTheOutputShapeToOneWidth) {
 }
 
 TEST(DecodePredictionTest, RefusesShapesThatDoNotFit) {
-  const auto code = [](std::vector<int64_t> shape, size_t bytes) {
-    return DecodePrediction(Response(std::move(shape), bytes), 2)
-        .status()
-        .code();
+  const auto code = [](const std::vector<int64_t>& shape, size_t bytes) {
+    return DecodePrediction(Response(shape, bytes), 2).status().code();
   };
   constexpr auto kInternal = absl::StatusCode::kInternal;
   EXPECT_EQ(code({}, 8), kInternal);
