@@ -16,8 +16,6 @@
 // model's name.
 namespace fff::rpc {
 
-inline constexpr size_t kInputsMax = 64;  // looked at before one is refused
-
 // The input of a Predict call: [rows, <input shape>], or <input shape> alone
 // for one row. The rows point into `request` when its bytes are aligned for
 // float, else into `scratch`. All values are finite.

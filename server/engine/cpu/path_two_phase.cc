@@ -226,7 +226,9 @@ class PathTwoPhaseKernel : public Kernel {
     args.routes = routes;
     const bool aligned =
         reinterpret_cast<uintptr_t>(y.data) % tensor::kAlignmentBytes == 0 &&
-        p.output_width % (tensor::kAlignmentBytes / 4) == 0;
+        p.output_width %
+                static_cast<int64_t>(tensor::kAlignmentBytes / sizeof(float)) ==
+            0;
     args.stream =
         aligned && args.group == p.trees && y.rows * y.width * 4 > kStreamBytes;
     context.ParallelFor(x.rows, 16,

@@ -46,7 +46,7 @@ HWY_INLINE void StoreFirst(V v, D d, float* HWY_RESTRICT p, size_t count) {
 #if HWY_TARGET != HWY_SCALAR
 // Adds the 128-bit blocks of v, halving until one is left.
 template <class DV>
-HWY_INLINE auto SumBlocks(DV d, hn::Vec<DV> v) {
+HWY_INLINE auto SumBlocks(DV /*d*/, hn::Vec<DV> v) {
   if constexpr (hn::MaxLanes(DV()) <= 4) {
     return v;
   } else {
