@@ -5,7 +5,7 @@
 namespace fff::serving {
 
 std::shared_ptr<const Servable> MakeServable(
-    std::shared_ptr<const model::Model> model, ServableOptions options) {
+    std::shared_ptr<const model::Model> model, const ServableOptions& options) {
   std::vector<int> layers;
   std::vector<int> depths;
   for (size_t i = 0; i < model->layers().size(); ++i) {

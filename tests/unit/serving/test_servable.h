@@ -20,7 +20,8 @@ struct ServableOptions {
 
 // A servable around `model`, with metrics of its own.
 std::shared_ptr<const Servable> MakeServable(
-    std::shared_ptr<const model::Model> model, ServableOptions options = {});
+    std::shared_ptr<const model::Model> model,
+    const ServableOptions& options = {});
 
 // A task that owns its rows and remembers how it ended. OnDone may come on any
 // thread; the results are to be read after Await.
