@@ -39,6 +39,10 @@ absl::string_view Name(Method method) {
       return "PredictDense";
     case Method::kModelInfer:
       return "ModelInfer";
+    case Method::kPredictStream:
+      return "PredictStream";
+    case Method::kModelStreamInfer:
+      return "ModelStreamInfer";
   }
   return "?";
 }
@@ -64,6 +68,8 @@ ModelMetrics::ModelMetrics(ModelLabels labels_in,
                            absl::Span<const int> fff_depths)
     : labels(std::move(labels_in)),
       request_duration{Histogram(DurationBoundsNs()),
+                       Histogram(DurationBoundsNs()),
+                       Histogram(DurationBoundsNs()),
                        Histogram(DurationBoundsNs()),
                        Histogram(DurationBoundsNs())},
       queue_duration(DurationBoundsNs()),

@@ -14,8 +14,14 @@
 namespace fff::metrics {
 
 // The inference methods, as the `method` label names them.
-enum class Method : uint8_t { kPredict, kPredictDense, kModelInfer };
-inline constexpr size_t kMethods = 3;
+enum class Method : uint8_t {
+  kPredict,
+  kPredictDense,
+  kModelInfer,
+  kPredictStream,  // each request of a stream counts by itself
+  kModelStreamInfer
+};
+inline constexpr size_t kMethods = 5;
 absl::string_view Name(Method method);
 
 inline constexpr size_t kStatusCodes = 17;  // gRPC's codes, 0 to 16

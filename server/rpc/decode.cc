@@ -17,6 +17,9 @@ namespace {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "tensors travel little-endian and are used in place");
 
+// A day: keeps deadline arithmetic far from overflow.
+constexpr int64_t kTimeoutUsMax = int64_t{86'400} * 1'000'000;
+
 std::string WantedShape(const model::TensorSpec& spec) {
   return absl::StrCat("[rows, ", absl::StrJoin(spec.shape, ", "), "]");
 }
@@ -259,11 +262,19 @@ absl::StatusOr<int64_t> DecodeVersion(const std::string& version) {
 }
 
 absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
+    const v1::PredictRequest& request) {
+  if (request.timeout_us() < 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got timeout_us ", request.timeout_us(), ", wanted 0 (none) or above"));
+  }
+  return std::chrono::microseconds(
+      std::min(request.timeout_us(), kTimeoutUsMax));
+}
+
+absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
     const inference::ModelInferRequest& request) {
   const auto found = request.parameters().find("timeout");
   if (found == request.parameters().end()) return std::chrono::microseconds(0);
-  // A day: keeps deadline arithmetic far from overflow.
-  constexpr int64_t kTimeoutUsMax = int64_t{86'400} * 1'000'000;
   const inference::InferParameter& value = found->second;
   int64_t timeout_us = -1;
   if (value.has_int64_param()) timeout_us = value.int64_param();

@@ -33,8 +33,11 @@ absl::StatusOr<tensor::ConstRows> DecodeInferInput(
 // "" = 0, the default version; otherwise a positive decimal number.
 absl::StatusOr<int64_t> DecodeVersion(const std::string& version);
 
-// The protocol's request parameter "timeout" in microseconds; zero when absent.
-// INVALID_ARGUMENT when it is not a non-negative integer.
+// The request's own time limit, zero when there is none: timeout_us of our API,
+// the protocol's request parameter "timeout" in microseconds. INVALID_ARGUMENT
+// when it is not a non-negative integer.
+absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
+    const v1::PredictRequest& request);
 absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
     const inference::ModelInferRequest& request);
 

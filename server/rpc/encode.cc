@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "server/rpc/status_mapping.h"
 
 namespace fff::rpc {
 namespace {
@@ -59,6 +60,30 @@ void RoutingBuffers::Prepare(const model::Model& model, int64_t rows) {
     margins[i].resize(count * static_cast<size_t>(shape.decisions));
     if (shape.trees > 0) sinks[i] = {leaves[i].data(), margins[i].data()};
   }
+}
+
+absl::Status CheckAnswerSize(const model::Model& model, int64_t rows,
+                             bool routing) {
+  int64_t numbers_a_row = model.output().width();
+  for (const auto& layer : model.layers()) {
+    const model::RoutingShape shape = layer->routing();
+    // A leaf index takes up to five bytes as a varint.
+    if (routing) numbers_a_row += shape.trees * (2 + shape.decisions);
+  }
+  constexpr int64_t kBytesMax = int64_t{1} << 30;
+  const int64_t rows_max =
+      kBytesMax / (numbers_a_row * static_cast<int64_t>(sizeof(float)));
+  if (rows <= rows_max) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("got ", rows, " rows, wanted at most ", rows_max,
+                   ": the answer would be larger than a message may be; split "
+                   "the request"));
+}
+
+void EncodeError(const absl::Status& status, v1::StreamError& error) {
+  const grpc::Status mapped = ToGrpc(status);
+  error.set_code(static_cast<int32_t>(mapped.error_code()));
+  error.set_message(mapped.error_message());
 }
 
 tensor::MutableRows PrepareOutput(const serving::Servable& servable,

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "fff/v1/inference.pb.h"
 #include "inference/grpc_service.pb.h"
@@ -32,6 +33,14 @@ tensor::MutableRows PrepareOutput(const serving::Servable& servable,
 tensor::MutableRows PrepareOutput(const serving::Servable& servable,
                                   int64_t rows,
                                   inference::ModelInferResponse& response);
+
+// INVALID_ARGUMENT when the answer to `rows` rows would not fit into a message
+// (2 GiB, of which a half is left to everything but the numbers).
+absl::Status CheckAnswerSize(const model::Model& model, int64_t rows,
+                             bool routing);
+
+// Why a stream's request has no response. `status` is not OK.
+void EncodeError(const absl::Status& status, v1::StreamError& error);
 
 // Everything else of the response. `routing` is null when not asked for.
 void FinishResponse(const v1::PredictRequest& request,

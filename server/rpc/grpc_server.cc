@@ -124,6 +124,7 @@ void GrpcServer::SetServing(bool serving) {
 
 void GrpcServer::RefuseUntilQuiet(std::chrono::system_clock::time_point until) {
   environment_.refusing.store(true);
+  for (const auto& queue : queues_) queue->DrainStreams();
   int64_t received_before = -1;
   while (std::chrono::system_clock::now() < until) {
     int64_t received = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -7,70 +8,83 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "server/base/status_macros.h"
-#include "server/metrics/model_metrics.h"
+#include "server/rpc/call_environment.h"
 #include "server/rpc/decode.h"
-#include "server/rpc/infer_queue.h"
+#include "server/rpc/encode.h"
+#include "server/rpc/status_mapping.h"
 
-// What tells the inference methods apart, one struct a method: its messages,
-// how a call of it is armed, which servable it means, how its input is read.
+// What tells the two APIs apart, one struct an API: its messages, which
+// servable a request means, how its input and options are read, how an answer
+// is filled in.
 namespace fff::rpc {
 
-inline absl::StatusOr<std::shared_ptr<const serving::Servable>> FindByName(
-    const CallEnvironment& environment, absl::string_view name,
-    int64_t version) {
-  if (version < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "got version ", version, ", wanted 0 (the default) or above"));
-  }
-  return environment.registry->Find(name, version);
-}
+// What a request asks for beside its input.
+struct RequestOptions {
+  std::chrono::microseconds timeout{0};  // 0 = none
+  bool routing = false;
+};
 
 struct PredictApi {
   using Request = v1::PredictRequest;
   using Response = v1::PredictResponse;
-  static constexpr metrics::Method kMethod = metrics::Method::kPredict;
-  template <class... Args>
-  static void Arm(const CallEnvironment& environment, Args... args) {
-    environment.inference->RequestPredict(args...);
-  }
+  using StreamResponse = v1::PredictStreamResponse;
+  static constexpr absl::string_view kRequestName = "fff.v1.PredictRequest";
+
   static absl::StatusOr<std::shared_ptr<const serving::Servable>> Find(
-      const CallEnvironment& environment, const Request& request) {
-    return FindByName(environment, request.model(), request.version());
+      const CallEnvironment& environment, const Request& request, bool dense) {
+    if (request.version() < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("got version ", request.version(),
+                       ", wanted 0 (the default) or above"));
+    }
+    if (dense && !absl::EndsWith(request.model(), serving::kDenseSuffix)) {
+      return environment.registry->Find(
+          absl::StrCat(request.model(), serving::kDenseSuffix),
+          request.version());
+    }
+    return environment.registry->Find(request.model(), request.version());
   }
   static absl::StatusOr<tensor::ConstRows> Decode(
       const Request& request, const model::Model& model,
       tensor::FloatBuffer& scratch) {
     return DecodePredictInput(request, model.input(), scratch);
   }
-};
-
-struct PredictDenseApi : PredictApi {
-  static constexpr metrics::Method kMethod = metrics::Method::kPredictDense;
-  template <class... Args>
-  static void Arm(const CallEnvironment& environment, Args... args) {
-    environment.inference->RequestPredictDense(args...);
+  static absl::StatusOr<RequestOptions> Options(const Request& request) {
+    FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,
+                         DecodeTimeout(request));
+    return RequestOptions{timeout, request.include_routing()};
   }
-  static absl::StatusOr<std::shared_ptr<const serving::Servable>> Find(
-      const CallEnvironment& environment, const Request& request) {
-    const bool has_suffix =
-        absl::EndsWith(request.model(), serving::kDenseSuffix);
-    return FindByName(
-        environment,
-        absl::StrCat(request.model(), has_suffix ? "" : serving::kDenseSuffix),
-        request.version());
+  static void Finish(const Request& request, const serving::Servable& servable,
+                     const serving::Task& task, const RoutingBuffers& routing,
+                     Response& response) {
+    FinishResponse(request, servable, task,
+                   request.include_routing() ? &routing : nullptr, response);
+  }
+  // Makes `answer` a stream's: its response is filled in when `status` is OK.
+  static void Address(const Request& request, const absl::Status& status,
+                      StreamResponse& answer) {
+    answer.set_request_id(request.request_id());
+    if (!status.ok()) EncodeError(status, *answer.mutable_error());
+  }
+  // Ready for another request; the response keeps its buffers.
+  static void ClearAnswer(StreamResponse& answer) {
+    answer.mutable_response()->Clear();
+  }
+  static Response& ResponseIn(StreamResponse& answer) {
+    return *answer.mutable_response();
   }
 };
 
 struct ModelInferApi {
   using Request = inference::ModelInferRequest;
   using Response = inference::ModelInferResponse;
-  static constexpr metrics::Method kMethod = metrics::Method::kModelInfer;
-  template <class... Args>
-  static void Arm(const CallEnvironment& environment, Args... args) {
-    environment.open_inference->RequestModelInfer(args...);
-  }
+  using StreamResponse = inference::ModelStreamInferResponse;
+  static constexpr absl::string_view kRequestName =
+      "inference.ModelInferRequest";
+
   static absl::StatusOr<std::shared_ptr<const serving::Servable>> Find(
-      const CallEnvironment& environment, const Request& request) {
+      const CallEnvironment& environment, const Request& request,
+      bool /*dense*/) {
     FFF_ASSIGN_OR_RETURN(const int64_t version,
                          DecodeVersion(request.model_version()));
     return environment.registry->Find(request.model_name(), version);
@@ -79,6 +93,30 @@ struct ModelInferApi {
       const Request& request, const model::Model& model,
       tensor::FloatBuffer& scratch) {
     return DecodeInferInput(request, model.input(), model.output(), scratch);
+  }
+  static absl::StatusOr<RequestOptions> Options(const Request& request) {
+    FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,
+                         DecodeTimeout(request));
+    return RequestOptions{timeout, false};
+  }
+  static void Finish(const Request& request, const serving::Servable& servable,
+                     const serving::Task& task, const RoutingBuffers& /*none*/,
+                     Response& response) {
+    FinishResponse(request, servable, task, response);
+  }
+  static void Address(const Request& request, const absl::Status& status,
+                      StreamResponse& answer) {
+    answer.clear_error_message();
+    if (status.ok()) return;
+    answer.mutable_infer_response()->Clear();
+    answer.mutable_infer_response()->set_id(request.id());
+    answer.set_error_message(ToGrpc(status).error_message());
+  }
+  static void ClearAnswer(StreamResponse& answer) {
+    answer.mutable_infer_response()->Clear();
+  }
+  static Response& ResponseIn(StreamResponse& answer) {
+    return *answer.mutable_infer_response();
   }
 };
 

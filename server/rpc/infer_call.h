@@ -1,62 +1,51 @@
 #pragma once
 
-#include <algorithm>
-#include <chrono>
 #include <memory>
 #include <optional>
-#include <type_traits>
+#include <utility>
 #include <vector>
 
-#include "server/base/status_macros.h"
-#include "server/rpc/encode.h"
-#include "server/rpc/infer_api.h"
+#include "server/rpc/infer_methods.h"
 #include "server/rpc/infer_queue.h"
-#include "server/rpc/status_mapping.h"
+#include "server/rpc/infer_task.h"
 
-// One inference call from request to answer, for each method of infer_api.h.
+// One unary inference call from request to answer, for each unary method of
+// infer_methods.h.
 namespace fff::rpc {
 
-// Message buffers above this are given back after the call, so that one huge
-// request is not held for ever; smaller ones are reused.
-inline constexpr size_t kKeptMessageBytesMax = size_t{1} << 20;
-
-inline serving::Clock::time_point SteadyDeadline(
-    const grpc::ServerContext& context) {
-  const auto wall = context.deadline();
-  const auto now = std::chrono::system_clock::now();
-  // No deadline is the far end of the clock; a year away is treated as none.
-  if (wall - now > std::chrono::hours(24 * 365)) {
-    return serving::Clock::time_point::max();
-  }
-  return serving::Clock::now() + (wall - now);
-}
-
-template <class Api>
+template <class Method>
 class InferCall;
 
 // The idle calls of one method of one queue. Used on the queue's thread alone.
-template <class Api>
+template <class Method>
 class CallPool {
  public:
-  explicit CallPool(InferQueue* owner) : owner_(owner) {}
+  using Tasks = TaskPool<typename Method::Api>;
+
+  // Both outlive the pool.
+  CallPool(InferQueue* owner, Tasks* tasks) : owner_(owner), tasks_(tasks) {}
   void ArmOne();
-  void Release(std::unique_ptr<InferCall<Api>> call);
+  void Release(std::unique_ptr<InferCall<Method>> call);
 
  private:
   static constexpr size_t kIdleMax = 256;
   InferQueue* const owner_;
-  std::vector<std::unique_ptr<InferCall<Api>>> idle_;
+  Tasks* const tasks_;
+  std::vector<std::unique_ptr<InferCall<Method>>> idle_;
 };
 
 // One call slot: waits for a request, answers it, and is then reused. Received,
-// finished and done events come on the queue's thread; OnDone on a worker's,
-// where handing the answer to gRPC is the last touch of the object. While a
-// call is armed or active it owns itself; idle, the pool owns it.
-template <class Api>
-class InferCall final : public serving::Task {
+// finished and done events come on the queue's thread; OnAnswer on any, where
+// handing the answer to gRPC is the last touch of the object. While a call is
+// armed or active it owns itself; idle, the pool owns it.
+template <class Method>
+class InferCall final : public InferTask<typename Method::Api>::Owner {
  public:
-  InferCall(InferQueue* owner, CallPool<Api>* pool)
-      : owner_(owner), pool_(pool) {}
+  using Task = InferTask<typename Method::Api>;
+
+  InferCall(InferQueue* owner, CallPool<Method>* calls,
+            typename CallPool<Method>::Tasks* tasks)
+      : owner_(owner), calls_(calls), tasks_(tasks) {}
 
   // Waits for a request; deletes itself when the queue is ending.
   void Arm() {
@@ -64,108 +53,38 @@ class InferCall final : public serving::Task {
     responder_.emplace(&*context_);
     context_->AsyncNotifyWhenDone(&done_event_);
     const bool armed = owner_->ArmUnlessEnding([this] {
-      Api::Arm(owner_->environment(), &*context_, &request_, &*responder_,
-               owner_->queue(), owner_->queue(), &received_event_);
+      Method::Arm(owner_->environment(), &*context_, &request_, &*responder_,
+                  owner_->queue(), owner_->queue(), &received_event_);
     });
     if (!armed) delete this;
   }
 
-  void OnDone(const absl::Status& status) override { Answer(status); }
+  void OnAnswer(Task& task, const absl::Status& status) override {
+    // Nothing of this object may be touched after these calls: the queue's
+    // thread may already be reusing it.
+    if (status.ok()) {
+      responder_->Finish(task.answer(), grpc::Status::OK, &finished_event_);
+    } else {
+      responder_->FinishWithError(ToGrpc(status), &finished_event_);
+    }
+  }
 
  private:
-  using Method = void (InferCall::*)(bool);
-  struct Event final : CallEvent {
-    Event(InferCall* call_in, Method method_in)
-        : call(call_in), method(method_in) {}
-    void OnEvent(bool ok) override { (call->*method)(ok); }
-    InferCall* const call;
-    const Method method;
-  };
+  using Event = MemberEvent<InferCall>;
 
   void OnReceived(bool ok) {
     if (!ok) {  // the server shuts down; no done event will come
       delete this;
       return;
     }
-    start_ = serving::Clock::now();
+    Arrival arrival;
+    arrival.method = Method::kMethod;
+    arrival.at = serving::Clock::now();
+    arrival.deadline = SteadyDeadline(*context_, arrival.at);
     owner_->CallStarted();
-    pool_->ArmOne();
-    const absl::Status status = Begin();
-    if (!status.ok()) Answer(status);
-  }
-
-  // Decodes and submits; the answer comes from OnDone when this returns OK.
-  absl::Status Begin() {
-    const CallEnvironment& environment = owner_->environment();
-    if (environment.refusing.load(std::memory_order_relaxed)) {
-      return absl::UnavailableError(
-          "the server is shutting down; retry on another one");
-    }
-    FFF_ASSIGN_OR_RETURN(servable_, Api::Find(environment, request_));
-    servable_->metrics().inflight.Add(1);
-    const absl::StatusOr<tensor::ConstRows> input =
-        Api::Decode(request_, servable_->model(), scratch_);
-    if (!input.ok()) {
-      return base::Annotate(input.status(), servable_->Describe());
-    }
-    x = *input;
-    y = PrepareOutput(*servable_, x.rows, response_);
-    deadline = SteadyDeadline(*context_);
-    FFF_RETURN_IF_ERROR(ApplyOptions());
-    return environment.scheduler->Submit(servable_, this);
-  }
-
-  absl::Status ApplyOptions() {
-    routes = {};
-    if constexpr (std::is_same_v<typename Api::Request, v1::PredictRequest>) {
-      if (request_.include_routing()) {
-        routing_.Prepare(servable_->model(), x.rows);
-        routes = routing_.sinks;
-      }
-    } else {
-      FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,
-                           DecodeTimeout(request_));
-      if (timeout.count() > 0) deadline = std::min(deadline, start_ + timeout);
-    }
-    return absl::OkStatus();
-  }
-
-  void Answer(const absl::Status& status) {
-    if (status.ok()) {
-      if constexpr (std::is_same_v<typename Api::Request, v1::PredictRequest>) {
-        FinishResponse(request_, *servable_, *this,
-                       request_.include_routing() ? &routing_ : nullptr,
-                       response_);
-      } else {
-        FinishResponse(request_, *servable_, *this, response_);
-      }
-    }
-    Record(status);
-    // Nothing of this object may be touched after these calls: the queue's
-    // thread may already be reusing it.
-    if (status.ok()) {
-      responder_->Finish(response_, grpc::Status::OK, &finished_event_);
-    } else {
-      responder_->FinishWithError(ToGrpc(status), &finished_event_);
-    }
-  }
-
-  void Record(const absl::Status& status) {
-    metrics::ModelMetrics& metrics =
-        servable_ != nullptr ? servable_->metrics()
-                             : owner_->environment().metrics->unknown_model();
-    const auto duration = std::chrono::duration_cast<std::chrono::nanoseconds>(
-        serving::Clock::now() - start_);
-    metrics.RecordRequest(Api::kMethod, static_cast<int>(status.code()),
-                          static_cast<uint64_t>(duration.count()));
-    if (servable_ == nullptr) return;
-    metrics.inflight.Add(-1);
-    if (!status.ok()) return;
-    metrics.last_inference_ms.store(
-        std::chrono::duration_cast<std::chrono::milliseconds>(
-            std::chrono::system_clock::now().time_since_epoch())
-            .count(),
-        std::memory_order_relaxed);
+    calls_->ArmOne();
+    task_ = tasks_->Take();
+    task_->Start(&owner_->environment(), arrival, &request_, this);
   }
 
   void OnFinished(bool /*ok*/) {
@@ -176,7 +95,7 @@ class InferCall final : public serving::Task {
   void OnCallDone(bool /*ok*/) {
     done_ = true;
     if (context_->IsCancelled()) {
-      cancelled.store(true, std::memory_order_relaxed);
+      task_->cancelled.store(true, std::memory_order_relaxed);
     }
     if (finished_) Recycle();
   }
@@ -185,48 +104,31 @@ class InferCall final : public serving::Task {
   void Recycle() {
     finished_ = false;
     done_ = false;
-    cancelled.store(false, std::memory_order_relaxed);
-    servable_.reset();
-    ClearMessage(request_);
-    ClearMessage(response_);
-    routing_ = RoutingBuffers();
-    scratch_ = tensor::FloatBuffer();
+    request_.Clear();
+    tasks_->Release(std::move(task_));
     owner_->CallEnded();
-    pool_->Release(std::unique_ptr<InferCall>(this));
-  }
-
-  template <class Message>
-  static void ClearMessage(Message& message) {
-    if (message.SpaceUsedLong() > kKeptMessageBytesMax) {
-      message = Message();
-    } else {
-      message.Clear();
-    }
+    calls_->Release(std::unique_ptr<InferCall>(this));
   }
 
   InferQueue* const owner_;
-  CallPool<Api>* const pool_;
+  CallPool<Method>* const calls_;
+  typename CallPool<Method>::Tasks* const tasks_;
   Event received_event_{this, &InferCall::OnReceived};
   Event finished_event_{this, &InferCall::OnFinished};
   Event done_event_{this, &InferCall::OnCallDone};
   std::optional<grpc::ServerContext> context_;
-  typename Api::Request request_;
-  typename Api::Response response_;
-  std::optional<grpc::ServerAsyncResponseWriter<typename Api::Response>>
-      responder_;
-  std::shared_ptr<const serving::Servable> servable_;
-  tensor::FloatBuffer scratch_;
-  RoutingBuffers routing_;
-  serving::Clock::time_point start_;
+  grpc::ByteBuffer request_;
+  std::optional<grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>> responder_;
+  std::unique_ptr<Task> task_;  // while a request is being answered
   bool finished_ = false;
   bool done_ = false;
 };
 
-template <class Api>
-void CallPool<Api>::ArmOne() {
-  std::unique_ptr<InferCall<Api>> call;
+template <class Method>
+void CallPool<Method>::ArmOne() {
+  std::unique_ptr<InferCall<Method>> call;
   if (idle_.empty()) {
-    call = std::make_unique<InferCall<Api>>(owner_, this);
+    call = std::make_unique<InferCall<Method>>(owner_, this, tasks_);
   } else {
     call = std::move(idle_.back());
     idle_.pop_back();
@@ -234,8 +136,8 @@ void CallPool<Api>::ArmOne() {
   call.release()->Arm();
 }
 
-template <class Api>
-void CallPool<Api>::Release(std::unique_ptr<InferCall<Api>> call) {
+template <class Method>
+void CallPool<Method>::Release(std::unique_ptr<InferCall<Method>> call) {
   if (idle_.size() < kIdleMax) idle_.push_back(std::move(call));
 }
 

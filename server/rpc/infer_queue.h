@@ -2,41 +2,18 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <memory>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
-#include "fff/v1/inference.grpc.pb.h"
-#include "inference/grpc_service.grpc.pb.h"
-#include "server/metrics/server_metrics.h"
-#include "server/serving/model_registry.h"
-#include "server/serving/scheduler.h"
+#include "server/rpc/call_environment.h"
 
 // The inference methods on asynchronous completion queues: with gRPC 1.51 the
 // callback API costs about a third more CPU a call and stalls for tens of
 // milliseconds when calls are sparse.
 namespace fff::rpc {
-
-// Only the inference methods are asynchronous; the others stay synchronous.
-using AsyncInferenceBase = v1::InferenceService::WithAsyncMethod_Predict<
-    v1::InferenceService::WithAsyncMethod_PredictDense<
-        v1::InferenceService::Service>>;
-using AsyncOpenInferenceBase =
-    inference::GRPCInferenceService::WithAsyncMethod_ModelInfer<
-        inference::GRPCInferenceService::Service>;
-
-// What every call needs; owned by the server, outlives all calls.
-struct CallEnvironment {
-  serving::ModelRegistry* registry = nullptr;
-  serving::Scheduler* scheduler = nullptr;
-  metrics::ServerMetrics* metrics = nullptr;
-  AsyncInferenceBase* inference = nullptr;
-  AsyncOpenInferenceBase* open_inference = nullptr;
-  // Set before the server ends: new calls are answered UNAVAILABLE.
-  std::atomic<bool> refusing{false};
-};
 
 // A completion queue event: which call, and what happened to it.
 class CallEvent {
@@ -46,14 +23,40 @@ class CallEvent {
   virtual void OnEvent(bool ok) = 0;
 };
 
+// The event that calls a member function of `Call`.
+template <class Call>
+class MemberEvent final : public CallEvent {
+ public:
+  using Method = void (Call::*)(bool);
+  MemberEvent(Call* call, Method method) : call_(call), method_(method) {}
+  void OnEvent(bool ok) override { (call_->*method_)(ok); }
+
+ private:
+  Call* const call_;
+  const Method method_;
+};
+
+// A stream that can be asked to read no more and to end when all it has read
+// is answered.
+class DrainableStream {
+ public:
+  virtual ~DrainableStream() = default;
+  virtual void Drain() = 0;  // any thread
+};
+
+// The call's deadline on the clock of tasks; `now` is that clock's.
+serving::Clock::time_point SteadyDeadline(const grpc::ServerContext& context,
+                                          serving::Clock::time_point now);
+
 // One completion queue, the thread that serves it, and its calls. All events of
-// a call come on this thread; only the answer is handed to gRPC from a
-// worker's.
+// a call come on this thread; only answers are handed to gRPC from a worker's.
 class InferQueue {
  public:
-  // Calls waiting for a request, a method. Each that receives one arms another,
-  // so an overload is answered at once and never waits inside gRPC.
+  // Calls waiting for a request, a unary method. Each that receives one arms
+  // another, so an overload is answered at once and never waits inside gRPC.
   static constexpr int kArmedCalls = 64;
+  // Streams waiting to be opened, a streaming method.
+  static constexpr int kArmedStreams = 8;
 
   InferQueue(const CallEnvironment* environment,
              std::unique_ptr<grpc::ServerCompletionQueue> queue);
@@ -61,11 +64,14 @@ class InferQueue {
 
   // Arms the first calls and starts the thread; after BuildAndStart.
   void Start();
+  // Makes open streams end; once `refusing` is set, later ones end by
+  // themselves.
+  void DrainStreams();
   // After Server::Shutdown and Scheduler::Stop: waits until every received call
   // is answered, then ends the queue and its thread.
   void Stop();
 
-  // Calls received so far, and whether all of them are answered.
+  // Calls received so far, streams too, and whether all of them have ended.
   struct Activity {
     int64_t received = 0;
     bool idle = true;
@@ -85,6 +91,8 @@ class InferQueue {
   }
   void CallStarted();
   void CallEnded();
+  void StreamStarted(DrainableStream* stream);
+  void StreamEnded(DrainableStream* stream);
 
  private:
   struct Pools;  // the calls, a pool a method
@@ -99,6 +107,7 @@ class InferQueue {
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t active_calls_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t received_calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::flat_hash_set<DrainableStream*> streams_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fff::rpc

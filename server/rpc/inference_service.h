@@ -6,7 +6,7 @@
 #include "absl/synchronization/mutex.h"
 #include "fff/v1/inference.grpc.pb.h"
 #include "server/metrics/server_metrics.h"
-#include "server/rpc/infer_queue.h"
+#include "server/rpc/call_environment.h"
 #include "server/serving/model_registry.h"
 
 namespace fff::rpc {

@@ -3,7 +3,7 @@
 #include <functional>
 
 #include "inference/grpc_service.grpc.pb.h"
-#include "server/rpc/infer_queue.h"
+#include "server/rpc/call_environment.h"
 #include "server/serving/model_registry.h"
 
 namespace fff::rpc {

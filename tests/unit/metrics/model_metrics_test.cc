@@ -100,6 +100,8 @@ TEST(MethodName, IsTheNameOfTheCall) {
   EXPECT_EQ(Name(Method::kPredict), "Predict");
   EXPECT_EQ(Name(Method::kPredictDense), "PredictDense");
   EXPECT_EQ(Name(Method::kModelInfer), "ModelInfer");
+  EXPECT_EQ(Name(Method::kPredictStream), "PredictStream");
+  EXPECT_EQ(Name(Method::kModelStreamInfer), "ModelStreamInfer");
 }
 
 ModelMetrics MakeMetrics() {

@@ -451,6 +451,19 @@ TEST(DecodeTimeout, IsZeroWhenAbsent) {
   EXPECT_EQ(DecodeTimeout(inference::ModelInferRequest())->count(), 0);
 }
 
+TEST(DecodeTimeout, OfOurOwnApiIsMicroseconds) {
+  v1::PredictRequest request;
+  EXPECT_EQ(DecodeTimeout(request)->count(), 0);
+  request.set_timeout_us(1500);
+  EXPECT_EQ(DecodeTimeout(request)->count(), 1500);
+  request.set_timeout_us(std::numeric_limits<int64_t>::max());
+  EXPECT_EQ(*DecodeTimeout(request), std::chrono::hours(24));
+  request.set_timeout_us(-1);
+  EXPECT_EQ(DecodeTimeout(request).status(),
+            absl::InvalidArgumentError(
+                "got timeout_us -1, wanted 0 (none) or above"));
+}
+
 TEST(DecodeTimeout, ReadsBothIntegerTypes) {
   inference::InferParameter value;
   value.set_int64_param(1500);

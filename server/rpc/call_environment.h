@@ -1,0 +1,41 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+
+#include "fff/v1/inference.grpc.pb.h"
+#include "inference/grpc_service.grpc.pb.h"
+#include "server/metrics/server_metrics.h"
+#include "server/serving/model_registry.h"
+#include "server/serving/scheduler.h"
+
+namespace fff::rpc {
+
+// The inference methods are asynchronous and raw: their messages are parsed and
+// written here, where it can be timed and bounded. The others are synchronous.
+using AsyncInferenceBase = v1::InferenceService::WithRawMethod_Predict<
+    v1::InferenceService::WithRawMethod_PredictDense<
+        v1::InferenceService::WithRawMethod_PredictStream<
+            v1::InferenceService::Service>>>;
+using AsyncOpenInferenceBase =
+    inference::GRPCInferenceService::WithRawMethod_ModelInfer<
+        inference::GRPCInferenceService::WithRawMethod_ModelStreamInfer<
+            inference::GRPCInferenceService::Service>>;
+
+// What every call needs; owned by the server, outlives all calls.
+struct CallEnvironment {
+  serving::ModelRegistry* registry = nullptr;
+  serving::Scheduler* scheduler = nullptr;
+  metrics::ServerMetrics* metrics = nullptr;
+  AsyncInferenceBase* inference = nullptr;
+  AsyncOpenInferenceBase* open_inference = nullptr;
+  // Set before the server ends: new requests are answered UNAVAILABLE.
+  std::atomic<bool> refusing{false};
+};
+
+// What a request is answered with once `refusing` is set, and how a stream
+// ends.
+absl::Status StoppingError();
+
+}  // namespace fff::rpc

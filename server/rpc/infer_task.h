@@ -1,0 +1,215 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/rpc/infer_api.h"
+#include "server/rpc/status_mapping.h"
+
+namespace fff::rpc {
+
+// What a request's call says of it.
+struct Arrival {
+  metrics::Method method = metrics::Method::kPredict;
+  serving::Clock::time_point at;        // fully received
+  serving::Clock::time_point deadline;  // of the call
+
+  bool dense() const { return method == metrics::Method::kPredictDense; }
+  bool streamed() const {
+    return method == metrics::Method::kPredictStream ||
+           method == metrics::Method::kModelStreamInfer;
+  }
+};
+
+// One request of either API from its bytes to the bytes of its answer, whatever
+// kind of call brought it. Used again for other requests, so that messages keep
+// their buffers. One request at a time; Start and Clear on one thread, the
+// answer on any.
+template <class Api>
+class InferTask final : public serving::Task {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // Once for each Start, on any thread, maybe before Start returns. The
+    // answer's bytes are there when the status is OK, and always on a stream.
+    virtual void OnAnswer(InferTask& task, const absl::Status& status) = 0;
+  };
+
+  // Parses `request`, which is empty afterwards, decodes it and submits it. The
+  // pointers outlive the answer.
+  void Start(const CallEnvironment* environment, const Arrival& arrival,
+             grpc::ByteBuffer* request, Owner* owner) {
+    environment_ = environment;
+    arrival_ = arrival;
+    owner_ = owner;
+    request_bytes_ = request->Length();
+    answer_size_ = 0;
+    const absl::Status status = Begin(request);
+    if (!status.ok()) OnDone(status);
+  }
+
+  void OnDone(const absl::Status& status) override {
+    if (status.ok()) {
+      Api::Finish(request_, *servable_, *this, routing_, response());
+    }
+    if (arrival_.streamed()) {
+      Api::Address(request_, status, answer_);
+      Serialize(answer_);
+    } else if (status.ok()) {
+      Serialize(response());
+    }
+    Record(status);
+    owner_->OnAnswer(*this, status);
+  }
+
+  // From OnAnswer to Clear.
+  const grpc::ByteBuffer& answer() const { return answer_bytes_; }
+  int64_t request_bytes() const { return static_cast<int64_t>(request_bytes_); }
+  int64_t answer_bytes() const { return static_cast<int64_t>(answer_size_); }
+
+  // Makes it ready for another request, keeping its messages' buffers; returns
+  // about how many bytes these are.
+  size_t Clear() {
+    cancelled.store(false, std::memory_order_relaxed);
+    routes = {};
+    servable_.reset();
+    answer_bytes_.Clear();
+    routing_ = RoutingBuffers();
+    scratch_ = tensor::FloatBuffer();
+    // Messages never shrink. Asking how large they are is dear, and not needed
+    // while all they held was small.
+    constexpr size_t kSmallBytes = 8 << 10;
+    large_ = large_ || request_bytes_ + answer_size_ > kSmallBytes;
+    const size_t kept = large_
+                            ? request_.SpaceUsedLong() + answer_.SpaceUsedLong()
+                            : kSmallBytes;
+    request_.Clear();
+    Api::ClearAnswer(answer_);
+    return kept;
+  }
+
+ private:
+  typename Api::Response& response() { return Api::ResponseIn(answer_); }
+
+  // The answer comes from OnDone when this returns OK.
+  absl::Status Begin(grpc::ByteBuffer* request) {
+    if (environment_->refusing.load(std::memory_order_relaxed)) {
+      return StoppingError();
+    }
+    if (!grpc::SerializationTraits<typename Api::Request>::Deserialize(
+             request, &request_)
+             .ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "got ", request_bytes_, " bytes that are no ", Api::kRequestName));
+    }
+    FFF_ASSIGN_OR_RETURN(servable_,
+                         Api::Find(*environment_, request_, arrival_.dense()));
+    servable_->metrics().inflight.Add(1);
+    FFF_RETURN_IF_ERROR(base::Annotate(Decode(), servable_->Describe()));
+    return environment_->scheduler->Submit(servable_, this);
+  }
+
+  absl::Status Decode() {
+    FFF_ASSIGN_OR_RETURN(x,
+                         Api::Decode(request_, servable_->model(), scratch_));
+    FFF_ASSIGN_OR_RETURN(const RequestOptions options, Api::Options(request_));
+    FFF_RETURN_IF_ERROR(
+        CheckAnswerSize(servable_->model(), x.rows, options.routing));
+    y = PrepareOutput(*servable_, x.rows, response());
+    if (options.routing) {
+      routing_.Prepare(servable_->model(), x.rows);
+      routes = routing_.sinks;
+    }
+    deadline = arrival_.deadline;
+    if (options.timeout.count() > 0) {
+      deadline = std::min(deadline, arrival_.at + options.timeout);
+    }
+    return absl::OkStatus();
+  }
+
+  template <class Message>
+  void Serialize(const Message& message) {
+    bool owned = false;
+    // Cannot fail: CheckAnswerSize keeps it below what a message may hold.
+    (void)grpc::SerializationTraits<Message>::Serialize(message, &answer_bytes_,
+                                                        &owned);
+    answer_size_ = answer_bytes_.Length();
+  }
+
+  void Record(const absl::Status& status) {
+    metrics::ModelMetrics& metrics =
+        servable_ != nullptr ? servable_->metrics()
+                             : environment_->metrics->unknown_model();
+    const auto duration = std::chrono::duration_cast<std::chrono::nanoseconds>(
+        serving::Clock::now() - arrival_.at);
+    metrics.RecordRequest(arrival_.method, static_cast<int>(status.code()),
+                          static_cast<uint64_t>(duration.count()));
+    if (servable_ == nullptr) return;
+    metrics.inflight.Add(-1);
+    if (!status.ok()) return;
+    metrics.last_inference_ms.store(
+        std::chrono::duration_cast<std::chrono::milliseconds>(
+            std::chrono::system_clock::now().time_since_epoch())
+            .count(),
+        std::memory_order_relaxed);
+  }
+
+  const CallEnvironment* environment_ = nullptr;
+  Owner* owner_ = nullptr;
+  Arrival arrival_;
+  typename Api::Request request_;
+  // Of a unary call only the response in it is sent.
+  typename Api::StreamResponse answer_;
+  grpc::ByteBuffer answer_bytes_;
+  size_t request_bytes_ = 0;
+  size_t answer_size_ = 0;
+  bool large_ = false;
+  std::shared_ptr<const serving::Servable> servable_;
+  tensor::FloatBuffer scratch_;
+  RoutingBuffers routing_;
+};
+
+// The tasks of one API that a queue has in use or ready. Used on the queue's
+// thread alone.
+template <class Api>
+class TaskPool {
+ public:
+  // Idle tasks, and what their messages may keep, one by one and all together:
+  // one huge request is not held for ever, nor are many large ones.
+  static constexpr size_t kIdleMax = 256;
+  static constexpr size_t kTaskBytesMax = size_t{2} << 20;
+  static constexpr size_t kBytesMax = size_t{32} << 20;
+
+  std::unique_ptr<InferTask<Api>> Take() {
+    if (idle_.empty()) return std::make_unique<InferTask<Api>>();
+    std::unique_ptr<InferTask<Api>> task = std::move(idle_.back().task);
+    bytes_ -= idle_.back().bytes;
+    idle_.pop_back();
+    return task;
+  }
+
+  void Release(std::unique_ptr<InferTask<Api>> task) {
+    const size_t bytes = task->Clear();
+    if (idle_.size() >= kIdleMax || bytes > kTaskBytesMax ||
+        bytes_ + bytes > kBytesMax) {
+      return;
+    }
+    bytes_ += bytes;
+    idle_.push_back({std::move(task), bytes});
+  }
+
+ private:
+  struct Idle {
+    std::unique_ptr<InferTask<Api>> task;
+    size_t bytes;
+  };
+  std::vector<Idle> idle_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace fff::rpc
