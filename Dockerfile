@@ -10,7 +10,8 @@ ARG BASE=debian:bookworm-slim
 ARG CUDA_BASE=debian:bookworm-slim
 
 FROM scratch AS runtime
-ENV FFF_HOST=0.0.0.0 FFF_MODEL_REPOSITORY=/models
+# A container's port is reached through a network that its owner chooses.
+ENV FFF_HOST=0.0.0.0 FFF_INSECURE=on FFF_MODEL_REPOSITORY=/models
 USER 65532:65532
 EXPOSE 8001 8002
 STOPSIGNAL SIGTERM

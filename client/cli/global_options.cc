@@ -2,6 +2,7 @@
 
 #include "CLI/Option.hpp"
 #include "CLI/Validators.hpp"
+#include "absl/strings/ascii.h"
 #include "absl/time/time.h"
 #include "client/cli/read_file.h"
 #include "server/base/status_macros.h"
@@ -9,9 +10,9 @@
 namespace fff::cli {
 namespace {
 
-absl::Status ReadInto(const std::string& path, std::string* pem) {
+absl::Status ReadInto(const std::string& path, std::string* text) {
   if (path.empty()) return absl::OkStatus();
-  FFF_ASSIGN_OR_RETURN(*pem, ReadFile(path));
+  FFF_ASSIGN_OR_RETURN(*text, ReadFile(path));
   return absl::OkStatus();
 }
 
@@ -33,6 +34,10 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
       ->check(CLI::ExistingFile);
   app.add_option("--tls-key", options.tls_key, "Key of --tls-cert (PEM)")
       ->check(CLI::ExistingFile);
+  app.add_option("--token-file", options.token_file,
+                 "File with the admin token, for load, unload and benchmark")
+      ->check(CLI::ExistingFile)
+      ->envname("FFF_TOKEN_FILE");
 }
 
 absl::StatusOr<std::unique_ptr<client::Client>> Connect(
@@ -43,6 +48,8 @@ absl::StatusOr<std::unique_ptr<client::Client>> Connect(
   FFF_RETURN_IF_ERROR(ReadInto(options.tls_ca, &connect.ca_pem));
   FFF_RETURN_IF_ERROR(ReadInto(options.tls_cert, &connect.certificate_pem));
   FFF_RETURN_IF_ERROR(ReadInto(options.tls_key, &connect.key_pem));
+  FFF_RETURN_IF_ERROR(ReadInto(options.token_file, &connect.admin_token));
+  absl::StripAsciiWhitespace(&connect.admin_token);
   return client::Client::Connect(options.server, connect);
 }
 

@@ -17,6 +17,7 @@ struct GlobalOptions {
   std::string tls_ca;  // files
   std::string tls_cert;
   std::string tls_key;
+  std::string token_file;
 };
 
 void AddGlobalOptions(CLI::App& app, GlobalOptions& options);

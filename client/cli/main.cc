@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "client/cli/benchmark_command.h"
 #include "client/cli/global_options.h"
+#include "client/cli/load_command.h"
 #include "client/cli/models_command.h"
 #include "client/cli/predict_command.h"
 #include "client/cli/status_command.h"
@@ -38,11 +39,15 @@ int main(int argc, char** argv) {
   fff::cli::PredictCommand predict;
   fff::cli::BenchmarkCommand benchmark;
   fff::cli::ModelsCommand models;
+  fff::cli::LoadCommand load;
+  fff::cli::UnloadCommand unload;
   fff::cli::StatusCommand status;
   fff::cli::AddGlobalOptions(app, global);
   const CLI::App* predict_app = predict.Register(app);
   const CLI::App* benchmark_app = benchmark.Register(app);
   const CLI::App* models_app = models.Register(app);
+  const CLI::App* load_app = load.Register(app);
+  const CLI::App* unload_app = unload.Register(app);
   status.Register(app);
   try {
     app.parse(argc, argv);
@@ -52,5 +57,7 @@ int main(int argc, char** argv) {
   if (predict_app->parsed()) return Report(predict.Run(global));
   if (benchmark_app->parsed()) return Report(benchmark.Run(global));
   if (models_app->parsed()) return Report(models.Run(global));
+  if (load_app->parsed()) return Report(load.Run(global));
+  if (unload_app->parsed()) return Report(unload.Run(global));
   return Report(status.Run(global));
 }

@@ -29,6 +29,11 @@ void SetDeadline(grpc::ClientContext& context, absl::Duration timeout) {
                        absl::ToChronoMicroseconds(timeout));
 }
 
+void AddToken(grpc::ClientContext& context, const std::string& token) {
+  if (token.empty()) return;
+  context.AddMetadata("authorization", absl::StrCat("Bearer ", token));
+}
+
 std::shared_ptr<grpc::ChannelCredentials> Credentials(
     const ConnectOptions& options) {
   if (!options.tls) return grpc::InsecureChannelCredentials();
@@ -72,8 +77,11 @@ const char* Name(Health health) {
   }
 }
 
-Client::Client(std::unique_ptr<Stubs> stubs, absl::Duration timeout)
-    : stubs_(std::move(stubs)), timeout_(timeout) {}
+Client::Client(std::unique_ptr<Stubs> stubs, absl::Duration timeout,
+               std::string admin_token)
+    : stubs_(std::move(stubs)),
+      timeout_(timeout),
+      admin_token_(std::move(admin_token)) {}
 Client::~Client() = default;
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
@@ -92,7 +100,8 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
   arguments.SetMaxSendMessageSize(std::numeric_limits<int>::max());
   auto stubs = std::make_unique<Stubs>(
       grpc::CreateCustomChannel(target, Credentials(options), arguments));
-  return std::unique_ptr<Client>(new Client(std::move(stubs), options.timeout));
+  return std::unique_ptr<Client>(
+      new Client(std::move(stubs), options.timeout, options.admin_token));
 }
 
 absl::StatusOr<Prediction> Client::Predict(
@@ -137,11 +146,40 @@ absl::StatusOr<v1::GetModelResponse> Client::GetModel(const std::string& model,
   return response;
 }
 
+absl::StatusOr<v1::LoadModelResponse> Client::LoadModel(
+    const std::string& model, int64_t version) const {
+  v1::LoadModelRequest request;
+  request.set_model(model);
+  request.set_version(version);
+  grpc::ClientContext context;
+  SetDeadline(context, timeout_);
+  AddToken(context, admin_token_);
+  v1::LoadModelResponse response;
+  FFF_RETURN_IF_ERROR(
+      FromGrpc(stubs_->fff->LoadModel(&context, request, &response)));
+  return response;
+}
+
+absl::StatusOr<v1::UnloadModelResponse> Client::UnloadModel(
+    const std::string& model, int64_t version) const {
+  v1::UnloadModelRequest request;
+  request.set_model(model);
+  request.set_version(version);
+  grpc::ClientContext context;
+  SetDeadline(context, timeout_);
+  AddToken(context, admin_token_);
+  v1::UnloadModelResponse response;
+  FFF_RETURN_IF_ERROR(
+      FromGrpc(stubs_->fff->UnloadModel(&context, request, &response)));
+  return response;
+}
+
 absl::StatusOr<v1::BenchmarkReport> Client::Benchmark(
     const v1::BenchmarkRequest& request,
     const BenchmarkProgressCallback& progress, absl::Duration timeout) const {
   grpc::ClientContext context;
   SetDeadline(context, timeout);
+  AddToken(context, admin_token_);
   const auto reader = stubs_->fff->Benchmark(&context, request);
   v1::BenchmarkReport report;
   bool reported = false;

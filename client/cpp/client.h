@@ -23,6 +23,9 @@ struct ConnectOptions {
   // The client's own certificate and key for servers that ask for one.
   std::string certificate_pem;
   std::string key_pem;
+  // Shown with LoadModel, UnloadModel and Benchmark; "" = none. Without TLS
+  // whoever sees the connection sees it.
+  std::string admin_token;
 };
 
 // Row-major float32 rows that the caller owns: rows x width floats.
@@ -84,6 +87,11 @@ class Client {
   absl::StatusOr<v1::ListModelsResponse> ListModels() const;
   absl::StatusOr<v1::GetModelResponse> GetModel(const std::string& model,
                                                 int64_t version = 0) const;
+  // Both return when the server has done it; see fff/v1/inference.proto.
+  absl::StatusOr<v1::LoadModelResponse> LoadModel(const std::string& model,
+                                                  int64_t version = 0) const;
+  absl::StatusOr<v1::UnloadModelResponse> UnloadModel(
+      const std::string& model, int64_t version = 0) const;
   // `timeout` bounds the whole run; zero leaves it to the server, which bounds
   // the time of every case.
   absl::StatusOr<v1::BenchmarkReport> Benchmark(
@@ -105,10 +113,12 @@ class Client {
 
  private:
   class Stubs;
-  Client(std::unique_ptr<Stubs> stubs, absl::Duration timeout);
+  Client(std::unique_ptr<Stubs> stubs, absl::Duration timeout,
+         std::string admin_token);
 
   std::unique_ptr<Stubs> stubs_;
   absl::Duration timeout_;
+  std::string admin_token_;
 };
 
 }  // namespace fff::client

@@ -1,14 +1,14 @@
 #include "server/app/application.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <fstream>
-#include <iterator>
 #include <memory>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "server/app/http_endpoint.h"
 #include "server/app/signal_wait.h"
 #include "server/app/status_page.h"
@@ -29,18 +29,6 @@ void ApplyLogLevel(const std::string& level) {
   if (level == "error") base::SetLogLevel(base::LogLevel::kError);
 }
 
-absl::StatusOr<std::string> ReadPem(const std::string& path) {
-  if (path.empty()) return std::string();
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)),
-                   std::istreambuf_iterator<char>());
-  if (!file || text.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": cannot be read, or is empty"));
-  }
-  return text;
-}
-
 // A quarter of the memory for requests on their way in; the rest is for the
 // weights and for the rows of requests that wait and are being computed. Two of
 // the largest messages must fit, or none would get through.
@@ -48,8 +36,7 @@ int64_t ReceiveMemoryBytes(int64_t max_message_bytes) {
   return std::max(base::AvailableMemoryBytes() / 4, 2 * max_message_bytes);
 }
 
-absl::StatusOr<rpc::GrpcServerOptions> GrpcOptions(const Config& config,
-                                                   int threads) {
+rpc::GrpcServerOptions GrpcOptions(const Config& config, int threads) {
   rpc::GrpcServerOptions options;
   options.host = config.host;
   options.port = config.grpc_port;
@@ -58,9 +45,13 @@ absl::StatusOr<rpc::GrpcServerOptions> GrpcOptions(const Config& config,
   options.queues =
       config.grpc_queues > 0 ? config.grpc_queues : (threads + 3) / 4;
   options.benchmark_enabled = config.benchmark;
-  FFF_ASSIGN_OR_RETURN(options.tls_certificate, ReadPem(config.tls_cert));
-  FFF_ASSIGN_OR_RETURN(options.tls_key, ReadPem(config.tls_key));
-  FFF_ASSIGN_OR_RETURN(options.tls_client_ca, ReadPem(config.tls_client_ca));
+  options.tls = {config.tls_cert, config.tls_key, config.tls_client_ca};
+  options.admin.token_file = config.admin_token_file;
+  options.admin.client_names = config.admin_client_names;
+  // Whoever shows a certificate, or is on this machine, is trusted unless a
+  // token or names say whom to trust.
+  options.admin.everyone =
+      !config.tls_client_ca.empty() || IsLoopback(config.host);
   return options;
 }
 
@@ -72,17 +63,15 @@ class Server {
         threads_(config.threads > 0 ? config.threads : base::AvailableCpus()),
         metrics_(rpc::kServerVersion),
         registry_(&metrics_),
+        repository_(Repository(), &registry_, &metrics_),
         scheduler_(threads_) {}
 
   // Both ports are bound before any model is loaded, so that a port conflict is
   // told at once; health says NOT_SERVING until the models are there.
   absl::Status Start() {
+    FFF_RETURN_IF_ERROR(CheckConfig(config_));
     FFF_RETURN_IF_ERROR(CheckDevice());
-    FFF_ASSIGN_OR_RETURN(const rpc::GrpcServerOptions options,
-                         GrpcOptions(config_, threads_));
-    grpc_ = std::make_unique<rpc::GrpcServer>(options, &registry_, &scheduler_,
-                                              &metrics_);
-    FFF_RETURN_IF_ERROR(grpc_->Start());
+    FFF_RETURN_IF_ERROR(StartGrpc());
     HttpHandlers handlers;
     handlers.metrics = [this] { return metrics::ExportText(metrics_); };
     handlers.status = [this] { return StatusJson(Facts(), registry_.List()); };
@@ -90,8 +79,9 @@ class Server {
     FFF_ASSIGN_OR_RETURN(http_,
                          HttpEndpoint::Start(config_.host, config_.http_port,
                                              std::move(handlers)));
-    FFF_RETURN_IF_ERROR(registry_.LoadRepository(config_.model_repository));
+    FFF_RETURN_IF_ERROR(repository_.LoadAll());
     SetServing(true);
+    repository_.Watch();
     base::LogInfo(absl::StrCat("listening grpc=", config_.host, ":",
                                grpc_->port(), " http=", config_.host, ":",
                                http_->port()));
@@ -106,6 +96,7 @@ class Server {
     base::LogInfo(absl::StrCat("stopping: NOT_SERVING, still answering for ",
                                config_.drain_delay_seconds, " s"));
     AwaitStopSignal(config_.drain_delay_seconds);
+    repository_.Stop();
     const auto timeout = std::chrono::milliseconds(
         static_cast<int64_t>(config_.drain_timeout_seconds * 1000));
     grpc_->Stop(std::chrono::system_clock::now() + timeout);
@@ -114,6 +105,26 @@ class Server {
   }
 
  private:
+  serving::RepositoryOptions Repository() {
+    serving::RepositoryOptions options;
+    options.path = config_.model_repository;
+    options.control = config_.model_control;
+    options.startup_models = config_.load_models;
+    options.poll_interval = std::chrono::milliseconds(
+        static_cast<int64_t>(config_.repository_poll_seconds * 1000));
+    options.on_change = [this] { UpdateHealth(); };
+    return options;
+  }
+
+  absl::Status StartGrpc() {
+    auto grpc = std::make_unique<rpc::GrpcServer>(
+        GrpcOptions(config_, threads_), &repository_, &scheduler_, &metrics_);
+    FFF_RETURN_IF_ERROR(grpc->Start());
+    absl::MutexLock lock(&health_mutex_);
+    grpc_ = std::move(grpc);
+    return absl::OkStatus();
+  }
+
   absl::Status CheckDevice() const {
     if (!absl::StartsWith(config_.device, "cuda")) return absl::OkStatus();
     return absl::FailedPreconditionError(
@@ -129,7 +140,14 @@ class Server {
 
   void SetServing(bool serving) {
     serving_.store(serving);
-    grpc_->SetServing(serving && registry_.Ready());
+    UpdateHealth();
+  }
+
+  // Called when models come and go, by whoever made them. The lock keeps an
+  // answer from before a stop from being told after it.
+  void UpdateHealth() {
+    absl::MutexLock lock(&health_mutex_);
+    if (grpc_ != nullptr) grpc_->SetServing(Ready());
   }
 
   const Config& config_;
@@ -137,8 +155,10 @@ class Server {
   const std::string cpu_name_ = base::ReadCpuInfo().model;
   metrics::ServerMetrics metrics_;
   serving::ModelRegistry registry_;
+  serving::ModelRepository repository_;
   serving::Scheduler scheduler_;
   std::atomic<bool> serving_{false};
+  absl::Mutex health_mutex_;  // held while health is told; grpc_ is set once
   std::unique_ptr<rpc::GrpcServer> grpc_;
   std::unique_ptr<HttpEndpoint> http_;
 };

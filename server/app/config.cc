@@ -1,12 +1,17 @@
 #include "server/app/config.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "server/rpc/version.h"
 
 namespace fff::app {
@@ -47,6 +52,17 @@ std::string CheckDuration(const std::string& seconds) {
   return "got '" + seconds + "', wanted 0 to 3600 seconds: 5, 5s or 500ms";
 }
 
+// Looking costs little, but without end.
+std::string CheckPollTime(const std::string& seconds) {
+  constexpr double kSecondsMin = 0.1;
+  double value = 0;
+  if (CLI::detail::lexical_cast(seconds, value) && value >= kSecondsMin &&
+      CheckDuration(seconds).empty()) {
+    return "";
+  }
+  return "got '" + seconds + "', wanted 0.1 to 3600 seconds: 5, 5s or 500ms";
+}
+
 std::string CheckDevice(const std::string& device) {
   const bool numbered =
       device.rfind("cuda:", 0) == 0 && device.size() > 5 &&
@@ -57,11 +73,40 @@ std::string CheckDevice(const std::string& device) {
   return "got '" + device + "', wanted auto, cpu, cuda or cuda:n";
 }
 
-void AddServingOptions(CLI::App& app, Config& config) {
+void AddRepositoryOptions(CLI::App& app, Config& config) {
+  using serving::ModelControl;
+  static const std::map<std::string, ModelControl> kControls = {
+      {"none", ModelControl::kNone},
+      {"poll", ModelControl::kPoll},
+      {"explicit", ModelControl::kExplicit}};
   app.add_option("--model-repository", config.model_repository,
                  "Directory that holds one directory a model")
       ->required()
       ->envname("FFF_MODEL_REPOSITORY");
+  app.add_option("--model-control", config.model_control,
+                 "What is loaded after the start: none = nothing; poll = what "
+                 "changes in the repository, and what load and unload calls "
+                 "ask for; explicit = what calls ask for, from the start")
+      ->transform(
+          CLI::CheckedTransformer(kControls).description("none|poll|explicit"))
+      ->envname("FFF_MODEL_CONTROL")
+      ->default_str("poll");
+  app.add_option("--load-model", config.load_models,
+                 "With --model-control=explicit: a model to load at the start; "
+                 "several with commas or the flag again")
+      ->delimiter(',')
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->envname("FFF_LOAD_MODEL");
+  app.add_option("--repository-poll-seconds", config.repository_poll_seconds,
+                 "Longest time between two looks at the repository; changes "
+                 "that the system tells of are looked at once")
+      ->transform(ToSeconds)
+      ->check(CheckPollTime, "SECONDS")
+      ->envname("FFF_REPOSITORY_POLL_SECONDS")
+      ->capture_default_str();
+}
+
+void AddServingOptions(CLI::App& app, Config& config) {
   app.add_option(
          "--device", config.device,
          "auto, cpu, cuda or cuda:n; auto takes a GPU when there is one")
@@ -84,9 +129,10 @@ void AddServingOptions(CLI::App& app, Config& config) {
 }
 
 void AddNetworkOptions(CLI::App& app, Config& config) {
-  app.add_option("--host", config.host,
-                 "Address to listen on; 0.0.0.0 for all, plain text unless "
-                 "--tls-cert is given")
+  app.add_option(
+         "--host", config.host,
+         "Address to listen on; 0.0.0.0 for all, which wants --tls-cert "
+         "or --insecure")
       ->envname("FFF_HOST")
       ->capture_default_str();
   app.add_option("--grpc-port", config.grpc_port, "0 = a free port")
@@ -128,6 +174,23 @@ void AddTlsOptions(CLI::App& app, Config& config) {
       ->check(CLI::ExistingFile)
       ->needs(cert)
       ->envname("FFF_TLS_CLIENT_CA");
+  app.add_flag("--insecure", config.insecure,
+               "Allow plain text on an address that other machines reach")
+      ->envname("FFF_INSECURE");
+}
+
+void AddAdminOptions(CLI::App& app, Config& config) {
+  app.add_option("--admin-token-file", config.admin_token_file,
+                 "File with the token that load, unload and Benchmark calls "
+                 "must show")
+      ->check(CLI::ExistingFile)
+      ->envname("FFF_ADMIN_TOKEN_FILE");
+  app.add_option("--admin-client-name", config.admin_client_names,
+                 "Common or alternative name of client certificates that may "
+                 "make these calls; several with commas or the flag again")
+      ->delimiter(',')
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->envname("FFF_ADMIN_CLIENT_NAME");
 }
 
 void AddDrainOptions(CLI::App& app, Config& config) {
@@ -176,9 +239,11 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   app.allow_config_extras(false);
   // A flag given twice: the last one counts, so that wrappers can append.
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  AddRepositoryOptions(app, config);
   AddServingOptions(app, config);
   AddNetworkOptions(app, config);
   AddTlsOptions(app, config);
+  AddAdminOptions(app, config);
   AddDrainOptions(app, config);
   try {
     app.parse(AllArguments(app, argc, argv));
@@ -187,6 +252,40 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
     return {true, app.exit(error) == 0 ? 0 : kUsageError};
   }
   return {};
+}
+
+bool IsLoopback(const std::string& host) {
+  in_addr v4 = {};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) {
+    return (ntohl(v4.s_addr) >> 24) == 127;
+  }
+  in6_addr v6 = {};
+  if (inet_pton(AF_INET6, host.c_str(), &v6) == 1) {
+    return IN6_IS_ADDR_LOOPBACK(&v6) ||
+           (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+  }
+  return host == "localhost";
+}
+
+absl::Status CheckConfig(const Config& config) {
+  if (config.tls_cert.empty() && !config.insecure && !IsLoopback(config.host)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--host=", config.host,
+        " is reached by other machines: give --tls-cert and --tls-key, or say "
+        "--insecure when plain text is meant"));
+  }
+  if (!config.load_models.empty() &&
+      config.model_control != serving::ModelControl::kExplicit) {
+    return absl::InvalidArgumentError(
+        "--load-model needs --model-control=explicit: otherwise every model of "
+        "the repository is loaded");
+  }
+  if (!config.admin_client_names.empty() && config.tls_client_ca.empty()) {
+    return absl::InvalidArgumentError(
+        "--admin-client-name needs --tls-client-ca: clients show a certificate "
+        "only when asked for one");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace fff::app

@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
+#include "server/serving/model_repository.h"
 
 namespace fff::app {
 
@@ -12,6 +14,9 @@ namespace fff::app {
 // (model-repository = "..."), in falling order of precedence.
 struct Config {
   std::string model_repository;
+  serving::ModelControl model_control = serving::ModelControl::kPoll;
+  std::vector<std::string> load_models;  // at the start, under kExplicit
+  double repository_poll_seconds = 5;
   std::string host = "127.0.0.1";
   int grpc_port = 8001;
   int http_port = 8002;
@@ -21,6 +26,9 @@ struct Config {
   std::string tls_cert;
   std::string tls_key;
   std::string tls_client_ca;
+  bool insecure = false;  // plain text on an address that others reach
+  std::string admin_token_file;
+  std::vector<std::string> admin_client_names;
   double drain_delay_seconds = 5;
   double drain_timeout_seconds = 30;
   int64_t max_message_bytes = int64_t{64} << 20;
@@ -38,5 +46,14 @@ struct EarlyExit {
 // Parses arguments, environment and config file. On a mistake prints what was
 // got and what is allowed to standard error and asks for an early exit.
 EarlyExit ParseConfig(int argc, const char* const* argv, Config& config);
+
+// Whether only this machine reaches a port on `host`: "localhost", 127.0.0.0/8
+// or ::1, written as numbers. Pure; looks no name up.
+bool IsLoopback(const std::string& host);
+
+// What no single flag can say: FAILED_PRECONDITION for plain text on an address
+// that others reach without --insecure, INVALID_ARGUMENT for names of client
+// certificates when none is asked for.
+absl::Status CheckConfig(const Config& config);
 
 }  // namespace fff::app

@@ -7,18 +7,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const char* StateName(serving::VersionState state) {
-  switch (state) {
-    case serving::VersionState::kLoading:
-      return "loading";
-    case serving::VersionState::kReady:
-      return "ready";
-    case serving::VersionState::kFailed:
-      return "failed";
-  }
-  return "?";
-}
-
 Json LayerJson(const model::Layer& layer) {
   Json kernels = Json::array();
   if (layer.plan() != nullptr) {
@@ -57,7 +45,7 @@ Json VersionJson(const serving::VersionStatus& status) {
   }
   return {{"name", status.model_name},
           {"version", status.version},
-          {"state", StateName(status.state)},
+          {"state", std::string(serving::Name(status.state))},
           {"reason", status.reason},
           {"default", status.is_default},
           {"implementations", std::move(implementations)}};

@@ -1,5 +1,6 @@
 #include "server/base/memory_info.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,5 +22,7 @@ int64_t AvailableMemoryBytes() {
   }
   return bytes;
 }
+
+void ReturnFreeMemory() { malloc_trim(0); }
 
 }  // namespace fff::base

@@ -70,8 +70,8 @@ class Checkpoint {
 // Opens a checkpoint file, recognising the format by content, never by name:
 // a zip archive is a torch archive, a pickle without zip is a legacy torch file
 // (refused with a message that says how to convert), anything else is read as
-// safetensors. Errors are INVALID_ARGUMENT with the file's path, NOT_FOUND, or
-// PERMISSION_DENIED.
+// safetensors. Errors name the file: INVALID_ARGUMENT, or those of
+// FileBytes::Read.
 absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& path);
 
 // The same over bytes in memory. `owner` keeps `bytes` alive; `source` names

@@ -5,7 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "server/base/mapped_file.h"
+#include "server/base/file_bytes.h"
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/checkpoint/safetensors.h"
@@ -66,7 +66,7 @@ absl::StatusOr<Checkpoint> ParseByContent(const std::string& source,
 }  // namespace
 
 absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& path) {
-  FFF_ASSIGN_OR_RETURN(auto file, base::MappedFile::Open(path));
+  FFF_ASSIGN_OR_RETURN(auto file, base::FileBytes::Read(path));
   const absl::Span<const std::byte> bytes = file->bytes();
   return ParseCheckpoint(path, bytes, std::move(file));
 }

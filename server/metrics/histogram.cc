@@ -49,6 +49,14 @@ void Histogram::Observe(uint64_t value) {
   shard[1 + bucket].fetch_add(1, std::memory_order_relaxed);
 }
 
+void Histogram::Add(const HistogramSnapshot& snapshot) {
+  std::atomic<uint64_t>* shard = &cells_[stride_ * ThisThreadShard()];
+  shard[0].fetch_add(snapshot.sum, std::memory_order_relaxed);
+  for (size_t b = 0; b < snapshot.counts.size(); ++b) {
+    shard[1 + b].fetch_add(snapshot.counts[b], std::memory_order_relaxed);
+  }
+}
+
 HistogramSnapshot Histogram::Snapshot() const {
   HistogramSnapshot snapshot;
   snapshot.counts.resize(bounds_.size() + 1);

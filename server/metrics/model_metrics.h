@@ -44,15 +44,18 @@ class LeafVisits {
  public:
   // `depth` levels lie above the bottom level whose positions are recorded.
   explicit LeafVisits(int depth)
-      : shift_(depth > kSubtreeLevels ? depth - kSubtreeLevels : 0),
+      : depth_(depth),
+        shift_(depth > kSubtreeLevels ? depth - kSubtreeLevels : 0),
         buckets_(size_t{1} << (depth - shift_)) {}
 
   // Adds every entry of `leaves` (bottom-level positions).
   void Record(absl::Span<const int32_t> leaves);
+  int depth() const { return depth_; }
   size_t buckets() const { return buckets_; }
   uint64_t Value(size_t bucket) const { return counts_[bucket].Value(); }
 
  private:
+  int depth_;
   int shift_;
   size_t buckets_;
   std::array<Counter, kSubtrees> counts_;
@@ -65,6 +68,13 @@ struct ModelMetrics {
                absl::Span<const int> fff_depths);
 
   void RecordRequest(Method method, int code, uint64_t duration_ns);
+
+  // Whether the leaf visits are those of these layers.
+  bool HasLayers(absl::Span<const int> fff_layers,
+                 absl::Span<const int> fff_depths) const;
+  // Adds all that `before` counted, but leaf visits and gauges: what waits or
+  // is in flight there ends there.
+  void CarryOn(const ModelMetrics& before);
 
   const ModelLabels labels;
   std::array<std::array<Counter, kStatusCodes>, kMethods> requests;

@@ -1,6 +1,7 @@
 #include "server/metrics/server_metrics.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace fff::metrics {
 namespace {
@@ -25,6 +26,12 @@ std::shared_ptr<ModelMetrics> ServerMetrics::Register(
   for (Served& served : served_) {
     if (!SameLabels(served.metrics->labels, labels)) continue;
     served.info = std::move(info);
+    if (!served.metrics->HasLayers(fff_layers, fff_depths)) {
+      auto next =
+          std::make_shared<ModelMetrics>(labels, fff_layers, fff_depths);
+      next->CarryOn(*served.metrics);
+      served.metrics = std::move(next);
+    }
     return served.metrics;
   }
   auto made = std::make_shared<ModelMetrics>(labels, fff_layers, fff_depths);
@@ -50,12 +57,51 @@ void ServerMetrics::AddLoadFailure(const std::string& model) {
   ++load_failures_[model];
 }
 
+template <class Matches>
+void ServerMetrics::ForgetVersions(const std::string& model, Matches matches) {
+  served_.erase(
+      std::remove_if(served_.begin(), served_.end(),
+                     [&](const Served& served) {
+                       const ModelLabels& labels = served.metrics->labels;
+                       return labels.model == model && matches(labels.version);
+                     }),
+      served_.end());
+  for (auto it = load_seconds_.begin(); it != load_seconds_.end();) {
+    const bool drop = it->first.first == model && matches(it->first.second);
+    it = drop ? load_seconds_.erase(it) : std::next(it);
+  }
+  for (auto it = speedups_.begin(); it != speedups_.end();) {
+    const bool drop =
+        std::get<0>(it->first) == model && matches(std::get<1>(it->first));
+    it = drop ? speedups_.erase(it) : std::next(it);
+  }
+}
+
+void ServerMetrics::ForgetVersion(const std::string& model,
+                                  const std::string& version) {
+  absl::MutexLock lock(&mutex_);
+  ForgetVersions(model, [&](const std::string& v) { return v == version; });
+}
+
+void ServerMetrics::ForgetModel(const std::string& model) {
+  absl::MutexLock lock(&mutex_);
+  ForgetVersions(model, [](const std::string&) { return true; });
+  model_ready_.erase(model);
+  load_failures_.erase(model);
+}
+
 void ServerMetrics::SetSpeedup(const std::string& model,
                                const std::string& version, int64_t rows,
                                int threads, double ratio) {
   absl::MutexLock lock(&mutex_);
   // Rows and threads come from the caller of Benchmark, so the number of series
   // is bounded here: the first key in order makes room for a new one.
+  const bool registered =
+      std::any_of(served_.begin(), served_.end(), [&](const Served& served) {
+        return served.metrics->labels.model == model &&
+               served.metrics->labels.version == version;
+      });
+  if (!registered) return;
   constexpr size_t kSpeedupSeriesMax = 256;
   const SpeedupKey key(model, version, rows, threads);
   if (speedups_.size() >= kSpeedupSeriesMax && speedups_.count(key) == 0) {

@@ -34,7 +34,11 @@ class ServerMetrics {
   explicit ServerMetrics(std::string server_version);
 
   // Starts (or, for labels seen before, goes on with) the metrics of a version:
-  // counters never go back when a version is loaded again.
+  // counters never go back when a version is loaded again. One that comes back
+  // with other FFF layers gets an object of its own, which starts from what the
+  // old one counted; only its leaf visits start from 0, since they count other
+  // subtrees. Requests that are still in flight then count in the old object,
+  // which is exported no more.
   std::shared_ptr<ModelMetrics> Register(const ModelLabels& labels,
                                          ModelInfo info,
                                          absl::Span<const int> fff_layers,
@@ -43,8 +47,14 @@ class ServerMetrics {
   void SetLoadDuration(const std::string& model, const std::string& version,
                        double seconds);
   void AddLoadFailure(const std::string& model);
+  // Ignored for a version that is not registered: a Benchmark may outlast it.
   void SetSpeedup(const std::string& model, const std::string& version,
                   int64_t rows, int threads, double ratio);
+
+  // Ends every series of one version, or of the whole model with all its
+  // versions. Requests in flight may go on recording into what they hold.
+  void ForgetVersion(const std::string& model, const std::string& version);
+  void ForgetModel(const std::string& model);
 
   // Requests that name no served model are recorded here, under model
   // "unknown": a client must not be able to create series.
@@ -61,6 +71,11 @@ class ServerMetrics {
   Snapshot TakeSnapshot() const;
 
  private:
+  // Drops the series of `model` whose version `matches`.
+  template <class Matches>
+  void ForgetVersions(const std::string& model, Matches matches)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const std::string server_version_;
   const std::shared_ptr<ModelMetrics> unknown_model_;
   mutable absl::Mutex mutex_;

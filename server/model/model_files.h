@@ -37,11 +37,11 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& model_dir);
 // Opens the one checkpoint of `version_dir` and builds the model and its dense
 // twin: the trained network of dense.safetensors when that file is there, the
 // cost baseline otherwise. Touches the disk and allocates; thread-safe. The
-// result maps the checkpoint, so its file must be replaced by rename, never
-// rewritten in place. NOT_FOUND when there is no directory or no checkpoint in
-// it, FAILED_PRECONDITION when there are several, RESOURCE_EXHAUSTED when the
-// weights do not fit into memory, else the errors of OpenCheckpoint,
-// BuildModel, BuildCostTwin and BuildTrainedTwin.
+// result holds no file: what happens to them later does not reach it. NOT_FOUND
+// when there is no directory or no checkpoint in it, FAILED_PRECONDITION when
+// there are several, RESOURCE_EXHAUSTED when the weights do not fit into
+// memory, ABORTED when a file changed while it was read, else the errors of
+// OpenCheckpoint, BuildModel, BuildCostTwin and BuildTrainedTwin.
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
                                           const ModelConfig& config,
                                           const BuildOptions& options);

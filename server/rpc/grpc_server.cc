@@ -10,6 +10,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/rpc/tls_credentials.h"
 
 namespace fff::rpc {
 namespace {
@@ -31,14 +33,8 @@ std::string Address(const GrpcServerOptions& options) {
 
 std::shared_ptr<grpc::ServerCredentials> Credentials(
     const GrpcServerOptions& options) {
-  if (options.tls_certificate.empty()) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions tls(
-      options.tls_client_ca.empty()
-          ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-          : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  tls.pem_root_certs = options.tls_client_ca;
-  tls.pem_key_cert_pairs.push_back({options.tls_key, options.tls_certificate});
-  return grpc::SslServerCredentials(tls);
+  return options.tls.enabled() ? ReloadingTlsCredentials(options.tls)
+                               : grpc::InsecureServerCredentials();
 }
 
 void Configure(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
@@ -67,16 +63,17 @@ void Configure(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
 }  // namespace
 
 GrpcServer::GrpcServer(const GrpcServerOptions& options,
-                       serving::ModelRegistry* registry,
+                       serving::ModelRepository* repository,
                        serving::Scheduler* scheduler,
                        metrics::ServerMetrics* metrics)
     : options_(options),
-      registry_(registry),
+      registry_(repository->registry()),
       scheduler_(scheduler),
-      inference_(registry, metrics, options.benchmark_enabled),
-      open_inference_(registry,
+      admin_(options.admin),
+      inference_(repository, metrics, &admin_, options.benchmark_enabled),
+      open_inference_(repository, &admin_,
                       [this] { return serving_.load() && registry_->Ready(); }),
-      environment_{registry,    scheduler,        metrics,
+      environment_{registry_,   scheduler,        metrics,
                    &inference_, &open_inference_, {false}} {}
 
 GrpcServer::~GrpcServer() {
@@ -84,11 +81,16 @@ GrpcServer::~GrpcServer() {
 }
 
 absl::Status GrpcServer::Start() {
+  FFF_RETURN_IF_ERROR(admin_.CheckFile());
+  if (options_.tls.enabled()) {
+    FFF_RETURN_IF_ERROR(ReadTlsFiles(options_.tls).status());
+  }
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   Configure(options_, builder);
-  builder.AddListeningPort(Address(options_), Credentials(options_), &port_);
+  credentials_ = Credentials(options_);
+  builder.AddListeningPort(Address(options_), credentials_, &port_);
   builder.RegisterService(&inference_);
   builder.RegisterService(&open_inference_);
   for (int i = 0; i < std::max(1, options_.queues); ++i) {
@@ -99,15 +101,10 @@ absl::Status GrpcServer::Start() {
   if (server_ == nullptr || port_ == 0) {
     server_.reset();
     queues_.clear();
-    const absl::string_view tls =
-        options_.tls_certificate.empty()
-            ? ""
-            : ", or the TLS certificate and key are not usable";
     return absl::UnavailableError(absl::StrCat(
         "cannot listen on ", Address(options_),
         " for gRPC: the port is taken by another process or the address is not "
-        "one of this machine",
-        tls));
+        "one of this machine"));
   }
   SetServing(false);
   for (const auto& queue : queues_) queue->Start();

@@ -11,10 +11,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/metrics/server_metrics.h"
+#include "server/rpc/admin_access.h"
 #include "server/rpc/infer_queue.h"
 #include "server/rpc/inference_service.h"
 #include "server/rpc/open_inference_service.h"
-#include "server/serving/model_registry.h"
+#include "server/rpc/tls_files.h"
+#include "server/serving/model_repository.h"
 #include "server/serving/scheduler.h"
 
 namespace fff::rpc {
@@ -28,11 +30,8 @@ struct GrpcServerOptions {
   int64_t receive_memory_bytes = 0;
   int queues = 1;  // completion queues, a thread each, for inference calls
   bool benchmark_enabled = true;
-  // PEM texts. An empty certificate means plain text; a client CA means that
-  // clients must show a certificate of it.
-  std::string tls_certificate;
-  std::string tls_key;
-  std::string tls_client_ca;
+  TlsFiles tls;  // followed while the server runs (tls_credentials.h)
+  AdminOptions admin;
 };
 
 // The gRPC side of the server: both APIs, health and reflection. Starts
@@ -40,13 +39,14 @@ struct GrpcServerOptions {
 class GrpcServer {
  public:
   // The pointers outlive the server.
-  GrpcServer(const GrpcServerOptions& options, serving::ModelRegistry* registry,
+  GrpcServer(const GrpcServerOptions& options,
+             serving::ModelRepository* repository,
              serving::Scheduler* scheduler, metrics::ServerMetrics* metrics);
   ~GrpcServer();
 
   // Binds the port and starts the threads. UNAVAILABLE when the port is taken
-  // or the address is not this machine's; INVALID_ARGUMENT for unusable TLS
-  // files.
+  // or the address is not this machine's; the errors of ReadTlsFiles and of
+  // ReadToken for files that cannot be used.
   absl::Status Start();
 
   // The port that was bound.
@@ -69,9 +69,11 @@ class GrpcServer {
   serving::ModelRegistry* const registry_;
   serving::Scheduler* const scheduler_;
   std::atomic<bool> serving_{false};
+  const AdminAccess admin_;
   InferenceService inference_;
   OpenInferenceService open_inference_;
   CallEnvironment environment_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;  // outlive server_
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::unique_ptr<InferQueue>> queues_;
   int port_ = 0;

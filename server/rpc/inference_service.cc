@@ -46,9 +46,38 @@ grpc::Status InferenceService::GetModel(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
+grpc::Status InferenceService::LoadModel(grpc::ServerContext* context,
+                                         const v1::LoadModelRequest* request,
+                                         v1::LoadModelResponse* response) {
+  absl::Status status = admin_->Check(*context, "LoadModel");
+  if (status.ok()) {
+    status = repository_->Load(request->model(), request->version());
+  }
+  for (const auto& version : registry_->ListModel(request->model())) {
+    *response->add_models() = Summarize(version);
+  }
+  return ToGrpc(status);
+}
+
+grpc::Status InferenceService::UnloadModel(
+    grpc::ServerContext* context, const v1::UnloadModelRequest* request,
+    v1::UnloadModelResponse* response) {
+  absl::Status status = admin_->Check(*context, "UnloadModel");
+  if (status.ok()) {
+    status = repository_->Unload(request->model(), request->version(),
+                                 UnloadTimeout(*context));
+  }
+  for (const auto& version : registry_->ListModel(request->model())) {
+    *response->add_models() = Summarize(version);
+  }
+  return ToGrpc(status);
+}
+
 grpc::Status InferenceService::Benchmark(
     grpc::ServerContext* context, const v1::BenchmarkRequest* request,
     grpc::ServerWriter<v1::BenchmarkResponse>* writer) {
+  const absl::Status allowed = admin_->Check(*context, "Benchmark");
+  if (!allowed.ok()) return ToGrpc(allowed);
   if (!benchmark_enabled_) {
     return ToGrpc(absl::PermissionDeniedError(
         "the server was started with --benchmark=off"));

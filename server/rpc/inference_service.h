@@ -6,8 +6,9 @@
 #include "absl/synchronization/mutex.h"
 #include "fff/v1/inference.grpc.pb.h"
 #include "server/metrics/server_metrics.h"
+#include "server/rpc/admin_access.h"
 #include "server/rpc/call_environment.h"
-#include "server/serving/model_registry.h"
+#include "server/serving/model_repository.h"
 
 namespace fff::rpc {
 
@@ -15,11 +16,14 @@ namespace fff::rpc {
 // completion queues (infer_queue.h). Thread-safe.
 class InferenceService final : public AsyncInferenceBase {
  public:
-  // Both pointers outlive the service.
-  InferenceService(serving::ModelRegistry* registry,
-                   metrics::ServerMetrics* metrics, bool benchmark_enabled)
-      : registry_(registry),
+  // The pointers outlive the service.
+  InferenceService(serving::ModelRepository* repository,
+                   metrics::ServerMetrics* metrics, const AdminAccess* admin,
+                   bool benchmark_enabled)
+      : repository_(repository),
+        registry_(repository->registry()),
         metrics_(metrics),
+        admin_(admin),
         benchmark_enabled_(benchmark_enabled) {}
 
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
@@ -27,7 +31,15 @@ class InferenceService final : public AsyncInferenceBase {
   grpc::Status GetModel(grpc::ServerContext*,
                         const v1::GetModelRequest* request,
                         v1::GetModelResponse* response) override;
-  // Runs on the caller's thread of gRPC, beside the traffic that is served.
+  // Both run on the caller's thread of gRPC and need admin access.
+  grpc::Status LoadModel(grpc::ServerContext* context,
+                         const v1::LoadModelRequest* request,
+                         v1::LoadModelResponse* response) override;
+  grpc::Status UnloadModel(grpc::ServerContext* context,
+                           const v1::UnloadModelRequest* request,
+                           v1::UnloadModelResponse* response) override;
+  // Needs admin access. Runs on the caller's thread of gRPC, beside the traffic
+  // that is served.
   grpc::Status Benchmark(
       grpc::ServerContext* context, const v1::BenchmarkRequest* request,
       grpc::ServerWriter<v1::BenchmarkResponse>* writer) override;
@@ -40,8 +52,10 @@ class InferenceService final : public AsyncInferenceBase {
                             const v1::BenchmarkRequest& request,
                             grpc::ServerWriter<v1::BenchmarkResponse>& writer);
 
+  serving::ModelRepository* const repository_;
   serving::ModelRegistry* const registry_;
   metrics::ServerMetrics* const metrics_;
+  const AdminAccess* const admin_;
   const bool benchmark_enabled_;
   std::atomic<bool> stopping_{false};
   absl::Mutex benchmark_mutex_;  // held while one runs

@@ -18,6 +18,8 @@ v1::ModelState ToState(VersionState state) {
       return v1::MODEL_STATE_READY;
     case VersionState::kFailed:
       return v1::MODEL_STATE_FAILED;
+    case VersionState::kUnloaded:
+      return v1::MODEL_STATE_UNLOADED;
   }
   return v1::MODEL_STATE_UNSPECIFIED;
 }
@@ -92,6 +94,10 @@ void AppendSummaries(const serving::VersionStatus& status,
                      v1::ListModelsResponse& response) {
   *response.add_models() = Summary(status, Implementation::kFff);
   *response.add_models() = Summary(status, Implementation::kDense);
+}
+
+v1::ModelSummary Summarize(const serving::VersionStatus& status) {
+  return Summary(status, Implementation::kFff);
 }
 
 v1::GetModelResponse DescribeModel(

@@ -15,6 +15,8 @@ inline constexpr char kPlatform[] = "fff_serving";
 // Two entries a version: the FFF model and its dense twin.
 void AppendSummaries(const serving::VersionStatus& status,
                      v1::ListModelsResponse& response);
+// One entry: the FFF model.
+v1::ModelSummary Summarize(const serving::VersionStatus& status);
 // `siblings` are all versions of the same model.
 v1::GetModelResponse DescribeModel(
     const serving::Servable& servable,

@@ -1,5 +1,7 @@
 #include "server/rpc/open_inference_service.h"
 
+#include "absl/strings/str_cat.h"
+#include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/model_messages.h"
@@ -20,6 +22,26 @@ absl::StatusOr<std::shared_ptr<const serving::Servable>> Find(
 std::vector<serving::VersionStatus> Siblings(
     const serving::ModelRegistry& registry, const serving::Servable& servable) {
   return registry.ListModel(servable.parts().model_name);
+}
+
+absl::Status CheckRepositoryName(const std::string& name) {
+  if (name.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "got a repository_name, wanted none: the server has one repository");
+}
+
+// Parameters would change what is loaded: one that is not known is an error.
+// `ignored` is about models that this server does not have.
+template <class Parameters>
+absl::Status CheckParameters(const Parameters& parameters,
+                             absl::string_view ignored) {
+  for (const auto& [name, value] : parameters) {
+    if (name == ignored) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got parameter '", base::Printable(name),
+        "', wanted none: models are loaded from the repository as they are"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -54,8 +76,9 @@ grpc::Status OpenInferenceService::ServerMetadata(
   response->set_name(kServerName);
   response->set_version(kServerVersion);
   // Only what is real; clients switch features on by these names.
-  for (const char* extension : {"model_configuration", "statistics",
-                                "parameters", "binary_tensor_data"}) {
+  for (const char* extension :
+       {"model_configuration", "statistics", "parameters", "binary_tensor_data",
+        "model_repository"}) {
     response->add_extensions(extension);
   }
   return grpc::Status::OK;
@@ -99,14 +122,40 @@ grpc::Status OpenInferenceService::ModelStatistics(
 grpc::Status OpenInferenceService::RepositoryIndex(
     grpc::ServerContext*, const inference::RepositoryIndexRequest* request,
     inference::RepositoryIndexResponse* response) {
-  if (!request->repository_name().empty()) {
-    return ToGrpc(absl::InvalidArgumentError(
-        "got a repository_name, wanted none: the server has one repository"));
-  }
+  const absl::Status named = CheckRepositoryName(request->repository_name());
+  if (!named.ok()) return ToGrpc(named);
   for (const serving::VersionStatus& status : registry_->List()) {
     AppendIndex(status, request->ready(), *response);
   }
   return grpc::Status::OK;
+}
+
+grpc::Status OpenInferenceService::RepositoryModelLoad(
+    grpc::ServerContext* context,
+    const inference::RepositoryModelLoadRequest* request,
+    inference::RepositoryModelLoadResponse* /*response*/) {
+  const auto load = [&]() -> absl::Status {
+    FFF_RETURN_IF_ERROR(admin_->Check(*context, "RepositoryModelLoad"));
+    FFF_RETURN_IF_ERROR(CheckRepositoryName(request->repository_name()));
+    FFF_RETURN_IF_ERROR(CheckParameters(request->parameters(), ""));
+    return repository_->Load(request->model_name(), /*version=*/0);
+  };
+  return ToGrpc(load());
+}
+
+grpc::Status OpenInferenceService::RepositoryModelUnload(
+    grpc::ServerContext* context,
+    const inference::RepositoryModelUnloadRequest* request,
+    inference::RepositoryModelUnloadResponse* /*response*/) {
+  const auto unload = [&]() -> absl::Status {
+    FFF_RETURN_IF_ERROR(admin_->Check(*context, "RepositoryModelUnload"));
+    FFF_RETURN_IF_ERROR(CheckRepositoryName(request->repository_name()));
+    FFF_RETURN_IF_ERROR(
+        CheckParameters(request->parameters(), "unload_dependents"));
+    return repository_->Unload(request->model_name(), /*version=*/0,
+                               UnloadTimeout(*context));
+  };
+  return ToGrpc(unload());
 }
 
 }  // namespace fff::rpc

@@ -3,8 +3,9 @@
 #include <functional>
 
 #include "inference/grpc_service.grpc.pb.h"
+#include "server/rpc/admin_access.h"
 #include "server/rpc/call_environment.h"
-#include "server/serving/model_registry.h"
+#include "server/serving/model_repository.h"
 
 namespace fff::rpc {
 
@@ -12,11 +13,14 @@ namespace fff::rpc {
 // completion queues (infer_queue.h). Thread-safe.
 class OpenInferenceService final : public AsyncOpenInferenceBase {
  public:
-  // `is_ready` says whether the server as a whole wants traffic. Both arguments
+  // `is_ready` says whether the server as a whole wants traffic. The arguments
   // outlive the service.
-  OpenInferenceService(const serving::ModelRegistry* registry,
-                       std::function<bool()> is_ready)
-      : registry_(registry), is_ready_(std::move(is_ready)) {}
+  OpenInferenceService(serving::ModelRepository* repository,
+                       const AdminAccess* admin, std::function<bool()> is_ready)
+      : repository_(repository),
+        registry_(repository->registry()),
+        admin_(admin),
+        is_ready_(std::move(is_ready)) {}
 
   grpc::Status ServerLive(grpc::ServerContext*,
                           const inference::ServerLiveRequest*,
@@ -42,9 +46,20 @@ class OpenInferenceService final : public AsyncOpenInferenceBase {
   grpc::Status RepositoryIndex(
       grpc::ServerContext*, const inference::RepositoryIndexRequest* request,
       inference::RepositoryIndexResponse* response) override;
+  // Both run on the caller's thread of gRPC and need admin access.
+  grpc::Status RepositoryModelLoad(
+      grpc::ServerContext* context,
+      const inference::RepositoryModelLoadRequest* request,
+      inference::RepositoryModelLoadResponse* response) override;
+  grpc::Status RepositoryModelUnload(
+      grpc::ServerContext* context,
+      const inference::RepositoryModelUnloadRequest* request,
+      inference::RepositoryModelUnloadResponse* response) override;
 
  private:
+  serving::ModelRepository* const repository_;
   const serving::ModelRegistry* const registry_;
+  const AdminAccess* const admin_;
   const std::function<bool()> is_ready_;
 };
 

@@ -20,6 +20,9 @@ inline constexpr absl::string_view kDenseSuffix = ":dense";
 class Servable {
  public:
   struct Parts {
+    // Told that the version is gone; the first member, so that it goes last,
+    // after the weights.
+    std::shared_ptr<const void> lifetime;
     std::string model_name;  // of the repository, without ":dense"
     int64_t version = 0;
     Implementation implementation = Implementation::kFff;

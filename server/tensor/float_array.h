@@ -12,7 +12,7 @@ inline constexpr size_t kAlignmentBytes =
     64;  // a cache line, an AVX-512 vector
 
 // An immutable float array that keeps its storage alive: either memory of its
-// own (64-byte aligned) or a part of something larger, such as a mapped file.
+// own (64-byte aligned) or a part of something larger, such as a file's bytes.
 // Cheap to copy; copies share the storage. Empty by default.
 class FloatArray {
  public:

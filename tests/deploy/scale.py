@@ -46,6 +46,7 @@ class Replica:
         self.process = subprocess.Popen(
             self.host.command(
                 paths.SERVER, f"--model-repository={self._models}", "--host=0.0.0.0",
+                "--insecure",
                 f"--grpc-port={PORT}", f"--http-port={HTTP_PORT}", "--threads=1",
                 *self._flags),
             stderr=subprocess.PIPE, text=True, cwd=tempfile.gettempdir())

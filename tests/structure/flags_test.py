@@ -55,7 +55,7 @@ class FlagsTest(unittest.TestCase):
 
     def test_flags_named_in_text_are_known(self):
         known = known_flags("fff-server") | known_flags("fffctl")
-        for command in ("predict", "benchmark", "models", "status"):
+        for command in ("predict", "benchmark", "models", "load", "unload", "status"):
             known |= known_flags("fffctl", command)
         for document in ("README.md", "server/README.md"):
             text = (ROOT / document).read_text(encoding="utf-8")
@@ -68,7 +68,8 @@ class FlagsTest(unittest.TestCase):
                         self.assertIn(flag, known)
 
     def test_every_help_text_has_an_example(self):
-        for words in ([], ["predict"], ["benchmark"], ["models"], ["status"]):
+        for words in ([], ["predict"], ["benchmark"], ["models"], ["load"],
+                      ["unload"], ["status"]):
             with self.subTest(words=words):
                 done = subprocess.run([PROGRAMS["fffctl"], *words, "--help"],
                                       stdout=subprocess.PIPE, text=True,

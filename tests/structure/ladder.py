@@ -42,6 +42,7 @@ THIRD_PARTY = {
         ["grpc/", "grpc++/", "grpcpp/", "google/protobuf/", "fff/v1/",
          "inference/"],
         ["server/rpc", "client"]),
+    "OpenSSL": (["openssl/"], ["server/rpc"]),
     "oneDNN": (["dnnl", "oneapi/dnnl/"], ["server/engine/cpu"]),
     "Highway": (["hwy/"], ["server/engine/cpu"]),
     "OpenMP": (["omp.h"], ["server/engine/cpu"]),

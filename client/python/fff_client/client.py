@@ -95,6 +95,8 @@ class Client:
     credentials: grpc.ChannelCredentials for TLS; None for plain text.
     timeout: seconds a call may take when the call names no other; None waits
         without end.
+    admin_token: shown with load_model, unload_model and benchmark, for servers
+        that ask for one. Without TLS whoever sees the connection sees it.
 
     The connection is made by the first call. Close it with close() or use the
     client as a context manager. Every method raises ServingError when the
@@ -106,6 +108,7 @@ class Client:
         target: str,
         credentials: Optional[grpc.ChannelCredentials] = None,
         timeout: Optional[float] = 30.0,
+        admin_token: Optional[str] = None,
     ):
         options = [
             ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -117,6 +120,9 @@ class Client:
             self._channel = grpc.secure_channel(target, credentials, options)
         self._stub = pb_grpc.InferenceServiceStub(self._channel)
         self._timeout = timeout
+        self._admin = (
+            (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
+        )
 
     def __enter__(self) -> "Client":
         return self
@@ -194,6 +200,36 @@ class Client:
         request = pb.GetModelRequest(model=name, version=version)
         return self._call(self._stub.GetModel, request, timeout)
 
+    def load_model(
+        self, name: str, version: int = 0, timeout: Optional[float] = None
+    ) -> List["pb.ModelSummary"]:
+        """Loads a model from the server's repository as it is now.
+
+        version: 0 are those of the model's policy; another one is loaded
+            beside them.
+
+        Returns all its versions (fff.v1.ModelSummary). Raises ServingError with
+        FAILED_PRECONDITION when it cannot be loaded; what was served still is.
+        """
+        request = pb.LoadModelRequest(model=name, version=version)
+        answer = self._call(
+            self._stub.LoadModel, request, timeout, metadata=self._admin
+        )
+        return list(answer.models)
+
+    def unload_model(
+        self, name: str, version: int = 0, timeout: Optional[float] = None
+    ) -> List["pb.ModelSummary"]:
+        """Takes a model, or one version, out of service until it is loaded again.
+
+        Returns all its versions once requests in flight are answered.
+        """
+        request = pb.UnloadModelRequest(model=name, version=version)
+        answer = self._call(
+            self._stub.UnloadModel, request, timeout, metadata=self._admin
+        )
+        return list(answer.models)
+
     def benchmark(
         self,
         model: str,
@@ -222,7 +258,7 @@ class Client:
             threads=threads,
             seed=seed,
         )
-        call = self._stub.Benchmark(request, timeout=timeout)
+        call = self._stub.Benchmark(request, timeout=timeout, metadata=self._admin)
         try:
             for response in call:
                 kind = response.WhichOneof("kind")
@@ -236,10 +272,10 @@ class Client:
     def _predict(self, method, request, timeout) -> Prediction:
         return _prediction(self._call(method, request, timeout))
 
-    def _call(self, method, request, timeout):
+    def _call(self, method, request, timeout, metadata=()):
         timeout = self._timeout if timeout is None else timeout
         try:
-            return method(request, timeout=timeout)
+            return method(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             raise ServingError(error.code(), error.details()) from error
 

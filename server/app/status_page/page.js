@@ -106,6 +106,12 @@ function modelRows({name, version, state, reason, default: isDefault, implementa
     const network = document.createElement("div");
     const text = one.description || one.layers.map((layer) => layer.description).join(" | ");
     network.append(implementationName(one.name), ` ${text}`);
+    if (reason) {
+      const why = document.createElement("div");
+      why.className = "bad-text";
+      why.textContent = reason;
+      network.append(why);
+    }
     return row([name, label, state, network, one.device, {number: formatBytes(one.weights_bytes)},
                 {number: formatSeconds(one.load_seconds)}]);
   });

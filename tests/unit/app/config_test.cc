@@ -110,6 +110,10 @@ TEST_F(ConfigTest, HasDefaultsForAllButTheRepository) {
   EXPECT_EQ(config_.max_message_bytes, int64_t{64} << 20);
   EXPECT_TRUE(config_.benchmark);
   EXPECT_EQ(config_.log_level, "info");
+  EXPECT_EQ(config_.model_control, serving::ModelControl::kPoll);
+  EXPECT_EQ(config_.repository_poll_seconds, 5);
+  EXPECT_FALSE(config_.insecure);
+  EXPECT_TRUE(config_.admin_client_names.empty());
 }
 
 TEST_F(ConfigTest, WantsARepository) {
@@ -121,12 +125,28 @@ TEST_F(ConfigTest, WantsARepository) {
 
 TEST_F(ConfigTest, TakesEveryFlag) {
   const std::string pem = File("pem");
-  ExpectTaken({"--host=0.0.0.0", "--grpc-port", "0", "--http-port=65535",
-               "--device=cpu", "--threads=3", "--grpc-queues=2",
-               "--max-message-bytes=1024", "--benchmark=off",
-               "--log-level=warning", "--drain-delay=0", "--drain-timeout=7",
-               "--tls-cert=" + pem, "--tls-key=" + pem,
-               "--tls-client-ca=" + pem});
+  ExpectTaken({"--host=0.0.0.0",
+               "--grpc-port",
+               "0",
+               "--http-port=65535",
+               "--device=cpu",
+               "--threads=3",
+               "--grpc-queues=2",
+               "--max-message-bytes=1024",
+               "--benchmark=off",
+               "--log-level=warning",
+               "--drain-delay=0",
+               "--drain-timeout=7",
+               "--tls-cert=" + pem,
+               "--tls-key=" + pem,
+               "--tls-client-ca=" + pem,
+               "--model-control=explicit",
+               "--load-model=a,b",
+               "--load-model=c",
+               "--insecure",
+               "--repository-poll-seconds=250ms",
+               "--admin-token-file=" + pem,
+               "--admin-client-name=operator"});
   EXPECT_EQ(config_.host, "0.0.0.0");
   EXPECT_EQ(config_.grpc_port, 0);
   EXPECT_EQ(config_.http_port, 65535);
@@ -141,6 +161,82 @@ TEST_F(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config_.tls_cert, pem);
   EXPECT_EQ(config_.tls_key, pem);
   EXPECT_EQ(config_.tls_client_ca, pem);
+  EXPECT_EQ(config_.model_control, serving::ModelControl::kExplicit);
+  EXPECT_EQ(config_.load_models, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(config_.repository_poll_seconds, 0.25);
+  EXPECT_TRUE(config_.insecure);
+  EXPECT_EQ(config_.admin_token_file, pem);
+  EXPECT_EQ(config_.admin_client_names, std::vector<std::string>{"operator"});
+}
+
+TEST_F(ConfigTest, TakesEveryModelControlByName) {
+  using serving::ModelControl;
+  const auto control = [this](const std::string& name) {
+    ExpectTaken({"--model-control=" + name});
+    return config_.model_control;
+  };
+  EXPECT_EQ(control("none"), ModelControl::kNone);
+  EXPECT_EQ(control("poll"), ModelControl::kPoll);
+  EXPECT_EQ(control("explicit"), ModelControl::kExplicit);
+  EXPECT_THAT(Refused({"--model-control=sometimes"}),
+              AllOf(HasSubstr("--model-control"), HasSubstr("sometimes")));
+}
+
+TEST_F(ConfigTest, ReadsListsAndSwitchesFromTheEnvironment) {
+  const Variable models("FFF_LOAD_MODEL", "a,b");
+  const Variable insecure("FFF_INSECURE", "on");
+  const Variable control("FFF_MODEL_CONTROL", "explicit");
+  ExpectTaken({});
+  EXPECT_EQ(config_.load_models, (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(config_.insecure);
+  EXPECT_EQ(config_.model_control, serving::ModelControl::kExplicit);
+}
+
+TEST_F(ConfigTest, RefusesToLookAllTheTime) {
+  for (const char* time : {"0", "0.05", "-1", "nan", "3601"}) {
+    EXPECT_THAT(Refused({absl::StrCat("--repository-poll-seconds=", time)}),
+                HasSubstr("wanted 0.1 to 3600 seconds"))
+        << time;
+  }
+}
+
+TEST(IsLoopback, IsTrueForThisMachineAlone) {
+  for (const char* host :
+       {"127.0.0.1", "127.9.8.7", "::1", "::ffff:127.0.0.1", "localhost"}) {
+    EXPECT_TRUE(IsLoopback(host)) << host;
+  }
+  for (const char* host :
+       {"0.0.0.0", "::", "10.0.0.1", "128.0.0.1", "::2", "::ffff:10.0.0.1",
+        "localhost.example.com", "127.0.0.1.example.com", "127.1", ""}) {
+    EXPECT_FALSE(IsLoopback(host)) << host;
+  }
+}
+
+TEST(CheckConfig, PlainTextIsForLoopbackUnlessItIsMeant) {
+  Config config;
+  EXPECT_TRUE(CheckConfig(config).ok());
+  config.host = "0.0.0.0";
+  const absl::Status refused = CheckConfig(config);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.message()),
+              AllOf(HasSubstr("--host=0.0.0.0"), HasSubstr("--insecure")));
+  config.insecure = true;
+  EXPECT_TRUE(CheckConfig(config).ok());
+  config.insecure = false;
+  config.tls_cert = "cert.pem";
+  EXPECT_TRUE(CheckConfig(config).ok());
+}
+
+TEST(CheckConfig, RefusesFlagsThatMeanNothing) {
+  Config config;
+  config.load_models = {"m"};
+  EXPECT_THAT(std::string(CheckConfig(config).message()),
+              HasSubstr("--model-control=explicit"));
+  config.model_control = serving::ModelControl::kExplicit;
+  EXPECT_TRUE(CheckConfig(config).ok());
+  config.admin_client_names = {"operator"};
+  EXPECT_THAT(std::string(CheckConfig(config).message()),
+              HasSubstr("--tls-client-ca"));
 }
 
 TEST_F(ConfigTest, TheLastOfAFlagGivenTwiceCounts) {

@@ -51,6 +51,88 @@ TEST(Register, GoesOnCountingWhenAVersionIsLoadedAgain) {
   EXPECT_TRUE(snapshot.served[1].loaded);
 }
 
+// A version whose files are replaced may come back with another depth.
+TEST(Register, TakesNewLayersAndKeepsWhatWasCounted) {
+  ServerMetrics metrics("1");
+  const auto before = metrics.Register(kLabels, {}, {0}, {2});
+  before->rows.Add(10);
+  before->RecordRequest(Method::kModelInfer, 0, 500);
+  before->RecordRequest(Method::kPredict, 3, 700);
+  before->queue_duration.Observe(100);
+  before->compute_duration.Observe(200);
+  before->batch_rows.Observe(10);
+  before->inflight.Add(1);
+  before->last_inference_ms.store(77);
+  before->leaf_visits[0]->Record({0, 1, 3});
+  const auto after = metrics.Register(kLabels, {}, {0, 2}, {3, 1});
+  ASSERT_NE(after, before);
+  EXPECT_EQ(after->layer_index, (std::vector<int>{0, 2}));
+  ASSERT_EQ(after->leaf_visits.size(), 2u);
+  EXPECT_EQ(after->leaf_visits[0]->buckets(), 8u);
+  EXPECT_EQ(after->leaf_visits[0]->Value(0), 0u);
+  EXPECT_EQ(after->rows.Value(), 10u);
+  EXPECT_EQ(after->success_ns.Value(), 500u);
+  EXPECT_EQ(after->fail_ns.Value(), 700u);
+  EXPECT_EQ(
+      after->requests[static_cast<size_t>(Method::kModelInfer)][0].Value(), 1u);
+  EXPECT_EQ(after->queue_duration.Snapshot().sum, 100u);
+  EXPECT_EQ(after->compute_duration.Snapshot().count, 1u);
+  EXPECT_EQ(after->batch_rows.Snapshot().counts,
+            before->batch_rows.Snapshot().counts);
+  EXPECT_EQ(after->last_inference_ms.load(), 77);
+  EXPECT_EQ(after->inflight.Value(), 0) << "it ends where it began";
+  const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
+  ASSERT_EQ(snapshot.served.size(), 2u);
+  EXPECT_EQ(snapshot.served[1].metrics, after);
+}
+
+TEST(Register, SeesADepthThatChangedAmongTheSameLayers) {
+  ServerMetrics metrics("1");
+  const auto before = metrics.Register(kLabels, {}, {0}, {7});
+  EXPECT_EQ(metrics.Register(kLabels, {}, {0}, {7}), before);
+  EXPECT_NE(metrics.Register(kLabels, {}, {0}, {8}), before);
+}
+
+TEST(ForgetVersion, EndsItsSeriesAndNoOthers) {
+  ServerMetrics metrics("1");
+  for (const char* version : {"1", "2"}) {
+    for (const char* implementation : {"fff", "dense"}) {
+      metrics.Register({"m", version, implementation, "cpu"}, {}, {}, {});
+    }
+    metrics.SetLoadDuration("m", version, 1);
+    metrics.SetSpeedup("m", version, 16, 1, 10);
+  }
+  metrics.Register({"n", "1", "fff", "cpu"}, {}, {}, {});
+  metrics.SetModelReady("m", true);
+  metrics.ForgetVersion("m", "1");
+  const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
+  EXPECT_EQ(snapshot.served.size(), 4u);  // unknown, m/2 twice, n
+  EXPECT_EQ(snapshot.load_seconds.size(), 1u);
+  EXPECT_EQ(snapshot.load_seconds.count({"m", "2"}), 1u);
+  EXPECT_EQ(snapshot.speedups.size(), 1u);
+  EXPECT_TRUE(snapshot.model_ready.at("m"));
+}
+
+TEST(ForgetModel, EndsAllItsSeries) {
+  ServerMetrics metrics("1");
+  for (const char* model : {"m", "n"}) {
+    metrics.Register({model, "1", "fff", "cpu"}, {}, {}, {});
+    metrics.SetLoadDuration(model, "1", 1);
+    metrics.SetSpeedup(model, "1", 16, 1, 10);
+    metrics.SetModelReady(model, true);
+    metrics.AddLoadFailure(model);
+  }
+  metrics.ForgetModel("m");
+  metrics.ForgetModel("never seen");
+  const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
+  EXPECT_EQ(snapshot.served.size(), 2u);  // unknown, n
+  EXPECT_EQ(snapshot.load_seconds.count({"m", "1"}), 0u);
+  EXPECT_EQ(snapshot.speedups.size(), 1u);
+  EXPECT_EQ(snapshot.model_ready.count("m"), 0u);
+  EXPECT_EQ(snapshot.load_failures.count("m"), 0u);
+  EXPECT_EQ(snapshot.load_failures.at("n"), 1u);
+}
+
 TEST(Register, KeepsMetricsAliveForACallThatHoldsThem) {
   std::shared_ptr<ModelMetrics> held;
   {
@@ -110,6 +192,7 @@ TEST(SetLoadDuration, KeepsTheLastLoad) {
 
 TEST(SetSpeedup, KeepsTheLastRatioOfASetting) {
   ServerMetrics metrics("1");
+  metrics.Register(kLabels, {}, {}, {});
   metrics.SetSpeedup("m", "1", 16, 1, 10);
   metrics.SetSpeedup("m", "1", 16, 1, 12);
   metrics.SetSpeedup("m", "1", 16, 2, 8);
@@ -118,9 +201,18 @@ TEST(SetSpeedup, KeepsTheLastRatioOfASetting) {
   EXPECT_EQ(speedups.at({"m", "1", 16, 1}), 12);
 }
 
+TEST(SetSpeedup, OfAVersionThatIsNotServedIsIgnored) {
+  ServerMetrics metrics("1");
+  metrics.SetSpeedup("m", "1", 16, 1, 10);
+  metrics.Register(kLabels, {}, {}, {});
+  metrics.SetSpeedup("m", "2", 16, 1, 10);
+  EXPECT_TRUE(metrics.TakeSnapshot().speedups.empty());
+}
+
 // Rows and threads come from callers: they must not create series for ever.
 TEST(SetSpeedup, KeepsAtMost256Series) {
   ServerMetrics metrics("1");
+  metrics.Register(kLabels, {}, {}, {});
   for (int64_t rows = 1; rows <= 1000; ++rows) {
     metrics.SetSpeedup("m", "1", rows, 1, static_cast<double>(rows));
   }
@@ -131,6 +223,7 @@ TEST(SetSpeedup, KeepsAtMost256Series) {
 
 TEST(SetSpeedup, OfASettingThatIsThereTakesNoOthersPlace) {
   ServerMetrics metrics("1");
+  metrics.Register(kLabels, {}, {}, {});
   for (int64_t rows = 1; rows <= 256; ++rows) {
     metrics.SetSpeedup("m", "1", rows, 1, 1);
   }

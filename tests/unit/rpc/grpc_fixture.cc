@@ -57,11 +57,11 @@ GrpcServerOptions GrpcServerTest::LocalOptions() {
 }
 
 void GrpcServerTest::StartServer(const GrpcServerOptions& options) {
-  const absl::Status loaded = registry_.LoadRepository(repository_.path());
+  const absl::Status loaded = models_.LoadAll();
   ASSERT_TRUE(loaded.ok()) << loaded;
   ASSERT_TRUE(registry_.Ready());
   server_ =
-      std::make_unique<GrpcServer>(options, &registry_, &scheduler_, &metrics_);
+      std::make_unique<GrpcServer>(options, &models_, &scheduler_, &metrics_);
   const absl::Status started = server_->Start();
   ASSERT_TRUE(started.ok()) << started;
   server_->SetServing(true);
@@ -140,6 +140,13 @@ std::vector<float> GrpcServerTest::Direct(
   engine::ExecutionContext context(1);
   model.Run({rows.data(), count, in}, {y.data(), count, out}, {}, context);
   return y;
+}
+
+serving::RepositoryOptions GrpcServerTest::RepositoryOf(
+    const std::string& path) {
+  serving::RepositoryOptions options;
+  options.path = path;
+  return options;
 }
 
 void GrpcServerTest::AwaitQueuedRows(const std::string& name,

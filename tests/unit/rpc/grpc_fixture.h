@@ -11,7 +11,7 @@
 #include "inference/grpc_service.grpc.pb.h"
 #include "server/metrics/server_metrics.h"
 #include "server/rpc/grpc_server.h"
-#include "server/serving/model_registry.h"
+#include "server/serving/model_repository.h"
 #include "server/serving/scheduler.h"
 #include "tests/unit/serving/temp_repository.h"
 #include "tests/unit/serving/test_layer.h"
@@ -69,6 +69,8 @@ class GrpcServerTest : public ::testing::Test {
   std::vector<float> Direct(const std::string& name,
                             const std::vector<float>& rows) const;
 
+  static serving::RepositoryOptions RepositoryOf(const std::string& path);
+
   // Waits until `rows` rows stand in the queue of `name`.
   void AwaitQueuedRows(const std::string& name, int64_t rows) const;
 
@@ -81,6 +83,8 @@ class GrpcServerTest : public ::testing::Test {
   serving::TempRepository repository_;
   metrics::ServerMetrics metrics_{"test"};
   serving::ModelRegistry registry_{&metrics_};
+  serving::ModelRepository models_{RepositoryOf(repository_.path()), &registry_,
+                                   &metrics_};
   serving::Scheduler scheduler_{1};
   std::unique_ptr<GrpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;

@@ -52,7 +52,7 @@ TEST_F(GrpcServerLifeTest, ASecondServerOnItsPortDoesNotStart) {
   StartServer();
   GrpcServerOptions options = LocalOptions();
   options.port = server_->port();
-  GrpcServer second(options, &registry_, &scheduler_, &metrics_);
+  GrpcServer second(options, &models_, &scheduler_, &metrics_);
   EXPECT_EQ(
       second.Start(),
       absl::UnavailableError(absl::StrCat(
@@ -66,19 +66,28 @@ TEST_F(GrpcServerLifeTest, ASecondServerOnItsPortDoesNotStart) {
 TEST_F(GrpcServerLifeTest, AnAddressOfAnotherMachineIsRefused) {
   GrpcServerOptions options = LocalOptions();
   options.host = "192.0.2.1";  // reserved for documentation
-  GrpcServer server(options, &registry_, &scheduler_, &metrics_);
+  GrpcServer server(options, &models_, &scheduler_, &metrics_);
   EXPECT_EQ(server.Start().code(), absl::StatusCode::kUnavailable);
 }
 
-TEST_F(GrpcServerLifeTest, UnusableTlsTextsAreRefused) {
+TEST_F(GrpcServerLifeTest, UnusableTlsFilesAreRefused) {
+  repository_.AddFile("cert.pem", "no certificate");
   GrpcServerOptions options = LocalOptions();
-  options.tls_certificate = "no certificate";
-  options.tls_key = "no key";
-  GrpcServer server(options, &registry_, &scheduler_, &metrics_);
+  options.tls.certificate = (repository_ / "cert.pem").string();
+  options.tls.key = options.tls.certificate;
+  GrpcServer server(options, &models_, &scheduler_, &metrics_);
   const absl::Status status = server.Start();
   EXPECT_FALSE(status.ok());
   EXPECT_THAT(std::string(status.message()),
-              HasSubstr("the TLS certificate and key are not usable"));
+              HasSubstr("cert.pem: is not a text of PEM certificates"));
+}
+
+TEST_F(GrpcServerLifeTest, AnUnusableAdminTokenIsRefused) {
+  repository_.AddFile("token", " \n");
+  GrpcServerOptions options = LocalOptions();
+  options.admin.token_file = (repository_ / "token").string();
+  GrpcServer server(options, &models_, &scheduler_, &metrics_);
+  EXPECT_EQ(server.Start().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(GrpcServerLifeTest, HealthFollowsWhatTheServerIsTold) {
@@ -96,8 +105,8 @@ TEST_F(GrpcServerLifeTest, HealthFollowsWhatTheServerIsTold) {
 }
 
 TEST_F(GrpcServerLifeTest, StartsNotServing) {
-  server_ = std::make_unique<GrpcServer>(LocalOptions(), &registry_,
-                                         &scheduler_, &metrics_);
+  server_ = std::make_unique<GrpcServer>(LocalOptions(), &models_, &scheduler_,
+                                         &metrics_);
   ASSERT_TRUE(server_->Start().ok());
   channel_ = Connect();
   EXPECT_EQ(Health(""), "NOT_SERVING");
@@ -241,7 +250,7 @@ TEST_F(GrpcServerLifeTest, FreesItsPortWhenItStops) {
   channel_.reset();
   server_->Stop(In(std::chrono::seconds(5)));
   serving::Scheduler scheduler(1);
-  GrpcServer next(options, &registry_, &scheduler, &metrics_);
+  GrpcServer next(options, &models_, &scheduler, &metrics_);
   EXPECT_TRUE(next.Start().ok());
 }
 
@@ -252,12 +261,15 @@ TEST(GrpcServerStopTest, IsSafeAtAnyMomentUnderLoad) {
   repository.AddModel("m", 1);
   metrics::ServerMetrics metrics("test");
   serving::ModelRegistry registry(&metrics);
-  ASSERT_TRUE(registry.LoadRepository(repository.path()).ok());
+  serving::RepositoryOptions repository_options;
+  repository_options.path = repository.path();
+  serving::ModelRepository models(repository_options, &registry, &metrics);
+  ASSERT_TRUE(models.LoadAll().ok());
   for (int round = 0; round < 12; ++round) {
     serving::Scheduler scheduler(2);
     GrpcServerOptions options;
     options.port = 0;
-    GrpcServer server(options, &registry, &scheduler, &metrics);
+    GrpcServer server(options, &models, &scheduler, &metrics);
     ASSERT_TRUE(server.Start().ok());
     std::atomic<int> answered{0};
     std::vector<std::thread> threads;

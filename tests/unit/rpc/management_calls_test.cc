@@ -23,9 +23,9 @@ class ManagementCallsTest : public GrpcServerTest {
 
 TEST_F(ManagementCallsTest, ListModelsNamesEveryModelAndTwin) {
   repository_.AddFile("broken/1/model.safetensors", "garbage");
-  ASSERT_TRUE(registry_.LoadRepository(repository_.path()).ok());
-  server_ = std::make_unique<GrpcServer>(LocalOptions(), &registry_,
-                                         &scheduler_, &metrics_);
+  ASSERT_TRUE(models_.LoadAll().ok());
+  server_ = std::make_unique<GrpcServer>(LocalOptions(), &models_, &scheduler_,
+                                         &metrics_);
   ASSERT_TRUE(server_->Start().ok());
   stub_ = v1::InferenceService::NewStub(Connect());
   v1::ListModelsResponse response;
@@ -102,9 +102,9 @@ TEST_F(ManagementCallsTest, LiveReadyAndModelReady) {
 
 TEST_F(ManagementCallsTest, AModelThatFailedIsKnownAndNotReady) {
   repository_.AddFile("broken/1/model.safetensors", "garbage");
-  ASSERT_TRUE(registry_.LoadRepository(repository_.path()).ok());
-  server_ = std::make_unique<GrpcServer>(LocalOptions(), &registry_,
-                                         &scheduler_, &metrics_);
+  ASSERT_TRUE(models_.LoadAll().ok());
+  server_ = std::make_unique<GrpcServer>(LocalOptions(), &models_, &scheduler_,
+                                         &metrics_);
   ASSERT_TRUE(server_->Start().ok());
   server_->SetServing(true);
   const auto channel = Connect();
@@ -132,9 +132,10 @@ TEST_F(ManagementCallsTest, ServerMetadataNamesWhatIsReal) {
   ASSERT_TRUE(open_stub_->ServerMetadata(&Context(), {}, &response).ok());
   EXPECT_EQ(response.name(), "fff-server");
   EXPECT_NE(response.version(), "");
-  EXPECT_THAT(response.extensions(),
-              UnorderedElementsAre("model_configuration", "statistics",
-                                   "parameters", "binary_tensor_data"));
+  EXPECT_THAT(
+      response.extensions(),
+      UnorderedElementsAre("model_configuration", "statistics", "parameters",
+                           "binary_tensor_data", "model_repository"));
 }
 
 TEST_F(ManagementCallsTest, MetadataAndConfigAgreeOnNames) {

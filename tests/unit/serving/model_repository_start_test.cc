@@ -1,5 +1,3 @@
-#include "server/serving/model_registry.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/execution_context.h"
+#include "server/serving/model_repository.h"
 #include "tests/unit/serving/temp_repository.h"
 
 namespace fff::serving {
@@ -19,19 +18,22 @@ using ::testing::IsEmpty;
 
 constexpr char kAllVersions[] = R"({"versions": {"all": true}})";
 
-class ModelRegistryTest : public ::testing::Test {
+class ModelRepositoryStartTest : public ::testing::Test {
  protected:
-  absl::Status Load() { return registry_.LoadRepository(repository_.path()); }
+  absl::Status Load() {
+    RepositoryOptions options;
+    options.path = repository_.path();
+    loader_ = std::make_unique<ModelRepository>(options, &registry_, &metrics_);
+    return loader_->LoadAll();
+  }
 
   // "name/version state [default]" for all versions.
   std::vector<std::string> Listed() const {
     std::vector<std::string> lines;
     for (const VersionStatus& status : registry_.List()) {
-      const char* state = status.state == VersionState::kReady     ? "ready"
-                          : status.state == VersionState::kLoading ? "loading"
-                                                                   : "failed";
       lines.push_back(absl::StrCat(status.model_name, "/", status.version, " ",
-                                   state, status.is_default ? " default" : ""));
+                                   Name(status.state),
+                                   status.is_default ? " default" : ""));
     }
     return lines;
   }
@@ -45,16 +47,17 @@ class ModelRegistryTest : public ::testing::Test {
   TempRepository repository_;
   metrics::ServerMetrics metrics_{"1"};
   ModelRegistry registry_{&metrics_};
+  std::unique_ptr<ModelRepository> loader_;
 };
 
-TEST_F(ModelRegistryTest, IsNotReadyBeforeARepositoryIsLoaded) {
+TEST_F(ModelRepositoryStartTest, IsNotReadyBeforeARepositoryIsLoaded) {
   EXPECT_FALSE(registry_.Ready());
   EXPECT_THAT(registry_.List(), IsEmpty());
   EXPECT_EQ(Found("m"),
             "NOT_FOUND: model 'm' is not in the repository; it has: nothing");
 }
 
-TEST_F(ModelRegistryTest, ServesAModelAndItsDenseTwin) {
+TEST_F(ModelRepositoryStartTest, ServesAModelAndItsDenseTwin) {
   repository_.AddModel("m", 1);
   ASSERT_TRUE(Load().ok());
   EXPECT_TRUE(registry_.Ready());
@@ -65,7 +68,7 @@ TEST_F(ModelRegistryTest, ServesAModelAndItsDenseTwin) {
   EXPECT_EQ(Found("m:dense", 1), "model 'm:dense' version 1");
 }
 
-TEST_F(ModelRegistryTest, TellsWhatItLoaded) {
+TEST_F(ModelRepositoryStartTest, TellsWhatItLoaded) {
   repository_.AddModel("m", 1);
   ASSERT_TRUE(Load().ok());
   const VersionStatus status = registry_.ListModel("m").at(0);
@@ -89,7 +92,7 @@ TEST_F(ModelRegistryTest, TellsWhatItLoaded) {
   }
 }
 
-TEST_F(ModelRegistryTest, BothImplementationsAnswer) {
+TEST_F(ModelRepositoryStartTest, BothImplementationsAnswer) {
   repository_.AddModel("m", 1);
   ASSERT_TRUE(Load().ok());
   for (const char* name : {"m", "m:dense"}) {
@@ -102,7 +105,7 @@ TEST_F(ModelRegistryTest, BothImplementationsAnswer) {
   }
 }
 
-TEST_F(ModelRegistryTest, TakesBatchingFromTheConfig) {
+TEST_F(ModelRepositoryStartTest, TakesBatchingFromTheConfig) {
   repository_.AddModel("m", 1);
   repository_.AddFile("m/config.json", R"({"batching": {
       "max_batch_rows": 7, "max_queue_delay_us": 5, "max_queue_rows": 99}})");
@@ -113,7 +116,7 @@ TEST_F(ModelRegistryTest, TakesBatchingFromTheConfig) {
   EXPECT_EQ(servable->queue().admission().max_queue_rows, 99);
 }
 
-TEST_F(ModelRegistryTest, KeepsTheQueueOfAModelAndItsTwinApart) {
+TEST_F(ModelRepositoryStartTest, KeepsTheQueueOfAModelAndItsTwinApart) {
   repository_.AddModel("m", 1);
   ASSERT_TRUE(Load().ok());
   const VersionStatus status = registry_.ListModel("m").at(0);
@@ -121,7 +124,7 @@ TEST_F(ModelRegistryTest, KeepsTheQueueOfAModelAndItsTwinApart) {
   EXPECT_NE(&status.fff->metrics(), &status.dense->metrics());
 }
 
-TEST_F(ModelRegistryTest, NamesWhatThereIsWhenAModelIsUnknown) {
+TEST_F(ModelRepositoryStartTest, NamesWhatThereIsWhenAModelIsUnknown) {
   repository_.AddModel("alpha", 1);
   repository_.AddModel("beta", 1);
   ASSERT_TRUE(Load().ok());
@@ -139,7 +142,7 @@ TEST_F(ModelRegistryTest, NamesWhatThereIsWhenAModelIsUnknown) {
   EXPECT_EQ(Found("alpha:dense:dense").substr(0, 9), "NOT_FOUND");
 }
 
-TEST_F(ModelRegistryTest, NamesNoMoreThanAFewModels) {
+TEST_F(ModelRepositoryStartTest, NamesNoMoreThanAFewModels) {
   for (int i = 0; i < 12; ++i) {
     repository_.AddFile(absl::StrCat("m", 10 + i, "/config.json"), "{}");
   }
@@ -149,13 +152,13 @@ TEST_F(ModelRegistryTest, NamesNoMoreThanAFewModels) {
             "'m11', 'm12', 'm13', 'm14', 'm15', 'm16', 'm17', ... (12 in all)");
 }
 
-TEST_F(ModelRegistryTest, ShowsAnUnknownNamePrintablyAndCut) {
+TEST_F(ModelRepositoryStartTest, ShowsAnUnknownNamePrintablyAndCut) {
   ASSERT_TRUE(Load().ok());
   EXPECT_THAT(Found("a\nb"), HasSubstr("model 'a\\x0ab' is not"));
   EXPECT_LT(Found(std::string(100000, 'x')).size(), 400u);
 }
 
-TEST_F(ModelRegistryTest, ServesTheHighestVersionAlone) {
+TEST_F(ModelRepositoryStartTest, ServesTheHighestVersionAlone) {
   repository_.AddModel("m", 1);
   repository_.AddModel("m", 2);
   ASSERT_TRUE(Load().ok());
@@ -165,7 +168,7 @@ TEST_F(ModelRegistryTest, ServesTheHighestVersionAlone) {
             "NOT_FOUND: model 'm' has no version 1; it has: '2'");
 }
 
-TEST_F(ModelRegistryTest, ServesAllVersionsWhenAsked) {
+TEST_F(ModelRepositoryStartTest, ServesAllVersionsWhenAsked) {
   repository_.AddModel("m", 1);
   repository_.AddModel("m", 10);
   repository_.AddModel("m", 2);
@@ -181,7 +184,7 @@ TEST_F(ModelRegistryTest, ServesAllVersionsWhenAsked) {
             "NOT_FOUND: model 'm' has no version -1; it has: '1', '2', '10'");
 }
 
-TEST_F(ModelRegistryTest, ABadNewVersionLeavesTheOldOneTheDefault) {
+TEST_F(ModelRepositoryStartTest, ABadNewVersionLeavesTheOldOneTheDefault) {
   repository_.AddModel("m", 1);
   repository_.AddFile("m/2/model.safetensors", "this is no checkpoint");
   repository_.AddFile("m/config.json", kAllVersions);
@@ -195,7 +198,7 @@ TEST_F(ModelRegistryTest, ABadNewVersionLeavesTheOldOneTheDefault) {
   EXPECT_THAT(Found("m:dense", 2), HasSubstr("UNAVAILABLE"));
 }
 
-TEST_F(ModelRegistryTest, AModelThatCannotBeLoadedTakesNoOtherDown) {
+TEST_F(ModelRepositoryStartTest, AModelThatCannotBeLoadedTakesNoOtherDown) {
   repository_.AddFile("broken/1/model.safetensors", "garbage");
   repository_.AddModel("good", 1);
   ASSERT_TRUE(Load().ok());
@@ -208,7 +211,19 @@ TEST_F(ModelRegistryTest, AModelThatCannotBeLoadedTakesNoOtherDown) {
       << "readiness means every configured model's default version";
 }
 
-TEST_F(ModelRegistryTest, ABrokenConfigIsTheModelsFailure) {
+TEST_F(ModelRepositoryStartTest, ANameThatCannotBeServedTakesNoOtherDown) {
+  repository_.AddModel("a:dense", 1);
+  repository_.AddModel("good", 1);
+  ASSERT_TRUE(Load().ok());
+  EXPECT_THAT(Listed(),
+              ElementsAre("a:dense/0 failed default", "good/1 ready default"));
+  EXPECT_EQ(Found("good"), "model 'good' version 1");
+  EXPECT_THAT(registry_.ListModel("a:dense").at(0).reason,
+              HasSubstr("cannot be a model name"));
+  EXPECT_EQ(metrics_.TakeSnapshot().load_failures.at("a:dense"), 1u);
+}
+
+TEST_F(ModelRepositoryStartTest, ABrokenConfigIsTheModelsFailure) {
   repository_.AddModel("m", 1);
   repository_.AddFile("m/config.json", R"({"layerz": []})");
   ASSERT_TRUE(Load().ok());
@@ -219,7 +234,7 @@ TEST_F(ModelRegistryTest, ABrokenConfigIsTheModelsFailure) {
   EXPECT_FALSE(registry_.Ready());
 }
 
-TEST_F(ModelRegistryTest, AModelWithoutAVersionIsAFailure) {
+TEST_F(ModelRepositoryStartTest, AModelWithoutAVersionIsAFailure) {
   repository_.AddFile("m/config.json", "{}");
   ASSERT_TRUE(Load().ok());
   EXPECT_EQ(Found("m"),
@@ -229,7 +244,7 @@ TEST_F(ModelRegistryTest, AModelWithoutAVersionIsAFailure) {
                          "..."));
 }
 
-TEST_F(ModelRegistryTest, AVersionThatIsListedAndMissingIsAFailure) {
+TEST_F(ModelRepositoryStartTest, AVersionThatIsListedAndMissingIsAFailure) {
   repository_.AddModel("m", 1);
   repository_.AddFile("m/config.json", R"({"versions": {"specific": [1, 7]}})");
   ASSERT_TRUE(Load().ok());
@@ -237,14 +252,15 @@ TEST_F(ModelRegistryTest, AVersionThatIsListedAndMissingIsAFailure) {
   EXPECT_THAT(Found("m", 7), HasSubstr("m/7"));
 }
 
-TEST_F(ModelRegistryTest, AVersionWithoutACheckpointIsAFailure) {
+TEST_F(ModelRepositoryStartTest, AVersionWithoutACheckpointIsAFailure) {
   repository_.AddDirectory("m/1");
   ASSERT_TRUE(Load().ok());
   EXPECT_THAT(Listed(), ElementsAre("m/1 failed default"));
   EXPECT_THAT(registry_.ListModel("m").at(0).reason, HasSubstr("m/1"));
 }
 
-TEST_F(ModelRegistryTest, SaysThatThereIsNoGpuEngineForAModelThatWantsIt) {
+TEST_F(ModelRepositoryStartTest,
+       SaysThatThereIsNoGpuEngineForAModelThatWantsIt) {
   repository_.AddModel("m", 1);
   repository_.AddFile("m/config.json", R"({"device": "cuda"})");
   ASSERT_TRUE(Load().ok());
@@ -254,19 +270,21 @@ TEST_F(ModelRegistryTest, SaysThatThereIsNoGpuEngineForAModelThatWantsIt) {
             "\"cpu\", \"auto\"");
 }
 
-TEST_F(ModelRegistryTest, AnEmptyRepositoryIsReadyAndServesNothing) {
+TEST_F(ModelRepositoryStartTest, AnEmptyRepositoryIsReadyAndServesNothing) {
   ASSERT_TRUE(Load().ok());
   EXPECT_TRUE(registry_.Ready());
   EXPECT_THAT(registry_.List(), IsEmpty());
 }
 
-TEST_F(ModelRegistryTest, ARepositoryThatIsNotThereIsAnError) {
-  EXPECT_EQ(registry_.LoadRepository("/nonexistent/models").code(),
-            absl::StatusCode::kNotFound);
+TEST_F(ModelRepositoryStartTest, ARepositoryThatIsNotThereIsAnError) {
+  RepositoryOptions options;
+  options.path = "/nonexistent/models";
+  ModelRepository nowhere(options, &registry_, &metrics_);
+  EXPECT_EQ(nowhere.LoadAll().code(), absl::StatusCode::kNotFound);
   EXPECT_FALSE(registry_.Ready());
 }
 
-TEST_F(ModelRegistryTest, ListsTheVersionsOfOneModel) {
+TEST_F(ModelRepositoryStartTest, ListsTheVersionsOfOneModel) {
   repository_.AddModel("a", 1);
   repository_.AddModel("b", 3);
   ASSERT_TRUE(Load().ok());
@@ -276,7 +294,7 @@ TEST_F(ModelRegistryTest, ListsTheVersionsOfOneModel) {
   EXPECT_THAT(registry_.ListModel("b:dense"), IsEmpty());
 }
 
-TEST_F(ModelRegistryTest, RecordsLoadsFailuresAndReadiness) {
+TEST_F(ModelRepositoryStartTest, RecordsLoadsFailuresAndReadiness) {
   repository_.AddModel("good", 4);
   repository_.AddFile("bad/1/model.safetensors", "garbage");
   ASSERT_TRUE(Load().ok());
@@ -303,7 +321,7 @@ TEST_F(ModelRegistryTest, RecordsLoadsFailuresAndReadiness) {
   EXPECT_TRUE(dense.metrics->leaf_visits.empty());
 }
 
-TEST_F(ModelRegistryTest, WarmingUpIsNotRecordedAsTraffic) {
+TEST_F(ModelRepositoryStartTest, WarmingUpIsNotRecordedAsTraffic) {
   repository_.AddModel("m", 1);
   repository_.AddFile("m/config.json", R"({"warmup_batch_rows": [1, 3, 64]})");
   ASSERT_TRUE(Load().ok());
@@ -312,7 +330,7 @@ TEST_F(ModelRegistryTest, WarmingUpIsNotRecordedAsTraffic) {
   EXPECT_EQ(metrics.compute_duration.Snapshot().count, 0u);
 }
 
-TEST_F(ModelRegistryTest, AnswersWhileItLoads) {
+TEST_F(ModelRepositoryStartTest, AnswersWhileItLoads) {
   for (int i = 0; i < 6; ++i) repository_.AddModel(absl::StrCat("m", i), 1);
   std::thread loader([&] { EXPECT_TRUE(Load().ok()); });
   // Ready only once every model is; until then unknown, loading or served.

@@ -1,4 +1,4 @@
-#include "server/base/mapped_file.h"
+#include "server/base/file_bytes.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,7 +15,7 @@ namespace fff::base {
 namespace {
 
 std::string TestPath(const std::string& name) {
-  return absl::StrCat(testing::TempDir(), "mapped_file_test_", getpid(), "_",
+  return absl::StrCat(testing::TempDir(), "file_bytes_test_", getpid(), "_",
                       name);
 }
 
@@ -25,67 +25,92 @@ std::string WriteFile(const std::string& name, const std::string& content) {
   return path;
 }
 
-std::string Text(const MappedFile& file) {
+std::string Text(const FileBytes& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()),
           file.bytes().size()};
 }
 
 void ExpectError(const std::string& path, absl::StatusCode code,
                  const std::string& part) {
-  const absl::Status status = MappedFile::Open(path).status();
+  const absl::Status status = FileBytes::Read(path).status();
   EXPECT_EQ(status.code(), code) << status;
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr(path));
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr(part));
 }
 
-TEST(MappedFileTest, HoldsTheWholeFile) {
+TEST(FileBytesTest, HoldsTheWholeFile) {
   const std::string content = std::string(10000, 'x') + std::string("\0y", 2);
   const std::string path = WriteFile("whole", content);
-  const auto file = MappedFile::Open(path);
+  const auto file = FileBytes::Read(path);
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ((*file)->path(), path);
   EXPECT_EQ(Text(**file), content);
 }
 
-TEST(MappedFileTest, MapsAnEmptyFileToNoBytes) {
-  const auto file = MappedFile::Open(WriteFile("empty", ""));
+TEST(FileBytesTest, ReadsAnEmptyFileAsNoBytes) {
+  const auto file = FileBytes::Read(WriteFile("empty", ""));
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_TRUE((*file)->bytes().empty());
 }
 
-TEST(MappedFileTest, OutlivesTheNameOfTheFile) {
+TEST(FileBytesTest, OutlivesTheNameOfTheFile) {
   const std::string path = WriteFile("replaced", "old");
-  const auto file = MappedFile::Open(path);
+  const auto file = FileBytes::Read(path);
   ASSERT_TRUE(file.ok());
   const std::string other = WriteFile("new", "new");
   ASSERT_EQ(std::rename(other.c_str(), path.c_str()), 0);
   EXPECT_EQ(Text(**file), "old");
-  EXPECT_EQ(Text(**MappedFile::Open(path)), "new");
+  EXPECT_EQ(Text(**FileBytes::Read(path)), "new");
 }
 
-TEST(MappedFileTest, SaysWhenThereIsNoFile) {
+// A mapping would show the new bytes, or fault beyond the new end.
+TEST(FileBytesTest, KeepsItsBytesWhenTheFileIsRewrittenInPlace) {
+  const std::string path = WriteFile("rewritten", std::string(10000, 'x'));
+  const auto file = FileBytes::Read(path);
+  ASSERT_TRUE(file.ok());
+  WriteFile("rewritten", "short");
+  EXPECT_EQ(Text(**file), std::string(10000, 'x'));
+}
+
+// Files of sysfs promise a page and hold less, as a file does that is truncated
+// between stat and read.
+TEST(FileBytesTest, SaysWhenTheFileEndsBeforeItsSize) {
+  const std::string path = "/sys/kernel/mm/transparent_hugepage/enabled";
+  if (access(path.c_str(), R_OK) != 0) GTEST_SKIP() << path << " is not there";
+  ExpectError(path, absl::StatusCode::kAborted, "changed while it was read");
+}
+
+TEST(FileBytesTest, RefusesAFileLargerThanTheMemory) {
+  const std::string path = WriteFile("sparse", "x");
+  ASSERT_EQ(truncate(path.c_str(), off_t{1} << 42), 0);
+  ExpectError(path, absl::StatusCode::kResourceExhausted,
+              "more than the memory of");
+  unlink(path.c_str());
+}
+
+TEST(FileBytesTest, SaysWhenThereIsNoFile) {
   ExpectError("/nonexistent/model.pt", absl::StatusCode::kNotFound,
               "cannot open");
 }
 
-TEST(MappedFileTest, RefusesADirectory) {
+TEST(FileBytesTest, RefusesADirectory) {
   ExpectError(testing::TempDir(), absl::StatusCode::kInvalidArgument,
               "not a regular file");
 }
 
-TEST(MappedFileTest, RefusesADevice) {
+TEST(FileBytesTest, RefusesADevice) {
   ExpectError("/dev/zero", absl::StatusCode::kInvalidArgument,
               "not a regular file");
 }
 
-TEST(MappedFileTest, RefusesAFifoWithoutWaitingForAWriter) {
+TEST(FileBytesTest, RefusesAFifoWithoutWaitingForAWriter) {
   const std::string path = TestPath("fifo");
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
   ExpectError(path, absl::StatusCode::kInvalidArgument, "not a regular file");
   unlink(path.c_str());
 }
 
-TEST(MappedFileDeathTest, SaysWhenReadingIsForbidden) {
+TEST(FileBytesDeathTest, SaysWhenReadingIsForbidden) {
   const std::string path = WriteFile("secret", "x");
   ASSERT_EQ(chmod(path.c_str(), 0), 0);
   const auto open_as_nobody = [&path] {

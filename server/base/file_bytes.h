@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace fff::base {
+
+// A whole regular file, read into memory of its own (page aligned; 2 MiB and
+// more ask for huge pages). Immutable; share it by shared_ptr and the bytes
+// live as long as the last owner. Whatever happens to the file later, being
+// rewritten in place, truncated or deleted, does not reach these bytes; a
+// mapping would fault or change under its reader. The memory goes back to the
+// system with the last owner.
+class FileBytes {
+ public:
+  // Touches the disk. Errors, each naming `path`: NOT_FOUND, PERMISSION_DENIED,
+  // INVALID_ARGUMENT (a directory, a device), RESOURCE_EXHAUSTED (larger than
+  // the memory), ABORTED when the file changed while it was read.
+  static absl::StatusOr<std::shared_ptr<const FileBytes>> Read(
+      const std::string& path);
+
+  ~FileBytes();
+  FileBytes(const FileBytes&) = delete;
+  FileBytes& operator=(const FileBytes&) = delete;
+
+  const std::string& path() const { return path_; }
+  absl::Span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  FileBytes(std::string path, std::byte* data, size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
+
+  std::string path_;
+  std::byte* data_;
+  size_t size_;
+};
+
+}  // namespace fff::base

@@ -1,0 +1,131 @@
+#include "server/serving/model_loader.h"
+
+#include <chrono>
+#include <new>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/engine/execution_context.h"
+#include "server/serving/repository_scan.h"
+
+namespace fff::serving {
+namespace {
+
+std::string DescribeLayers(const model::Model& model) {
+  return absl::StrJoin(model.layers(), " | ",
+                       [](std::string* out, const auto& layer) {
+                         absl::StrAppend(out, layer->Describe());
+                       });
+}
+
+std::shared_ptr<metrics::ModelMetrics> RegisterMetrics(
+    metrics::ServerMetrics& metrics, const Servable::Parts& parts) {
+  std::vector<int> layers;
+  std::vector<int> depths;
+  for (size_t i = 0; i < parts.model->layers().size(); ++i) {
+    const model::RoutingShape shape = parts.model->layers()[i]->routing();
+    if (shape.trees == 0) continue;
+    layers.push_back(static_cast<int>(i));
+    depths.push_back(shape.depth);
+  }
+  const bool dense = parts.implementation == Implementation::kDense;
+  metrics::ModelInfo info;
+  info.file = parts.checkpoint_file;
+  info.dense_kind = !dense                   ? ""
+                    : parts.dense_is_trained ? "trained"
+                                             : "cost_baseline";
+  info.description =
+      dense ? parts.dense_description : DescribeLayers(*parts.model);
+  info.weights_bytes = static_cast<double>(parts.model->weights_bytes());
+  return metrics.Register(
+      {parts.model_name, absl::StrCat(parts.version),
+       std::string(Name(parts.implementation)), parts.device},
+      std::move(info), layers, depths);
+}
+
+// One pass over zeros for each warm-up size: page faults, packed primitives and
+// scratch memory come before the first request. Not recorded in the metrics of
+// served traffic.
+void WarmUp(const model::Model& model, absl::Span<const int64_t> batch_rows) {
+  engine::ExecutionContext context(/*threads=*/1);
+  for (const int64_t rows : batch_rows) {
+    const tensor::FloatBuffer x(rows * model.input().width());
+    tensor::FloatBuffer y(rows * model.output().width());
+    model.Run({x.data(), rows, model.input().width()},
+              {y.data(), rows, model.output().width()}, {}, context);
+  }
+}
+
+absl::Status WarmUpBoth(const model::LoadedVersion& loaded,
+                        const model::ModelConfig& config) {
+  try {
+    WarmUp(*loaded.fff, config.warmup_batch_rows);
+    WarmUp(*loaded.dense.model, config.warmup_batch_rows);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        "not enough memory to warm up with warmup_batch_rows");
+  }
+  return absl::OkStatus();
+}
+
+// Told when the last of both implementations is gone.
+std::shared_ptr<const void> ReleaseToken(
+    const std::shared_ptr<absl::Notification>& released) {
+  return {static_cast<const void*>(nullptr),
+          [released](const void*) { released->Notify(); }};
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedServables> LoadServables(const VersionToLoad& version,
+                                              const model::ModelConfig& config,
+                                              metrics::ServerMetrics* metrics) {
+  const Clock::time_point start = Clock::now();
+  if (config.device == model::DeviceChoice::kCuda) {
+    return absl::FailedPreconditionError(
+        "config.json asks for device \"cuda\", but this server has no CUDA "
+        "engine; allowed: \"cpu\", \"auto\"");
+  }
+  LoadedServables servables;
+  servables.identity = VersionIdentity(version.directory);
+  FFF_ASSIGN_OR_RETURN(model::LoadedVersion loaded,
+                       model::LoadVersion(version.directory, config, {}));
+  if (VersionIdentity(version.directory) != servables.identity) {
+    return absl::AbortedError(absl::StrCat(
+        version.directory, ": changed while it was read; retry later"));
+  }
+  FFF_RETURN_IF_ERROR(WarmUpBoth(loaded, config));
+  servables.released = std::make_shared<absl::Notification>();
+  Servable::Parts parts;
+  parts.lifetime = ReleaseToken(servables.released);
+  parts.model_name = version.model_name;
+  parts.version = version.version;
+  parts.model = std::move(loaded.fff);
+  parts.dense_is_trained = loaded.dense.trained;
+  parts.dense_description = loaded.dense.description;
+  parts.checkpoint_file = loaded.checkpoint_file;
+  parts.device = "cpu";
+  parts.batching = config.batching;
+  parts.load_seconds =
+      std::chrono::duration<double>(Clock::now() - start).count();
+  Servable::Parts dense = parts;
+  parts.metrics = RegisterMetrics(*metrics, parts);
+  dense.implementation = Implementation::kDense;
+  dense.model = std::move(loaded.dense.model);
+  dense.metrics = RegisterMetrics(*metrics, dense);
+  metrics->SetLoadDuration(version.model_name, absl::StrCat(version.version),
+                           parts.load_seconds);
+  base::LogInfo(absl::StrCat(
+      "loaded model=", base::Printable(version.model_name),
+      " version=", version.version, " file=", parts.checkpoint_file,
+      " seconds=", parts.load_seconds, " fff=\"", DescribeLayers(*parts.model),
+      "\" dense=\"", parts.dense_description, "\""));
+  servables.fff = std::make_shared<const Servable>(std::move(parts));
+  servables.dense = std::make_shared<const Servable>(std::move(dense));
+  return servables;
+}
+
+}  // namespace fff::serving
