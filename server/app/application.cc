@@ -19,6 +19,7 @@
 #include "server/metrics/exporter.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/version.h"
+#include "server/serving/repository_watcher.h"
 
 namespace fff::app {
 namespace {
@@ -64,6 +65,7 @@ class Server {
         metrics_(rpc::kServerVersion),
         registry_(&metrics_),
         repository_(Repository(), &registry_, &metrics_),
+        watcher_(Watch(), &repository_),
         scheduler_(threads_) {}
 
   // Both ports are bound before any model is loaded, so that a port conflict is
@@ -81,7 +83,9 @@ class Server {
                                              std::move(handlers)));
     FFF_RETURN_IF_ERROR(repository_.LoadAll());
     SetServing(true);
-    repository_.Watch();
+    if (config_.model_control != serving::ModelControl::kNone) {
+      watcher_.Start();
+    }
     base::LogInfo(absl::StrCat("listening grpc=", config_.host, ":",
                                grpc_->port(), " http=", config_.host, ":",
                                http_->port()));
@@ -96,7 +100,8 @@ class Server {
     base::LogInfo(absl::StrCat("stopping: NOT_SERVING, still answering for ",
                                config_.drain_delay_seconds, " s"));
     AwaitStopSignal(config_.drain_delay_seconds);
-    repository_.Stop();
+    watcher_.Stop();
+    repository_.Close();
     const auto timeout = std::chrono::milliseconds(
         static_cast<int64_t>(config_.drain_timeout_seconds * 1000));
     grpc_->Stop(std::chrono::system_clock::now() + timeout);
@@ -110,9 +115,14 @@ class Server {
     options.path = config_.model_repository;
     options.control = config_.model_control;
     options.startup_models = config_.load_models;
+    options.on_change = [this] { UpdateHealth(); };
+    return options;
+  }
+
+  serving::WatchOptions Watch() const {
+    serving::WatchOptions options;
     options.poll_interval = std::chrono::milliseconds(
         static_cast<int64_t>(config_.repository_poll_seconds * 1000));
-    options.on_change = [this] { UpdateHealth(); };
     return options;
   }
 
@@ -156,6 +166,7 @@ class Server {
   metrics::ServerMetrics metrics_;
   serving::ModelRegistry registry_;
   serving::ModelRepository repository_;
+  serving::RepositoryWatcher watcher_;
   serving::Scheduler scheduler_;
   std::atomic<bool> serving_{false};
   absl::Mutex health_mutex_;  // held while health is told; grpc_ is set once

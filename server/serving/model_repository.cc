@@ -15,8 +15,6 @@ namespace fff::serving {
 namespace {
 
 constexpr std::chrono::minutes kRetryPauseMax(10);
-// Between two looks whether memory that was let go has become free.
-constexpr std::chrono::milliseconds kReleaseCheck(100);
 
 // Whether the same files may load another time.
 bool MayPass(const absl::Status& status) {
@@ -58,12 +56,7 @@ absl::Status LoadOutcome(const ModelRecord& record, int64_t version,
 ModelRepository::ModelRepository(RepositoryOptions options,
                                  ModelRegistry* registry,
                                  metrics::ServerMetrics* metrics)
-    : options_(std::move(options)),
-      registry_(registry),
-      metrics_(metrics),
-      watch_(options_.use_inotify) {}
-
-ModelRepository::~ModelRepository() { Stop(); }
+    : options_(std::move(options)), registry_(registry), metrics_(metrics) {}
 
 ModelRecord& ModelRepository::RecordOf(const std::string& name) {
   const auto [it, made] = models_.try_emplace(name, options_.settle_time);
@@ -71,13 +64,14 @@ ModelRecord& ModelRepository::RecordOf(const std::string& name) {
   return it->second;
 }
 
-absl::Status ModelRepository::Observe(Clock::time_point now) {
+absl::Status ModelRepository::Observe(
+    const std::vector<std::string>& being_written, Clock::time_point now) {
   FFF_ASSIGN_OR_RETURN(const std::vector<ScannedModel> scanned,
                        ScanRepository(options_.path));
   std::set<std::string> seen;
   for (const ScannedModel& model : scanned) {
     seen.insert(model.name);
-    RecordOf(model.name).Observe(model, being_written_, now);
+    RecordOf(model.name).Observe(model, being_written, now);
   }
   for (auto& [name, record] : models_) {
     if (seen.count(name) == 0) record.ObserveAbsence(now);
@@ -89,7 +83,7 @@ absl::Status ModelRepository::LoadAll() {
   const Clock::time_point now = Clock::now();
   {
     absl::MutexLock lock(&mutex_);
-    FFF_RETURN_IF_ERROR(Observe(now));
+    FFF_RETURN_IF_ERROR(Observe({}, now));
     if (models_.empty()) {
       base::LogWarning(absl::StrCat("model repository ", options_.path,
                                     " holds no model; nothing is served"));
@@ -115,11 +109,12 @@ absl::Status ModelRepository::LoadAll() {
   return absl::OkStatus();
 }
 
-Clock::time_point ModelRepository::Look(Clock::time_point now) {
+Clock::time_point ModelRepository::Look(
+    Clock::time_point now, const std::vector<std::string>& being_written) {
   Clock::time_point next = Clock::time_point::max();
   {
     absl::MutexLock lock(&mutex_);
-    absl::Status observed = Observe(now);
+    absl::Status observed = Observe(being_written, now);
     if (!observed.ok() && observed != observed_) {
       base::LogError(absl::StrCat("cannot look at the model repository: ",
                                   base::Printable(observed.message(), 2000),
@@ -197,7 +192,7 @@ void ModelRepository::LoadVersion(ModelRecord& record, int64_t version,
   entry.failed = entry.found;
   entry.reason = std::string(loaded.status().message());
   entry.retry_pause = std::clamp<Clock::duration>(
-      2 * entry.retry_pause, options_.poll_interval, kRetryPauseMax);
+      2 * entry.retry_pause, options_.retry_pause, kRetryPauseMax);
   entry.retry_at =
       may_pass ? now + entry.retry_pause : Clock::time_point::max();
   metrics_->AddLoadFailure(record.name());
@@ -265,7 +260,7 @@ absl::Status ModelRepository::CheckCall(const std::string& model_name,
         "the server was started with --model-control=none: what it loaded at "
         "its start stays");
   }
-  if (stop_.HasBeenNotified()) {
+  if (closed_.load()) {
     return absl::UnavailableError(
         "the server is shutting down; retry on another one");
   }
@@ -312,7 +307,6 @@ absl::Status ModelRepository::Load(const std::string& model_name,
     Advance(record, now);
     outcome = LoadOutcome(record, version, now);
   }
-  watch_.Wake();  // for what was replaced
   options_.on_change();
   return outcome;
 }
@@ -353,24 +347,12 @@ absl::Status ModelRepository::Unload(const std::string& model_name,
   options_.on_change();
   for (const auto& gone : released) {
     if (gone->WaitForNotificationWithTimeout(deadline - absl::Now())) continue;
-    watch_.Wake();
     return absl::DeadlineExceededError(absl::StrCat(
         "model '", model_name,
         "' is unloaded, but requests in flight still hold its memory"));
   }
   base::ReturnFreeMemory();
   return absl::OkStatus();
-}
-
-void ModelRepository::Watch() {
-  if (options_.control == ModelControl::kNone) return;
-  thread_ = std::thread([this] { WatchLoop(); });
-}
-
-void ModelRepository::Stop() {
-  if (!stop_.HasBeenNotified()) stop_.Notify();
-  watch_.Wake();
-  if (thread_.joinable()) thread_.join();
 }
 
 std::vector<std::string> ModelRepository::Directories() {
@@ -382,50 +364,12 @@ std::vector<std::string> ModelRepository::Directories() {
       directories.push_back(absl::StrCat(record.directory(), "/", version));
     }
   }
-  being_written_ = watch_.FilesBeingWritten();
   return directories;
 }
 
 ModelRepository::Released ModelRepository::TakeReleased() {
   absl::MutexLock lock(&mutex_);
   return std::exchange(released_, {});
-}
-
-void ModelRepository::WatchLoop() {
-  watch_.Follow(Directories());
-  if (!watch_.complete()) {
-    base::LogWarning(absl::StrCat(
-        "changes of the model repository are not told by the system; looking "
-        "every ",
-        options_.poll_interval.count(), " ms"));
-  }
-  Released held;
-  while (!stop_.HasBeenNotified()) {
-    const Clock::time_point now = Clock::now();
-    Clock::time_point next = std::min(Look(now), now + options_.poll_interval);
-    // What was written into a new directory before it was watched.
-    if (watch_.Follow(Directories())) {
-      next = std::min(next, now + Clock::duration(options_.settle_time));
-    }
-    const Released more = TakeReleased();
-    held.insert(held.end(), more.begin(), more.end());
-    const auto free = std::remove_if(held.begin(), held.end(), [](auto& gone) {
-      return gone->HasBeenNotified();
-    });
-    if (free != held.end()) {
-      held.erase(free, held.end());
-      base::ReturnFreeMemory();
-    }
-    if (!held.empty()) {
-      next = std::min(next, now + Clock::duration(kReleaseCheck));
-    }
-    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(
-        next - Clock::now());
-    if (!watch_.Await(wait + std::chrono::milliseconds(1))) continue;
-    // A large upload tells of itself thousands of times: look now and then.
-    stop_.WaitForNotificationWithTimeout(
-        absl::FromChrono(options_.settle_time) / 4);
-  }
 }
 
 }  // namespace fff::serving

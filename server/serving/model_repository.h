@@ -1,11 +1,11 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -14,7 +14,6 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "server/metrics/server_metrics.h"
-#include "server/serving/directory_watch.h"
 #include "server/serving/model_record.h"
 #include "server/serving/model_registry.h"
 
@@ -30,11 +29,11 @@ struct RepositoryOptions {
   ModelControl control = ModelControl::kPoll;
   // Loaded at the start in spite of kExplicit.
   std::vector<std::string> startup_models;
-  // Between two looks when nothing was told of a change, at most.
-  std::chrono::milliseconds poll_interval{5000};
   // How long files must look the same before they are read.
   std::chrono::milliseconds settle_time{250};
-  bool use_inotify = true;
+  // Before a failure that may pass by itself is tried again; doubled each time,
+  // up to ten minutes.
+  std::chrono::milliseconds retry_pause{5000};
   // Called after whatever changed the registry, on the thread that did it.
   std::function<void()> on_change = [] {};
 };
@@ -42,26 +41,18 @@ struct RepositoryOptions {
 // Keeps the registry at what the repository's folders and the operator's calls
 // ask for: looks, decides (version_transition), loads, warms up, publishes,
 // unloads. A failure is kept as the version's status, counted and logged once
-// for the same files; what was served goes on. Thread-safe; loads and unloads
-// run one at a time, on the calling or on the watching thread.
+// for the same files; what was served goes on. Thread-safe and without a thread
+// of its own (see RepositoryWatcher): loads and unloads run on the caller's,
+// one at a time.
 class ModelRepository {
  public:
   // The pointers outlive the repository.
   ModelRepository(RepositoryOptions options, ModelRegistry* registry,
                   metrics::ServerMetrics* metrics);
-  // Stops.
-  ~ModelRepository();
-
   // The first pass: everything that is to be served at the start, one after the
   // other. Blocks until done. Returns the error of ScanRepository, or OK; a
   // model's own failure is its status.
   absl::Status LoadAll();
-
-  // Starts the thread that follows the repository, unless the control is kNone.
-  void Watch();
-  // Ends that thread, after the load that is under way; calls are refused from
-  // now on. Blocks.
-  void Stop();
 
   // Loads the model as it is on the disk now. version 0: the versions of its
   // policy, and an end to what earlier calls asked for. Another version: that
@@ -80,21 +71,32 @@ class ModelRepository {
   absl::Status Unload(const std::string& model_name, int64_t version,
                       absl::Duration timeout);
 
-  // One look at the repository and all that follows from it, as of `now`.
-  // Returns when time alone can change something next. The watching thread
-  // calls it; tests do with a clock of their own.
-  Clock::time_point Look(Clock::time_point now);
+  // From now on load and unload calls are refused: the server stops.
+  void Close() { closed_.store(true); }
+
+  // One look at the repository and all that follows from it, as of `now`; of
+  // the files in `being_written` somebody is known not to have finished. Under
+  // kExplicit and kNone only the list is brought up to date. Returns when time
+  // alone can change something next, time_point::max() = never. For
+  // RepositoryWatcher.
+  Clock::time_point Look(Clock::time_point now,
+                         const std::vector<std::string>& being_written = {});
+  // Where changes matter: the repository, its models and their versions.
+  std::vector<std::string> Directories();
+  // Told when what was unloaded since the last call is no longer held by
+  // requests in flight.
+  using Released = std::vector<std::shared_ptr<absl::Notification>>;
+  Released TakeReleased();
 
   ModelRegistry* registry() const { return registry_; }
 
  private:
-  using Released = std::vector<std::shared_ptr<absl::Notification>>;
-
   absl::Status CheckCall(const std::string& model_name, int64_t version) const;
   ModelRecord& RecordOf(const std::string& name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes in what is on the disk. The error of ScanRepository.
-  absl::Status Observe(Clock::time_point now)
+  absl::Status Observe(const std::vector<std::string>& being_written,
+                       Clock::time_point now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Does everything that is to be done for one model, and publishes every step.
   void Advance(ModelRecord& record, Clock::time_point now)
@@ -112,20 +114,13 @@ class ModelRepository {
   void ForgetGoneModels(Clock::time_point now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  void WatchLoop();
-  std::vector<std::string> Directories();
-  Released TakeReleased();
-
   const RepositoryOptions options_;
   ModelRegistry* const registry_;
   metrics::ServerMetrics* const metrics_;
-  DirectoryWatch watch_;  // the watching thread's; Wake is anybody's
-  absl::Notification stop_;
-  std::thread thread_;
+  std::atomic<bool> closed_{false};
 
   absl::Mutex mutex_;  // held during loads
   std::map<std::string, ModelRecord> models_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::string> being_written_ ABSL_GUARDED_BY(mutex_);
   // Of what was unloaded and may still be held by requests in flight.
   Released released_ ABSL_GUARDED_BY(mutex_);
   absl::Status observed_ ABSL_GUARDED_BY(mutex_);

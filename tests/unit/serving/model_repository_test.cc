@@ -447,80 +447,51 @@ TEST_F(ModelRepositoryTest, AStartupModelThatIsNotThereIsAFailure) {
   EXPECT_FALSE(registry_.Ready());
 }
 
-TEST_F(ModelRepositoryTest, TheWatchingThreadFollowsTheDisk) {
+TEST_F(ModelRepositoryTest, CallsAreRefusedOnceItIsClosed) {
   disk_.AddModel("m", 1);
-  absl::Notification changed;
-  RepositoryOptions options;
-  options.path = disk_.path();
-  options.settle_time = std::chrono::milliseconds(1);
-  options.poll_interval = std::chrono::hours(1);  // events alone
-  options.on_change = [&] {
-    for (const VersionStatus& status : registry_.ListModel("m")) {
-      const bool there =
-          status.version == 2 && status.state == VersionState::kReady;
-      if (there && !changed.HasBeenNotified()) changed.Notify();
-    }
-  };
-  repository_ =
-      std::make_unique<ModelRepository>(options, &registry_, &metrics_);
-  ASSERT_TRUE(repository_->LoadAll().ok());
-  repository_->Watch();
-  disk_.AddModel("m", 2);
-  EXPECT_TRUE(changed.WaitForNotificationWithTimeout(absl::Seconds(60)));
-  repository_->Stop();
+  Start();
+  repository_->Close();
   EXPECT_EQ(repository_->Load("m", 0).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(repository_->Unload("m", 0, kNoWait).code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Listed(), "m/1 ready default");
 }
 
-TEST_F(ModelRepositoryTest, WithoutEventsItLooksByItself) {
+TEST_F(ModelRepositoryTest, AFileThatSomebodyWritesIsNotRead) {
   disk_.AddModel("m", 1);
-  RepositoryOptions options;
-  options.path = disk_.path();
-  options.settle_time = std::chrono::milliseconds(1);
-  options.poll_interval = std::chrono::milliseconds(5);
-  options.use_inotify = false;
-  repository_ =
-      std::make_unique<ModelRepository>(options, &registry_, &metrics_);
-  ASSERT_TRUE(repository_->LoadAll().ok());
-  repository_->Watch();
+  Start();
   disk_.AddModel("m", 2);
-  while (!registry_.Find("m", 2).ok()) std::this_thread::yield();
-  EXPECT_EQ(Served()->parts().version, 2);
+  const std::vector<std::string> being_written = {CheckpointPath(2)};
+  for (int i = 0; i < 3; ++i) {
+    now_ += std::chrono::seconds(10);
+    repository_->Look(now_, being_written);
+    EXPECT_EQ(Listed(), "m/1 ready default, m/2 loading");
+  }
+  Look(kSettle);
+  EXPECT_EQ(Listed(), "m/2 ready default") << "closed, and the same since";
 }
 
-// Requests, lists and calls from several threads while versions come and go.
-TEST_F(ModelRepositoryTest, AnswersFromOneWholeVersionWhileVersionsChange) {
+TEST_F(ModelRepositoryTest, NamesTheDirectoriesWhereChangesMatter) {
   disk_.AddModel("m", 1);
-  RepositoryOptions options;
-  options.path = disk_.path();
-  options.settle_time = std::chrono::milliseconds(1);
-  repository_ =
-      std::make_unique<ModelRepository>(options, &registry_, &metrics_);
-  ASSERT_TRUE(repository_->LoadAll().ok());
-  repository_->Watch();
-  std::atomic<bool> done{false};
-  std::vector<std::thread> readers;
-  for (int i = 0; i < 3; ++i) {
-    readers.emplace_back([&] {
-      while (!done.load()) {
-        const auto found = registry_.Find("m", 0);
-        ASSERT_TRUE(found.ok()) << found.status();
-        const bool odd = (*found)->parts().version % 2 == 1;
-        ASSERT_EQ((*found)->model().input().width(), odd ? 128 : 256);
-        ASSERT_TRUE(registry_.Ready());
-        registry_.List();
-        metrics_.TakeSnapshot();
-      }
-    });
-  }
-  for (int version = 2; version <= 9; ++version) {
-    disk_.AddModel("m", version,
-                   version % 2 == 1 ? "sapient-128x64" : kOtherShape);
-    EXPECT_TRUE(repository_->Load("m", 0).ok());
-    fs::remove_all(disk_ / absl::StrCat("m/", version - 1));
-  }
-  done.store(true);
-  for (std::thread& reader : readers) reader.join();
-  EXPECT_EQ(Served()->parts().version, 9);
+  Start();
+  EXPECT_THAT(
+      repository_->Directories(),
+      ElementsAre(disk_.path(), disk_.path() + "/m", disk_.path() + "/m/1"));
+}
+
+TEST_F(ModelRepositoryTest, TellsWhenWhatWasUnloadedIsFree) {
+  disk_.AddModel("m", 1);
+  Start();
+  EXPECT_THAT(repository_->TakeReleased(), IsEmpty());
+  auto held = Served();
+  fs::remove_all(disk_ / "m");
+  LookTwice();
+  const auto released = repository_->TakeReleased();
+  ASSERT_EQ(released.size(), 1u);
+  EXPECT_FALSE(released[0]->HasBeenNotified());
+  held.reset();
+  EXPECT_TRUE(released[0]->HasBeenNotified());
+  EXPECT_THAT(repository_->TakeReleased(), IsEmpty());
 }
 
 }  // namespace
