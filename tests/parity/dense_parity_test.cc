@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/parity/cases.h"
 #include "tests/parity/grid.h"
 #include "tests/parity/targets.h"
 
@@ -13,38 +14,10 @@ using engine::DenseKernelEntry;
 using engine::DenseProblem;
 using engine::DenseWeights;
 
-struct Case {
-  DenseProblem problem;
-  Values values;
-  std::vector<int64_t> batches;
-};
-
-// input, output, activation, bias.
-const Case kCases[] = {
-    {{1, 1, Activation::kIdentity, false}, Values::kNormal, {0, 1, 2, 3, 64}},
-    {{3, 5, Activation::kRelu, true}, Values::kNormal, {1, 2, 3, 7, 64, 257}},
-    {{100, 33, Activation::kGelu, true},
-     Values::kNormal,
-     {1, 2, 3, 7, 17, 64, 65, 257, 513, 1031}},
-    {{784, 128, Activation::kRelu, true},
-     Values::kNormal,
-     {1, 2, 7, 64, 257, 600}},
-    {{96, 48, Activation::kGeluTanh, true}, Values::kNormal, {1, 7, 64}},
-    {{40, 60, Activation::kSilu, false}, Values::kNormal, {1, 7, 64}},
-    {{40, 60, Activation::kTanh, true}, Values::kNormal, {1, 7, 64}},
-    {{40, 60, Activation::kSigmoid, true}, Values::kNormal, {1, 7, 64}},
-    {{40, 60, Activation::kIdentity, true}, Values::kNormal, {1, 7, 64, 1500}},
-    {{333, 1, Activation::kIdentity, true}, Values::kNormal, {1, 7, 64}},
-    {{1, 333, Activation::kRelu, true}, Values::kNormal, {1, 7, 64}},
-    {{80, 90, Activation::kIdentity, true}, Values::kIntegers, {1, 7, 64}},
-    {{80, 90, Activation::kIdentity, true}, Values::kHuge, {1, 7, 64}},
-    {{80, 90, Activation::kIdentity, true}, Values::kDenormal, {1, 7, 64}},
-};
-
 class DenseParity : public testing::TestWithParam<DenseKernelEntry> {};
 
 TEST_P(DenseParity, AgreesWithTheOracleOnEveryProblem) {
-  for (const Case& c : kCases) {
+  for (const auto& c : DenseCases()) {
     if (!GetParam().supports(c.problem)) continue;
     const auto weights = RandomDense(c.problem, c.values, 7);
     const auto kernel = GetParam().make(weights);

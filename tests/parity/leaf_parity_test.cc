@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/parity/cases.h"
 #include "tests/parity/grid.h"
 #include "tests/parity/targets.h"
 
@@ -14,75 +15,11 @@ using engine::LeafProblem;
 using engine::LeafWeights;
 using engine::Tie;
 
-struct Case {
-  LeafProblem problem;
-  Values values;
-  std::vector<int64_t> batches;
-};
-
-// input, leaf, output, depth, tie, activation, output bias.
-const Case kCases[] = {
-    {{1, 1, 1, 0, Tie::kRight, Activation::kRelu, true},
-     Values::kNormal,
-     {0, 1, 2, 3, 64}},
-    {{5, 3, 2, 0, Tie::kRight, Activation::kGelu, false},
-     Values::kNormal,
-     {1, 2, 3, 7, 64, 257}},
-    {{7, 1, 9, 1, Tie::kLeft, Activation::kRelu, true},
-     Values::kNormal,
-     {1, 2, 3, 7, 64, 257}},
-    {{784, 8, 10, 4, Tie::kRight, Activation::kRelu, true},
-     Values::kNormal,
-     {1, 2, 3, 7, 64, 257, 1031}},
-    {{784, 1, 10, 4, Tie::kRight, Activation::kRelu, false},
-     Values::kNormal,
-     {1, 7, 257}},
-    {{100, 17, 33, 6, Tie::kLeft, Activation::kGelu, true},
-     Values::kNormal,
-     {1, 2, 3, 7, 64, 257, 1031}},
-    {{64, 32, 64, 10, Tie::kRight, Activation::kRelu, true},
-     Values::kNormal,
-     {1, 7, 64, 257, 1500}},
-    {{768, 32, 768, 4, Tie::kRight, Activation::kGelu, true},
-     Values::kNormal,
-     {1, 3, 64, 257}},
-    {{48, 128, 96, 3, Tie::kRight, Activation::kSilu, true},
-     Values::kNormal,
-     {1, 7, 64, 257, 1031}},
-    {{70, 200, 41, 2, Tie::kLeft, Activation::kTanh, false},
-     Values::kNormal,
-     {1, 7, 64, 600}},
-    {{9, 4, 6, 14, Tie::kRight, Activation::kSigmoid, true},
-     Values::kNormal,
-     {1, 64, 5000}},
-    {{31, 24, 5, 5, Tie::kRight, Activation::kGeluTanh, true},
-     Values::kNormal,
-     {1, 7, 64, 257}},
-    {{8, 6, 7, 7, Tie::kRight, Activation::kRelu, true},
-     Values::kIntegers,
-     {1, 7, 64, 1031}},
-    {{8, 16, 7, 7, Tie::kLeft, Activation::kIdentity, true},
-     Values::kIntegers,
-     {1, 7, 64, 1031}},
-    {{60, 16, 20, 8, Tie::kRight, Activation::kRelu, true},
-     Values::kOnePath,
-     {7, 64, 1031}},
-    {{60, 64, 20, 8, Tie::kRight, Activation::kRelu, true},
-     Values::kSkewed,
-     {7, 64, 1031}},
-    {{90, 12, 30, 5, Tie::kRight, Activation::kRelu, true},
-     Values::kDenormal,
-     {1, 7, 64, 257}},
-    {{90, 12, 30, 5, Tie::kLeft, Activation::kIdentity, true},
-     Values::kHuge,
-     {1, 7, 64, 257}},
-};
-
 class LeafParity : public testing::TestWithParam<LeafKernelEntry> {};
 
 TEST_P(LeafParity, AgreesWithTheOracleOnEveryProblem) {
   Tally normal;
-  for (const Case& c : kCases) {
+  for (const auto& c : LeafCases()) {
     if (!GetParam().supports(c.problem)) continue;
     const auto weights = RandomLeaf(c.problem, c.values, 7);
     const auto kernel = GetParam().make(weights);
@@ -181,7 +118,7 @@ TEST_P(LeafParity, NanGoesLeftAndStaysInItsRow) {
 TEST_P(LeafParity, AgreesOnEveryInstructionSet) {
   for (const int64_t target : MachineTargets()) {
     const UseTarget use(target);
-    for (const Case& c : kCases) {
+    for (const auto& c : LeafCases()) {
       if (c.problem.input_width > 130 || c.problem.depth > 10 ||
           !GetParam().supports(c.problem)) {
         continue;

@@ -1,5 +1,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/parity/cases.h"
 #include "tests/parity/grid.h"
 #include "tests/parity/targets.h"
 
@@ -12,81 +13,11 @@ using engine::PathProblem;
 using engine::PathWeights;
 using engine::Tie;
 
-struct Case {
-  PathProblem problem;
-  Values values;
-  std::vector<int64_t> batches;
-};
-
-// input, output, levels, trees, tie, activation, bias.
-const Case kCases[] = {
-    {{1, 1, 1, 1, Tie::kRight, Activation::kIdentity, false},
-     Values::kNormal,
-     {0, 1, 2, 3, 7, 64}},
-    {{1, 1, 3, 2, Tie::kLeft, Activation::kGelu, true},
-     Values::kIntegers,
-     {1, 5, 64}},
-    {{3, 5, 2, 1, Tie::kLeft, Activation::kRelu, true},
-     Values::kNormal,
-     {1, 2, 3, 7, 64, 257}},
-    {{17, 31, 4, 3, Tie::kRight, Activation::kGelu, true},
-     Values::kNormal,
-     {1, 2, 3, 7, 64, 257}},
-    {{64, 64, 7, 1, Tie::kRight, Activation::kGelu, false},
-     Values::kNormal,
-     {1, 2, 3, 7, 64, 257, 1031}},
-    {{129, 70, 8, 1, Tie::kLeft, Activation::kSilu, true},
-     Values::kNormal,
-     {1, 2, 3, 7, 64, 257, 1031}},
-    {{33, 100, 11, 1, Tie::kRight, Activation::kGeluTanh, false},
-     Values::kNormal,
-     {1, 7, 64, 257, 2050}},
-    {{96, 96, 5, 5, Tie::kLeft, Activation::kGelu, true},
-     Values::kNormal,
-     {1, 2, 7, 64, 257}},
-    {{20, 24, 2, 67, Tie::kLeft, Activation::kTanh, true},
-     Values::kNormal,
-     {1, 3, 130}},
-    {{15, 16, 14, 1, Tie::kRight, Activation::kSigmoid, true},
-     Values::kNormal,
-     {1, 64, 5000}},
-    {{768, 768, 12, 1, Tie::kLeft, Activation::kGelu, true},
-     Values::kNormal,
-     {1, 3, 64, 600}},
-    {{784, 65, 6, 1, Tie::kRight, Activation::kIdentity, false},
-     Values::kNormal,
-     {1, 66, 1031}},
-    {{2000, 1999, 3, 2, Tie::kRight, Activation::kRelu, true},
-     Values::kNormal,
-     {1, 7, 40}},
-    {{8, 8, 6, 1, Tie::kRight, Activation::kRelu, true},
-     Values::kIntegers,
-     {1, 7, 64, 1031}},
-    {{8, 8, 6, 1, Tie::kLeft, Activation::kRelu, true},
-     Values::kIntegers,
-     {1, 7, 64, 1031}},
-    {{50, 48, 9, 2, Tie::kLeft, Activation::kIdentity, false},
-     Values::kIntegers,
-     {1, 7, 64, 1031}},
-    {{80, 80, 10, 1, Tie::kRight, Activation::kGelu, true},
-     Values::kOnePath,
-     {7, 64, 1031}},
-    {{80, 80, 10, 3, Tie::kRight, Activation::kGelu, true},
-     Values::kSkewed,
-     {7, 64, 1031}},
-    {{100, 40, 6, 1, Tie::kRight, Activation::kGelu, true},
-     Values::kDenormal,
-     {1, 7, 64, 257}},
-    {{100, 40, 6, 1, Tie::kLeft, Activation::kIdentity, true},
-     Values::kHuge,
-     {1, 7, 64, 257}},
-};
-
 class PathParity : public testing::TestWithParam<PathKernelEntry> {};
 
 TEST_P(PathParity, AgreesWithTheOracleOnEveryProblem) {
   Tally normal;
-  for (const Case& c : kCases) {
+  for (const auto& c : PathCases()) {
     if (!GetParam().supports(c.problem)) continue;
     const auto weights = RandomPath(c.problem, c.values, 7);
     const auto kernel = GetParam().make(weights);
@@ -191,7 +122,7 @@ TEST_P(PathParity, NanGoesLeftAndStaysInItsRow) {
 TEST_P(PathParity, AgreesOnEveryInstructionSet) {
   for (const int64_t target : MachineTargets()) {
     const UseTarget use(target);
-    for (const Case& c : kCases) {
+    for (const auto& c : PathCases()) {
       if (c.problem.input_width > 130 || c.problem.levels > 11 ||
           !GetParam().supports(c.problem)) {
         continue;

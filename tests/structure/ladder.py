@@ -73,5 +73,6 @@ SYSTEM_FOLDERS = ["sys", "linux", "net", "netinet", "arpa", "bits",
 # Trees whose tests combine layers on purpose; they obey only the rule that
 # includes start at the repository root. Unit tests mirror one folder and see
 # what that folder sees.
-FREE_TESTS = ["tests/parity", "tests/integration", "tests/bench", "tests/fuzz",
+FREE_TESTS = ["tests/parity", "tests/gpu", "tests/integration", "tests/bench",
+              "tests/fuzz",
               "tests/structure", "tests/sanitizers"]

@@ -1,0 +1,156 @@
+#include "server/engine/cuda/chain.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
+
+namespace fff::engine::cuda {
+namespace {
+
+using LayerPtr = std::unique_ptr<DeviceLayer>;
+
+struct MakeLayer {
+  const LayerBuild& build;
+  int64_t width;  // of the rows that enter
+
+  absl::StatusOr<LayerPtr> operator()(
+      const std::shared_ptr<const PathWeights>& weights) const {
+    return MakePathLayer(*weights, build);
+  }
+  absl::StatusOr<LayerPtr> operator()(
+      const std::shared_ptr<const LeafWeights>& weights) const {
+    return MakeLeafLayer(*weights, build);
+  }
+  absl::StatusOr<LayerPtr> operator()(
+      const std::shared_ptr<const DenseWeights>& weights) const {
+    return MakeDenseLayer(*weights, build);
+  }
+  absl::StatusOr<LayerPtr> operator()(const MasterLeafOp& op) const {
+    return MakeMasterLeafLayer(op, build);
+  }
+  absl::StatusOr<LayerPtr> operator()(const ActivationOp& op) const {
+    return MakeActivationLayer(op, width);
+  }
+  absl::StatusOr<LayerPtr> operator()(const LayerNormOp& op) const {
+    return MakeLayerNormLayer(op);
+  }
+};
+
+const DenseProblem* DenseOf(const std::vector<DeviceOp>& ops, size_t i) {
+  if (i >= ops.size()) return nullptr;
+  const auto* weights =
+      std::get_if<std::shared_ptr<const DenseWeights>>(&ops[i]);
+  return weights == nullptr ? nullptr : &(*weights)->problem;
+}
+
+bool Multiplies(const DeviceOp& op) {
+  return std::holds_alternative<std::shared_ptr<const DenseWeights>>(op) ||
+         std::holds_alternative<MasterLeafOp>(op);
+}
+
+absl::StatusOr<LayerBuild> DescribeDevice(Precision precision) {
+  int device = 0;
+  cudaDeviceProp properties;
+  FFF_RETURN_IF_ERROR(ToStatus(cudaGetDevice(&device), "current device"));
+  FFF_RETURN_IF_ERROR(
+      ToStatus(cudaGetDeviceProperties(&properties, device), "properties"));
+  LayerBuild build;
+  build.precision = precision;
+  build.processors = properties.multiProcessorCount;
+  build.has_clusters = properties.major >= 9;
+  return build;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Chain>> Chain::Make(const DeviceChain& chain,
+                                                   const DeviceOptions& options,
+                                                   int64_t rows_max) {
+  FFF_ASSIGN_OR_RETURN(LayerBuild build, DescribeDevice(options.precision));
+  if (std::any_of(chain.ops.begin(), chain.ops.end(), Multiplies)) {
+    FFF_ASSIGN_OR_RETURN(build.matmul, MakeMatmulHandle());
+  }
+  auto made = std::unique_ptr<Chain>(new Chain());
+  made->input_width_ = chain.input_width;
+  made->rows_max_ = rows_max;
+  made->kernel_name_ = options.kernel_name;
+  int64_t width = chain.input_width;
+  for (size_t i = 0; i < chain.ops.size(); ++i) {
+    const DenseProblem* dense = DenseOf(chain.ops, i);
+    const bool bf16 = options.precision == Precision::kBf16;
+    build.bf16_input = build.bf16_output;  // what the layer before left
+    build.bf16_output = bf16 && dense != nullptr && KeepsBf16(*dense) &&
+                        DenseOf(chain.ops, i + 1) != nullptr;
+    FFF_ASSIGN_OR_RETURN(LayerPtr layer,
+                         std::visit(MakeLayer{build, width}, chain.ops[i]));
+    width = layer->output_width();
+    made->layers_.push_back(std::move(layer));
+    const std::vector<Candidate> candidates = made->Candidates(i, 1);
+    if (candidates.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "no CUDA kernel named \"", options.kernel_name, "\" for layer ", i));
+    }
+    made->choices_.push_back({{1, candidates[0]}});
+  }
+  return made;
+}
+
+int64_t Chain::output_width() const {
+  return layers_.empty() ? input_width_ : layers_.back()->output_width();
+}
+
+int64_t Chain::weights_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& layer : layers_) bytes += layer->weights_bytes();
+  return bytes;
+}
+
+ScratchNeed Chain::needs() const {
+  ScratchNeed all;
+  for (const auto& layer : layers_) {
+    const ScratchNeed need = layer->Needs(rows_max_);
+    all.bytes = std::max(all.bytes, need.bytes);
+    all.sorts = all.sorts || need.sorts;
+    all.multiplies = all.multiplies || need.multiplies;
+  }
+  return all;
+}
+
+int64_t Chain::between_pitch() const {
+  int64_t pitch = 0;
+  for (size_t i = 0; i + 1 < layers_.size(); ++i) {
+    pitch = std::max(pitch, PitchOf(layers_[i]->output_width()));
+  }
+  return pitch;
+}
+
+std::vector<Candidate> Chain::Candidates(size_t i, int64_t rows) const {
+  const bool named = !kernel_name_.empty() && layers_[i]->trees() > 0;
+  std::vector<Candidate> found = layers_[i]->Candidates(
+      rows, named ? DeviceLayer::Which::kAll : DeviceLayer::Which::kWorthwhile);
+  if (!named) return found;
+  const auto other = [this](const Candidate& candidate) {
+    return candidate.kernel != kernel_name_ &&
+           candidate.ToString() != kernel_name_;
+  };
+  found.erase(std::remove_if(found.begin(), found.end(), other), found.end());
+  return found;
+}
+
+void Chain::Choose(size_t i, std::vector<Choice> choices) {
+  choices_[i] = std::move(choices);
+}
+
+const Candidate& Chain::ChosenFor(size_t i, int64_t rows) const {
+  const std::vector<Choice>& choices = choices_[i];
+  size_t step = 0;
+  while (step + 1 < choices.size() && choices[step + 1].rows_min <= rows) {
+    ++step;
+  }
+  return choices[step].candidate;
+}
+
+}  // namespace fff::engine::cuda

@@ -1,0 +1,130 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "server/engine/problem.h"
+
+// What the host hands to a kernel, and the functions that start kernels. Rows
+// and weight rows have a pitch: their width rounded up to kPitch elements, the
+// rest zero, so that every row starts at a multiple of 16 bytes in fp32 and
+// bf16 alike and loads never need a tail.
+namespace fff::engine::cuda {
+
+inline constexpr int64_t kPitch = 8;
+inline int64_t PitchOf(int64_t width) {
+  return (width + kPitch - 1) / kPitch * kPitch;
+}
+
+enum class WeightType { kFp32, kBf16 };
+
+// The rows of one call. Pointers are to device memory.
+struct RowArgs {
+  const float* x = nullptr;   // [rows, x_pitch]
+  float* y = nullptr;         // [rows, y_pitch]
+  int32_t* leaves = nullptr;  // [rows, trees]
+  float* margins = nullptr;   // [rows, trees, decisions] or null
+  int rows = 0;
+};
+
+// One path layer on the device.
+struct PathArgs {
+  const void* x_weights = nullptr;  // [trees * nodes, x_pitch]
+  const float* bias = nullptr;      // [trees * nodes] or null
+  const void* y_weights = nullptr;  // [trees * nodes, y_pitch]
+  int x_pitch = 0;
+  int y_pitch = 0;
+  int output_width = 0;
+  int trees = 0;
+  int levels = 0;
+  bool tie_left = false;
+  Activation activation = Activation::kIdentity;
+};
+
+// One leaf layer on the device. w1 is transposed: a row a hidden neuron.
+struct LeafArgs {
+  const void* node_weights = nullptr;  // [nodes, x_pitch]
+  const float* node_biases = nullptr;  // [nodes]
+  const void* w1 = nullptr;            // [leaves * leaf_width, x_pitch]
+  const float* b1 = nullptr;           // [leaves * leaf_width]
+  const void* w2 = nullptr;            // [leaves * leaf_width, y_pitch]
+  const float* b2 = nullptr;           // [leaves, y_pitch] or null
+  int x_pitch = 0;
+  int y_pitch = 0;
+  int leaf_width = 0;
+  int output_width = 0;
+  int depth = 0;
+  bool tie_left = false;
+  Activation activation = Activation::kRelu;
+};
+
+// Scratch of the grouped kernels: rows sorted into the subtrees below the first
+// levels.
+inline constexpr int kSplitMax = 8;
+inline constexpr int kBucketsMax = 1 << kSplitMax;
+struct SortScratch {
+  int32_t* order = nullptr;   // [buckets, rows_max]: rows of each bucket
+  int32_t* counts = nullptr;  // [kBucketsMax], zero between calls
+  int32_t* ticket = nullptr;  // [1], zero between calls
+  float* top_z = nullptr;     // [rows_max, kSplitMax]
+  int rows_max = 0;
+};
+
+// Every function queues work on `stream`, returns at once and leaves the
+// checking of problem limits to its Supports. The result is that of the launch.
+
+// A warp a row. `partials`: null, or [rows, parts, y_pitch] when the trees are
+// divided among `parts` warps a row.
+cudaError_t PathWalk(WeightType type, const PathArgs& layer,
+                     const RowArgs& rows, int parts, float* partials,
+                     cudaStream_t stream);
+bool PathWalkSupports(WeightType type, int x_pitch);
+
+// A block a row and tree.
+cudaError_t PathRow(WeightType type, const PathArgs& layer, const RowArgs& rows,
+                    float* partials, cudaStream_t stream);
+bool PathRowSupports(WeightType type, int x_pitch, int y_pitch, int levels);
+
+// A block, or a cluster of blocks, a row and tree; any width.
+cudaError_t PathWide(WeightType type, const PathArgs& layer,
+                     const RowArgs& rows, int cluster, float* partials,
+                     cudaStream_t stream);
+
+// Rows sorted by the subtree below the first `split` levels (1 to kSplitMax,
+// less than levels), then a warp a row, on `processors` multiprocessors.
+cudaError_t PathGrouped(WeightType type, const PathArgs& layer,
+                        const RowArgs& rows, int split, int processors,
+                        const SortScratch& scratch, cudaStream_t stream);
+bool PathGroupedSupports(WeightType type, int x_pitch, int trees, int levels);
+
+// A warp a row.
+cudaError_t LeafWalk(WeightType type, const LeafArgs& layer,
+                     const RowArgs& rows, cudaStream_t stream);
+bool LeafWalkSupports(WeightType type, int x_pitch, int leaf_width);
+
+// A block a row; any width.
+cudaError_t LeafRow(WeightType type, const LeafArgs& layer, const RowArgs& rows,
+                    cudaStream_t stream);
+bool LeafRowSupports(int leaf_width);
+
+// y[r] = sum over parts of partials[r][part], first part first.
+cudaError_t SumPartials(const float* partials, float* y, int rows, int parts,
+                        int pitch, cudaStream_t stream);
+
+// y[i] = activation(x[i]) for `count` elements of rows of `pitch`; 0 in the
+// columns from `width` on. y may be x.
+cudaError_t ActivateRows(Activation activation, const float* x, float* y,
+                         int64_t count, int width, int pitch,
+                         cudaStream_t stream);
+cudaError_t LayerNormRows(const float* x, float* y, const float* weight,
+                          const float* bias, float epsilon, int rows, int width,
+                          int pitch, cudaStream_t stream);
+// y = share * y + (1 - share) * other, element by element.
+cudaError_t Blend(float* y, const float* other, float share, int64_t count,
+                  cudaStream_t stream);
+// to[i] = bf16(from[i]).
+cudaError_t ToBf16(const float* from, void* to, int64_t count,
+                   cudaStream_t stream);
+
+}  // namespace fff::engine::cuda

@@ -1,0 +1,279 @@
+#include "server/engine/cuda/lane.h"
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+
+#include "server/base/status_macros.h"
+
+namespace fff::engine::cuda {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float);
+// Parts of an output block start at multiples of this.
+constexpr int64_t kAlignment = 16;
+
+int64_t Aligned(int64_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// Where the parts of the sort scratch begin, in bytes; the last is the end.
+struct SortLayout {
+  explicit SortLayout(int64_t rows_max)
+      : ticket(kBucketsMax * kFloat),
+        top_z(ticket + kAlignment),
+        order(top_z + rows_max * kSplitMax * kFloat),
+        end(order + rows_max * kBucketsMax * kFloat) {}
+  int64_t ticket;
+  int64_t top_z;
+  int64_t order;
+  int64_t end;
+};
+
+}  // namespace
+
+OutputLayout::OutputLayout(const Chain& chain, int64_t rows, bool margins) {
+  bytes_ = rows * PitchOf(chain.output_width()) * kFloat;
+  for (size_t i = 0; i < chain.size(); ++i) {
+    leaves_.push_back(bytes_);
+    bytes_ += Aligned(rows * chain.layer(i).trees() * kFloat);
+  }
+  for (size_t i = 0; i < chain.size(); ++i) {
+    margins_.push_back(bytes_);
+    if (!margins) continue;
+    bytes_ += Aligned(rows * chain.layer(i).trees() *
+                      chain.layer(i).decisions() * kFloat);
+  }
+}
+
+Lane::Lane(const Chain* chain)
+    : chain_(chain),
+      x_pitch_(PitchOf(chain->input_width())),
+      y_pitch_(PitchOf(chain->output_width())) {}
+
+absl::StatusOr<std::unique_ptr<Lane>> Lane::Make(const Chain* chain) {
+  auto lane = std::unique_ptr<Lane>(new Lane(chain));
+  FFF_RETURN_IF_ERROR(lane->Allocate());
+  return lane;
+}
+
+Lane::~Lane() {
+  for (const auto& [key, graph] : graphs_) cudaGraphExecDestroy(graph);
+  if (stream_ != nullptr) cudaStreamDestroy(stream_);
+}
+
+absl::Status Lane::Allocate() {
+  const int64_t rows = chain_->rows_max();
+  FFF_RETURN_IF_ERROR(
+      ToStatus(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
+               "making a stream"));
+  const int64_t in = rows * x_pitch_ * kFloat;
+  const int64_t out = OutputLayout(*chain_, rows, true).bytes();
+  FFF_ASSIGN_OR_RETURN(host_in_, PinnedBuffer::Make(in));
+  FFF_ASSIGN_OR_RETURN(host_out_, PinnedBuffer::Make(out));
+  FFF_ASSIGN_OR_RETURN(in_, DeviceBuffer::Make(in));
+  FFF_ASSIGN_OR_RETURN(out_, DeviceBuffer::Make(out));
+  for (DeviceBuffer& between : between_) {
+    FFF_ASSIGN_OR_RETURN(
+        between, DeviceBuffer::Make(rows * chain_->between_pitch() * kFloat));
+  }
+  const ScratchNeed need = chain_->needs();
+  FFF_ASSIGN_OR_RETURN(scratch_, DeviceBuffer::Make(need.bytes));
+  if (need.sorts) {
+    FFF_ASSIGN_OR_RETURN(sort_, DeviceBuffer::Make(SortLayout(rows).end));
+  }
+  if (need.multiplies) {
+    FFF_ASSIGN_OR_RETURN(matmul_workspace_,
+                         DeviceBuffer::Make(kMatmulWorkspaceBytes));
+  }
+  return absl::OkStatus();
+}
+
+int64_t Lane::device_bytes() const {
+  return in_.size() + out_.size() + between_[0].size() + between_[1].size() +
+         scratch_.size() + sort_.size() + matmul_workspace_.size();
+}
+
+Scratch Lane::MakeScratch() const {
+  Scratch scratch;
+  scratch.bytes = scratch_.As<char>();
+  scratch.size = scratch_.size();
+  scratch.matmul_workspace = matmul_workspace_.data();
+  if (sort_.size() > 0) {
+    const SortLayout layout(chain_->rows_max());
+    char* const base = sort_.As<char>();
+    scratch.sort.counts = reinterpret_cast<int32_t*>(base);
+    scratch.sort.ticket = reinterpret_cast<int32_t*>(base + layout.ticket);
+    scratch.sort.top_z = reinterpret_cast<float*>(base + layout.top_z);
+    scratch.sort.order = reinterpret_cast<int32_t*>(base + layout.order);
+    scratch.sort.rows_max = static_cast<int>(chain_->rows_max());
+  }
+  return scratch;
+}
+
+RowArgs Lane::RoutesAt(size_t layer, const OutputLayout& layout,
+                       bool margins) const {
+  RowArgs args;
+  if (chain_->layer(layer).trees() == 0) return args;
+  char* const out = out_.As<char>();
+  args.leaves = reinterpret_cast<int32_t*>(out + layout.leaves(layer));
+  if (margins) {
+    args.margins = reinterpret_cast<float*>(out + layout.margins(layer));
+  }
+  return args;
+}
+
+absl::Status Lane::QueueChain(const float* x, float* y, int64_t rows,
+                              const OutputLayout& layout, bool margins) {
+  const Scratch scratch = MakeScratch();
+  for (size_t i = 0; i < chain_->size(); ++i) {
+    RowArgs args = RoutesAt(i, layout, margins);
+    args.x = x;
+    args.y = i + 1 == chain_->size() ? y : between_[i % 2].As<float>();
+    args.rows = static_cast<int>(rows);
+    FFF_RETURN_IF_ERROR(chain_->layer(i).Launch(chain_->ChosenFor(i, rows),
+                                                args, scratch, stream_));
+    x = args.y;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Lane::QueueKernels(const float* x, float* y, int64_t rows) {
+  return QueueChain(x, y, rows, OutputLayout(*chain_, rows, false), false);
+}
+
+absl::Status Lane::QueueLayer(size_t layer, const Candidate& candidate,
+                              int64_t rows) {
+  RowArgs args =
+      RoutesAt(layer, OutputLayout(*chain_, rows, false), /*margins=*/false);
+  args.x = layer == 0 ? in_.As<float>() : between_[(layer + 1) % 2].As<float>();
+  args.y = layer + 1 == chain_->size() ? out_.As<float>()
+                                       : between_[layer % 2].As<float>();
+  args.rows = static_cast<int>(rows);
+  return chain_->layer(layer).Launch(candidate, args, MakeScratch(), stream_);
+}
+
+absl::Status Lane::FillWithNoise() {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  // A prime number of values, so that rows of any pitch differ.
+  std::vector<float> values(65521);
+  for (float& value : values) value = normal(random);
+  for (const DeviceBuffer* buffer : {&in_, &between_[0], &between_[1]}) {
+    const int64_t piece = static_cast<int64_t>(values.size()) * kFloat;
+    for (int64_t at = 0; at < buffer->size(); at += piece) {
+      FFF_RETURN_IF_ERROR(ToStatus(
+          cudaMemcpyAsync(
+              buffer->As<char>() + at, values.data(),
+              static_cast<size_t>(std::min(piece, buffer->size() - at)),
+              cudaMemcpyHostToDevice, stream_),
+          "filling rows"));
+    }
+  }
+  return ToStatus(cudaStreamSynchronize(stream_), "filling rows");
+}
+
+absl::Status Lane::QueueAll(int64_t rows, bool margins) {
+  const OutputLayout layout(*chain_, rows, margins);
+  FFF_RETURN_IF_ERROR(
+      ToStatus(cudaMemcpyAsync(in_.data(), host_in_.data(),
+                               static_cast<size_t>(rows * x_pitch_ * kFloat),
+                               cudaMemcpyHostToDevice, stream_),
+               "copying rows in"));
+  FFF_RETURN_IF_ERROR(
+      QueueChain(in_.As<float>(), out_.As<float>(), rows, layout, margins));
+  return ToStatus(cudaMemcpyAsync(host_out_.data(), out_.data(),
+                                  static_cast<size_t>(layout.bytes()),
+                                  cudaMemcpyDeviceToHost, stream_),
+                  "copying results out");
+}
+
+absl::Status Lane::CaptureGraphs() {
+  for (int64_t rows = 1; rows <= std::min(kGraphRowsMax, chain_->rows_max());
+       rows *= 2) {
+    for (const bool margins : {false, true}) {
+      // A first run loads the kernels, which a capture must not.
+      FFF_RETURN_IF_ERROR(QueueAll(rows, margins));
+      FFF_RETURN_IF_ERROR(
+          ToStatus(cudaStreamSynchronize(stream_), "running before a graph"));
+      FFF_RETURN_IF_ERROR(ToStatus(
+          cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
+          "capturing"));
+      const absl::Status queued = QueueAll(rows, margins);
+      cudaGraph_t graph = nullptr;
+      const cudaError_t ended = cudaStreamEndCapture(stream_, &graph);
+      FFF_RETURN_IF_ERROR(queued);
+      FFF_RETURN_IF_ERROR(ToStatus(ended, "capturing"));
+      cudaGraphExec_t executable = nullptr;
+      const cudaError_t made = cudaGraphInstantiate(&executable, graph, 0);
+      cudaGraphDestroy(graph);
+      FFF_RETURN_IF_ERROR(ToStatus(made, "making a graph"));
+      graphs_[{rows, margins}] = executable;
+    }
+  }
+  return absl::OkStatus();
+}
+
+// A graph runs the next power of two; the rows added are whatever the buffer
+// holds and nobody reads their results.
+int64_t Lane::QueuedRows(int64_t rows) const {
+  if (graphs_.empty() || rows > kGraphRowsMax) return rows;
+  int64_t bucket = 1;
+  while (bucket < rows) bucket *= 2;
+  return graphs_.count({bucket, false}) > 0 ? bucket : rows;
+}
+
+void Lane::CopyRowsIn(tensor::ConstRows x) {
+  auto* const to = reinterpret_cast<float*>(host_in_.data());
+  if (x.width == x_pitch_) {
+    std::copy_n(x.data, x.rows * x.width, to);
+    return;
+  }
+  for (int64_t r = 0; r < x.rows; ++r) {
+    std::copy_n(x.row(r), x.width, to + r * x_pitch_);  // padding stays zero
+  }
+}
+
+absl::Status Lane::Begin(tensor::ConstRows x, bool margins) {
+  CopyRowsIn(x);
+  queued_rows_ = QueuedRows(x.rows);
+  queued_margins_ = margins;
+  const auto graph = graphs_.find({queued_rows_, margins});
+  if (graph != graphs_.end()) {
+    return ToStatus(cudaGraphLaunch(graph->second, stream_),
+                    "starting a graph");
+  }
+  return QueueAll(x.rows, margins);
+}
+
+absl::Status Lane::Finish(tensor::MutableRows y,
+                          absl::Span<const RouteSink> routes) {
+  FFF_RETURN_IF_ERROR(
+      ToStatus(cudaStreamSynchronize(stream_), "evaluating a batch"));
+  const OutputLayout layout(*chain_, queued_rows_, queued_margins_);
+  const char* const out = host_out_.data();
+  const auto* const rows = reinterpret_cast<const float*>(out);
+  if (y.width == y_pitch_) {
+    std::copy_n(rows, y.rows * y.width, y.data);
+  } else {
+    for (int64_t r = 0; r < y.rows; ++r) {
+      std::copy_n(rows + r * y_pitch_, y.width, y.row(r));
+    }
+  }
+  for (size_t i = 0; i < std::min(routes.size(), chain_->size()); ++i) {
+    const int64_t leaves = y.rows * chain_->layer(i).trees();
+    if (leaves == 0) continue;
+    if (routes[i].leaves != nullptr) {
+      std::memcpy(routes[i].leaves, out + layout.leaves(i),
+                  static_cast<size_t>(leaves * kFloat));
+    }
+    if (routes[i].margins != nullptr) {
+      std::memcpy(
+          routes[i].margins, out + layout.margins(i),
+          static_cast<size_t>(leaves * chain_->layer(i).decisions() * kFloat));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fff::engine::cuda

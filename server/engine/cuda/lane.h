@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "server/engine/cuda/chain.h"
+#include "server/engine/device_engine.h"
+
+namespace fff::engine::cuda {
+
+// What leaves the device after a batch of `rows` rows, in one block: outputs,
+// then the leaves of every layer that routes, then, if wanted, its margins. In
+// bytes from the start of the block.
+class OutputLayout {
+ public:
+  OutputLayout(const Chain& chain, int64_t rows, bool margins);
+  int64_t bytes() const { return bytes_; }
+  int64_t leaves(size_t layer) const { return leaves_[layer]; }
+  int64_t margins(size_t layer) const { return margins_[layer]; }
+
+ private:
+  int64_t bytes_ = 0;
+  std::vector<int64_t> leaves_;   // a layer; 0 where it does not route
+  std::vector<int64_t> margins_;  // a layer
+};
+
+// One batch at a time on its way through the device: a stream, page-locked
+// memory for its rows and outputs, device memory for what lies between. Batches
+// of up to kGraphRowsMax rows replay a CUDA graph of copy, kernels and copy.
+// Used by one thread at a time; the device of `chain` must be current.
+class Lane {
+ public:
+  static constexpr int64_t kGraphRowsMax = 64;
+
+  // `chain` outlives the lane.
+  static absl::StatusOr<std::unique_ptr<Lane>> Make(const Chain* chain);
+  ~Lane();
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  // Captures the graphs, once the chain is tuned. Lanes without graphs queue
+  // every operation by itself.
+  absl::Status CaptureGraphs();
+
+  // Copies the rows in (at most chain.rows_max()) and queues all work.
+  absl::Status Begin(tensor::ConstRows x, bool margins);
+  // Waits for what Begin queued and copies the results out. y.rows as in Begin.
+  absl::Status Finish(tensor::MutableRows y,
+                      absl::Span<const RouteSink> routes);
+
+  // Queues the kernels alone, for measurements: from and to device memory in
+  // rows of the chain's pitches.
+  absl::Status QueueKernels(const float* x, float* y, int64_t rows);
+  // Queues one candidate of one layer over random rows in the lane's own
+  // memory.
+  absl::Status QueueLayer(size_t layer, const Candidate& candidate,
+                          int64_t rows);
+  // Fills the lane's device memory for rows with numbers around zero.
+  absl::Status FillWithNoise();
+  cudaStream_t stream() const { return stream_; }
+  int64_t device_bytes() const;
+
+ private:
+  explicit Lane(const Chain* chain);
+  absl::Status Allocate();
+  absl::Status QueueAll(int64_t rows, bool margins);
+  absl::Status QueueChain(const float* x, float* y, int64_t rows,
+                          const OutputLayout& layout, bool margins);
+  Scratch MakeScratch() const;
+  RowArgs RoutesAt(size_t layer, const OutputLayout& layout,
+                   bool margins) const;
+  void CopyRowsIn(tensor::ConstRows x);
+  int64_t QueuedRows(int64_t rows) const;
+
+  const Chain* chain_;
+  int64_t x_pitch_;
+  int64_t y_pitch_;
+  cudaStream_t stream_ = nullptr;
+  PinnedBuffer host_in_;
+  PinnedBuffer host_out_;
+  DeviceBuffer in_;
+  DeviceBuffer out_;
+  DeviceBuffer between_[2];
+  DeviceBuffer scratch_;
+  DeviceBuffer sort_;
+  DeviceBuffer matmul_workspace_;
+  // (rows, margins) -> graph.
+  std::map<std::pair<int64_t, bool>, cudaGraphExec_t> graphs_;
+  int64_t queued_rows_ = 0;
+  bool queued_margins_ = false;
+};
+
+}  // namespace fff::engine::cuda

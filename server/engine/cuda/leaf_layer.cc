@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
+#include "server/engine/cuda/device_layer.h"
+
+namespace fff::engine::cuda {
+namespace {
+
+class LeafLayer : public DeviceLayer {
+ public:
+  LeafLayer(const LeafProblem& problem, const LayerBuild& build)
+      : problem_(problem), type_(TypeFor(build.precision)) {
+    args_.x_pitch = static_cast<int>(PitchOf(problem.input_width));
+    args_.y_pitch = static_cast<int>(PitchOf(problem.output_width));
+    args_.leaf_width = static_cast<int>(problem.leaf_width);
+    args_.output_width = static_cast<int>(problem.output_width);
+    args_.depth = problem.depth;
+    args_.tie_left = problem.tie == Tie::kLeft;
+    args_.activation = problem.activation;
+  }
+
+  absl::Status UploadWeights(const LeafWeights& weights) {
+    const int64_t in = problem_.input_width;
+    const int64_t hidden = problem_.leaf_width;
+    const int64_t out = problem_.output_width;
+    const int64_t neurons = problem_.leaves() * hidden;
+    FFF_ASSIGN_OR_RETURN(
+        nodes_, Upload(type_, {problem_.nodes(), in, [&](int64_t row) {
+                                 return weights.node_weights.data() + row * in;
+                               }}));
+    FFF_ASSIGN_OR_RETURN(
+        w1_, Upload(type_, {neurons, in,
+                            [&](int64_t row) {
+                              const int64_t leaf = row / hidden;
+                              return weights.w1.data() + leaf * in * hidden +
+                                     row % hidden;
+                            },
+                            hidden}));
+    FFF_ASSIGN_OR_RETURN(w2_, Upload(type_, {neurons, out, [&](int64_t row) {
+                                               return weights.w2.data() +
+                                                      row * out;
+                                             }}));
+    FFF_ASSIGN_OR_RETURN(node_biases_, UploadVector(weights.node_biases));
+    FFF_ASSIGN_OR_RETURN(b1_, UploadVector(weights.b1));
+    if (problem_.has_output_bias) {
+      FFF_ASSIGN_OR_RETURN(
+          b2_,
+          Upload(WeightType::kFp32, {problem_.leaves(), out, [&](int64_t row) {
+                                       return weights.b2.data() + row * out;
+                                     }}));
+    }
+    args_.node_weights = nodes_.data();
+    args_.node_biases = node_biases_.As<const float>();
+    args_.w1 = w1_.data();
+    args_.b1 = b1_.As<const float>();
+    args_.w2 = w2_.data();
+    args_.b2 = b2_.As<const float>();
+    return absl::OkStatus();
+  }
+
+  int64_t output_width() const override { return problem_.output_width; }
+  int64_t trees() const override { return 1; }
+  int decisions() const override { return problem_.depth; }
+  int64_t weights_bytes() const override {
+    return nodes_.size() + node_biases_.size() + w1_.size() + b1_.size() +
+           w2_.size() + b2_.size();
+  }
+  ScratchNeed Needs(int64_t) const override { return {}; }
+
+  std::vector<Candidate> Candidates(int64_t, Which) const override {
+    std::vector<Candidate> found;
+    if (LeafWalkSupports(type_, args_.x_pitch, args_.leaf_width)) {
+      found.push_back({"leaf_walk", 0});
+    }
+    if (LeafRowSupports(args_.leaf_width)) found.push_back({"leaf_row", 0});
+    return found;
+  }
+
+  absl::Status Launch(const Candidate& candidate, const RowArgs& rows,
+                      const Scratch&, cudaStream_t stream) const override {
+    return ToStatus(candidate.kernel == "leaf_walk"
+                        ? LeafWalk(type_, args_, rows, stream)
+                        : LeafRow(type_, args_, rows, stream),
+                    candidate.kernel);
+  }
+
+ private:
+  static absl::StatusOr<DeviceBuffer> UploadVector(
+      const tensor::FloatArray& array) {
+    return Upload(WeightType::kFp32,
+                  {1, array.size(), [&](int64_t) { return array.data(); }});
+  }
+
+  LeafProblem problem_;
+  WeightType type_;
+  LeafArgs args_;
+  DeviceBuffer nodes_;
+  DeviceBuffer node_biases_;
+  DeviceBuffer w1_;
+  DeviceBuffer b1_;
+  DeviceBuffer w2_;
+  DeviceBuffer b2_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeLeafLayer(
+    const LeafWeights& weights, const LayerBuild& build) {
+  auto layer = std::make_unique<LeafLayer>(weights.problem, build);
+  if (layer->Candidates(1, DeviceLayer::Which::kAll).empty()) {
+    return absl::UnimplementedError(
+        absl::StrCat("no CUDA kernel computes ", weights.problem.ToString()));
+  }
+  FFF_RETURN_IF_ERROR(layer->UploadWeights(weights));
+  return layer;
+}
+
+}  // namespace fff::engine::cuda

@@ -1,0 +1,150 @@
+// leaf_row: a block a row, for few rows and for wide leaves; any width.
+//
+//   Shapes as leaf_walk.cu.
+//
+// Seven of the eight warps evaluate the seven nodes of a round of three levels
+// at once (rounds.cuh). Then all warps divide the hidden neurons, four at a
+// time, and the threads divide the output columns.
+// Weights read a row: (7 / 3 * depth + leaf_width) * x_pitch + leaf_width *
+// y_pitch elements.
+// Benchmark case: leaf-768-32-768-d12, 1 to 256 rows.
+#include "server/engine/cuda/rounds.cuh"
+#include "server/engine/cuda/row_math.cuh"
+
+namespace fff::engine::cuda {
+namespace {
+
+constexpr int kWarps = kRoundNodes;
+constexpr int kTogether = 4;         // hidden neurons a warp
+constexpr int kLeafWidthMax = 8192;  // 32 KiB of activations
+
+// The leaf of one row; every thread of the block takes part.
+template <class W>
+__device__ inline int DescendTogether(const LeafArgs& layer,
+                                      const RowArgs& rows, int64_t row) {
+  __shared__ alignas(16) float z[2][kRoundNodes];
+  const int warp = threadIdx.x / kWarp;
+  const int lane = threadIdx.x % kWarp;
+  const W* weights = static_cast<const W*>(layer.node_weights);
+  const float* x = rows.x + row * layer.x_pitch;
+  int top = 1;
+  float z_of_lane = 0;
+  for (int level = 0, round = 0; level < layer.depth;
+       level += kRoundLevels, ++round) {
+    if (warp > 0 && level + 31 - __clz(warp) < layer.depth) {
+      const int64_t node = NodeOfRound(top, warp) - 1;
+      const float value =
+          WarpDot(weights + node * layer.x_pitch, x, layer.x_pitch, lane) +
+          __ldg(layer.node_biases + node);
+      if (lane == 0) z[round % 2][warp] = value;
+    }
+    __syncthreads();
+    top = WalkRound(z[round % 2], top, level, layer.depth, layer.tie_left, lane,
+                    z_of_lane);
+  }
+  const int leaf = top - (1 << layer.depth);
+  if (warp == 0) {
+    if (lane == 0) rows.leaves[row] = leaf;
+    if (lane < layer.depth && rows.margins != nullptr) {
+      rows.margins[row * layer.depth + lane] = z_of_lane;
+    }
+  }
+  return leaf;
+}
+
+// kTogether weight rows against x; each lane's parts of the sums.
+template <class W>
+__device__ inline void PartialDots(const W* const (&w)[kTogether],
+                                   const float* x, int pitch, int lane,
+                                   float (&sum)[kTogether]) {
+#pragma unroll 2
+  for (int i = lane * kVector<W>; i < pitch; i += kWarp * kVector<W>) {
+    uint4 raw[kTogether];
+#pragma unroll
+    for (int t = 0; t < kTogether; ++t) raw[t] = LoadRaw(w[t] + i);
+    Vector<W> row;
+#pragma unroll
+    for (int k = 0; k < kVector<W>; k += 4) {
+      const float4 f = __ldg(reinterpret_cast<const float4*>(x + i + k));
+      row.v[k] = f.x;
+      row.v[k + 1] = f.y;
+      row.v[k + 2] = f.z;
+      row.v[k + 3] = f.w;
+    }
+#pragma unroll
+    for (int t = 0; t < kTogether; ++t) sum[t] += Dot(Widen<W>(raw[t]), row);
+  }
+}
+
+template <class W>
+__global__ void __launch_bounds__(kWarps* kWarp)
+    LeafRowKernel(const LeafArgs layer, const RowArgs rows) {
+  extern __shared__ float hidden[];  // [leaf_width]
+  const int warp = threadIdx.x / kWarp;
+  const int lane = threadIdx.x % kWarp;
+  const int64_t row = blockIdx.x;
+  const float* x = rows.x + row * layer.x_pitch;
+  const int64_t leaf = DescendTogether<W>(layer, rows, row);
+  const int64_t first = leaf * layer.leaf_width;
+  const W* w1 = static_cast<const W*>(layer.w1) + first * layer.x_pitch;
+  for (int j = warp * kTogether; j < layer.leaf_width;
+       j += kWarps * kTogether) {
+    const W* w[kTogether];
+    float sum[kTogether] = {};
+#pragma unroll
+    for (int t = 0; t < kTogether; ++t) {
+      const int64_t neuron = min(j + t, layer.leaf_width - 1);
+      w[t] = w1 + neuron * layer.x_pitch;
+    }
+    PartialDots(w, x, layer.x_pitch, lane, sum);
+#pragma unroll
+    for (int t = 0; t < kTogether; ++t) {
+      const float z = WarpSum(sum[t]);
+      if (lane == 0 && j + t < layer.leaf_width) {
+        hidden[j + t] =
+            Activate(layer.activation, z + __ldg(layer.b1 + first + j + t));
+      }
+    }
+  }
+  __syncthreads();
+  const W* w2 = static_cast<const W*>(layer.w2) + first * layer.y_pitch;
+  float* y = rows.y + row * layer.y_pitch;
+  for (int i = threadIdx.x * kVector<W>; i < layer.y_pitch;
+       i += kWarps * kWarp * kVector<W>) {
+    Vector<W> total = {};
+#pragma unroll 8
+    for (int j = 0; j < layer.leaf_width; ++j) {
+      AddScaled(hidden[j],
+                Widen<W>(LoadRaw(w2 + int64_t{j} * layer.y_pitch + i)), total);
+    }
+    if (layer.b2 != nullptr) {
+#pragma unroll
+      for (int k = 0; k < kVector<W>; ++k) {
+        total.v[k] += __ldg(layer.b2 + leaf * layer.y_pitch + i + k);
+      }
+    }
+    StoreRow(y + i, total, layer.output_width - i);
+  }
+}
+
+template <class W>
+cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows,
+                   cudaStream_t stream) {
+  LeafRowKernel<W>
+      <<<static_cast<unsigned>(rows.rows), kWarps * kWarp,
+         static_cast<size_t>(layer.leaf_width) * sizeof(float), stream>>>(layer,
+                                                                          rows);
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+bool LeafRowSupports(int leaf_width) { return leaf_width <= kLeafWidthMax; }
+
+cudaError_t LeafRow(WeightType type, const LeafArgs& layer, const RowArgs& rows,
+                    cudaStream_t stream) {
+  return type == WeightType::kFp32 ? Launch<float>(layer, rows, stream)
+                                   : Launch<__nv_bfloat16>(layer, rows, stream);
+}
+
+}  // namespace fff::engine::cuda

@@ -1,0 +1,194 @@
+// path_grouped: rows sorted by subtree, for large batches.
+//
+//   Shapes as path_walk.cu, one tree.
+//
+// A plain walk is bound by the second-level cache: each row reads levels * (X +
+// Y) rows of weights, of which only the top few levels stay in the first-level
+// cache of a multiprocessor. So: (1) PathSplit walks the first `split` levels,
+// whose nodes fit that cache, and files each row under the subtree it reached;
+// (2) PathFinish gives every block a contiguous range of the rows so sorted,
+// which share one or two subtrees, and finishes the walk and the output from
+// the first-level cache. x is read twice, weights once a block.
+// Which block takes which row depends on the order of arrival; a row's result
+// does not.
+// Weights: as path_walk, but from the first-level cache; x twice, y once.
+// Benchmark case: path-768-l12, 16,384 rows.
+#include "server/engine/cuda/path_combine.cuh"
+#include "server/engine/cuda/row_math.cuh"
+
+namespace fff::engine::cuda {
+namespace {
+
+constexpr int kThreads = 1024;
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kBlocksAProcessor = 1;
+
+template <class W, int kChunks, bool kExact>
+__global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
+    PathSplitKernel(const PathArgs layer, const RowArgs rows, const int split,
+                    const SortScratch scratch) {
+  const int lane = threadIdx.x % kWarp;
+  const int warps = static_cast<int>(gridDim.x) * kWarps;
+  for (int row = static_cast<int>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
+       row < rows.rows; row += warps) {
+    RowInLanes<W, kChunks, kExact> x;
+    x.Load(rows.x + int64_t{row} * layer.x_pitch, layer.x_pitch, lane);
+    Descent descent;
+    Descend(x, static_cast<const W*>(layer.x_weights), layer.bias,
+            layer.x_pitch, 0, split, layer.tie_left, lane, descent);
+    if (lane < split) scratch.top_z[row * kSplitMax + lane] = descent.z;
+    if (lane == 0) {
+      const int bucket = descent.node - ((1 << split) - 1);
+      const int place = atomicAdd(scratch.counts + bucket, 1);
+      scratch.order[int64_t{bucket} * scratch.rows_max + place] = row;
+    }
+  }
+}
+
+// ends[b] = rows in buckets 0 .. b. By the first kBucketsMax threads.
+__device__ inline void PrefixSums(const int32_t* counts, int buckets,
+                                  int* ends) {
+  const int b = threadIdx.x;
+  if (b < kBucketsMax) ends[b] = b < buckets ? counts[b] : 0;
+  __syncthreads();
+  for (int distance = 1; distance < kBucketsMax; distance *= 2) {
+    int add = 0;
+    if (b < kBucketsMax && b >= distance) add = ends[b - distance];
+    __syncthreads();
+    if (b < kBucketsMax) ends[b] += add;
+    __syncthreads();
+  }
+}
+
+// The first bucket whose end lies behind `place`.
+__device__ inline int BucketOf(const int* ends, int buckets, int place) {
+  int low = 0;
+  int high = buckets - 1;
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    if (ends[middle] > place) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
+// The last block to come here empties the buckets for the next call.
+__device__ inline void ResetCounts(const SortScratch& scratch, int buckets) {
+  __shared__ bool last;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    last = atomicAdd(scratch.ticket, 1) == static_cast<int>(gridDim.x) - 1;
+    if (last) *scratch.ticket = 0;
+  }
+  __syncthreads();
+  if (last && threadIdx.x < buckets) scratch.counts[threadIdx.x] = 0;
+}
+
+template <class W, int kChunks, bool kExact>
+__global__ void __launch_bounds__(kThreads, kBlocksAProcessor)
+    PathFinishKernel(const PathArgs layer, const RowArgs rows, const int split,
+                     const SortScratch scratch) {
+  __shared__ int ends[kBucketsMax];
+  __shared__ float kept[kWarps][kLevelsMax];
+  __shared__ int kept_leaves[kWarps];
+  const int lane = threadIdx.x % kWarp;
+  const int warp = threadIdx.x / kWarp;
+  const int buckets = 1 << split;
+  PrefixSums(scratch.counts, buckets, ends);
+  const int64_t blocks = gridDim.x;
+  const auto begin = static_cast<int>(rows.rows * blockIdx.x / blocks);
+  const auto end = static_cast<int>(rows.rows * (blockIdx.x + 1) / blocks);
+  for (int place = begin + warp; place < end; place += kWarps) {
+    const int bucket = BucketOf(ends, buckets, place);
+    const int first = bucket == 0 ? 0 : ends[bucket - 1];
+    const int64_t row =
+        scratch.order[int64_t{bucket} * scratch.rows_max + place - first];
+    RowInLanes<W, kChunks, kExact> x;
+    x.Load(rows.x + row * layer.x_pitch, layer.x_pitch, lane);
+    Descent descent;
+    descent.node = bucket + buckets - 1;
+    if (lane < split) descent.z = scratch.top_z[row * kSplitMax + lane];
+    Descend(x, static_cast<const W*>(layer.x_weights), layer.bias,
+            layer.x_pitch, split, layer.levels, layer.tie_left, lane, descent);
+    if (lane == 0) {
+      const int leaf = (descent.node - 1) / 2 - ((1 << (layer.levels - 1)) - 1);
+      kept_leaves[warp] = leaf;
+      rows.leaves[row] = leaf;
+    }
+    if (lane < layer.levels) {
+      kept[warp][lane] = Activate(layer.activation, descent.z);
+      if (rows.margins != nullptr) {
+        rows.margins[row * layer.levels + lane] = descent.z;
+      }
+    }
+    __syncwarp();
+    CombinePaths<W, kCombineStep<kChunks, kExact>, kExact>(
+        layer, 0, 1, kept[warp], &kept_leaves[warp], false,
+        rows.y + row * layer.y_pitch, lane);
+    __syncwarp();
+  }
+  ResetCounts(scratch, buckets);
+}
+
+template <class W, int kChunks, bool kExact = false>
+cudaError_t Launch(const PathArgs& layer, const RowArgs& rows, int split,
+                   int processors, const SortScratch& scratch,
+                   cudaStream_t stream) {
+  const auto blocks = static_cast<unsigned>(processors * kBlocksAProcessor);
+  PathSplitKernel<W, kChunks, kExact>
+      <<<blocks, kThreads, 0, stream>>>(layer, rows, split, scratch);
+  PathFinishKernel<W, kChunks, kExact>
+      <<<blocks, kThreads, 0, stream>>>(layer, rows, split, scratch);
+  return cudaGetLastError();
+}
+
+template <class W>
+cudaError_t Dispatch(const PathArgs& layer, const RowArgs& rows, int split,
+                     int processors, const SortScratch& scratch,
+                     cudaStream_t stream) {
+  const int chunks =
+      (layer.x_pitch + kWarp * kVector<W> - 1) / (kWarp * kVector<W>);
+  if (chunks == 3 && IsExact<W>(layer, 3)) {
+    return Launch<W, 3, true>(layer, rows, split, processors, scratch, stream);
+  }
+  if (chunks == 6 && IsExact<W>(layer, 6)) {
+    return Launch<W, 6, true>(layer, rows, split, processors, scratch, stream);
+  }
+  if (chunks <= 2) {
+    return Launch<W, 2>(layer, rows, split, processors, scratch, stream);
+  }
+  if (chunks <= 3) {
+    return Launch<W, 3>(layer, rows, split, processors, scratch, stream);
+  }
+  if (chunks <= 4) {
+    return Launch<W, 4>(layer, rows, split, processors, scratch, stream);
+  }
+  if constexpr (kVector<W> == 4) {
+    if (chunks <= 6) {
+      return Launch<W, 6>(layer, rows, split, processors, scratch, stream);
+    }
+    return Launch<W, 8>(layer, rows, split, processors, scratch, stream);
+  }
+  return cudaErrorInvalidValue;
+}
+
+}  // namespace
+
+bool PathGroupedSupports(WeightType, int x_pitch, int trees, int levels) {
+  return x_pitch <= 1024 && trees == 1 && levels >= 2;
+}
+
+cudaError_t PathGrouped(WeightType type, const PathArgs& layer,
+                        const RowArgs& rows, int split, int processors,
+                        const SortScratch& scratch, cudaStream_t stream) {
+  return type == WeightType::kFp32
+             ? Dispatch<float>(layer, rows, split, processors, scratch, stream)
+             : Dispatch<__nv_bfloat16>(layer, rows, split, processors, scratch,
+                                       stream);
+}
+
+}  // namespace fff::engine::cuda

@@ -1,0 +1,192 @@
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
+#include "server/engine/cuda/device_layer.h"
+
+namespace fff::engine::cuda {
+namespace {
+
+// What a row's partial sums may take at most, all rows of a launch together.
+constexpr int64_t kPartialsBytesMax = int64_t{32} << 20;
+// Below this many rows sorting cannot pay: a block would get a handful.
+constexpr int64_t kSortRowsMin = 2048;
+// Above it a block a row only repeats what a warp a row does with less.
+constexpr int64_t kBlockRowsMax = 2048;
+constexpr int kClusterMax = 8;
+// Fewer subtrees than 32 leave most of a tree to the second-level cache.
+constexpr int kSplitMin = 5;
+
+class PathLayer : public DeviceLayer {
+ public:
+  PathLayer(const PathProblem& problem, const LayerBuild& build)
+      : problem_(problem),
+        type_(TypeFor(build.precision)),
+        processors_(build.processors),
+        cluster_(build.has_clusters ? ClusterFor(problem) : 1) {
+    args_.x_pitch = static_cast<int>(PitchOf(problem.input_width));
+    args_.y_pitch = static_cast<int>(PitchOf(problem.output_width));
+    args_.output_width = static_cast<int>(problem.output_width);
+    args_.trees = static_cast<int>(problem.trees);
+    args_.levels = problem.levels;
+    args_.tie_left = problem.tie == Tie::kLeft;
+    args_.activation = problem.activation;
+  }
+
+  absl::Status UploadWeights(const PathWeights& weights) {
+    const int64_t nodes = problem_.trees * problem_.nodes();
+    const auto rows_of = [nodes](const tensor::FloatArray& array,
+                                 int64_t width) {
+      return WeightRows{nodes, width, [&array, width](int64_t row) {
+                          return array.data() + row * width;
+                        }};
+    };
+    FFF_ASSIGN_OR_RETURN(
+        x_, Upload(type_, rows_of(weights.x, problem_.input_width)));
+    FFF_ASSIGN_OR_RETURN(
+        y_, Upload(type_, rows_of(weights.y, problem_.output_width)));
+    if (problem_.has_bias) {
+      FFF_ASSIGN_OR_RETURN(
+          bias_, Upload(WeightType::kFp32, {1, nodes, [&](int64_t) {
+                                              return weights.bias.data();
+                                            }}));
+    }
+    args_.x_weights = x_.data();
+    args_.y_weights = y_.data();
+    args_.bias = bias_.As<const float>();
+    return absl::OkStatus();
+  }
+
+  int64_t output_width() const override { return problem_.output_width; }
+  int64_t trees() const override { return problem_.trees; }
+  int decisions() const override { return problem_.levels; }
+  int64_t weights_bytes() const override {
+    return x_.size() + y_.size() + bias_.size();
+  }
+
+  ScratchNeed Needs(int64_t rows_max) const override {
+    ScratchNeed need;
+    need.sorts = Sorts();
+    if (problem_.trees > 1) {
+      need.bytes = std::max(
+          TreeBytes(), std::min(kPartialsBytesMax, rows_max * TreeBytes()));
+    }
+    return need;
+  }
+
+  std::vector<Candidate> Candidates(int64_t rows, Which which) const override {
+    const bool all = which == Which::kAll;
+    std::vector<Candidate> found;
+    if (PathWalkSupports(type_, args_.x_pitch)) {
+      found.push_back({"path_walk", 1});
+      for (int64_t parts = 4; parts <= problem_.trees; parts *= 4) {
+        if (rows * parts * RowBytes() > kPartialsBytesMax) break;
+        found.push_back({"path_walk", static_cast<int>(parts)});
+      }
+    }
+    const bool few_rows =
+        rows <= kBlockRowsMax && rows * TreeBytes() <= kPartialsBytesMax;
+    if ((few_rows || all) &&
+        PathRowSupports(type_, args_.x_pitch, args_.y_pitch, args_.levels)) {
+      found.push_back({"path_row", 0});
+    }
+    if ((rows >= kSortRowsMin || all) && Sorts()) {
+      const int most = std::min(kSplitMax, problem_.levels - 1);
+      for (int split = std::min(kSplitMin, most); split <= most; ++split) {
+        found.push_back({"path_grouped", split});
+      }
+    }
+    // Another order of sums than the others': never mixed with them.
+    if (found.empty() || all) found.push_back({"path_wide", cluster_});
+    return found;
+  }
+
+  absl::Status Launch(const Candidate& candidate, const RowArgs& rows,
+                      const Scratch& scratch,
+                      cudaStream_t stream) const override {
+    auto* const partials = reinterpret_cast<float*>(scratch.bytes);
+    const int64_t together = RowsTogether(candidate, rows, scratch);
+    for (int64_t begin = 0; begin < rows.rows; begin += together) {
+      const auto count =
+          static_cast<int>(std::min<int64_t>(together, rows.rows - begin));
+      FFF_RETURN_IF_ERROR(
+          ToStatus(LaunchPiece(candidate, Piece(rows, begin, count), partials,
+                               scratch.sort, stream),
+                   candidate.ToString()));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  // Clusters pay when one block would have to read tens of KiB a level.
+  static int ClusterFor(const PathProblem& problem) {
+    const int64_t width = std::max(problem.input_width, problem.output_width);
+    return width >= 8192 ? kClusterMax : width >= 4096 ? 2 : 1;
+  }
+  bool Sorts() const {
+    return PathGroupedSupports(type_, args_.x_pitch, args_.trees, args_.levels);
+  }
+  int64_t RowBytes() const {
+    return args_.y_pitch * static_cast<int64_t>(sizeof(float));
+  }
+  // Of one row's partial sums, one a tree.
+  int64_t TreeBytes() const { return problem_.trees * RowBytes(); }
+
+  // Rows whose partial sums fit the scratch.
+  int64_t RowsTogether(const Candidate& candidate, const RowArgs& rows,
+                       const Scratch& scratch) const {
+    const bool walks = candidate.kernel == "path_walk";
+    const int64_t parts = walks ? candidate.variant : problem_.trees;
+    if (parts == 1) return rows.rows;
+    return std::max<int64_t>(1, scratch.size / (parts * RowBytes()));
+  }
+
+  RowArgs Piece(const RowArgs& rows, int64_t begin, int count) const {
+    RowArgs piece = rows;
+    piece.rows = count;
+    piece.x += begin * args_.x_pitch;
+    piece.y += begin * args_.y_pitch;
+    piece.leaves += begin * args_.trees;
+    if (piece.margins != nullptr) {
+      piece.margins += begin * args_.trees * args_.levels;
+    }
+    return piece;
+  }
+
+  cudaError_t LaunchPiece(const Candidate& candidate, const RowArgs& rows,
+                          float* partials, const SortScratch& sort,
+                          cudaStream_t stream) const {
+    if (candidate.kernel == "path_walk") {
+      return PathWalk(type_, args_, rows, candidate.variant, partials, stream);
+    }
+    if (candidate.kernel == "path_grouped") {
+      return PathGrouped(type_, args_, rows, candidate.variant, processors_,
+                         sort, stream);
+    }
+    if (candidate.kernel == "path_row") {
+      return PathRow(type_, args_, rows, partials, stream);
+    }
+    return PathWide(type_, args_, rows, candidate.variant, partials, stream);
+  }
+
+  PathProblem problem_;
+  WeightType type_;
+  int processors_;
+  int cluster_;
+  PathArgs args_;
+  DeviceBuffer x_;
+  DeviceBuffer y_;
+  DeviceBuffer bias_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DeviceLayer>> MakePathLayer(
+    const PathWeights& weights, const LayerBuild& build) {
+  auto layer = std::make_unique<PathLayer>(weights.problem, build);
+  FFF_RETURN_IF_ERROR(layer->UploadWeights(weights));
+  return layer;
+}
+
+}  // namespace fff::engine::cuda

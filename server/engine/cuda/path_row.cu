@@ -1,0 +1,174 @@
+// path_row: a block a row and tree, for few rows: what counts is the time from
+// one level to the next.
+//
+//   Shapes as path_walk.cu; Y rows of a path must fit shared memory.
+//
+// Seven warps hold the row of x each and evaluate the seven nodes of a round of
+// three levels at once (rounds.cuh), in the order of sums that path_walk has;
+// one barrier a round. The Y rows of visited nodes are copied to shared memory
+// asynchronously meanwhile and added up at the end.
+// Weights read a row and tree: 7 * levels / 3 * x_pitch + levels * y_pitch
+// elements. What bounds it is latency: a round is one trip to the second-level
+// cache, a dot product, 5 shuffles and a barrier.
+// Benchmark case: path-768-l12, 1 to 128 rows.
+// Dropped, an H100, one row, 12 levels of 768: a level at a time with children
+// and grandchildren loaded ahead into registers 8.8 us (choosing among loads
+// that have not arrived waits for them), into shared memory 8.9 us (shuffles
+// and barriers of twelve levels).
+#include <cuda_pipeline_primitives.h>
+
+#include "server/engine/cuda/rounds.cuh"
+#include "server/engine/cuda/row_math.cuh"
+
+namespace fff::engine::cuda {
+namespace {
+
+constexpr int kWarps = kRoundNodes;
+constexpr int kThreads = kWarps * kWarp;
+constexpr int kSharedBytesMax = 160 << 10;  // fits sm_80 and sm_90
+
+// The z of the round's node that belongs to this warp.
+template <class W, int kChunks>
+__device__ inline float EvaluateNode(const RowInLanes<W, kChunks, false>& x,
+                                     const PathArgs& layer, int64_t root,
+                                     int node, int lane) {
+  const char* const first =
+      static_cast<const char*>(layer.x_weights) +
+      (root * layer.x_pitch + lane * kVector<W>)*int64_t{sizeof(W)};
+  const float bias =
+      layer.bias == nullptr ? 0.0f : __ldg(layer.bias + root + node);
+  return WarpSum(x.PartialDot(
+             RowAt(first, node, layer.x_pitch * unsigned{sizeof(W)}),
+             layer.x_pitch, lane)) +
+         bias;
+}
+
+template <class W, int kChunks>
+__global__ void __launch_bounds__(kThreads)
+    PathRowKernel(const PathArgs layer, const RowArgs rows, float* partials) {
+  extern __shared__ uint4 staged[];  // [levels, y_pitch] of W
+  __shared__ alignas(16) float z[2][kRoundNodes];
+  __shared__ float activations[kLevelsMax];
+  const int warp = threadIdx.x / kWarp;
+  const int lane = threadIdx.x % kWarp;
+  const int64_t row = blockIdx.x / layer.trees;
+  const int tree = blockIdx.x % layer.trees;
+  const int64_t root = tree * ((int64_t{1} << layer.levels) - 1);
+  const int y_vectors = layer.y_pitch / kVector<W>;
+  const char* const y_rows = static_cast<const char*>(layer.y_weights) +
+                             root * layer.y_pitch * int64_t{sizeof(W)};
+  RowInLanes<W, kChunks, false> x;
+  x.Load(rows.x + row * layer.x_pitch, layer.x_pitch, lane);
+  int top = 1;
+  float z_of_lane = 0;
+  for (int level = 0, round = 0; level < layer.levels;
+       level += kRoundLevels, ++round) {
+    float* const round_z = z[round % 2];
+    if (warp > 0 && level + 31 - __clz(warp) < layer.levels) {
+      const float value =
+          EvaluateNode(x, layer, root, NodeOfRound(top, warp) - 1, lane);
+      if (lane == 0) round_z[warp] = value;
+    }
+    __syncthreads();
+    const int bottom = WalkRound(round_z, top, level, layer.levels,
+                                 layer.tie_left, lane, z_of_lane);
+    const int walked = min(kRoundLevels, layer.levels - level);
+    for (int i = 0; i < walked; ++i) {
+      const char* const y = RowAt(y_rows, (bottom >> (walked - i)) - 1,
+                                  layer.y_pitch * unsigned{sizeof(W)});
+      for (int j = threadIdx.x; j < y_vectors; j += kThreads) {
+        __pipeline_memcpy_async(&staged[(level + i) * y_vectors + j],
+                                y + 16 * j, 16);
+      }
+    }
+    __pipeline_commit();
+    top = bottom;
+  }
+  // The decision on the last level leads nowhere.
+  const int node = top / 2 - 1;
+
+  if (warp == 0) {
+    const int64_t path = row * layer.trees + tree;
+    if (lane == 0) {
+      rows.leaves[path] = node - ((1 << (layer.levels - 1)) - 1);
+    }
+    if (lane < layer.levels) {
+      activations[lane] = Activate(layer.activation, z_of_lane);
+      if (rows.margins != nullptr) {
+        rows.margins[path * layer.levels + lane] = z_of_lane;
+      }
+    }
+  }
+  __pipeline_wait_prior(0);
+  __syncthreads();
+  float* out = partials == nullptr
+                   ? rows.y + row * layer.y_pitch
+                   : partials + int64_t{blockIdx.x} * layer.y_pitch;
+  for (int i = threadIdx.x; i < y_vectors; i += blockDim.x) {
+    Vector<W> total = {};
+#pragma unroll 4
+    for (int level = 0; level < layer.levels; ++level) {
+      AddScaled(activations[level], Widen<W>(staged[level * y_vectors + i]),
+                total);
+    }
+    const int first = i * kVector<W>;
+    StoreRow(out + first, total, layer.output_width - first);
+  }
+}
+
+int64_t SharedBytes(WeightType type, int y_pitch, int levels) {
+  return int64_t{levels} * y_pitch * (type == WeightType::kFp32 ? 4 : 2);
+}
+
+template <class W, int kChunks>
+cudaError_t Launch(WeightType type, const PathArgs& layer, const RowArgs& rows,
+                   float* partials, cudaStream_t stream) {
+  const int64_t bytes = SharedBytes(type, layer.y_pitch, layer.levels);
+  // Above 48 KiB a kernel must be allowed its shared memory; setting it costs
+  // less than asking whether it is set.
+  const cudaError_t allowed = cudaFuncSetAttribute(
+      PathRowKernel<W, kChunks>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+      kSharedBytesMax);
+  if (allowed != cudaSuccess) return allowed;
+  const unsigned blocks =
+      static_cast<unsigned>(rows.rows) * static_cast<unsigned>(layer.trees);
+  PathRowKernel<W, kChunks>
+      <<<blocks, kThreads, static_cast<size_t>(bytes), stream>>>(layer, rows,
+                                                                 partials);
+  return cudaGetLastError();
+}
+
+template <class W>
+cudaError_t Dispatch(WeightType type, const PathArgs& layer,
+                     const RowArgs& rows, float* partials,
+                     cudaStream_t stream) {
+  const int chunks =
+      (layer.x_pitch + kWarp * kVector<W> - 1) / (kWarp * kVector<W>);
+  if (chunks <= 1) return Launch<W, 1>(type, layer, rows, partials, stream);
+  if (chunks <= 2) return Launch<W, 2>(type, layer, rows, partials, stream);
+  if (chunks <= 4) return Launch<W, 4>(type, layer, rows, partials, stream);
+  if (chunks <= 6) return Launch<W, 6>(type, layer, rows, partials, stream);
+  if (chunks <= 8) return Launch<W, 8>(type, layer, rows, partials, stream);
+  return Launch<W, 16>(type, layer, rows, partials, stream);
+}
+
+}  // namespace
+
+bool PathRowSupports(WeightType type, int x_pitch, int y_pitch, int levels) {
+  return x_pitch <= (type == WeightType::kFp32 ? 2048 : 4096) &&
+         SharedBytes(type, y_pitch, levels) <= kSharedBytesMax;
+}
+
+cudaError_t PathRow(WeightType type, const PathArgs& layer, const RowArgs& rows,
+                    float* partials, cudaStream_t stream) {
+  float* const parts = layer.trees > 1 ? partials : nullptr;
+  const cudaError_t launched =
+      type == WeightType::kFp32
+          ? Dispatch<float>(type, layer, rows, parts, stream)
+          : Dispatch<__nv_bfloat16>(type, layer, rows, parts, stream);
+  if (launched != cudaSuccess || parts == nullptr) return launched;
+  return SumPartials(partials, rows.y, rows.rows, layer.trees, layer.y_pitch,
+                     stream);
+}
+
+}  // namespace fff::engine::cuda

@@ -1,0 +1,145 @@
+// path_walk: a warp a row, all levels in one launch.
+//
+//   x [rows, x_pitch], X [trees * nodes, x_pitch], Y [trees * nodes, y_pitch]
+//   -> y [rows, y_pitch], leaves [rows, trees], margins [rows, trees, levels]
+//
+// The warp holds its row of x in registers (up to 16 vectors of 16 bytes a
+// lane), reads a node's weights with coalesced 16-byte loads and sums over the
+// lanes; lane l keeps the z of level l, so that one call of the activation
+// serves all levels. Then it adds up the Y rows of the path, whose loads do not
+// depend on one another. Trees take turns, first tree first. When rows are few
+// and trees many, `parts` warps share a row and SumPartials adds up.
+// Weights a row and tree: levels * (x_pitch + y_pitch) elements, one
+// multiply-add each, from the caches as far as rows share nodes.
+// Benchmark case: path-768-l12, 64 to 4,096 rows; path-768-t128-l5.
+#include "server/engine/cuda/path_combine.cuh"
+#include "server/engine/cuda/row_math.cuh"
+
+namespace fff::engine::cuda {
+namespace {
+
+constexpr int kBlockWarps = 4;
+// Activations of the trees that are combined together, a warp. Shared memory is
+// taken from the first-level cache: no more than needed.
+constexpr int kKept = 96;
+
+struct Parts {
+  int count;        // warps a row
+  int trees;        // a part, the last may have fewer
+  float* partials;  // null: the one part writes y
+};
+
+// Blocks a multiprocessor: 28 warps for rows of up to 24 numbers a lane.
+template <class W, int kChunks>
+inline constexpr int kBlocksMin = kChunks* kVector<W> <= 24   ? 6
+                                  : kChunks* kVector<W> <= 32 ? 5
+                                                              : 1;
+
+template <class W, int kChunks, bool kExact>
+__global__ void __launch_bounds__(kBlockWarps* kWarp, kBlocksMin<W, kChunks>)
+    PathWalkKernel(const PathArgs layer, const RowArgs rows,
+                   const Parts parts) {
+  __shared__ float kept[kBlockWarps][kKept];
+  __shared__ int kept_leaves[kBlockWarps][kKept];
+  const int warp = threadIdx.x / kWarp;
+  const int lane = threadIdx.x % kWarp;
+  const int64_t task = int64_t{blockIdx.x} * kBlockWarps + warp;
+  const int64_t row = task / parts.count;
+  if (row >= rows.rows) return;
+  const int part = static_cast<int>(task % parts.count);
+  const int end = min(layer.trees, (part + 1) * parts.trees);
+  float* y = parts.partials == nullptr ? rows.y + row * layer.y_pitch
+                                       : parts.partials + task * layer.y_pitch;
+
+  RowInLanes<W, kChunks, kExact> x;
+  x.Load(rows.x + row * layer.x_pitch, layer.x_pitch, lane);
+  const int64_t nodes = (int64_t{1} << layer.levels) - 1;
+  const int together = max(1, kKept / layer.levels);
+  for (int tree = part * parts.trees; tree < end; tree += together) {
+    const int count = min(together, end - tree);
+    for (int t = 0; t < count; ++t) {
+      const int64_t first = (tree + t) * nodes;
+      Descent descent;
+      Descend(x, static_cast<const W*>(layer.x_weights) + first * layer.x_pitch,
+              layer.bias == nullptr ? nullptr : layer.bias + first,
+              layer.x_pitch, 0, layer.levels, layer.tie_left, lane, descent);
+      // The decision on the last level leads nowhere: back to its parent.
+      const int leaf = (descent.node - 1) / 2 - ((1 << (layer.levels - 1)) - 1);
+      const int64_t path = row * layer.trees + tree + t;
+      if (lane == 0) {
+        kept_leaves[warp][t] = leaf;
+        rows.leaves[path] = leaf;
+      }
+      if (lane < layer.levels) {
+        kept[warp][t * layer.levels + lane] =
+            Activate(layer.activation, descent.z);
+        if (rows.margins != nullptr) {
+          rows.margins[path * layer.levels + lane] = descent.z;
+        }
+      }
+    }
+    __syncwarp();
+    CombinePaths<W, kCombineStep<kChunks, kExact>, kExact>(
+        layer, tree, count, kept[warp], kept_leaves[warp],
+        tree > part * parts.trees, y, lane);
+    __syncwarp();
+  }
+}
+
+template <class W, int kChunks, bool kExact = false>
+cudaError_t Launch(const PathArgs& layer, const RowArgs& rows,
+                   const Parts& parts, cudaStream_t stream) {
+  const int64_t warps = int64_t{rows.rows} * parts.count;
+  const auto blocks =
+      static_cast<unsigned>((warps + kBlockWarps - 1) / kBlockWarps);
+  PathWalkKernel<W, kChunks, kExact>
+      <<<blocks, kBlockWarps * kWarp, 0, stream>>>(layer, rows, parts);
+  return cudaGetLastError();
+}
+
+template <class W>
+cudaError_t Dispatch(const PathArgs& layer, const RowArgs& rows,
+                     const Parts& parts, cudaStream_t stream) {
+  const int chunks =
+      (layer.x_pitch + kWarp * kVector<W> - 1) / (kWarp * kVector<W>);
+  // The widths of the common models, without checks.
+  if (chunks == 3 && IsExact<W>(layer, 3)) {
+    return Launch<W, 3, true>(layer, rows, parts, stream);
+  }
+  if (chunks == 4 && IsExact<W>(layer, 4)) {
+    return Launch<W, 4, true>(layer, rows, parts, stream);
+  }
+  if (chunks == 6 && IsExact<W>(layer, 6)) {
+    return Launch<W, 6, true>(layer, rows, parts, stream);
+  }
+  if (chunks <= 1) return Launch<W, 1>(layer, rows, parts, stream);
+  if (chunks <= 2) return Launch<W, 2>(layer, rows, parts, stream);
+  if (chunks <= 3) return Launch<W, 3>(layer, rows, parts, stream);
+  if (chunks <= 4) return Launch<W, 4>(layer, rows, parts, stream);
+  if (chunks <= 6) return Launch<W, 6>(layer, rows, parts, stream);
+  if (chunks <= 8) return Launch<W, 8>(layer, rows, parts, stream);
+  return Launch<W, 16>(layer, rows, parts, stream);
+}
+
+}  // namespace
+
+bool PathWalkSupports(WeightType type, int x_pitch) {
+  return x_pitch <= (type == WeightType::kFp32 ? 2048 : 4096);
+}
+
+cudaError_t PathWalk(WeightType type, const PathArgs& layer,
+                     const RowArgs& rows, int parts, float* partials,
+                     cudaStream_t stream) {
+  // Even parts; fewer of them where the trees run out earlier.
+  const int trees = (layer.trees + parts - 1) / parts;
+  const int used = (layer.trees + trees - 1) / trees;
+  const Parts split = {used, trees, used > 1 ? partials : nullptr};
+  const cudaError_t launched =
+      type == WeightType::kFp32
+          ? Dispatch<float>(layer, rows, split, stream)
+          : Dispatch<__nv_bfloat16>(layer, rows, split, stream);
+  if (launched != cudaSuccess || split.partials == nullptr) return launched;
+  return SumPartials(partials, rows.y, rows.rows, used, layer.y_pitch, stream);
+}
+
+}  // namespace fff::engine::cuda

@@ -1,0 +1,208 @@
+#include "server/engine/cuda/program.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
+#include "server/engine/cuda/tuner.h"
+
+namespace fff::engine::cuda {
+namespace {
+
+// Page-locked memory a lane: pieces this large already copy at full speed, and
+// smaller ones overlap better.
+constexpr int64_t kLaneBytes = int64_t{16} << 20;
+constexpr int64_t kLaneRowsMin = 64;
+
+int64_t LaneRows(const DeviceChain& chain, int64_t output_width,
+                 int64_t rows_max) {
+  if (rows_max > 0) return rows_max;
+  const int64_t row_bytes =
+      (PitchOf(chain.input_width) + PitchOf(output_width)) *
+      static_cast<int64_t>(sizeof(float));
+  return std::max(kLaneRowsMin, 2 * kLaneBytes / row_bytes);
+}
+
+int64_t OutputWidth(const DeviceChain& chain) {
+  int64_t width = chain.input_width;
+  for (const DeviceOp& op : chain.ops) {
+    if (const auto* path =
+            std::get_if<std::shared_ptr<const PathWeights>>(&op)) {
+      width = (*path)->problem.output_width;
+    } else if (const auto* leaf =
+                   std::get_if<std::shared_ptr<const LeafWeights>>(&op)) {
+      width = (*leaf)->problem.output_width;
+    } else if (const auto* dense =
+                   std::get_if<std::shared_ptr<const DenseWeights>>(&op)) {
+      width = (*dense)->problem.output_width;
+    } else if (const auto* master = std::get_if<MasterLeafOp>(&op)) {
+      width = master->leaf->problem.output_width;
+    }
+  }
+  return width;
+}
+
+bool AnyWantsMargins(absl::Span<const RouteSink> routes) {
+  return std::any_of(routes.begin(), routes.end(), [](const RouteSink& sink) {
+    return sink.margins != nullptr;
+  });
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DeviceProgram>> Program::Make(
+    const DeviceChain& chain, const DeviceOptions& options) {
+  auto program = std::unique_ptr<Program>(new Program());
+  for (const int device : options.devices) {
+    const UseDevice use(device);
+    FFF_RETURN_IF_ERROR(
+        base::Annotate(program->AddReplica(chain, options, device),
+                       absl::StrCat("cuda:", device)));
+  }
+  return std::unique_ptr<DeviceProgram>(std::move(program));
+}
+
+absl::Status Program::AddReplica(const DeviceChain& chain,
+                                 const DeviceOptions& options, int device) {
+  replicas_.emplace_back();
+  Replica& replica = replicas_.back();
+  replica.device = device;
+  FFF_ASSIGN_OR_RETURN(
+      replica.chain,
+      Chain::Make(chain, options,
+                  LaneRows(chain, OutputWidth(chain), options.rows_max)));
+  int64_t bytes = replica.chain->weights_bytes();
+  std::deque<Lane*> free;
+  for (int i = 0; i < options.lanes; ++i) {
+    FFF_ASSIGN_OR_RETURN(auto lane, Lane::Make(replica.chain.get()));
+    bytes += lane->device_bytes();
+    free.push_back(lane.get());
+    replica.lanes.push_back(std::move(lane));
+  }
+  FFF_ASSIGN_OR_RETURN(
+      steps_, Tune(options.tuning_seconds, *replica.chain, *replica.lanes[0]));
+  for (const auto& lane : replica.lanes) {
+    FFF_RETURN_IF_ERROR(lane->CaptureGraphs());
+  }
+  device_bytes_ = bytes;
+  absl::MutexLock lock(&mutex_);
+  free_.push_back(std::move(free));
+  return absl::OkStatus();
+}
+
+Program::~Program() {
+  for (Replica& replica : replicas_) {
+    const UseDevice use(replica.device);
+    replica.lanes.clear();
+    replica.chain.reset();
+  }
+}
+
+absl::Status Program::health() const {
+  absl::MutexLock lock(&mutex_);
+  return failed_;
+}
+
+absl::Status Program::Remember(const absl::Status& status) const {
+  if (status.ok()) return status;
+  absl::MutexLock lock(&mutex_);
+  if (failed_.ok()) failed_ = status;
+  return failed_;
+}
+
+Program::Held Program::Acquire() const {
+  const auto any_free = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return std::any_of(free_.begin(), free_.end(),
+                       [](const auto& lanes) { return !lanes.empty(); });
+  };
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&any_free));
+  Held held;
+  for (size_t i = 1; i < free_.size(); ++i) {
+    if (free_[i].size() > free_[held.replica].size()) held.replica = i;
+  }
+  held.lane = free_[held.replica].front();
+  free_[held.replica].pop_front();
+  return held;
+}
+
+Program::Held Program::TryAcquireBeside(const Held& held) const {
+  absl::MutexLock lock(&mutex_);
+  Held second = {held.replica, nullptr};
+  if (!free_[held.replica].empty()) {
+    second.lane = free_[held.replica].front();
+    free_[held.replica].pop_front();
+  }
+  return second;
+}
+
+void Program::Release(const Held& held) const {
+  absl::MutexLock lock(&mutex_);
+  free_[held.replica].push_back(held.lane);
+}
+
+std::vector<RouteSink> Program::Advance(absl::Span<const RouteSink> routes,
+                                        int64_t rows) const {
+  const Chain& chain = *replicas_[0].chain;
+  std::vector<RouteSink> moved(routes.begin(), routes.end());
+  for (size_t i = 0; i < std::min(moved.size(), chain.size()); ++i) {
+    const int64_t leaves = rows * chain.layer(i).trees();
+    if (leaves == 0) continue;
+    if (moved[i].leaves != nullptr) moved[i].leaves += leaves;
+    if (moved[i].margins != nullptr) {
+      moved[i].margins += leaves * chain.layer(i).decisions();
+    }
+  }
+  return moved;
+}
+
+// Pieces take turns on the lanes: while one computes, the processor fills or
+// empties the memory of another.
+absl::Status Program::RunOn(const std::vector<Held>& held, tensor::ConstRows x,
+                            tensor::MutableRows y,
+                            absl::Span<const RouteSink> routes) const {
+  const int64_t piece = replicas_[0].chain->rows_max();
+  const bool margins = AnyWantsMargins(routes);
+  const int64_t pieces = (x.rows + piece - 1) / piece;
+  const auto lanes = static_cast<int64_t>(held.size());
+  const auto rows_of = [&](int64_t i) {
+    return std::min(piece, x.rows - i * piece);
+  };
+  for (int64_t i = 0; i < pieces + lanes; ++i) {
+    Lane& lane = *held[static_cast<size_t>(i % lanes)].lane;
+    const int64_t done = i - lanes;
+    if (done >= 0) {
+      FFF_RETURN_IF_ERROR(
+          lane.Finish({y.row(done * piece), rows_of(done), y.width},
+                      Advance(routes, done * piece)));
+    }
+    if (i >= pieces) continue;
+    FFF_RETURN_IF_ERROR(
+        lane.Begin({x.row(i * piece), rows_of(i), x.width}, margins));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Program::RunPieces(tensor::ConstRows x, tensor::MutableRows y,
+                                absl::Span<const RouteSink> routes,
+                                const Held& first) const {
+  const UseDevice use(replicas_[first.replica].device);
+  std::vector<Held> held = {first};
+  if (x.rows > replicas_[0].chain->rows_max()) {
+    const Held second = TryAcquireBeside(first);
+    if (second.lane != nullptr) held.push_back(second);
+  }
+  const absl::Status status = RunOn(held, x, y, routes);
+  for (const Held& lane : held) Release(lane);
+  return status;
+}
+
+absl::Status Program::Run(tensor::ConstRows x, tensor::MutableRows y,
+                          absl::Span<const RouteSink> routes) const {
+  FFF_RETURN_IF_ERROR(health());
+  if (x.rows == 0) return absl::OkStatus();
+  return Remember(RunPieces(x, y, routes, Acquire()));
+}
+
+}  // namespace fff::engine::cuda

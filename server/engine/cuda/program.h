@@ -1,0 +1,75 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "server/engine/cuda/chain.h"
+#include "server/engine/cuda/lane.h"
+#include "server/engine/device_engine.h"
+
+namespace fff::engine::cuda {
+
+// A chain on one or more devices, and the lanes that batches take.
+class Program : public DeviceProgram {
+ public:
+  // Contract as DeviceEngine::Build.
+  static absl::StatusOr<std::unique_ptr<DeviceProgram>> Make(
+      const DeviceChain& chain, const DeviceOptions& options);
+  ~Program() override;
+
+  absl::Status Run(tensor::ConstRows x, tensor::MutableRows y,
+                   absl::Span<const RouteSink> routes) const override;
+  absl::Status health() const override;
+  const std::vector<KernelPlan::Step>& steps(size_t op) const override {
+    return steps_[op];
+  }
+  int64_t device_bytes() const override { return device_bytes_; }
+  absl::StatusOr<DeviceTiming> Time(int64_t rows, int repeats) const override;
+
+ private:
+  // One device's copy. Members are destroyed with that device current.
+  struct Replica {
+    int device = 0;
+    std::unique_ptr<Chain> chain;
+    std::vector<std::unique_ptr<Lane>> lanes;
+  };
+  // A lane that somebody holds.
+  struct Held {
+    size_t replica = 0;
+    Lane* lane = nullptr;
+  };
+
+  Program() = default;
+  absl::Status AddReplica(const DeviceChain& chain,
+                          const DeviceOptions& options, int device);
+  // Waits for a lane of the replica with the most free ones.
+  Held Acquire() const;
+  // Null lane when none of that replica is free now.
+  Held TryAcquireBeside(const Held& held) const;
+  void Release(const Held& held) const;
+  absl::Status RunPieces(tensor::ConstRows x, tensor::MutableRows y,
+                         absl::Span<const RouteSink> routes,
+                         const Held& first) const;
+  absl::Status RunOn(const std::vector<Held>& held, tensor::ConstRows x,
+                     tensor::MutableRows y,
+                     absl::Span<const RouteSink> routes) const;
+  std::vector<RouteSink> Advance(absl::Span<const RouteSink> routes,
+                                 int64_t rows) const;
+  // Remembers the first error for good.
+  absl::Status Remember(const absl::Status& status) const;
+
+  std::vector<Replica> replicas_;
+  std::vector<std::vector<KernelPlan::Step>> steps_;
+  int64_t device_bytes_ = 0;
+  mutable absl::Mutex mutex_;
+  // Free lanes, a queue a replica.
+  mutable std::vector<std::deque<Lane*>> free_ ABSL_GUARDED_BY(mutex_);
+  mutable absl::Status failed_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace fff::engine::cuda

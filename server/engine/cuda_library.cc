@@ -1,0 +1,86 @@
+#include "server/engine/cuda_library.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace fff::engine {
+namespace {
+
+constexpr char kLibrary[] = "libfff_engine_cuda.so";
+// The same in cuda/engine_object.h, which only the library's own side includes;
+// tests/unit/engine/cuda_library_test.cc opens the library with them.
+constexpr char kTag[] = "fff-device-engine-1";
+constexpr char kFunction[] = "FffOpenCudaEngine";
+using OpenFunction = DeviceEngine* (*)(const char* tag, char* error,
+                                       int error_size);
+
+std::string BesideExecutable() {
+  char path[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", path, sizeof(path));
+  if (size <= 0 || size == ssize_t{sizeof(path)}) return kLibrary;
+  const std::string executable(path, static_cast<size_t>(size));
+  return absl::StrCat(executable.substr(0, executable.rfind('/') + 1),
+                      kLibrary);
+}
+
+void* TryOpen(const std::string& path) {
+  return dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+}
+
+void* OpenLibrary(const std::string& path, std::string& error) {
+  const char* const told = getenv("FFF_CUDA_ENGINE");
+  std::string named = path;
+  if (named.empty() && told != nullptr) named = told;
+  void* library = nullptr;
+  if (!named.empty()) {
+    library = TryOpen(named);
+  } else {
+    const std::string beside = BesideExecutable();
+    library = TryOpen(access(beside.c_str(), F_OK) == 0 ? beside : kLibrary);
+  }
+  if (library == nullptr) error = dlerror();
+  return library;
+}
+
+}  // namespace
+
+absl::string_view Name(Precision precision) {
+  switch (precision) {
+    case Precision::kFp32:
+      return "fp32";
+    case Precision::kBf16:
+      return "bf16";
+    case Precision::kTf32:
+      return "tf32";
+  }
+  return "unknown";
+}
+
+absl::StatusOr<std::shared_ptr<const DeviceEngine>> OpenCudaEngine(
+    const std::string& path) {
+  std::string error;
+  void* const library = OpenLibrary(path, error);
+  if (library == nullptr) {
+    return absl::NotFoundError(absl::StrCat("no CUDA engine: ", error));
+  }
+  const auto open = reinterpret_cast<OpenFunction>(dlsym(library, kFunction));
+  if (open == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat("no CUDA engine: ", path, " has no ", kFunction));
+  }
+  char reason[512] = "";
+  std::shared_ptr<const DeviceEngine> engine(
+      open(kTag, reason, int{sizeof(reason)}));
+  if (engine == nullptr) {
+    return absl::UnavailableError(absl::StrCat("no CUDA engine: ", reason));
+  }
+  return engine;
+}
+
+}  // namespace fff::engine

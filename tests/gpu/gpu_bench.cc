@@ -1,0 +1,313 @@
+// Times FFF layers on a GPU against the dense layers of the same neurons by
+// cuBLASLt, in one process: kernel time (CUDA graphs of many calls over
+// different rows, device events) and wall time with both copies.
+//   gpu_bench [--json=FILE] [--filter=TEXT] [--repeats=N]
+//   gpu_bench --filter=SHAPE --kernel=NAME --rows=N [--precision=bf16]
+// The second form runs one kernel alone, for a profiler.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "server/engine/cuda_library.h"
+#include "server/engine/device_engine.h"
+
+namespace fff::gpu {
+namespace {
+
+using engine::Activation;
+using engine::DenseProblem;
+using engine::DeviceChain;
+using engine::LeafProblem;
+using engine::PathProblem;
+using engine::Precision;
+using engine::Tie;
+
+struct Options {
+  std::string json;
+  std::string filter;
+  std::string kernel;
+  std::string precision = "fp32";
+  int64_t rows = 0;
+  int repeats = 20;
+};
+
+tensor::FloatArray Random(int64_t size, double scale) {
+  static uint64_t state = 1;
+  tensor::FloatBuffer buffer(size);
+  for (float& value : buffer.span()) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    const auto drawn = static_cast<int32_t>(state >> 32);
+    value = static_cast<float>(scale * 0x1p-31 * drawn);
+  }
+  return std::move(buffer).Freeze();
+}
+
+double Scale(int64_t width) { return 1 / std::sqrt(double(width)); }
+
+DeviceChain Path(const PathProblem& problem) {
+  auto weights = std::make_shared<engine::PathWeights>();
+  const int64_t nodes = problem.trees * problem.nodes();
+  weights->problem = problem;
+  weights->x = Random(nodes * problem.input_width, Scale(problem.input_width));
+  if (problem.has_bias) weights->bias = Random(nodes, 0.01);
+  weights->y = Random(nodes * problem.output_width, 0.1);
+  return {problem.input_width,
+          {std::shared_ptr<const engine::PathWeights>(weights)}};
+}
+
+DeviceChain Leaf(const LeafProblem& p) {
+  auto weights = std::make_shared<engine::LeafWeights>();
+  weights->problem = p;
+  weights->node_weights =
+      Random(p.nodes() * p.input_width, Scale(p.input_width));
+  weights->node_biases = Random(p.nodes(), 0.01);
+  weights->w1 =
+      Random(p.leaves() * p.input_width * p.leaf_width, Scale(p.input_width));
+  weights->b1 = Random(p.leaves() * p.leaf_width, 0.1);
+  weights->w2 =
+      Random(p.leaves() * p.leaf_width * p.output_width, Scale(p.leaf_width));
+  weights->b2 = Random(p.leaves() * p.output_width, 0.1);
+  return {p.input_width, {std::shared_ptr<const engine::LeafWeights>(weights)}};
+}
+
+std::shared_ptr<const engine::DenseWeights> Dense(int64_t in, int64_t out,
+                                                  Activation activation) {
+  auto weights = std::make_shared<engine::DenseWeights>();
+  weights->problem = {in, out, activation, true};
+  weights->w = Random(in * out, Scale(in));
+  weights->bias = Random(out, 0.1);
+  return weights;
+}
+
+// in -> width -> out, the activation that cuBLASLt fuses.
+DeviceChain FeedForward(int64_t in, int64_t width, int64_t out,
+                        Activation activation) {
+  return {
+      in,
+      {Dense(in, width, activation), Dense(width, out, Activation::kIdentity)}};
+}
+
+struct Shape {
+  std::string name;
+  std::vector<int64_t> rows;
+  DeviceChain fff;
+  DeviceChain dense;  // no ops: none fits the memory of a measurement
+  // Weights of the FFF that a row reads, in elements.
+  double weights_a_row = 0;
+};
+
+PathProblem PathOf(int64_t in, int64_t out, int levels, int64_t trees,
+                   Activation activation) {
+  return {in, out, levels, trees, Tie::kRight, activation, false};
+}
+
+std::vector<Shape> Shapes(const std::string& filter) {
+  std::vector<Shape> shapes;
+  const auto wanted = [&filter](const char* name) {
+    return absl::StrContains(name, filter);
+  };
+  if (wanted("path-768-l12")) {
+    shapes.push_back({"path-768-l12",
+                      {1, 16, 128, 1024, 4096, 16384},
+                      Path(PathOf(768, 768, 12, 1, Activation::kGelu)),
+                      FeedForward(768, 4095, 768, Activation::kGeluTanh),
+                      12 * 2 * 768});
+  }
+  if (wanted("path-768-t128-l5")) {
+    shapes.push_back({"path-768-t128-l5",
+                      {1, 16, 128, 1024},
+                      Path(PathOf(768, 768, 5, 128, Activation::kGelu)),
+                      FeedForward(768, 3968, 768, Activation::kGeluTanh),
+                      128 * 5 * 2 * 768});
+  }
+  if (wanted("sap-16384-d14")) {
+    shapes.push_back({"sap-16384-d14",
+                      {1, 16},
+                      Path(PathOf(16384, 16384, 14, 1, Activation::kIdentity)),
+                      {16384, {Dense(16384, 16384, Activation::kIdentity)}},
+                      14 * 2 * 16384});
+  }
+  const auto leaf = [&](const char* name, const LeafProblem& p, int64_t width,
+                        std::vector<int64_t> rows) {
+    if (!wanted(name)) return;
+    shapes.push_back({name, std::move(rows), Leaf(p),
+                      width == 0
+                          ? DeviceChain{}
+                          : FeedForward(p.input_width, width, p.output_width,
+                                        Activation::kRelu),
+                      double(p.depth * p.input_width +
+                             p.leaf_width * (p.input_width + p.output_width))});
+  };
+  leaf("leaf-784-8-10-d4",
+       {784, 8, 10, 4, Tie::kRight, Activation::kRelu, true}, 128,
+       {1, 256, 2048});
+  leaf("leaf-784-1-10-d7",
+       {784, 1, 10, 7, Tie::kRight, Activation::kRelu, true}, 128,
+       {1, 256, 2048});
+  leaf("leaf-768-32-768-d12",
+       {768, 32, 768, 12, Tie::kRight, Activation::kRelu, true}, 131072,
+       {1, 256, 2048});
+  return shapes;
+}
+
+struct Measured {
+  std::string shape;
+  std::string side;
+  std::string precision;
+  int64_t rows = 0;
+  engine::DeviceTiming timing;
+  std::string kernel;
+};
+
+void Print(const Measured& m, double weights_a_row) {
+  const double bytes =
+      weights_a_row * (m.precision == "bf16" ? 2 : 4) * double(m.rows);
+  const std::string line = absl::StrFormat(
+      "%-20s %-6s %-5s %6d rows  kernel %9.2f us  wall %9.2f us  %6.0f GB/s "
+      "of weights  %s\n",
+      m.shape, m.side, m.precision, m.rows, 1e6 * m.timing.kernel_s,
+      1e6 * m.timing.wall_s, bytes / m.timing.kernel_s / 1e9, m.kernel);
+  std::fputs(line.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+std::string KernelAt(const engine::DeviceProgram& program, int64_t rows) {
+  std::string kernel;
+  for (const auto& step : program.steps(0)) {
+    if (step.rows_min <= rows) kernel = step.kernel;
+  }
+  return kernel;
+}
+
+void Measure(const engine::DeviceEngine& engine, const Shape& shape, bool dense,
+             Precision precision, const std::string& kernel_name,
+             const Options& options, std::vector<Measured>& all) {
+  engine::DeviceOptions build;
+  build.precision = precision;
+  build.rows_max = *std::max_element(shape.rows.begin(), shape.rows.end());
+  build.tuning_seconds = options.kernel.empty() ? 1 : 0;
+  build.lanes = 1;
+  build.kernel_name = kernel_name;
+  const auto program = engine.Build(dense ? shape.dense : shape.fff, build);
+  if (!program.ok()) {
+    std::printf("%s %s: %s\n", shape.name.c_str(), dense ? "dense" : "fff",
+                std::string(program.status().message()).c_str());
+    return;
+  }
+  for (const int64_t rows : shape.rows) {
+    const auto timing = (*program)->Time(rows, options.repeats);
+    if (!timing.ok()) {
+      std::printf("%s: %s\n", shape.name.c_str(),
+                  std::string(timing.status().message()).c_str());
+      return;
+    }
+    all.push_back({shape.name, dense ? "dense" : "fff",
+                   std::string(engine::Name(precision)), rows, *timing,
+                   KernelAt(**program, rows)});
+    Print(all.back(), dense ? 0 : shape.weights_a_row);
+  }
+}
+
+void WriteJson(const std::string& path, const engine::DeviceEngine& engine,
+               const std::vector<Measured>& all) {
+  nlohmann::json json;
+  json["device"] = engine.devices()[0].name;
+  json["engine"] = engine.Describe();
+  for (const Measured& m : all) {
+    json["measurements"].push_back({{"shape", m.shape},
+                                    {"side", m.side},
+                                    {"precision", m.precision},
+                                    {"rows", m.rows},
+                                    {"kernel", m.kernel},
+                                    {"kernel_s", m.timing.kernel_s},
+                                    {"wall_s", m.timing.wall_s}});
+  }
+  std::ofstream(path) << json.dump(1) << "\n";
+}
+
+void MeasureKernel(const engine::DeviceEngine& engine, const Options& options,
+                   std::vector<Measured>& all) {
+  const bool bf16 = options.precision == "bf16";
+  for (Shape& shape : Shapes(options.filter)) {
+    shape.rows = {options.rows};
+    Measure(engine, shape, false, bf16 ? Precision::kBf16 : Precision::kFp32,
+            options.kernel, options, all);
+  }
+}
+
+int Main(const Options& options) {
+  const auto engine = engine::OpenCudaEngine();
+  if (!engine.ok()) {
+    std::fprintf(stderr, "%s\n",
+                 std::string(engine.status().message()).c_str());
+    return 1;
+  }
+  std::printf("%s, %s\n", (*engine)->devices()[0].name.c_str(),
+              (*engine)->Describe().c_str());
+  std::vector<Measured> all;
+  if (!options.kernel.empty()) {
+    MeasureKernel(**engine, options, all);
+    return 0;
+  }
+  for (const Shape& shape : Shapes(options.filter)) {
+    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+      Measure(**engine, shape, false, precision, "", options, all);
+    }
+    if (shape.name == "path-768-l12") {
+      for (const char* kernel :
+           {"path_walk", "path_grouped/5", "path_grouped/6", "path_grouped/7",
+            "path_grouped/8"}) {
+        Shape large = shape;
+        large.rows = {16384};
+        for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+          Measure(**engine, large, false, precision, kernel, options, all);
+        }
+      }
+    }
+    if (shape.dense.ops.empty()) continue;
+    for (const Precision precision :
+         {Precision::kFp32, Precision::kTf32, Precision::kBf16}) {
+      Measure(**engine, shape, true, precision, "", options, all);
+    }
+  }
+  if (!options.json.empty()) WriteJson(options.json, **engine, all);
+  return 0;
+}
+
+}  // namespace
+}  // namespace fff::gpu
+
+int main(int argc, char** argv) {
+  fff::gpu::Options options;
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view argument = argv[i];
+    if (absl::ConsumePrefix(&argument, "--json=")) {
+      options.json = std::string(argument);
+    } else if (absl::ConsumePrefix(&argument, "--filter=")) {
+      options.filter = std::string(argument);
+    } else if (absl::ConsumePrefix(&argument, "--kernel=")) {
+      options.kernel = std::string(argument);
+    } else if (absl::ConsumePrefix(&argument, "--precision=")) {
+      options.precision = std::string(argument);
+    } else if (absl::ConsumePrefix(&argument, "--rows=")) {
+      options.rows = std::atoi(std::string(argument).c_str());
+    } else if (absl::ConsumePrefix(&argument, "--repeats=")) {
+      options.repeats = std::atoi(std::string(argument).c_str());
+    } else {
+      std::fprintf(stderr, "unknown argument: %s\n", argv[i]);
+      return 2;
+    }
+  }
+  return fff::gpu::Main(options);
+}

@@ -1,0 +1,304 @@
+// Every CUDA kernel over the grid of problems of tests/parity against the
+// double-precision oracle, within computed bounds: fp32 as it is; bf16 and tf32
+// with numbers that bf16 holds exactly, so that the same bounds apply. Outputs
+// are poisoned before each run. Without a device every test is skipped.
+#include <cstring>
+#include <thread>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/engine/cuda_library.h"
+#include "tests/gpu/device_kernel.h"
+#include "tests/parity/cases.h"
+#include "tests/parity/check.h"
+#include "tests/parity/random_layer.h"
+
+namespace fff::gpu {
+namespace {
+
+using engine::DeviceOptions;
+using engine::Precision;
+using parity::Result;
+using parity::Tally;
+using parity::Values;
+
+constexpr int64_t kCheckedRows = 48;
+
+const engine::DeviceEngine* Engine() {
+  static const auto engine = engine::OpenCudaEngine();
+  if (!engine.ok()) return nullptr;
+  return engine->get();
+}
+
+// The nearest number of 8 significant bits.
+float Rounded(float value) {
+  uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(bits));
+  bits += 0x7fffu + ((bits >> 16) & 1u);
+  bits &= 0xffff0000u;
+  std::memcpy(&value, &bits, sizeof(bits));
+  return value;
+}
+
+tensor::FloatArray Rounded(const tensor::FloatArray& array) {
+  tensor::FloatBuffer buffer(array.size());
+  for (int64_t i = 0; i < array.size(); ++i) {
+    buffer.data()[i] = Rounded(array[i]);
+  }
+  return std::move(buffer).Freeze();
+}
+
+auto WithRounded(const engine::PathWeights& weights) {
+  auto rounded = std::make_shared<engine::PathWeights>(weights);
+  rounded->x = Rounded(weights.x);
+  rounded->y = Rounded(weights.y);
+  return rounded;
+}
+auto WithRounded(const engine::LeafWeights& weights) {
+  auto rounded = std::make_shared<engine::LeafWeights>(weights);
+  rounded->node_weights = Rounded(weights.node_weights);
+  rounded->w1 = Rounded(weights.w1);
+  rounded->w2 = Rounded(weights.w2);
+  return rounded;
+}
+auto WithRounded(const engine::DenseWeights& weights) {
+  auto rounded = std::make_shared<engine::DenseWeights>(weights);
+  rounded->w = Rounded(weights.w);
+  return rounded;
+}
+
+// One family: how its layers are drawn, run and checked.
+struct PathFamily {
+  using Problem = engine::PathProblem;
+  using Weights = engine::PathWeights;
+  static constexpr auto Cases = parity::PathCases;
+  static constexpr auto Draw = parity::RandomPath;
+  static constexpr auto Run = parity::RunPath;
+  static constexpr auto Check = parity::CheckPath;
+};
+struct LeafFamily {
+  using Problem = engine::LeafProblem;
+  using Weights = engine::LeafWeights;
+  static constexpr auto Cases = parity::LeafCases;
+  static constexpr auto Draw = parity::RandomLeaf;
+  static constexpr auto Run = parity::RunLeaf;
+  static constexpr auto Check = parity::CheckLeaf;
+};
+struct DenseFamily {
+  using Problem = engine::DenseProblem;
+  using Weights = engine::DenseWeights;
+  static constexpr auto Cases = parity::DenseCases;
+  static constexpr auto Draw = parity::RandomDense;
+  static constexpr auto Run = parity::RunDense;
+  static constexpr auto Check = parity::CheckDense;
+};
+
+struct Choice {
+  std::string kernel;  // "": as planned
+  Precision precision;
+};
+
+// Subnormal bf16 factors lie below what bf16 keeps; the rest of the kinds of
+// numbers have 8 significant bits or can be rounded to them.
+bool Fits(Precision precision, Values values) {
+  return precision == Precision::kFp32 || values != Values::kDenormal;
+}
+
+// cuBLASLt's GELU in reduced precision is the tanh form.
+bool Fits(const Choice& choice, const engine::DenseProblem& problem) {
+  return choice.precision == Precision::kFp32 ||
+         problem.activation != engine::Activation::kGelu;
+}
+template <class Problem>
+bool Fits(const Choice&, const Problem&) {
+  return true;
+}
+
+// Short grids are for the sanitizers, under which everything is slow.
+bool ShortGrid() { return getenv("FFF_GPU_SHORT_GRID") != nullptr; }
+
+template <class Family>
+void CheckOne(const Choice& choice,
+              const parity::Case<typename Family::Problem>& c, Tally& tally) {
+  std::shared_ptr<const typename Family::Weights> weights =
+      Family::Draw(c.problem, c.values, 7);
+  if (choice.precision != Precision::kFp32) weights = WithRounded(*weights);
+  DeviceOptions options;
+  options.kernel_name = choice.kernel;
+  options.precision = choice.precision;
+  options.tuning_seconds = choice.kernel.empty() ? 0.05 : 0;
+  const auto kernel = MakeDeviceKernel(*Engine(), weights, options);
+  if (absl::IsInvalidArgument(kernel.status())) return;  // cannot compute this
+  ASSERT_TRUE(kernel.ok()) << kernel.status();
+  for (const int64_t rows : c.batches) {
+    if (ShortGrid() && rows > 70) continue;
+    SCOPED_TRACE("rows " + std::to_string(rows));
+    auto x = parity::RandomRows(rows, c.problem.input_width, c.values, 11);
+    if (choice.precision != Precision::kFp32) {
+      for (float& value : x) value = Rounded(value);
+    }
+    const Result one = Family::Run(**kernel, c.problem, x, 1);
+    ASSERT_TRUE((*kernel)->status().ok()) << (*kernel)->status();
+    Tally mine;
+    EXPECT_TRUE(Family::Check(*weights, x, one, kCheckedRows, mine));
+    if (c.values == Values::kIntegers) {
+      EXPECT_EQ(mine.rerouted, 0);
+    }
+    if (c.values == Values::kNormal) {
+      tally.rows += mine.rows;
+      tally.rerouted += mine.rerouted;
+    }
+    const Result again = Family::Run(**kernel, c.problem, x, 1);
+    EXPECT_TRUE(parity::SameBits(one.y, again.y)) << "differs between runs";
+    EXPECT_EQ(one.leaves, again.leaves);
+  }
+}
+
+template <class Family>
+void CheckGrid(const Choice& choice) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  Tally tally;
+  for (const auto& c : Family::Cases()) {
+    if (!Fits(choice.precision, c.values) || !Fits(choice, c.problem)) continue;
+    if (ShortGrid() && c.problem.input_width > 800) continue;
+    SCOPED_TRACE(c.problem.ToString() + " " + parity::Name(c.values));
+    CheckOne<Family>(choice, c, tally);
+  }
+  EXPECT_GT(tally.rows, 20);
+  EXPECT_LE(tally.rerouted, tally.rows / 200);
+}
+
+class PathKernels : public testing::TestWithParam<Choice> {};
+TEST_P(PathKernels, AgreeWithTheOracle) { CheckGrid<PathFamily>(GetParam()); }
+class LeafKernels : public testing::TestWithParam<Choice> {};
+TEST_P(LeafKernels, AgreeWithTheOracle) { CheckGrid<LeafFamily>(GetParam()); }
+class DenseKernels : public testing::TestWithParam<Choice> {};
+TEST_P(DenseKernels, AgreeWithTheOracle) { CheckGrid<DenseFamily>(GetParam()); }
+
+std::vector<Choice> Choices(const std::vector<std::string>& kernels,
+                            const std::vector<Precision>& precisions) {
+  std::vector<Choice> choices;
+  for (const Precision precision : precisions) {
+    for (const std::string& kernel : kernels) {
+      choices.push_back({kernel, precision});
+    }
+  }
+  return choices;
+}
+
+std::string ChoiceName(const testing::TestParamInfo<Choice>& info) {
+  return (info.param.kernel.empty() ? "planned" : info.param.kernel) + "_" +
+         std::string(engine::Name(info.param.precision));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Gpu, PathKernels,
+    testing::ValuesIn(Choices({"", "path_walk", "path_row", "path_grouped",
+                               "path_wide"},
+                              {Precision::kFp32, Precision::kBf16})),
+    ChoiceName);
+INSTANTIATE_TEST_SUITE_P(
+    Gpu, LeafKernels,
+    testing::ValuesIn(Choices({"", "leaf_walk", "leaf_row"},
+                              {Precision::kFp32, Precision::kBf16})),
+    ChoiceName);
+INSTANTIATE_TEST_SUITE_P(Gpu, DenseKernels,
+                         testing::ValuesIn(Choices({""}, {Precision::kFp32,
+                                                          Precision::kTf32,
+                                                          Precision::kBf16})),
+                         ChoiceName);
+
+// A row takes the same way, bit for bit, whichever of the kernels it meets.
+TEST(PathKernels, ShareTheOrderOfTheirSums) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  const engine::PathProblem problem = {
+      784, 70, 9, 1, engine::Tie::kLeft, engine::Activation::kGelu, true};
+  const auto weights = parity::RandomPath(problem, Values::kNormal, 3);
+  const auto x = parity::RandomRows(333, 784, Values::kNormal, 5);
+  std::vector<Result> results;
+  for (const char* name : {"path_walk", "path_row", "path_grouped"}) {
+    DeviceOptions options;
+    options.kernel_name = name;
+    const auto kernel = MakeDeviceKernel(*Engine(), weights, options);
+    ASSERT_TRUE(kernel.ok()) << kernel.status();
+    results.push_back(parity::RunPath(**kernel, problem, x, 1));
+  }
+  for (const Result& result : results) {
+    EXPECT_EQ(result.leaves, results[0].leaves);
+    EXPECT_TRUE(parity::SameBits(result.margins, results[0].margins));
+    EXPECT_TRUE(parity::SameBits(result.y, results[0].y));
+  }
+}
+
+TEST(Program, ServesManyThreadsAndEverySizeAtOnce) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  const engine::PathProblem problem = {
+      100, 60, 8, 2, engine::Tie::kRight, engine::Activation::kGelu, true};
+  const auto weights = parity::RandomPath(problem, Values::kNormal, 3);
+  const auto kernel = MakeDeviceKernel(*Engine(), weights, DeviceOptions());
+  ASSERT_TRUE(kernel.ok()) << kernel.status();
+  std::vector<std::thread> threads;
+  std::vector<testing::AssertionResult> results(8, testing::AssertionSuccess());
+  for (size_t t = 0; t < results.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (int64_t rows = 1; rows < 200 && results[t]; rows += 13) {
+        const auto x = parity::RandomRows(rows, 100, Values::kNormal, t);
+        Tally tally;
+        results[t] = parity::CheckPath(*weights, x,
+                                       parity::RunPath(**kernel, problem, x, 1),
+                                       kCheckedRows, tally);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& result : results) EXPECT_TRUE(result);
+}
+
+TEST(Program, RunsBatchesAboveALaneInPieces) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  const engine::PathProblem problem = {
+      40, 24, 5, 1, engine::Tie::kRight, engine::Activation::kRelu, true};
+  const auto weights = parity::RandomPath(problem, Values::kNormal, 3);
+  DeviceOptions options;
+  options.rows_max = 100;
+  const auto kernel = MakeDeviceKernel(*Engine(), weights, options);
+  ASSERT_TRUE(kernel.ok()) << kernel.status();
+  for (const int64_t rows : {99, 100, 101, 250, 1000}) {
+    const auto x = parity::RandomRows(rows, 40, Values::kNormal, 9);
+    Tally tally;
+    EXPECT_TRUE(parity::CheckPath(
+        *weights, x, parity::RunPath(**kernel, problem, x, 1), 2000, tally));
+    EXPECT_EQ(tally.rows, rows);
+  }
+}
+
+TEST(Program, SaysWhenDeviceMemoryDoesNotSuffice) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  const engine::PathProblem problem = {
+      64, 64, 3, 1, engine::Tie::kRight, engine::Activation::kRelu, true};
+  DeviceOptions options;
+  // One row a lane of 2^24 rows: tens of gigabytes of routes and scratch.
+  auto wide = std::make_shared<engine::DenseWeights>();
+  wide->problem = {8, int64_t{1} << 22, engine::Activation::kIdentity, false};
+  wide->w = parity::RandomArray(int64_t{8} << 22, Values::kOnePath, 1,
+                                *std::make_unique<std::mt19937_64>(1));
+  options.rows_max = int64_t{1} << 24;
+  engine::DeviceChain chain;
+  chain.input_width = 8;
+  // The intermediate of 2^22 floats a row, a lane's worth of narrow rows.
+  auto narrow = std::make_shared<engine::DenseWeights>();
+  narrow->problem = {int64_t{1} << 22, 8, engine::Activation::kIdentity, false};
+  narrow->w = wide->w;
+  chain.ops = {std::shared_ptr<const engine::DenseWeights>(wide),
+               std::shared_ptr<const engine::DenseWeights>(narrow)};
+  const auto program = Engine()->Build(chain, options);
+  EXPECT_EQ(program.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(program.status().message()),
+              testing::HasSubstr("bytes of device memory"));
+  // And the device is as good as before.
+  const auto weights = parity::RandomPath(problem, Values::kNormal, 3);
+  EXPECT_TRUE(MakeDeviceKernel(*Engine(), weights, DeviceOptions()).ok());
+}
+
+}  // namespace
+}  // namespace fff::gpu
