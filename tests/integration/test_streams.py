@@ -118,18 +118,20 @@ def test_a_client_that_does_not_read_does_not_grow_the_server(repository):
                 yield fff_api.predict_request("m", x)
 
         call = api.own.PredictStream(endless(), timeout=600)
-        # Some requests are taken, then no more: writing waits for reading.
-        taken = 0
-        while taken < 64 and sent.acquire(timeout=3):
-            taken += 1
-        assert taken < 64
-        assert resident_bytes(server) - before < 200e6
-        # Others are served meanwhile, and this one when it reads again.
-        assert api.predict("m", x[:1]).version == 1
-        for _ in range(taken):
-            assert next(call).response.output.shape == [rows, 10]
-        call.cancel()
-        api.close()
+        try:
+            # Some requests are taken, then no more: writing waits for reading.
+            taken = 0
+            while taken < 64 and sent.acquire(timeout=3):
+                taken += 1
+            assert taken < 64
+            assert resident_bytes(server) - before < 200e6
+            # Others are served meanwhile, and this one when it reads again.
+            assert api.predict("m", x[:1]).version == 1
+            for _ in range(taken):
+                assert next(call).response.output.shape == [rows, 10]
+        finally:
+            call.cancel()  # else its sender outlives the test
+            api.close()
 
 
 @pytest.mark.parametrize("half_close", [True, False])

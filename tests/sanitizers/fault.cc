@@ -21,9 +21,9 @@ void Leak() {
 }
 
 int UseAfterFree() {
-  char* volatile memory = static_cast<char*>(std::malloc(77));
+  volatile char* memory = static_cast<char*>(std::malloc(77));
   memory[0] = 1;
-  std::free(memory);
+  std::free(const_cast<char*>(memory));
   return memory[0];
 }
 
