@@ -170,9 +170,11 @@ void ModelRepository::Advance(ModelRecord& record, Clock::time_point now) {
 void ModelRepository::LoadVersion(ModelRecord& record, int64_t version,
                                   Clock::time_point now) {
   VersionRecord& entry = record.version(version);
-  absl::StatusOr<LoadedServables> loaded = LoadServables(
-      {record.name(), version, absl::StrCat(record.directory(), "/", version)},
-      record.config(), metrics_);
+  const VersionToLoad source = {record.name(), version,
+                                absl::StrCat(record.directory(), "/", version)};
+  absl::StatusOr<LoadedServables> loaded = absl::UnknownError("not loaded");
+  loader_.Run(
+      [&] { loaded = LoadServables(source, record.config(), metrics_); });
   if (loaded.ok()) {
     entry.failed.reset();
     entry.reason.clear();

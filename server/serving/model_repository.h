@@ -14,6 +14,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "server/metrics/server_metrics.h"
+#include "server/serving/loader_thread.h"
 #include "server/serving/model_record.h"
 #include "server/serving/model_registry.h"
 
@@ -41,9 +42,9 @@ struct RepositoryOptions {
 // Keeps the registry at what the repository's folders and the operator's calls
 // ask for: looks, decides (version_transition), loads, warms up, publishes,
 // unloads. A failure is kept as the version's status, counted and logged once
-// for the same files; what was served goes on. Thread-safe and without a thread
-// of its own (see RepositoryWatcher): loads and unloads run on the caller's,
-// one at a time.
+// for the same files; what was served goes on. Thread-safe: calls and looks take
+// turns, and models are read and built on a thread of its own. It never looks
+// unasked: see RepositoryWatcher.
 class ModelRepository {
  public:
   // The pointers outlive the repository.
@@ -117,6 +118,7 @@ class ModelRepository {
   const RepositoryOptions options_;
   ModelRegistry* const registry_;
   metrics::ServerMetrics* const metrics_;
+  LoaderThread loader_;
   std::atomic<bool> closed_{false};
 
   absl::Mutex mutex_;  // held during loads

@@ -45,8 +45,23 @@ class FakeService(pb_grpc.InferenceServiceServicer):
             summary=pb.ModelSummary(name=request.model), max_batch_rows=7
         )
 
+    def LoadModel(self, request, context):
+        self.request = request
+        self.metadata = dict(context.invocation_metadata())
+        if request.model == "bad":
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "header is cut")
+        return pb.LoadModelResponse(models=[pb.ModelSummary(name=request.model)])
+
+    def UnloadModel(self, request, context):
+        self.request = request
+        self.metadata = dict(context.invocation_metadata())
+        return pb.UnloadModelResponse(
+            models=[pb.ModelSummary(state=pb.MODEL_STATE_UNLOADED)]
+        )
+
     def Benchmark(self, request, context):
         self.request = request
+        self.metadata = dict(context.invocation_metadata())
         context.add_callback(self.cancelled.set)
         if request.model == "busy":
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "another one runs")
@@ -175,6 +190,25 @@ def test_models_are_listed_and_described(client, service):
     assert [model.name for model in client.models()] == ["m", "m:dense"]
     assert client.model("m", version=2).max_batch_rows == 7
     assert service.request.version == 2
+
+
+def test_a_model_is_loaded_and_unloaded_with_the_admin_token(address, service):
+    with Client(address, admin_token="s3cret") as client:
+        (loaded,) = client.load_model("m", version=3)
+        assert loaded.name == "m" and service.request.version == 3
+        assert service.metadata["authorization"] == "Bearer s3cret"
+        (unloaded,) = client.unload_model("m")
+        assert unloaded.state == pb.MODEL_STATE_UNLOADED
+        assert service.metadata["authorization"] == "Bearer s3cret"
+        list(client.benchmark("m"))
+        assert service.metadata["authorization"] == "Bearer s3cret"
+
+
+def test_a_load_that_fails_raises_and_no_token_is_sent_unasked(client, service):
+    with pytest.raises(ServingError, match="header is cut") as error:
+        client.load_model("bad")
+    assert error.value.code == grpc.StatusCode.FAILED_PRECONDITION
+    assert "authorization" not in service.metadata
 
 
 def test_benchmark_yields_progress_then_the_report(client, service):

@@ -29,6 +29,12 @@ void FillSummary(const std::string& name, v1::ModelSummary* summary) {
   summary->set_description("adds its columns");
 }
 
+bool ShowsToken(const grpc::ServerContext& context) {
+  const auto found = context.client_metadata().find("authorization");
+  return found != context.client_metadata().end() &&
+         found->second == "Bearer s3cret";
+}
+
 void AddRouting(int64_t rows, v1::PredictResponse* response) {
   v1::LayerRouting* routing = response->add_routing();
   routing->set_family(v1::FAMILY_LEAF);
@@ -91,6 +97,32 @@ class FakeServer::Inference final : public v1::InferenceService::Service {
     step->set_rows_min(1);
     step->set_kernel("leaf_walk");
     step->set_reason("least predicted cost");
+    return grpc::Status::OK;
+  }
+
+  // Both want the token "s3cret".
+  grpc::Status LoadModel(grpc::ServerContext* context,
+                         const v1::LoadModelRequest* request,
+                         v1::LoadModelResponse* response) override {
+    if (!ShowsToken(*context)) {
+      return {grpc::StatusCode::UNAUTHENTICATED, "LoadModel needs the token"};
+    }
+    if (request->model() != "sum") return NotFound(request->model());
+    FillSummary(request->model(), response->add_models());
+    response->mutable_models(0)->set_version(request->version());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status UnloadModel(grpc::ServerContext* context,
+                           const v1::UnloadModelRequest* request,
+                           v1::UnloadModelResponse* response) override {
+    if (!ShowsToken(*context)) {
+      return {grpc::StatusCode::UNAUTHENTICATED, "UnloadModel needs the token"};
+    }
+    if (request->model() != "sum") return NotFound(request->model());
+    FillSummary(request->model(), response->add_models());
+    response->mutable_models(0)->set_state(v1::MODEL_STATE_UNLOADED);
+    response->mutable_models(0)->set_reason("not loaded");
     return grpc::Status::OK;
   }
 

@@ -67,6 +67,33 @@ TEST_F(FffctlTest, PredictPrintsLabelsScoresAndAccuracy) {
                     HasSubstr("accuracy 50.00 % (1 of 2)")));
 }
 
+TEST_F(FffctlTest, LoadAndUnloadShowTheTokenAndPrintTheModel) {
+  const std::string token = TempFile("token", "s3cret\n");
+  const Outcome loaded = OnServer("load sum --version 7 --token-file " + token);
+  EXPECT_EQ(loaded.code, 0) << loaded.err;
+  EXPECT_THAT(loaded.out,
+              AllOf(HasSubstr("sum"), HasSubstr("7"), HasSubstr("ready")));
+  const Outcome unloaded = OnServer("unload sum --token-file " + token);
+  EXPECT_EQ(unloaded.code, 0) << unloaded.err;
+  EXPECT_THAT(unloaded.out,
+              AllOf(HasSubstr("unloaded"), HasSubstr("not loaded")));
+}
+
+TEST_F(FffctlTest, LoadAndUnloadSayWhyTheyWereRefused) {
+  for (const std::string command : {"load", "unload"}) {
+    const Outcome refused = OnServer(command + " sum");
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_THAT(refused.err, HasSubstr("UNAUTHENTICATED"));
+    const std::string token = TempFile("token", "s3cret");
+    const Outcome unknown = OnServer(command + " nope --token-file " + token);
+    EXPECT_EQ(unknown.code, 1);
+    EXPECT_THAT(unknown.err, HasSubstr("NOT_FOUND"));
+    EXPECT_EQ(OnServer(command).code, 2) << "no model named";
+    EXPECT_EQ(OnServer(command + " sum --version -1").code, 2);
+    EXPECT_EQ(OnServer(command + " sum --token-file /nonexistent").code, 2);
+  }
+}
+
 TEST_F(FffctlTest, PredictSplitsRowsIntoRequestsAndWritesOutputs) {
   const std::string input =
       TempFile("in.csv", "1,1,1,1\n2,2,2,2\n3,3,3,3\n4,4,4,4\n5,5,5,5\n");

@@ -18,7 +18,7 @@ constexpr std::chrono::milliseconds kNever(3'600'000);
 
 class RepositoryWatcherTest : public ::testing::Test {
  protected:
-  ~RepositoryWatcherTest() override {
+  void TearDown() override {
     if (watcher_ != nullptr) watcher_->Stop();
   }
 
