@@ -33,8 +33,10 @@ FROM ${BASE} AS build-cpu
 COPY deploy/setup /src/deploy/setup
 RUN /src/deploy/setup build && rm -rf /var/lib/apt/lists/*
 COPY . /src
-# Compile jobs at once; empty is one a CPU.
+# Compile jobs at once; empty is one a CPU. Where the compiler cache lies: in a
+# cache mount, or in a folder that the build mounts with --volume.
 ARG JOBS
+ARG CCACHE_DIR=/root/.cache/ccache
 RUN --mount=type=cache,target=/root/.cache/ccache \
     /src/deploy/image/build OFF ${JOBS}
 RUN /src/deploy/image/collect /image
@@ -50,6 +52,7 @@ COPY deploy/setup /src/deploy/setup
 RUN /src/deploy/setup build && rm -rf /var/lib/apt/lists/*
 COPY . /src
 ARG JOBS
+ARG CCACHE_DIR=/root/.cache/ccache
 RUN --mount=type=cache,target=/root/.cache/ccache \
     /src/deploy/image/build ON ${JOBS}
 RUN /src/deploy/image/collect /image

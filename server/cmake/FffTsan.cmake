@@ -8,6 +8,7 @@ target_link_libraries(fff_tsan_absl PUBLIC absl::synchronization absl::time)
 file(STRINGS ${source} lines REGEX "\"_ZN.*\"")
 foreach(line ${lines})
   string(REGEX REPLACE ".*\"(_ZN[^\"]+)\".*" "\\1" symbol "${line}")
-  add_link_options(LINKER:--wrap=${symbol})
+  # A program that takes a lock only through Abseil's own libraries needs it too.
+  add_link_options(LINKER:--wrap=${symbol} LINKER:--undefined=__wrap_${symbol})
 endforeach()
 link_libraries(fff_tsan_absl)

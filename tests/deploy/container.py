@@ -2,6 +2,7 @@
 and containers of it, run by podman and runc. No registry, no Docker engine."""
 
 import json
+import os
 import pathlib
 import re
 import signal
@@ -70,14 +71,26 @@ def make_base():
     subprocess.run(["rm", "-rf", str(rootfs)], check=True)
 
 
+def compiler_cache():
+    """The folder of the compiler cache that built the server under test: the image
+    compiles the same sources with the same compiler a second time."""
+    told = subprocess.run(["ccache", "--get-config", "cache_dir"], check=True,
+                          capture_output=True, text=True).stdout.strip()
+    pathlib.Path(told).mkdir(parents=True, exist_ok=True)
+    return told
+
+
 def build_image(target="cpu", image=IMAGE):
     """Builds a target of the Dockerfile; unchanged layers come from the last run."""
     make_base()
     log = paths.WORK / f"image-build-{target}.log"
+    cache = compiler_cache()
     with open(log, "w", encoding="utf-8") as output:
         command = ["buildah", *STORAGE, "bud", "--isolation", "chroot", "--pull-never",
                    "--layers", "--format", "docker", "--target", target,
-                   "--build-arg", "JOBS=2", "-t", image, str(paths.SOURCE)]
+                   "--build-arg", f"JOBS={os.cpu_count()}",
+                   "--build-arg", "CCACHE_DIR=/ccache", "--volume", f"{cache}:/ccache",
+                   "-t", image, str(paths.SOURCE)]
         code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT,
                               check=False).returncode
     assert code == 0, log.read_text()[-4000:]
