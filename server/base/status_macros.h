@@ -10,12 +10,17 @@
 namespace fff::base {
 
 // Returns `status` with "context: " put before its message; OK stays OK. The
-// code is kept. Each layer that knows more (a file, a model) adds one context.
+// code and the payloads are kept. Each layer that knows more (a file, a model) adds one context.
 inline absl::Status Annotate(const absl::Status& status,
                              absl::string_view context) {
   if (status.ok()) return status;
-  return absl::Status(status.code(),
-                      absl::StrCat(context, ": ", status.message()));
+  absl::Status annotated(status.code(),
+                         absl::StrCat(context, ": ", status.message()));
+  status.ForEachPayload(
+      [&annotated](absl::string_view type, const absl::Cord& payload) {
+        annotated.SetPayload(type, payload);
+      });
+  return annotated;
 }
 
 }  // namespace fff::base

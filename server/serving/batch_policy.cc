@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace fff::serving {
+namespace {
+
+constexpr std::chrono::microseconds kInlineMax(8);
+constexpr std::chrono::microseconds kInlineAloneMax(100);
+
+}  // namespace
 
 Clock::time_point DispatchTime(const BatchPolicy& policy, int64_t queued_rows,
                                Clock::time_point oldest_submitted,
@@ -21,14 +27,43 @@ Clock::time_point DispatchTime(const BatchPolicy& policy, int64_t queued_rows,
   return ripe;
 }
 
-size_t BatchSize(const BatchPolicy& policy,
-                 absl::Span<const int64_t> task_rows) {
-  int64_t rows = 0;
-  for (size_t i = 0; i < task_rows.size(); ++i) {
-    rows += task_rows[i];
-    if (rows > policy.max_batch_rows) return std::max<size_t>(i, 1);
+int64_t RowsToTake(const BatchPolicy& policy, int64_t batch_rows,
+                   int64_t task_rows) {
+  if (task_rows <= policy.max_batch_rows - batch_rows) return task_rows;
+  return batch_rows == 0 ? policy.max_batch_rows : 0;
+}
+
+Fate Judge(bool cancelled, Clock::time_point deadline, Clock::time_point now,
+           std::chrono::nanoseconds compute) {
+  if (cancelled) return Fate::kCancelled;
+  if (now >= deadline) return Fate::kExpired;
+  return deadline - now < compute ? Fate::kTooLate : Fate::kRun;
+}
+
+absl::Status StatusOf(Fate fate, bool begun) {
+  switch (fate) {
+    case Fate::kRun:
+      break;
+    case Fate::kCancelled:
+      return absl::CancelledError(
+          begun ? "cancelled before all rows were computed"
+                : "cancelled while waiting; nothing was computed");
+    case Fate::kExpired:
+      return absl::DeadlineExceededError(
+          begun ? "the deadline passed before all rows were computed"
+                : "the deadline passed while waiting; nothing was computed");
+    case Fate::kTooLate:
+      return absl::DeadlineExceededError(
+          begun ? "the deadline is nearer than the rest of the rows take"
+                : "the deadline is nearer than the computation takes; nothing "
+                  "was computed");
   }
-  return task_rows.size();
+  return absl::OkStatus();
+}
+
+bool RunsInline(const InlineState& state) {
+  if (!state.worker_free || state.compute.count() == 0) return false;
+  return state.compute <= (state.others_waiting ? kInlineMax : kInlineAloneMax);
 }
 
 }  // namespace fff::serving

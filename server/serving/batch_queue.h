@@ -1,78 +1,78 @@
 #pragma once
 
-#include <algorithm>
+#include <array>
 #include <deque>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "server/serving/admission.h"
 #include "server/serving/batch_policy.h"
+#include "server/serving/compute_estimate.h"
 #include "server/serving/task.h"
 
 namespace fff::serving {
 
 class Servable;
 
-// The tasks that wait for one servable, oldest first. Not thread-safe: the
-// scheduler guards it.
+// What is taken from a queue at once, all of one servable.
+struct Batch {
+  struct Dropped {
+    Piece piece;
+    Fate fate;
+  };
+  std::shared_ptr<const Servable> servable;
+  std::vector<Piece> pieces;     // to be computed, max_batch_rows rows at most
+  std::vector<Dropped> dropped;  // what needs no arithmetic any more
+
+  void Clear();
+};
+
+// The tasks that wait for one servable, by priority and oldest first. Not
+// thread-safe: the scheduler guards it.
 class BatchQueue {
  public:
-  struct Waiting {
-    Task* task;
-    std::shared_ptr<const Servable> servable;  // kept alive while it waits
-  };
-
   BatchQueue(BatchPolicy policy, int64_t max_queue_rows)
       : policy_(policy), max_queue_rows_(max_queue_rows) {}
 
-  bool empty() const { return waiting_.empty(); }
-  AdmissionState admission() const {
-    return {queued_rows_, max_queue_rows_, false};
-  }
+  const BatchPolicy& policy() const { return policy_; }
+  bool empty() const { return queued_rows_ == 0; }
+  int64_t queued_rows() const { return queued_rows_; }
+  // Low priority may fill half of the queue only.
+  AdmissionState admission(Priority priority = Priority::kNormal) const;
 
-  void Push(Waiting waiting) {
-    queued_rows_ += waiting.task->x.rows;
-    earliest_deadline_ = std::min(earliest_deadline_, waiting.task->deadline);
-    waiting_.push_back(std::move(waiting));
-  }
+  // The task has one row or more; `servable` is kept alive while it waits.
+  void Push(Task* task, std::shared_ptr<const Servable> servable);
 
   // The queue must not be empty.
-  Clock::time_point dispatch_time() const {
-    return DispatchTime(policy_, queued_rows_,
-                        waiting_.front().task->submitted_, earliest_deadline_);
-  }
+  Clock::time_point dispatch_time() const;
 
-  // Moves the next batch to `batch` (cleared first). The queue must not be
-  // empty.
-  void PopBatch(std::vector<Waiting>& batch) {
-    task_rows_.clear();
-    int64_t rows = 0;
-    for (const Waiting& waiting : waiting_) {
-      task_rows_.push_back(waiting.task->x.rows);
-      rows += task_rows_.back();
-      if (rows > policy_.max_batch_rows) break;  // BatchSize needs no more
-    }
-    batch.clear();
-    for (size_t n = BatchSize(policy_, task_rows_); n > 0; --n) {
-      queued_rows_ -= waiting_.front().task->x.rows;
-      batch.push_back(std::move(waiting_.front()));
-      waiting_.pop_front();
-    }
-    earliest_deadline_ = Clock::time_point::max();
-    if (policy_.max_queue_delay.count() == 0) return;  // nothing waits for it
-    for (const Waiting& waiting : waiting_) {
-      earliest_deadline_ = std::min(earliest_deadline_, waiting.task->deadline);
-    }
-  }
+  // Moves the next batch to `batch`, which is cleared first. Tasks that need no
+  // arithmetic any more do not count for its size. The queue must not be empty.
+  void PopBatch(Clock::time_point now, const ComputeEstimate& estimate,
+                Batch& batch);
+
+  // Fairness between queues: the moment, in compute time spent on it, at which
+  // this queue was last served; see Scheduler.
+  int64_t virtual_ns = 0;
 
  private:
+  struct Waiting {
+    Task* task;
+    std::shared_ptr<const Servable> servable;
+    int64_t next_row = 0;  // those before it were taken
+  };
+
+  // Moves the front of `lane`, or the part that fits, to `batch`; false when
+  // nothing of it fits.
+  bool TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
+                 const ComputeEstimate& estimate, Batch& batch);
+
   const BatchPolicy policy_;
   const int64_t max_queue_rows_;
-  std::deque<Waiting> waiting_;
+  std::array<std::deque<Waiting>, kPriorities> lanes_;  // a Priority
   int64_t queued_rows_ = 0;
+  int64_t batch_rows_ = 0;  // of the batch that PopBatch is filling
   Clock::time_point earliest_deadline_ = Clock::time_point::max();
-  std::vector<int64_t> task_rows_;  // scratch of PopBatch
 };
 
 }  // namespace fff::serving

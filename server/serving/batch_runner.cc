@@ -12,15 +12,15 @@ int64_t NanosecondsSince(Clock::time_point start) {
       .count();
 }
 
-int64_t TotalRows(absl::Span<Task* const> tasks) {
+int64_t TotalRows(absl::Span<const Piece> pieces) {
   int64_t rows = 0;
-  for (const Task* task : tasks) rows += task->x.rows;
+  for (const Piece& piece : pieces) rows += piece.rows;
   return rows;
 }
 
-bool AnyWantsMargins(absl::Span<Task* const> tasks) {
-  for (const Task* task : tasks) {
-    for (const engine::RouteSink& sink : task->routes) {
+bool AnyWantsMargins(absl::Span<const Piece> pieces) {
+  for (const Piece& piece : pieces) {
+    for (const engine::RouteSink& sink : piece.task->routes) {
       if (sink.margins != nullptr) return true;
     }
   }
@@ -70,54 +70,72 @@ void BatchRunner::PrepareRoutes(const model::Model& model, int64_t rows,
   }
 }
 
-void BatchRunner::ScatterRoutes(const model::Model& model, int64_t first_row,
-                                Task& task) {
-  for (size_t i = 0; i < task.routes.size(); ++i) {
+void BatchRunner::ScatterRoutes(const model::Model& model, int64_t batch_row,
+                                const Piece& piece) {
+  const absl::Span<const engine::RouteSink> routes = piece.task->routes;
+  for (size_t i = 0; i < routes.size(); ++i) {
     const model::RoutingShape shape = model.layers()[i]->routing();
-    const engine::RouteSink& wanted = task.routes[i];
+    const engine::RouteSink& wanted = routes[i];
     if (shape.trees == 0) continue;
     if (wanted.leaves != nullptr) {
-      std::copy_n(sinks_[i].leaves + first_row * shape.trees,
-                  task.x.rows * shape.trees, wanted.leaves);
+      std::copy_n(sinks_[i].leaves + batch_row * shape.trees,
+                  piece.rows * shape.trees,
+                  wanted.leaves + piece.first_row * shape.trees);
     }
     if (wanted.margins != nullptr) {
       const int64_t per_row = shape.trees * shape.decisions;
-      std::copy_n(sinks_[i].margins + first_row * per_row,
-                  task.x.rows * per_row, wanted.margins);
+      std::copy_n(sinks_[i].margins + batch_row * per_row, piece.rows * per_row,
+                  wanted.margins + piece.first_row * per_row);
     }
   }
 }
 
-void BatchRunner::Run(const Servable& servable, absl::Span<Task* const> tasks) {
+void BatchRunner::RecordTiming(const Piece& piece, int64_t compute_ns,
+                               int64_t batch_rows) {
+  if (piece.whole()) {
+    piece.task->timing.compute_ns = compute_ns;
+    piece.task->timing.batch_rows = batch_rows;
+    return;
+  }
+  Task::Progress& progress = piece.task->progress_;
+  progress.compute_ns.fetch_add(compute_ns, std::memory_order_relaxed);
+  int64_t largest = progress.batch_rows.load(std::memory_order_relaxed);
+  while (largest < batch_rows &&
+         !progress.batch_rows.compare_exchange_weak(largest, batch_rows)) {
+  }
+}
+
+void BatchRunner::Run(const Servable& servable,
+                      absl::Span<const Piece> pieces) {
   const model::Model& model = servable.model();
-  const int64_t rows = TotalRows(tasks);
-  tensor::ConstRows x = tasks[0]->x;
-  tensor::MutableRows y = tasks[0]->y;
-  if (tasks.size() > 1) {
+  const int64_t rows = TotalRows(pieces);
+  tensor::ConstRows x = pieces[0].x();
+  tensor::MutableRows y = pieces[0].y();
+  if (pieces.size() > 1) {
     Reserve(input_, rows * x.width);
     Reserve(output_, rows * y.width);
     float* to = input_.data();
-    for (const Task* task : tasks) {
-      to = std::copy_n(task->x.data, task->x.rows * task->x.width, to);
+    for (const Piece& piece : pieces) {
+      to = std::copy_n(piece.x().data, piece.rows * x.width, to);
     }
     x = {input_.data(), rows, x.width};
     y = {output_.data(), rows, y.width};
   }
-  PrepareRoutes(model, rows, AnyWantsMargins(tasks));
+  PrepareRoutes(model, rows, AnyWantsMargins(pieces));
 
   const Clock::time_point start = Clock::now();
   model.Run(x, y, sinks_, context_);
   const int64_t compute_ns = NanosecondsSince(start);
+  servable.estimate().Add(rows, compute_ns);
 
-  int64_t first_row = 0;
-  for (Task* task : tasks) {
-    if (tasks.size() > 1) {
-      std::copy_n(y.row(first_row), task->y.rows * task->y.width, task->y.data);
+  int64_t batch_row = 0;
+  for (const Piece& piece : pieces) {
+    if (pieces.size() > 1) {
+      std::copy_n(y.row(batch_row), piece.rows * y.width, piece.y().data);
     }
-    ScatterRoutes(model, first_row, *task);
-    task->timing.compute_ns = compute_ns;
-    task->timing.batch_rows = rows;
-    first_row += task->x.rows;
+    ScatterRoutes(model, batch_row, piece);
+    RecordTiming(piece, compute_ns, rows);
+    batch_row += piece.rows;
   }
   RecordBatch(servable, rows, compute_ns, sinks_);
   Cap(input_);

@@ -22,10 +22,11 @@ class BatchRunner {
 
   explicit BatchRunner(int threads) : context_(threads) {}
 
-  // Runs `tasks` (at least one, all of `servable`) and writes each one's y,
-  // routes and timing.compute_ns / batch_rows. A single task is read and
+  // Runs `pieces` (at least one, all of `servable`) and writes to each one's
+  // task its rows of y and routes, and timing.compute_ns / batch_rows (of a
+  // task in several pieces: when all are settled). A single piece is read and
   // written in place. Records compute time, rows and leaf visits.
-  void Run(const Servable& servable, absl::Span<Task* const> tasks);
+  void Run(const Servable& servable, absl::Span<const Piece> pieces);
 
  private:
   struct LayerRoutes {
@@ -34,7 +35,10 @@ class BatchRunner {
   };
 
   void PrepareRoutes(const model::Model& model, int64_t rows, bool margins);
-  void ScatterRoutes(const model::Model& model, int64_t first_row, Task& task);
+  void ScatterRoutes(const model::Model& model, int64_t batch_row,
+                     const Piece& piece);
+  static void RecordTiming(const Piece& piece, int64_t compute_ns,
+                           int64_t batch_rows);
 
   engine::ExecutionContext context_;
   tensor::FloatBuffer input_;

@@ -1,33 +1,25 @@
 #include "server/serving/scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "server/base/status_macros.h"
-#include "server/serving/batch_runner.h"
 
 namespace fff::serving {
 namespace {
 
-// Tells the submitters of tasks that need no arithmetic any more and returns
-// the others. Both checks come before compute: a task whose caller has gone, or
-// gave up waiting, costs nothing.
-std::vector<Task*> DropDead(absl::Span<const BatchQueue::Waiting> batch,
-                            Clock::time_point now) {
-  std::vector<Task*> alive;
-  alive.reserve(batch.size());
-  for (const BatchQueue::Waiting& waiting : batch) {
-    if (waiting.task->cancelled.load(std::memory_order_relaxed)) {
-      waiting.task->OnDone(absl::CancelledError(
-          "cancelled while waiting; nothing was computed"));
-    } else if (now >= waiting.task->deadline) {
-      waiting.task->OnDone(absl::DeadlineExceededError(
-          "the deadline passed while waiting; nothing was computed"));
-    } else {
-      alive.push_back(waiting.task);
-    }
-  }
-  return alive;
+int64_t Nanoseconds(Clock::duration duration) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
+}
+
+// What a batch is charged while nothing is known of the model: a microsecond a
+// row, so that queues take turns by rows.
+constexpr int64_t kUnknownNsPerRow = 1000;
+
+int64_t ChargeNs(const ComputeEstimate& estimate, int64_t rows) {
+  const int64_t known = estimate.Nanoseconds(rows);
+  return known > 0 ? known : kUnknownNsPerRow * rows;
 }
 
 }  // namespace
@@ -41,21 +33,58 @@ Scheduler::Scheduler(int workers) : workers_(std::max(1, workers)) {
 
 Scheduler::~Scheduler() { Stop(); }
 
-absl::Status Scheduler::Submit(const std::shared_ptr<const Servable>& servable,
-                               Task* task) {
-  const Clock::time_point now = Clock::now();
-  absl::MutexLock lock(&mutex_);
-  BatchQueue& queue = servable->queue();
-  AdmissionState state = queue.admission();
+absl::Status Scheduler::AdmitTask(const Servable& servable, const Task& task,
+                                  Clock::time_point now) {
+  AdmissionState state = servable.queue().admission(task.priority);
   state.stopping = stopping_;
-  FFF_RETURN_IF_ERROR(base::Annotate(
-      Admit(state, task->x.rows, task->deadline, now), servable->Describe()));
-  task->submitted_ = now;
-  const bool was_empty = queue.empty();
-  queue.Push({task, servable});
-  servable->metrics().queue_rows.Add(task->x.rows);
-  if (was_empty) ready_.push_back(servable);
-  work_.Signal();
+  if (state.queued_rows > 0) {
+    const int64_t batch_rows = servable.queue().policy().max_batch_rows;
+    const int64_t batch_ns = servable.estimate().Nanoseconds(
+        std::min(batch_rows, state.queued_rows));
+    const int64_t batches = (state.queued_rows + batch_rows - 1) / batch_rows;
+    state.drain = std::chrono::nanoseconds(batch_ns * batches / workers_);
+    state.refusals = refusals_;
+  }
+  absl::Status status = Admit(state, task.x.rows, task.deadline, now);
+  if (absl::IsResourceExhausted(status)) ++refusals_;
+  return status;
+}
+
+absl::Status Scheduler::Submit(const std::shared_ptr<const Servable>& servable,
+                               Task* task, const InlineOffer& offer) {
+  const Clock::time_point now = Clock::now();
+  InlineState state;
+  state.others_waiting = offer.others_waiting;
+  state.compute =
+      std::chrono::nanoseconds(servable->estimate().Nanoseconds(task->x.rows));
+  {
+    absl::MutexLock lock(&mutex_);
+    const absl::Status admitted = AdmitTask(*servable, *task, now);
+    if (!admitted.ok()) {
+      return base::Annotate(admitted, servable->Describe());
+    }
+    const BatchPolicy& policy = servable->queue().policy();
+    state.worker_free = offer.runner != nullptr && free_workers_ > 0 &&
+                        ready_.empty() && policy.max_queue_delay.count() == 0 &&
+                        task->x.rows <= policy.max_batch_rows;
+    if (!RunsInline(state)) {
+      task->submitted_ = now;
+      BatchQueue& queue = servable->queue();
+      if (queue.empty()) {
+        queue.virtual_ns = std::max(queue.virtual_ns, virtual_now_ns_);
+        ready_.push_back(servable);
+      }
+      queue.Push(task, servable);
+      servable->metrics().queue_rows.Add(task->x.rows);
+      work_.Signal();
+      return absl::OkStatus();
+    }
+  }
+  task->timing.queue_ns = 0;
+  servable->metrics().queue_duration.Observe(0);
+  const Piece all = {task, 0, task->x.rows};
+  offer.runner->Run(*servable, {&all, 1});
+  task->OnDone(absl::OkStatus());
   return absl::OkStatus();
 }
 
@@ -73,29 +102,36 @@ void Scheduler::Stop() {
 size_t Scheduler::NextDue(Clock::time_point now, Clock::time_point& due) const {
   size_t best = 0;
   due = Clock::time_point::max();
+  int64_t best_virtual_ns = 0;
   for (size_t i = 0; i < ready_.size(); ++i) {
-    const Clock::time_point at = ready_[i]->queue().dispatch_time();
-    if (at < due) {
+    const BatchQueue& queue = ready_[i]->queue();
+    const Clock::time_point at = std::max(now, queue.dispatch_time());
+    if (at < due || (at == due && queue.virtual_ns < best_virtual_ns)) {
       due = at;
       best = i;
+      best_virtual_ns = queue.virtual_ns;
     }
-    if (at <= now) break;  // the first in turn that is due
   }
   return best;
 }
 
-void Scheduler::PopBatch(size_t position, Batch& batch) {
-  std::shared_ptr<const Servable> servable = std::move(ready_[position]);
-  ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(position));
-  BatchQueue& queue = servable->queue();
-  queue.PopBatch(batch);
-  if (queue.empty()) return;
-  ready_.push_back(std::move(servable));
-  work_.Signal();  // another worker may be free
+void Scheduler::PopBatch(size_t position, Clock::time_point now, Batch& batch) {
+  const Servable& servable = *ready_[position];
+  BatchQueue& queue = servable.queue();
+  queue.PopBatch(now, servable.estimate(), batch);
+  int64_t rows = 0;
+  for (const Piece& piece : batch.pieces) rows += piece.rows;
+  virtual_now_ns_ = queue.virtual_ns;
+  if (rows > 0) queue.virtual_ns += ChargeNs(servable.estimate(), rows);
+  if (queue.empty()) {
+    ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(position));
+  }
+  if (!ready_.empty()) work_.Signal();  // another worker may be free
 }
 
 bool Scheduler::AwaitBatch(Batch& batch) {
   absl::MutexLock lock(&mutex_);
+  ++free_workers_;
   while (true) {
     if (ready_.empty()) {
       if (stopping_) return false;
@@ -106,34 +142,62 @@ bool Scheduler::AwaitBatch(Batch& batch) {
     Clock::time_point due;
     const size_t position = NextDue(now, due);
     if (due <= now || stopping_) {
-      PopBatch(position, batch);
+      PopBatch(position, now, batch);
+      --free_workers_;
       return true;
     }
     work_.WaitWithTimeout(&mutex_, absl::FromChrono(due - now));
   }
 }
 
+void Scheduler::Begin(const Batch& batch, Clock::time_point start) {
+  metrics::ModelMetrics& metrics = batch.servable->metrics();
+  const auto begin = [&](const Piece& piece) {
+    metrics.queue_rows.Add(-piece.rows);
+    if (piece.first_row > 0) return;
+    Task& task = *piece.task;
+    task.timing.queue_ns = Nanoseconds(start - task.submitted_);
+    metrics.queue_duration.Observe(static_cast<uint64_t>(task.timing.queue_ns));
+  };
+  for (const Piece& piece : batch.pieces) begin(piece);
+  for (const Batch::Dropped& dropped : batch.dropped) begin(dropped.piece);
+}
+
+void Scheduler::Settle(const Piece& piece, Fate fate) {
+  Task& task = *piece.task;
+  if (piece.whole()) {
+    task.OnDone(StatusOf(fate, /*begun=*/false));
+    return;
+  }
+  Task::Progress& progress = task.progress_;
+  if (fate != Fate::kRun) {
+    progress.fate.store(static_cast<int>(fate), std::memory_order_relaxed);
+  }
+  // Whoever settles the last rows sees what the others have written.
+  if (progress.rows_left.fetch_sub(piece.rows, std::memory_order_acq_rel) !=
+      piece.rows) {
+    return;
+  }
+  task.timing.compute_ns = progress.compute_ns.load(std::memory_order_relaxed);
+  task.timing.batch_rows = progress.batch_rows.load(std::memory_order_relaxed);
+  task.OnDone(
+      StatusOf(static_cast<Fate>(progress.fate.load(std::memory_order_relaxed)),
+               /*begun=*/true));
+}
+
 void Scheduler::WorkerLoop() {
   BatchRunner runner(/*threads=*/1);
   Batch batch;
   while (AwaitBatch(batch)) {
-    const std::shared_ptr<const Servable> servable = batch.front().servable;
-    metrics::ModelMetrics& metrics = servable->metrics();
-    const Clock::time_point start = Clock::now();
-    for (BatchQueue::Waiting& waiting : batch) {
-      Task& task = *waiting.task;
-      task.timing.queue_ns =
-          std::chrono::duration_cast<std::chrono::nanoseconds>(start -
-                                                               task.submitted_)
-              .count();
-      metrics.queue_rows.Add(-task.x.rows);
-      metrics.queue_duration.Observe(
-          static_cast<uint64_t>(task.timing.queue_ns));
+    const std::shared_ptr<const Servable> servable = batch.servable;
+    Begin(batch, Clock::now());
+    for (const Batch::Dropped& dropped : batch.dropped) {
+      if (dropped.fate == Fate::kTooLate) servable->estimate().Doubt();
+      Settle(dropped.piece, dropped.fate);
     }
-    const std::vector<Task*> alive = DropDead(batch, start);
-    if (!alive.empty()) runner.Run(*servable, alive);
-    for (Task* task : alive) task->OnDone(absl::OkStatus());
-    batch.clear();  // lets go of the servable before the next wait
+    if (!batch.pieces.empty()) runner.Run(*servable, batch.pieces);
+    for (const Piece& piece : batch.pieces) Settle(piece, Fate::kRun);
+    batch.Clear();  // lets go of the servable before the next wait
   }
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -8,15 +7,17 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "server/serving/batch_runner.h"
 #include "server/serving/servable.h"
 #include "server/serving/task.h"
 
 namespace fff::serving {
 
 // Worker threads and the queues they serve. Work-conserving: a free worker
-// takes the next batch at once (see batch_policy.h); queues with waiting tasks
-// take turns, so one busy model, or its dense twin, does not starve another.
-// Thread-safe.
+// takes the next batch at once (see batch_policy.h). Fair: of the queues that
+// are due, the one served is that which has had the least compute time, so one
+// busy model, or its dense twin, does not starve another, however long its
+// batches are. Thread-safe.
 class Scheduler {
  public:
   // workers >= 1 threads, each evaluating one batch at a time on one thread.
@@ -24,10 +25,22 @@ class Scheduler {
   // Stops if Stop was not called.
   ~Scheduler();
 
+  // The submitting thread's offer to run a small task by itself.
+  struct InlineOffer {
+    BatchRunner* runner = nullptr;  // of the submitting thread; null = no offer
+    bool others_waiting = true;     // for that thread
+  };
+
   // Queues `task` for `servable`, or refuses at once with the Status of Admit
-  // (then OnDone is not called). Never blocks on compute.
+  // (then OnDone is not called). With an offer, a task that is small enough
+  // while a worker is free (RunsInline) is run and told OnDone before Submit
+  // returns. Never blocks on compute otherwise.
   absl::Status Submit(const std::shared_ptr<const Servable>& servable,
-                      Task* task);
+                      Task* task, const InlineOffer& offer);
+  absl::Status Submit(const std::shared_ptr<const Servable>& servable,
+                      Task* task) {
+    return Submit(servable, task, InlineOffer());
+  }
 
   // Refuses new tasks, finishes those that wait, joins the workers.
   void Stop();
@@ -35,23 +48,34 @@ class Scheduler {
   int workers() const { return workers_; }
 
  private:
-  using Batch = std::vector<BatchQueue::Waiting>;
-
   void WorkerLoop();
   // Waits for a batch; false when stopped and nothing waits any more.
   bool AwaitBatch(Batch& batch);
-  // The position in ready_ of the queue that is due first; `due` is its moment.
+  // The position in ready_ of the queue to serve, or of the one that is due
+  // first; `due` is its moment.
   size_t NextDue(Clock::time_point now, Clock::time_point& due) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void PopBatch(size_t position, Batch& batch)
+  void PopBatch(size_t position, Clock::time_point now, Batch& batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Records what is known when a batch was taken.
+  static void Begin(const Batch& batch, Clock::time_point start);
+  // Tells the piece's task when it was the last of it.
+  static void Settle(const Piece& piece, Fate fate);
+  absl::Status AdmitTask(const Servable& servable, const Task& task,
+                         Clock::time_point now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int workers_;
   absl::Mutex mutex_;
   absl::CondVar work_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  // Servables whose queue is not empty, in the order of their turns.
-  std::deque<std::shared_ptr<const Servable>> ready_ ABSL_GUARDED_BY(mutex_);
+  int free_workers_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t refusals_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Servables whose queue is not empty.
+  std::vector<std::shared_ptr<const Servable>> ready_ ABSL_GUARDED_BY(mutex_);
+  // The virtual time of the queue that was served last: a queue that was empty
+  // goes on from here, so that it saves up no claim.
+  int64_t virtual_now_ns_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::thread> threads_;
 };
 

@@ -44,6 +44,8 @@ class Servable {
   const model::Model& model() const { return *parts_.model; }
   metrics::ModelMetrics& metrics() const { return *parts_.metrics; }
   BatchQueue& queue() const { return queue_; }
+  // How long its batches take; thread-safe.
+  ComputeEstimate& estimate() const { return estimate_; }
   // "model 'fashion-mnist' version 2", for messages.
   std::string Describe() const;
 
@@ -51,6 +53,7 @@ class Servable {
   Parts parts_;
   std::string name_;
   mutable BatchQueue queue_;  // guarded by the scheduler's lock
+  mutable ComputeEstimate estimate_;
 };
 
 }  // namespace fff::serving

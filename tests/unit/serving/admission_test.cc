@@ -2,11 +2,21 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <set>
+
+#include "server/serving/retry_after.h"
+
 namespace fff::serving {
 namespace {
 
 const Clock::time_point kNow = Clock::time_point(std::chrono::hours(5));
 const Clock::time_point kNever = Clock::time_point::max();
+
+// `status` without what it carries beside code and message.
+absl::Status Bare(const absl::Status& status) {
+  return absl::Status(status.code(), status.message());
+}
 
 absl::Status AdmitRows(int64_t queued, int64_t bound, int64_t rows) {
   return Admit({queued, bound, false}, rows, kNever, kNow);
@@ -18,7 +28,7 @@ TEST(Admit, LetsARequestIntoAnEmptyQueue) {
 
 TEST(Admit, FillsTheQueueToItsBoundAndNoFurther) {
   EXPECT_TRUE(AdmitRows(5, 8, 3).ok());
-  EXPECT_EQ(AdmitRows(5, 8, 4),
+  EXPECT_EQ(Bare(AdmitRows(5, 8, 4)),
             absl::ResourceExhaustedError(
                 "the queue is full: 5 rows wait, the request has 4, "
                 "max_queue_rows is 8; retry later"));
@@ -42,6 +52,31 @@ TEST(Admit, RefusesARequestWhoseDeadlineHasPassed) {
       "the deadline had passed when the request arrived; nothing was computed");
   EXPECT_EQ(Admit(state, 1, kNow, kNow), late);
   EXPECT_EQ(Admit(state, 1, kNow - std::chrono::hours(1), kNow), late);
+}
+
+TEST(Admit, SaysWhenToTryAgain) {
+  AdmissionState state = {8, 8, false};
+  state.drain = std::chrono::milliseconds(40);
+  EXPECT_EQ(RetryAfter(Admit(state, 1, kNever, kNow)),
+            std::chrono::milliseconds(40));
+  EXPECT_EQ(RetryAfter(Admit(state, 1, kNow, kNow)), std::nullopt);
+}
+
+TEST(RetryDelay, IsBounded) {
+  EXPECT_EQ(RetryDelay(std::chrono::nanoseconds(0), 0),
+            std::chrono::milliseconds(1));
+  EXPECT_EQ(RetryDelay(std::chrono::hours(1), 0), std::chrono::seconds(10));
+}
+
+TEST(RetryDelay, SpreadsThoseWhoWereRefused) {
+  std::set<int64_t> delays;
+  for (uint64_t refusals = 0; refusals < 64; ++refusals) {
+    const auto delay = RetryDelay(std::chrono::milliseconds(160), refusals);
+    EXPECT_GE(delay, std::chrono::milliseconds(160));
+    EXPECT_LT(delay, std::chrono::milliseconds(320));
+    delays.insert(delay.count());
+  }
+  EXPECT_EQ(delays.size(), 16u);
 }
 
 TEST(Admit, RefusesEverythingWhileStopping) {

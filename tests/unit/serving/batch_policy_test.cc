@@ -48,25 +48,67 @@ TEST(DispatchTime, IsInThePastWhenTheDeadlineIs) {
   EXPECT_LE(DispatchTime(policy, 1, kOldest, kOldest), kOldest);
 }
 
-TEST(BatchSize, TakesEveryTaskThatFits) {
+TEST(RowsToTake, TakesEveryTaskThatFits) {
   const BatchPolicy policy = {8, microseconds(0)};
-  EXPECT_EQ(BatchSize(policy, {1, 2, 3}), 3u);
-  EXPECT_EQ(BatchSize(policy, {4, 4}), 2u);
-  EXPECT_EQ(BatchSize(policy, {8}), 1u);
+  EXPECT_EQ(RowsToTake(policy, 0, 1), 1);
+  EXPECT_EQ(RowsToTake(policy, 0, 8), 8);
+  EXPECT_EQ(RowsToTake(policy, 5, 3), 3);
 }
 
-TEST(BatchSize, StopsBeforeTheTaskThatDoesNotFit) {
+TEST(RowsToTake, KeepsATaskWhole) {
   const BatchPolicy policy = {8, microseconds(0)};
-  EXPECT_EQ(BatchSize(policy, {4, 4, 1}), 2u);
-  // Order is kept: a later task that would fit does not overtake.
-  EXPECT_EQ(BatchSize(policy, {4, 5, 1}), 1u);
+  EXPECT_EQ(RowsToTake(policy, 5, 4), 0);
+  EXPECT_EQ(RowsToTake(policy, 8, 1), 0);
 }
 
-TEST(BatchSize, RunsATaskAboveTheBoundAlone) {
+TEST(RowsToTake, CutsATaskAboveTheBoundIntoBatches) {
   const BatchPolicy policy = {8, microseconds(0)};
-  EXPECT_EQ(BatchSize(policy, {100}), 1u);
-  EXPECT_EQ(BatchSize(policy, {100, 1}), 1u);
-  EXPECT_EQ(BatchSize(policy, {1, 100}), 1u);
+  EXPECT_EQ(RowsToTake(policy, 0, 100), 8);
+  EXPECT_EQ(RowsToTake(policy, 1, 100), 0);
+  EXPECT_EQ(RowsToTake(policy, 0, 4), 4);  // what is left of it
+}
+
+TEST(Judge, DropsTheCancelledFirst) {
+  EXPECT_EQ(Judge(true, kOldest, kOldest, {}), Fate::kCancelled);
+  EXPECT_EQ(Judge(true, kNever, kOldest, {}), Fate::kCancelled);
+}
+
+TEST(Judge, DropsWhatIsPastItsDeadline) {
+  EXPECT_EQ(Judge(false, kOldest, kOldest, {}), Fate::kExpired);
+  EXPECT_EQ(Judge(false, kOldest + microseconds(1), kOldest, {}), Fate::kRun);
+}
+
+TEST(Judge, DropsWhatCannotFinishInTime) {
+  const Clock::time_point deadline = kOldest + microseconds(10);
+  EXPECT_EQ(Judge(false, deadline, kOldest, microseconds(11)), Fate::kTooLate);
+  EXPECT_EQ(Judge(false, deadline, kOldest, microseconds(10)), Fate::kRun);
+  EXPECT_EQ(Judge(false, kNever, kOldest, std::chrono::hours(1)), Fate::kRun);
+}
+
+TEST(StatusOf, SaysWhetherAnythingWasComputed) {
+  EXPECT_EQ(StatusOf(Fate::kRun, true), absl::OkStatus());
+  for (const Fate fate : {Fate::kCancelled, Fate::kExpired, Fate::kTooLate}) {
+    const std::string none(StatusOf(fate, false).message());
+    EXPECT_NE(none.find("nothing was computed"), std::string::npos) << none;
+    const std::string some(StatusOf(fate, true).message());
+    EXPECT_EQ(some.find("nothing was computed"), std::string::npos) << some;
+    EXPECT_EQ(StatusOf(fate, false).code(), StatusOf(fate, true).code());
+  }
+  EXPECT_TRUE(absl::IsCancelled(StatusOf(Fate::kCancelled, false)));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(StatusOf(Fate::kTooLate, false)));
+}
+
+TEST(RunsInline, NeedsAFreeWorkerAndAKnownCost) {
+  EXPECT_TRUE(RunsInline({true, false, microseconds(1)}));
+  EXPECT_FALSE(RunsInline({false, false, microseconds(1)}));
+  EXPECT_FALSE(RunsInline({true, false, microseconds(0)}));
+}
+
+TEST(RunsInline, TakesLongerTasksOnlyWhenNothingElseWaits) {
+  EXPECT_TRUE(RunsInline({true, true, microseconds(2)}));
+  EXPECT_FALSE(RunsInline({true, true, microseconds(50)}));
+  EXPECT_TRUE(RunsInline({true, false, microseconds(50)}));
+  EXPECT_FALSE(RunsInline({true, false, microseconds(500)}));
 }
 
 }  // namespace

@@ -19,19 +19,24 @@ std::vector<float> Rows(int64_t rows) {
 
 class BatchQueueTest : public ::testing::Test {
  protected:
-  void Push(BatchQueue& queue, int64_t rows) {
-    tasks_.emplace_back(Rows(rows));
-    queue.Push({&tasks_.back(), nullptr});
+  TestTask& Push(BatchQueue& queue, int64_t rows,
+                 Priority priority = Priority::kNormal) {
+    TestTask& task = tasks_.emplace_back(Rows(rows));
+    task.priority = priority;
+    queue.Push(&task, nullptr);
+    return task;
   }
 
-  static std::vector<int64_t> Pop(BatchQueue& queue) {
-    std::vector<BatchQueue::Waiting> batch;
-    queue.PopBatch(batch);
+  // The rows of each piece of the next batch; batch_ holds all of it.
+  std::vector<int64_t> Pop(BatchQueue& queue) {
+    queue.PopBatch(Clock::time_point(std::chrono::hours(1)), estimate_, batch_);
     std::vector<int64_t> rows;
-    for (const auto& waiting : batch) rows.push_back(waiting.task->x.rows);
+    for (const Piece& piece : batch_.pieces) rows.push_back(piece.rows);
     return rows;
   }
 
+  ComputeEstimate estimate_;
+  Batch batch_;
   std::deque<TestTask> tasks_;
 };
 
@@ -41,13 +46,13 @@ TEST_F(BatchQueueTest, CountsTheRowsThatWait) {
   Push(queue, 3);
   Push(queue, 7);
   EXPECT_FALSE(queue.empty());
-  EXPECT_EQ(queue.admission().queued_rows, 10);
-  EXPECT_EQ(queue.admission().max_queue_rows, 32);
-  EXPECT_FALSE(queue.admission().stopping);
+  EXPECT_EQ(queue.admission(Priority::kNormal).queued_rows, 10);
+  EXPECT_EQ(queue.admission(Priority::kNormal).max_queue_rows, 32);
+  EXPECT_FALSE(queue.admission(Priority::kNormal).stopping);
   Pop(queue);
-  EXPECT_EQ(queue.admission().queued_rows, 7);
+  EXPECT_EQ(queue.admission(Priority::kNormal).queued_rows, 7);
   Pop(queue);
-  EXPECT_EQ(queue.admission().queued_rows, 0);
+  EXPECT_EQ(queue.admission(Priority::kNormal).queued_rows, 0);
   EXPECT_TRUE(queue.empty());
 }
 
@@ -56,17 +61,85 @@ TEST_F(BatchQueueTest, GivesTasksInTheirOrderAndBatchesThatFit) {
   for (const int64_t rows : {1, 2, 5, 6, 20, 1, 1}) Push(queue, rows);
   EXPECT_THAT(Pop(queue), ElementsAre(1, 2, 5));
   EXPECT_THAT(Pop(queue), ElementsAre(6));
-  EXPECT_THAT(Pop(queue), ElementsAre(20));
-  EXPECT_THAT(Pop(queue), ElementsAre(1, 1));
+  EXPECT_THAT(Pop(queue), ElementsAre(8));  // the first batches of 20 rows
+  EXPECT_THAT(Pop(queue), ElementsAre(8));
+  EXPECT_THAT(Pop(queue), ElementsAre(4, 1, 1));
   EXPECT_TRUE(queue.empty());
 }
 
 TEST_F(BatchQueueTest, ClearsTheBatchItIsGiven) {
   BatchQueue queue({8, {}}, 64);
   Push(queue, 1);
-  std::vector<BatchQueue::Waiting> batch(5);
-  queue.PopBatch(batch);
-  EXPECT_EQ(batch.size(), 1u);
+  batch_.pieces.resize(5);
+  batch_.dropped.resize(5);
+  EXPECT_THAT(Pop(queue), ElementsAre(1));
+  EXPECT_THAT(batch_.dropped, IsEmpty());
+}
+
+TEST_F(BatchQueueTest, CutsALargeTaskIntoPiecesThatFollowEachOther) {
+  BatchQueue queue({8, {}}, 64);
+  Push(queue, 20);
+  int64_t next = 0;
+  for (const int64_t rows : {8, 8, 4}) {
+    EXPECT_EQ(queue.queued_rows(), 20 - next);
+    EXPECT_THAT(Pop(queue), ElementsAre(rows));
+    EXPECT_EQ(batch_.pieces[0].first_row, next);
+    next += rows;
+  }
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST_F(BatchQueueTest, GivesHigherPrioritiesFirst) {
+  BatchQueue queue({8, {}}, 64);
+  Push(queue, 1, Priority::kLow);
+  Push(queue, 2, Priority::kNormal);
+  Push(queue, 3, Priority::kHigh);
+  Push(queue, 4, Priority::kHigh);
+  EXPECT_THAT(Pop(queue), ElementsAre(3, 4));  // 2 more do not fit
+  EXPECT_THAT(Pop(queue), ElementsAre(2, 1));
+}
+
+TEST_F(BatchQueueTest, LowPriorityMayFillHalfOfIt) {
+  BatchQueue queue({8, {}}, 64);
+  EXPECT_EQ(queue.admission(Priority::kLow).max_queue_rows, 32);
+  EXPECT_EQ(queue.admission(Priority::kHigh).max_queue_rows, 64);
+}
+
+TEST_F(BatchQueueTest, FillsABatchWithTasksThatAreStillWanted) {
+  BatchQueue queue({4, {}}, 64);
+  estimate_.Add(1, 1'000'000);
+  for (int i = 0; i < 10; ++i) {
+    TestTask& task = Push(queue, 1);
+    if (i % 2 == 0) task.cancelled.store(true);
+    if (i == 1) task.deadline = Clock::time_point(std::chrono::minutes(30));
+    if (i == 3) {  // half a millisecond is left, a row takes one
+      task.deadline = Clock::time_point(std::chrono::hours(1)) +
+                      std::chrono::microseconds(500);
+    }
+  }
+  EXPECT_THAT(Pop(queue), ElementsAre(1, 1, 1));
+  std::vector<Fate> fates;
+  for (const Batch::Dropped& dropped : batch_.dropped) {
+    fates.push_back(dropped.fate);
+  }
+  EXPECT_THAT(fates,
+              ElementsAre(Fate::kCancelled, Fate::kExpired, Fate::kCancelled,
+                          Fate::kTooLate, Fate::kCancelled, Fate::kCancelled,
+                          Fate::kCancelled));
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST_F(BatchQueueTest, DropsTheRestOfALargeTaskAtOnce) {
+  BatchQueue queue({8, {}}, 64);
+  TestTask& large = Push(queue, 30);
+  Push(queue, 1);
+  EXPECT_THAT(Pop(queue), ElementsAre(8));
+  large.cancelled.store(true);
+  EXPECT_THAT(Pop(queue), ElementsAre(1));
+  ASSERT_EQ(batch_.dropped.size(), 1u);
+  EXPECT_EQ(batch_.dropped[0].piece.first_row, 8);
+  EXPECT_EQ(batch_.dropped[0].piece.rows, 22);
+  EXPECT_TRUE(queue.empty());
 }
 
 TEST_F(BatchQueueTest, HoldsTheServableUntilItsTaskIsTaken) {
@@ -74,12 +147,11 @@ TEST_F(BatchQueueTest, HoldsTheServableUntilItsTaskIsTaken) {
   auto servable = std::make_shared<const Servable>(Servable::Parts());
   const std::weak_ptr<const Servable> watched = servable;
   tasks_.emplace_back(Rows(1));
-  queue.Push({&tasks_.back(), std::move(servable)});
+  queue.Push(&tasks_.back(), std::move(servable));
   EXPECT_FALSE(watched.expired());
-  std::vector<BatchQueue::Waiting> batch;
-  queue.PopBatch(batch);
+  Pop(queue);
   EXPECT_FALSE(watched.expired());
-  batch.clear();
+  batch_.Clear();
   EXPECT_TRUE(watched.expired());
 }
 
@@ -96,7 +168,7 @@ TEST_F(BatchQueueTest, IsDueBeforeTheEarliestDeadlineOfItsTasks) {
   EXPECT_EQ(queue.dispatch_time(), submitted + std::chrono::hours(10));
   tasks_.emplace_back(Rows(1));
   tasks_.back().deadline = submitted + std::chrono::hours(4);
-  queue.Push({&tasks_.back(), nullptr});
+  queue.Push(&tasks_.back(), nullptr);
   Push(queue, 1);
   EXPECT_EQ(queue.dispatch_time(), submitted + std::chrono::hours(2));
 }

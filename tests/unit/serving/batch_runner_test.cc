@@ -70,7 +70,14 @@ class BatchRunnerTest : public ::testing::Test {
     servable_ = MakeServable(MakeModel({plain, routed, plain}));
   }
 
-  void Run(const std::vector<Task*>& tasks) { runner_.Run(*servable_, tasks); }
+  static std::vector<Piece> Whole(const std::vector<Task*>& tasks) {
+    std::vector<Piece> pieces;
+    for (Task* task : tasks) pieces.push_back({task, 0, task->x.rows});
+    return pieces;
+  }
+  void Run(const std::vector<Task*>& tasks) {
+    runner_.Run(*servable_, Whole(tasks));
+  }
 
   // The routing layer sees the values doubled once.
   void ExpectRoutes(const std::vector<float>& values, const Routes& routes) {
@@ -125,12 +132,12 @@ TEST_F(BatchRunnerTest, ReadsAndWritesASingleTaskInPlace) {
       std::move(layers)));
   TestTask task({1, 2});
   std::vector<Task*> tasks = {&task};
-  runner_.Run(*servable, tasks);
+  runner_.Run(*servable, Whole(tasks));
   EXPECT_EQ(watching.read_, task.x.data);
   EXPECT_EQ(watching.written_, task.y.data);
   TestTask other({3});
   tasks.push_back(&other);
-  runner_.Run(*servable, tasks);
+  runner_.Run(*servable, Whole(tasks));
   EXPECT_NE(watching.read_, task.x.data);
   EXPECT_THAT(other.output(), ElementsAre(3));
 }
@@ -159,6 +166,27 @@ TEST_F(BatchRunnerTest, ScattersRoutesToTheTasksThatAskedForThem) {
   EXPECT_THAT(margin_routes.leaves, Each(-7));
   EXPECT_EQ(margin_routes.margins[0], DoublingLayer::Margin(14, 0, 0));
   EXPECT_EQ(margin_routes.margins[11], DoublingLayer::Margin(16, 1, 2));
+}
+
+TEST_F(BatchRunnerTest, WritesAPieceToItsRowsOfTheTask) {
+  TestTask large({1, 2, 3, 4, 5});
+  TestTask other({9});
+  Routes routes(5);
+  const auto sinks = routes.Sinks(true, true);
+  large.routes = sinks;
+  runner_.Run(*servable_, {Piece{&other, 0, 1}, Piece{&large, 3, 2}});
+  EXPECT_THAT(large.output(), ElementsAre(-1, -1, -1, 32, 40));
+  runner_.Run(*servable_, {Piece{&large, 0, 3}});
+  EXPECT_THAT(large.output(), ElementsAre(8, 16, 24, 32, 40));
+  EXPECT_THAT(other.output(), ElementsAre(72));
+  ExpectRoutes({1, 2, 3, 4, 5}, routes);
+}
+
+TEST_F(BatchRunnerTest, LearnsHowLongBatchesTake) {
+  EXPECT_EQ(servable_->estimate().Nanoseconds(1), 0);
+  TestTask task({1});
+  Run({&task});
+  EXPECT_GT(servable_->estimate().Nanoseconds(1000), 0);
 }
 
 TEST_F(BatchRunnerTest, ReportsRoutesOfASingleTask) {
@@ -221,7 +249,7 @@ TEST_F(BatchRunnerTest, GoesOnAfterABatchWhoseBuffersItGaveBack) {
   TestTask a(std::vector<float>(kWidth, 1), kWidth);
   TestTask b(std::vector<float>(kWidth, 2), kWidth);
   std::vector<Task*> tasks = {&a, &b};
-  runner_.Run(*servable, tasks);
+  runner_.Run(*servable, Whole(tasks));
   EXPECT_EQ(a.output().back(), 1);
   EXPECT_EQ(b.output().back(), 2);
   TestTask small({3});

@@ -6,12 +6,14 @@
 #include <deque>
 #include <thread>
 
+#include "server/serving/retry_after.h"
 #include "tests/unit/serving/test_layer.h"
 #include "tests/unit/serving/test_servable.h"
 
 namespace fff::serving {
 namespace {
 
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
@@ -30,6 +32,25 @@ class SchedulerTest : public ::testing::Test {
     layer.log = &log_;
     return MakeServable(MakeModel(layer), std::move(options));
   }
+
+  std::shared_ptr<const Servable> LoggedServable(const std::string& name,
+                                                 int64_t max_batch_rows) {
+    ServableOptions options;
+    options.name = name;
+    options.batching.max_batch_rows = max_batch_rows;
+    return MakeServable(MakeModel({name, 1, {}, nullptr, &log_}), options);
+  }
+
+  // Remembers the thread that told it.
+  class InlineProbe : public TestTask {
+   public:
+    using TestTask::TestTask;
+    void OnDone(const absl::Status& status) override {
+      thread = std::this_thread::get_id();
+      TestTask::OnDone(status);
+    }
+    std::thread::id thread;
+  };
 
   // Submits a task of `rows` rows; the tasks live as long as the test.
   TestTask& Submit(Scheduler& scheduler,
@@ -96,7 +117,7 @@ TEST_F(SchedulerTest, RunsAsManyBatchesAtOnceAsItHasWorkers) {
   EXPECT_TRUE(second.Await().ok());
 }
 
-TEST_F(SchedulerTest, RunsARequestAboveTheBatchBoundAlone) {
+TEST_F(SchedulerTest, CutsARequestAboveTheBatchBoundIntoBatches) {
   ServableOptions options;
   options.batching.max_batch_rows = 4;
   const auto servable = GatedServable(options);
@@ -104,11 +125,131 @@ TEST_F(SchedulerTest, RunsARequestAboveTheBatchBoundAlone) {
   Submit(scheduler, servable, 1);
   gate_.AwaitEntered(1);
   for (const int64_t rows : {1, 10, 1, 2, 2}) {
-    Submit(scheduler, servable, rows);
+    Submit(scheduler, servable, rows, static_cast<float>(rows));
   }
   gate_.Open();
-  for (TestTask& task : tasks_) EXPECT_TRUE(task.Await().ok());
-  EXPECT_THAT(log_.rows(), ElementsAre(1, 1, 10, 3, 2));
+  for (TestTask& task : tasks_) {
+    EXPECT_TRUE(task.Await().ok());
+    EXPECT_THAT(task.output(), Each(2 * task.x.data[0]));
+  }
+  EXPECT_THAT(log_.rows(), ElementsAre(1, 1, 4, 4, 3, 4));
+  const TestTask& cut = tasks_[2];
+  EXPECT_EQ(cut.timing.batch_rows, 4);
+  EXPECT_GT(cut.timing.compute_ns, 0);
+  EXPECT_GT(cut.timing.queue_ns, 0);
+}
+
+TEST_F(SchedulerTest, SeveralWorkersShareALargeRequest) {
+  ServableOptions options;
+  options.batching.max_batch_rows = 2;
+  const auto servable = GatedServable(options);
+  Scheduler scheduler(3);
+  TestTask& task = Submit(scheduler, servable, 6);
+  gate_.AwaitEntered(3);  // all of them are inside at once
+  gate_.Open();
+  EXPECT_TRUE(task.Await().ok());
+  EXPECT_THAT(task.output(), Each(2));
+}
+
+TEST_F(SchedulerTest, ALargeRequestThatIsCancelledIsAnsweredOnce) {
+  ServableOptions options;
+  options.batching.max_batch_rows = 2;
+  const auto servable = GatedServable(options);
+  Scheduler scheduler(1);
+  TestTask& task = Submit(scheduler, servable, 20);
+  gate_.AwaitEntered(1);
+  task.cancelled.store(true);
+  gate_.Open();
+  EXPECT_EQ(task.Await(),
+            absl::CancelledError("cancelled before all rows were computed"));
+  scheduler.Stop();
+  EXPECT_THAT(log_.rows(), ElementsAre(2));
+  EXPECT_EQ(servable->metrics().queue_rows.Value(), 0);
+}
+
+TEST_F(SchedulerTest, HigherPrioritiesGoFirst) {
+  ServableOptions options;
+  options.batching.max_batch_rows = 1;
+  const auto servable = GatedServable(options);
+  Scheduler scheduler(1);
+  Submit(scheduler, servable, 1);
+  gate_.AwaitEntered(1);
+  for (const Priority priority :
+       {Priority::kLow, Priority::kNormal, Priority::kHigh}) {
+    TestTask& task = tasks_.emplace_back(Rows(1));
+    task.priority = priority;
+    EXPECT_TRUE(scheduler.Submit(servable, &task).ok());
+  }
+  gate_.Admit(2);
+  EXPECT_TRUE(tasks_[3].Await().ok());
+  EXPECT_FALSE(tasks_[1].done());
+  gate_.Admit(1);
+  EXPECT_TRUE(tasks_[2].Await().ok());
+  EXPECT_FALSE(tasks_[1].done());
+  gate_.Open();
+  EXPECT_TRUE(tasks_[1].Await().ok());
+}
+
+TEST_F(SchedulerTest, RunsASmallTaskOnTheSubmittersThread) {
+  const auto servable = MakeServable(MakeModel({"m", 1, {}, nullptr, &log_}));
+  servable->estimate().Add(1, 1000);
+  Scheduler scheduler(1);
+  BatchRunner runner(1);
+  // At first the worker may not wait for work yet; then the task is queued.
+  while (true) {
+    InlineProbe probe({21});
+    ASSERT_TRUE(scheduler.Submit(servable, &probe, {&runner, true}).ok());
+    const bool inline_run = probe.done();
+    EXPECT_TRUE(probe.Await().ok());
+    EXPECT_THAT(probe.output(), ElementsAre(42));
+    if (!inline_run) continue;
+    EXPECT_EQ(probe.thread, std::this_thread::get_id());
+    EXPECT_EQ(probe.timing.queue_ns, 0);
+    EXPECT_EQ(probe.timing.batch_rows, 1);
+    return;
+  }
+}
+
+TEST_F(SchedulerTest, ABusyWorkerMeansTheQueue) {
+  const auto blocker = GatedServable();
+  const auto servable = MakeServable(MakeModel({"m", 1, {}, nullptr, &log_}));
+  servable->estimate().Add(1, 1000);
+  Scheduler scheduler(1);
+  BatchRunner runner(1);
+  Submit(scheduler, blocker, 1);
+  gate_.AwaitEntered(1);
+  InlineProbe probe({1});
+  ASSERT_TRUE(scheduler.Submit(servable, &probe, {&runner, false}).ok());
+  EXPECT_FALSE(probe.done());
+  gate_.Open();
+  EXPECT_TRUE(probe.Await().ok());
+  EXPECT_NE(probe.thread, std::this_thread::get_id());
+  EXPECT_TRUE(tasks_[0].Await().ok());
+}
+
+TEST_F(SchedulerTest, LongTasksAreLeftToTheWorkers) {
+  Scheduler scheduler(1);
+  BatchRunner runner(1);
+  for (const bool known : {false, true}) {
+    const auto servable = LoggedServable("m", 64);
+    if (known) servable->estimate().Add(1, 1'000'000'000);
+    InlineProbe probe({1});
+    ASSERT_TRUE(scheduler.Submit(servable, &probe, {&runner, false}).ok());
+    EXPECT_TRUE(probe.Await().ok());
+    EXPECT_NE(probe.thread, std::this_thread::get_id());
+  }
+}
+
+TEST_F(SchedulerTest, RefusesInlineTasksOnceStopped) {
+  const auto servable = MakeServable(MakeModel({"m", 1, {}, nullptr, &log_}));
+  servable->estimate().Add(1, 1000);
+  Scheduler scheduler(1);
+  scheduler.Stop();
+  BatchRunner runner(1);
+  TestTask task({1});
+  EXPECT_TRUE(
+      absl::IsUnavailable(scheduler.Submit(servable, &task, {&runner, false})));
+  EXPECT_FALSE(task.done());
 }
 
 TEST_F(SchedulerTest, RefusesWhatTheQueueCannotHold) {
@@ -121,10 +262,12 @@ TEST_F(SchedulerTest, RefusesWhatTheQueueCannotHold) {
   gate_.AwaitEntered(1);
   Submit(scheduler, servable, 3);
   TestTask refused(Rows(2));
-  EXPECT_EQ(scheduler.Submit(servable, &refused),
-            absl::ResourceExhaustedError(
-                "model 'm' version 3: the queue is full: 3 rows wait, the "
-                "request has 2, max_queue_rows is 4; retry later"));
+  const absl::Status full = scheduler.Submit(servable, &refused);
+  EXPECT_TRUE(absl::IsResourceExhausted(full));
+  EXPECT_EQ(full.message(),
+            "model 'm' version 3: the queue is full: 3 rows wait, the "
+            "request has 2, max_queue_rows is 4; retry later");
+  EXPECT_GE(RetryAfter(full), std::chrono::milliseconds(1));
   Submit(scheduler, servable, 1);
   gate_.Open();
   for (TestTask& task : tasks_) EXPECT_TRUE(task.Await().ok());
@@ -216,22 +359,59 @@ TEST_F(SchedulerTest, RefusesATaskWhoseDeadlineHasPassed) {
   EXPECT_THAT(log_.rows(), IsEmpty());
 }
 
+// The figures are so large that what the batches really take does not count.
 TEST_F(SchedulerTest, ServesModelsInTurn) {
-  ServableOptions options;
-  options.batching.max_batch_rows = 1;
-  options.name = "busy";
-  const auto busy = GatedServable(options);
-  options.name = "quiet";
-  const auto quiet = GatedServable(options);
+  const auto busy = LoggedServable("busy", 1);
+  const auto quiet = LoggedServable("quiet", 1);
+  busy->estimate().Add(1, 1'000'000'000);
+  quiet->estimate().Add(1, 1'000'000'000);
+  const auto blocker = GatedServable();
   Scheduler scheduler(1);
-  Submit(scheduler, busy, 1);
+  Submit(scheduler, blocker, 1);
   gate_.AwaitEntered(1);
   for (int i = 0; i < 3; ++i) Submit(scheduler, busy, 1);
   for (int i = 0; i < 2; ++i) Submit(scheduler, quiet, 1);
   gate_.Open();
   for (TestTask& task : tasks_) EXPECT_TRUE(task.Await().ok());
   EXPECT_THAT(log_.layers(),
-              ElementsAre("busy", "busy", "quiet", "busy", "quiet", "busy"));
+              ElementsAre("m", "busy", "quiet", "busy", "quiet", "busy"));
+}
+
+TEST_F(SchedulerTest, ModelsShareTheTimeNotTheTurns) {
+  const auto dense = LoggedServable("dense", 1);
+  const auto fff = LoggedServable("fff", 1);
+  dense->estimate().Add(1, 1'000'000'000);
+  fff->estimate().Add(1, 1'000'000);
+  const auto blocker = GatedServable();
+  Scheduler scheduler(1);
+  Submit(scheduler, blocker, 1);
+  gate_.AwaitEntered(1);
+  for (int i = 0; i < 3; ++i) Submit(scheduler, dense, 1);
+  for (int i = 0; i < 5; ++i) Submit(scheduler, fff, 1);
+  gate_.Open();
+  for (TestTask& task : tasks_) EXPECT_TRUE(task.Await().ok());
+  EXPECT_THAT(log_.layers(), ElementsAre("m", "dense", "fff", "fff", "fff",
+                                         "fff", "fff", "dense", "dense"));
+}
+
+TEST_F(SchedulerTest, AnIdleModelSavesUpNoClaim) {
+  const auto busy = LoggedServable("busy", 1);
+  const auto idle = LoggedServable("idle", 1);
+  const auto blocker = GatedServable();
+  Scheduler scheduler(1);
+  for (int i = 0; i < 50; ++i) Submit(scheduler, busy, 1).Await();
+  busy->estimate().Add(1, int64_t{1} << 40);
+  idle->estimate().Add(1, int64_t{1} << 40);
+  Submit(scheduler, blocker, 1);
+  gate_.AwaitEntered(1);
+  for (int i = 0; i < 2; ++i) Submit(scheduler, busy, 1);
+  for (int i = 0; i < 2; ++i) Submit(scheduler, idle, 1);
+  gate_.Open();
+  for (TestTask& task : tasks_) EXPECT_TRUE(task.Await().ok());
+  const std::vector<std::string> layers = log_.layers();
+  const std::vector<std::string> last(layers.end() - 4, layers.end());
+  EXPECT_NE(last[0], last[1]);
+  EXPECT_NE(last[2], last[3]);
 }
 
 TEST_F(SchedulerTest, NeverMixesModelsInABatch) {
