@@ -7,6 +7,7 @@
 #include "fff/v1/inference.grpc.pb.h"
 #include "inference/grpc_service.grpc.pb.h"
 #include "server/metrics/server_metrics.h"
+#include "server/rpc/health_service.h"
 #include "server/serving/model_registry.h"
 #include "server/serving/scheduler.h"
 
@@ -30,6 +31,7 @@ struct CallEnvironment {
   metrics::ServerMetrics* metrics = nullptr;
   AsyncInferenceBase* inference = nullptr;
   AsyncOpenInferenceBase* open_inference = nullptr;
+  HealthService* health = nullptr;
   // Set before the server ends: new requests are answered UNAVAILABLE.
   std::atomic<bool> refusing{false};
 };

@@ -198,6 +198,26 @@ absl::Status CheckOutputs(const inference::ModelInferRequest& request,
   return absl::OkStatus();
 }
 
+// A request parameter of the protocol; 0 when absent.
+absl::StatusOr<int64_t> IntegerParameter(
+    const inference::ModelInferRequest& request, const char* name,
+    absl::string_view unit) {
+  const auto found = request.parameters().find(name);
+  if (found == request.parameters().end()) return 0;
+  const inference::InferParameter& value = found->second;
+  int64_t number = -1;
+  if (value.has_int64_param()) number = value.int64_param();
+  if (value.has_uint64_param() &&
+      value.uint64_param() <= std::numeric_limits<int64_t>::max()) {
+    number = static_cast<int64_t>(value.uint64_param());
+  }
+  if (number < 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "parameter '", name, "': wanted a non-negative integer", unit));
+  }
+  return number;
+}
+
 }  // namespace
 
 absl::StatusOr<tensor::ConstRows> DecodePredictInput(
@@ -273,20 +293,22 @@ absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
 
 absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
     const inference::ModelInferRequest& request) {
-  const auto found = request.parameters().find("timeout");
-  if (found == request.parameters().end()) return std::chrono::microseconds(0);
-  const inference::InferParameter& value = found->second;
-  int64_t timeout_us = -1;
-  if (value.has_int64_param()) timeout_us = value.int64_param();
-  if (value.has_uint64_param() &&
-      value.uint64_param() <= std::numeric_limits<int64_t>::max()) {
-    timeout_us = static_cast<int64_t>(value.uint64_param());
-  }
-  if (timeout_us < 0) {
-    return absl::InvalidArgumentError(
-        "parameter 'timeout': wanted a non-negative integer of microseconds");
-  }
+  FFF_ASSIGN_OR_RETURN(
+      const int64_t timeout_us,
+      IntegerParameter(request, "timeout", " of microseconds"));
   return std::chrono::microseconds(std::min(timeout_us, kTimeoutUsMax));
+}
+
+serving::Priority PriorityOf(uint64_t number) {
+  if (number == 1) return serving::Priority::kHigh;
+  return number <= 2 ? serving::Priority::kNormal : serving::Priority::kLow;
+}
+
+absl::StatusOr<serving::Priority> DecodePriority(
+    const inference::ModelInferRequest& request) {
+  FFF_ASSIGN_OR_RETURN(const int64_t number,
+                       IntegerParameter(request, "priority", ""));
+  return PriorityOf(static_cast<uint64_t>(number));
 }
 
 }  // namespace fff::rpc

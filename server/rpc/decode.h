@@ -9,6 +9,7 @@
 #include "fff/v1/inference.pb.h"
 #include "inference/grpc_service.pb.h"
 #include "server/model/model.h"
+#include "server/serving/task.h"
 #include "server/tensor/float_array.h"
 
 // Requests to rows: pure functions over bytes that a peer wrote. Every error is
@@ -39,6 +40,14 @@ absl::StatusOr<int64_t> DecodeVersion(const std::string& version);
 absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
     const v1::PredictRequest& request);
 absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
+    const inference::ModelInferRequest& request);
+
+// 0 = the default, which is the second of three levels; 1 is the highest, 3 and
+// above the lowest.
+serving::Priority PriorityOf(uint64_t number);
+// The protocol's request parameter "priority", as above. INVALID_ARGUMENT when
+// it is not a non-negative integer.
+absl::StatusOr<serving::Priority> DecodePriority(
     const inference::ModelInferRequest& request);
 
 }  // namespace fff::rpc

@@ -1,7 +1,6 @@
 #include "server/rpc/grpc_server.h"
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/health_check_service_interface.h>
 
 #include <algorithm>
 #include <limits>
@@ -15,10 +14,6 @@
 
 namespace fff::rpc {
 namespace {
-
-// Services that health checks may name; "" is the server as a whole.
-constexpr const char* kHealthServices[] = {"", "fff.v1.InferenceService",
-                                           "inference.GRPCInferenceService"};
 
 // How long new calls are refused before the server ends, at most, and the time
 // without one that is taken for quiet.
@@ -54,7 +49,9 @@ void Configure(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
   // The default slice of 8 KiB makes 128 reads of a 1 MiB tensor.
   builder.AddChannelArgument("grpc.experimental.tcp_read_chunk_size",
                              256 << 10);
-  // The synchronous methods are rare: one queue and two pollers serve them.
+  // The synchronous methods are rare: one queue and two threads serve them.
+  // Only the inference queues' threads look at the sockets; nothing here may
+  // use gRPC's callback API, whose threads do so too and get in their way.
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
@@ -73,8 +70,8 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
       inference_(repository, metrics, &admin_, options.benchmark_enabled),
       open_inference_(repository, &admin_,
                       [this] { return serving_.load() && registry_->Ready(); }),
-      environment_{registry_,   scheduler,        metrics,
-                   &inference_, &open_inference_, {false}} {}
+      environment_{registry_,        scheduler, metrics, &inference_,
+                   &open_inference_, &health_,  {false}} {}
 
 GrpcServer::~GrpcServer() {
   if (server_ != nullptr) Stop(std::chrono::system_clock::now());
@@ -85,7 +82,6 @@ absl::Status GrpcServer::Start() {
   if (options_.tls.enabled()) {
     FFF_RETURN_IF_ERROR(ReadTlsFiles(options_.tls).status());
   }
-  grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   Configure(options_, builder);
@@ -93,6 +89,7 @@ absl::Status GrpcServer::Start() {
   builder.AddListeningPort(Address(options_), credentials_, &port_);
   builder.RegisterService(&inference_);
   builder.RegisterService(&open_inference_);
+  builder.RegisterService(&health_);
   for (int i = 0; i < std::max(1, options_.queues); ++i) {
     queues_.push_back(std::make_unique<InferQueue>(
         &environment_, builder.AddCompletionQueue()));
@@ -113,10 +110,7 @@ absl::Status GrpcServer::Start() {
 
 void GrpcServer::SetServing(bool serving) {
   serving_.store(serving);
-  grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
-  for (const char* service : kHealthServices) {
-    health->SetServingStatus(service, serving);
-  }
+  health_.SetServing(serving);
 }
 
 void GrpcServer::RefuseUntilQuiet(std::chrono::system_clock::time_point until) {

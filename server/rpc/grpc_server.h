@@ -72,6 +72,7 @@ class GrpcServer {
   const AdminAccess admin_;
   InferenceService inference_;
   OpenInferenceService open_inference_;
+  HealthService health_;
   CallEnvironment environment_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;  // outlive server_
   std::unique_ptr<grpc::Server> server_;

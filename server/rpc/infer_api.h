@@ -21,6 +21,7 @@ namespace fff::rpc {
 // What a request asks for beside its input.
 struct RequestOptions {
   std::chrono::microseconds timeout{0};  // 0 = none
+  serving::Priority priority = serving::Priority::kNormal;
   bool routing = false;
 };
 
@@ -52,7 +53,8 @@ struct PredictApi {
   static absl::StatusOr<RequestOptions> Options(const Request& request) {
     FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,
                          DecodeTimeout(request));
-    return RequestOptions{timeout, request.include_routing()};
+    return RequestOptions{timeout, PriorityOf(request.priority()),
+                          request.include_routing()};
   }
   static void Finish(const Request& request, const serving::Servable& servable,
                      const serving::Task& task, const RoutingBuffers& routing,
@@ -97,7 +99,9 @@ struct ModelInferApi {
   static absl::StatusOr<RequestOptions> Options(const Request& request) {
     FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,
                          DecodeTimeout(request));
-    return RequestOptions{timeout, false};
+    FFF_ASSIGN_OR_RETURN(const serving::Priority priority,
+                         DecodePriority(request));
+    return RequestOptions{timeout, priority, false};
   }
   static void Finish(const Request& request, const serving::Servable& servable,
                      const serving::Task& task, const RoutingBuffers& /*none*/,

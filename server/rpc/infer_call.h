@@ -47,16 +47,13 @@ class InferCall final : public InferTask<typename Method::Api>::Owner {
             typename CallPool<Method>::Tasks* tasks)
       : owner_(owner), calls_(calls), tasks_(tasks) {}
 
-  // Waits for a request; deletes itself when the queue is ending.
+  // Waits for a request. The queue must not be ending.
   void Arm() {
     context_.emplace();
     responder_.emplace(&*context_);
     context_->AsyncNotifyWhenDone(&done_event_);
-    const bool armed = owner_->ArmUnlessEnding([this] {
-      Method::Arm(owner_->environment(), &*context_, &request_, &*responder_,
-                  owner_->queue(), owner_->queue(), &received_event_);
-    });
-    if (!armed) delete this;
+    Method::Arm(owner_->environment(), &*context_, &request_, &*responder_,
+                owner_->queue(), owner_->queue(), &received_event_);
   }
 
   void OnAnswer(Task& task, const absl::Status& status) override {
@@ -84,6 +81,7 @@ class InferCall final : public InferTask<typename Method::Api>::Owner {
     owner_->CallStarted();
     calls_->ArmOne();
     task_ = tasks_->Take();
+    arrival.offer = owner_->Offer();
     task_->Start(&owner_->environment(), arrival, &request_, this);
   }
 
@@ -126,6 +124,7 @@ class InferCall final : public InferTask<typename Method::Api>::Owner {
 
 template <class Method>
 void CallPool<Method>::ArmOne() {
+  if (owner_->ending()) return;
   std::unique_ptr<InferCall<Method>> call;
   if (idle_.empty()) {
     call = std::make_unique<InferCall<Method>>(owner_, this, tasks_);

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "server/rpc/health_calls.h"
 #include "server/rpc/infer_call.h"
 #include "server/rpc/infer_stream.h"
 
@@ -28,7 +29,9 @@ serving::Clock::time_point SteadyDeadline(const grpc::ServerContext& context,
 
 struct InferQueue::Pools {
   explicit Pools(InferQueue* owner)
-      : predict(owner, &predict_tasks),
+      : predict_tasks(&owner->tasks_in_use_),
+        infer_tasks(&owner->tasks_in_use_),
+        predict(owner, &predict_tasks),
         predict_dense(owner, &predict_tasks),
         model_infer(owner, &infer_tasks) {}
   TaskPool<PredictApi> predict_tasks;
@@ -55,6 +58,8 @@ void InferQueue::Start() {
   for (int i = 0; i < kArmedStreams; ++i) {
     InferStream<PredictStreamMethod>::ArmOne(this, &pools_->predict_tasks);
     InferStream<ModelStreamInferMethod>::ArmOne(this, &pools_->infer_tasks);
+    ArmHealthCheck(this);
+    ArmHealthWatch(this);
   }
   thread_ = std::thread([this] { Loop(); });
 }
@@ -65,50 +70,58 @@ void InferQueue::DrainStreams() {
 }
 
 void InferQueue::Stop() {
-  {
-    absl::MutexLock lock(&mutex_);
-    if (ending_) return;
-    const auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-      return active_calls_ == 0;
-    };
-    mutex_.Await(absl::Condition(&idle));
-    ending_ = true;
-  }
-  queue_->Shutdown();
+  if (stop_called_) return;
+  stop_called_ = true;
   if (thread_.joinable()) {
+    stop_alarm_.Set(queue_.get(), gpr_now(GPR_CLOCK_MONOTONIC), &stop_event_);
     thread_.join();
-  } else {
-    Loop();  // never started: the queue must be drained all the same
+    return;
   }
+  // Never started: the queue must be drained all the same.
+  ending_ = true;
+  queue_->Shutdown();
+  Loop();
 }
 
-InferQueue::Activity InferQueue::activity() {
-  absl::MutexLock lock(&mutex_);
-  return {received_calls_, active_calls_ == 0};
+void InferQueue::OnStop(bool /*ok*/) {
+  stopping_ = true;
+  EndWhenIdle();
+}
+
+void InferQueue::EndWhenIdle() {
+  if (!stopping_ || ending_ || active_calls_.load() > 0) return;
+  ending_ = true;
+  queue_->Shutdown();  // Loop goes on until the queue is empty
+}
+
+InferQueue::Activity InferQueue::activity() const {
+  return {received_calls_.load(), active_calls_.load() == 0};
 }
 
 void InferQueue::CallStarted() {
-  absl::MutexLock lock(&mutex_);
-  ++active_calls_;
-  ++received_calls_;
+  active_calls_.fetch_add(1, std::memory_order_relaxed);
+  received_calls_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void InferQueue::CallEnded() {
-  absl::MutexLock lock(&mutex_);
-  --active_calls_;
+  active_calls_.fetch_sub(1, std::memory_order_relaxed);
+  EndWhenIdle();
 }
 
 void InferQueue::StreamStarted(DrainableStream* stream) {
-  absl::MutexLock lock(&mutex_);
-  streams_.insert(stream);
-  ++active_calls_;
-  ++received_calls_;
+  {
+    absl::MutexLock lock(&mutex_);
+    streams_.insert(stream);
+  }
+  CallStarted();
 }
 
 void InferQueue::StreamEnded(DrainableStream* stream) {
-  absl::MutexLock lock(&mutex_);
-  streams_.erase(stream);
-  --active_calls_;
+  {
+    absl::MutexLock lock(&mutex_);
+    streams_.erase(stream);
+  }
+  CallEnded();
 }
 
 void InferQueue::Loop() {

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <memory>
 #include <thread>
 
@@ -55,7 +57,7 @@ class InferQueue {
   // Calls waiting for a request, a unary method. Each that receives one arms
   // another, so an overload is answered at once and never waits inside gRPC.
   static constexpr int kArmedCalls = 64;
-  // Streams waiting to be opened, a streaming method.
+  // Streams waiting to be opened, a streaming method; health calls, a method.
   static constexpr int kArmedStreams = 8;
 
   InferQueue(const CallEnvironment* environment,
@@ -76,18 +78,16 @@ class InferQueue {
     int64_t received = 0;
     bool idle = true;
   };
-  Activity activity();
+  Activity activity() const;
 
-  // For calls.
+  // For calls, on the queue's thread.
   const CallEnvironment& environment() const { return *environment_; }
   grpc::ServerCompletionQueue* queue() { return queue_.get(); }
-  // Runs `arm` unless the queue is ending; says whether it did.
-  template <class Arm>
-  bool ArmUnlessEnding(Arm arm) {
-    absl::MutexLock lock(&mutex_);
-    if (ending_) return false;
-    arm();
-    return true;
+  // The queue is ending: no call may be armed any more.
+  bool ending() const { return ending_; }
+  // For a task that was just taken from a pool.
+  serving::Scheduler::InlineOffer Offer() {
+    return {&runner_, tasks_in_use_ > 1};
   }
   void CallStarted();
   void CallEnded();
@@ -98,15 +98,27 @@ class InferQueue {
   struct Pools;  // the calls, a pool a method
 
   void Loop();
+  void OnStop(bool ok);
+  void EndWhenIdle();
 
   const CallEnvironment* const environment_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
-  std::unique_ptr<Pools> pools_;
   std::thread thread_;
+  grpc::Alarm stop_alarm_;  // tells the queue's thread to stop
+  MemberEvent<InferQueue> stop_event_{this, &InferQueue::OnStop};
+  bool stop_called_ = false;  // of whoever starts and stops
+
+  // Of the queue's thread, which takes no lock for a unary call.
+  serving::BatchRunner runner_{/*threads=*/1};
+  int tasks_in_use_ = 0;
+  std::unique_ptr<Pools> pools_;
+  bool stopping_ = false;
+  bool ending_ = false;
+  // Written by the queue's thread alone, read by any.
+  std::atomic<int64_t> active_calls_{0};
+  std::atomic<int64_t> received_calls_{0};
+
   absl::Mutex mutex_;
-  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
-  int64_t active_calls_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t received_calls_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_set<DrainableStream*> streams_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -30,13 +30,10 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
   // Waits for a stream to be opened, unless the queue is ending. The pointers
   // outlive the stream.
   static void ArmOne(InferQueue* owner, Tasks* tasks) {
+    if (owner->ending()) return;
     auto* stream = new InferStream(owner, tasks);
-    const bool armed = owner->ArmUnlessEnding([stream] {
-      InferQueue& queue = *stream->owner_;
-      Method::Arm(queue.environment(), &stream->context_, &stream->stream_,
-                  queue.queue(), queue.queue(), &stream->received_event_);
-    });
-    if (!armed) delete stream;
+    Method::Arm(owner->environment(), &stream->context_, &stream->stream_,
+                owner->queue(), owner->queue(), &stream->received_event_);
   }
 
   void OnAnswer(Task& task, const absl::Status& /*in the answer*/) override {
@@ -135,6 +132,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     // The next read fills request_ again, so this one is used up first.
     if (task != nullptr) {
       arrival_.at = serving::Clock::now();
+      arrival_.offer = owner_->Offer();
       task->Start(&owner_->environment(), arrival_, &request_, this);
     }
     Start(plan);

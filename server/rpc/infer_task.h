@@ -17,6 +17,7 @@ struct Arrival {
   metrics::Method method = metrics::Method::kPredict;
   serving::Clock::time_point at;        // fully received
   serving::Clock::time_point deadline;  // of the call
+  serving::Scheduler::InlineOffer offer;
 
   bool dense() const { return method == metrics::Method::kPredictDense; }
   bool streamed() const {
@@ -110,8 +111,9 @@ class InferTask final : public serving::Task {
     FFF_ASSIGN_OR_RETURN(servable_,
                          Api::Find(*environment_, request_, arrival_.dense()));
     servable_->metrics().inflight.Add(1);
-    FFF_RETURN_IF_ERROR(base::Annotate(Decode(), servable_->Describe()));
-    return environment_->scheduler->Submit(servable_, this);
+    const absl::Status decoded = Decode();
+    if (!decoded.ok()) return base::Annotate(decoded, servable_->Describe());
+    return environment_->scheduler->Submit(servable_, this, arrival_.offer);
   }
 
   absl::Status Decode() {
@@ -125,6 +127,7 @@ class InferTask final : public serving::Task {
       routing_.Prepare(servable_->model(), x.rows);
       routes = routing_.sinks;
     }
+    priority = options.priority;
     deadline = arrival_.deadline;
     if (options.timeout.count() > 0) {
       deadline = std::min(deadline, arrival_.at + options.timeout);
@@ -185,7 +188,11 @@ class TaskPool {
   static constexpr size_t kTaskBytesMax = size_t{2} << 20;
   static constexpr size_t kBytesMax = size_t{32} << 20;
 
+  // `in_use` counts the tasks taken and not released; it outlives the pool.
+  explicit TaskPool(int* in_use) : in_use_(in_use) {}
+
   std::unique_ptr<InferTask<Api>> Take() {
+    ++*in_use_;
     if (idle_.empty()) return std::make_unique<InferTask<Api>>();
     std::unique_ptr<InferTask<Api>> task = std::move(idle_.back().task);
     bytes_ -= idle_.back().bytes;
@@ -194,6 +201,7 @@ class TaskPool {
   }
 
   void Release(std::unique_ptr<InferTask<Api>> task) {
+    --*in_use_;
     const size_t bytes = task->Clear();
     if (idle_.size() >= kIdleMax || bytes > kTaskBytesMax ||
         bytes_ + bytes > kBytesMax) {
@@ -208,6 +216,7 @@ class TaskPool {
     std::unique_ptr<InferTask<Api>> task;
     size_t bytes;
   };
+  int* const in_use_;
   std::vector<Idle> idle_;
   size_t bytes_ = 0;
 };
