@@ -22,8 +22,10 @@ VERSIONS = ["1.30", "1.37"]
 
 
 def kustomize(directory):
-    """Rendered objects; needs a kubectl of 1.21 or later (components)."""
-    assert shutil.which("kubectl"), "kubectl is not installed"
+    """Rendered objects; needs a kubectl of 1.21 or later (components), which Debian
+    12 does not package: a machine without one skips what must be rendered."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl on this machine")
     rendered = subprocess.run(["kubectl", "kustomize", str(directory)],
                               capture_output=True, text=True, check=False)
     assert rendered.returncode == 0, rendered.stderr
