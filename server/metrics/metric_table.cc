@@ -33,7 +33,8 @@ constexpr MetricDescription kTable[] = {
      "model,version,implementation,device,file,dense_kind,description",
      "1 for every model version that is being served."},
     {"fff_model_ready", MetricType::kGauge, "", "model",
-     "1 when the model's default version is loaded, else 0."},
+     "1 when the model's default version is loaded, else 0; none while the "
+     "model is unloaded on request."},
     {"fff_model_weights_bytes", MetricType::kGauge, "bytes",
      "model,version,implementation",
      "Memory of a version's weights, packed copies included."},

@@ -45,6 +45,11 @@ void ServerMetrics::SetModelReady(const std::string& model, bool ready) {
   load_failures_.try_emplace(model, 0);
 }
 
+void ServerMetrics::ClearModelReady(const std::string& model) {
+  absl::MutexLock lock(&mutex_);
+  model_ready_.erase(model);
+}
+
 void ServerMetrics::SetLoadDuration(const std::string& model,
                                     const std::string& version,
                                     double seconds) {

@@ -44,6 +44,8 @@ class ServerMetrics {
                                          absl::Span<const int> fff_layers,
                                          absl::Span<const int> fff_depths);
   void SetModelReady(const std::string& model, bool ready);
+  // Ends that series while nobody asks for the model.
+  void ClearModelReady(const std::string& model);
   void SetLoadDuration(const std::string& model, const std::string& version,
                        double seconds);
   void AddLoadFailure(const std::string& model);

@@ -62,13 +62,17 @@ void ModelRegistry::Publish(std::vector<VersionStatus> versions,
                             bool required) {
   if (versions.empty()) return;
   const std::string model = versions.front().model_name;
-  const bool ready = ChooseDefault(versions).state == VersionState::kReady;
+  const VersionState state = ChooseDefault(versions).state;
   // What is replaced may be the last owner of much memory: freed outside.
   Entry replaced;
   {
     absl::MutexLock lock(&mutex_);
     replaced = std::exchange(models_[model], {std::move(versions), required});
-    metrics_->SetModelReady(model, ready);
+    if (state == VersionState::kUnloaded) {
+      metrics_->ClearModelReady(model);  // on purpose: nothing to be alarmed at
+    } else {
+      metrics_->SetModelReady(model, state == VersionState::kReady);
+    }
   }
 }
 

@@ -75,6 +75,25 @@ def refusal(client, model, x):
     return None
 
 
+def control(client, model):
+    """Whether the model is ready after an unload and a load, and two refusals."""
+    told = {}
+    client.unload_model(model)
+    told["after_unload"] = [client.is_model_ready(model), client.is_server_ready()]
+    index = client.get_model_repository_index(as_json=True)["models"]
+    told["index"] = {entry["name"]: entry["state"] for entry in index}
+    client.load_model(model)
+    told["after_load"] = [client.is_model_ready(model), client.is_server_ready()]
+    told["refusals"] = []
+    for arguments in ({"model_name": "nobody"},
+                      {"model_name": model, "config": "{}"}):
+        try:
+            client.load_model(**arguments)
+        except oip.InferenceServerException as error:
+            told["refusals"].append([error.status(), error.message()])
+    return told
+
+
 def main(target, model, file):
     x = np.load(file)
     with oip.InferenceServerClient(target) as client:
@@ -91,6 +110,7 @@ def main(target, model, file):
                 "stream": infer_stream(client, name, x),
                 "refusal": refusal(client, name, x),
                 "statistics": client.get_inference_statistics(name, as_json=True)}
+        told["control"] = control(client, model)
     json.dump(told, sys.stdout)
 
 

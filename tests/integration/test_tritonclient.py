@@ -103,3 +103,14 @@ def test_statistics_count_what_the_client_asked(told, suffix, x):
         1 + len(x) + STREAMED)
     assert int(stats["inference_count"]) == 2 * len(x) + STREAMED
     assert int(stats["inference_stats"]["fail"]["count"]) == 1
+
+
+def test_models_are_unloaded_and_loaded(told):
+    assert "model_repository" in told["server"]["extensions"]
+    control = told["control"]
+    assert control["after_unload"] == [False, True]
+    assert control["index"][MODEL] == control["index"][MODEL + ":dense"] == "UNAVAILABLE"
+    assert control["after_load"] == [True, True]
+    (unknown, unknown_text), (override, override_text) = control["refusals"]
+    assert unknown == "StatusCode.NOT_FOUND" and "nobody" in unknown_text
+    assert override == "StatusCode.INVALID_ARGUMENT" and "'config'" in override_text

@@ -171,6 +171,17 @@ TEST(SetModelReady, TurnsBothWaysAndShowsZeroFailures) {
   EXPECT_EQ(metrics.TakeSnapshot().load_failures.at("m"), 1u);
 }
 
+TEST(ClearModelReady, EndsThatSeriesAlone) {
+  ServerMetrics metrics("1");
+  metrics.SetModelReady("m", true);
+  metrics.SetModelReady("n", true);
+  metrics.AddLoadFailure("m");
+  metrics.ClearModelReady("m");
+  EXPECT_EQ(metrics.TakeSnapshot().model_ready.count("m"), 0u);
+  EXPECT_TRUE(metrics.TakeSnapshot().model_ready.at("n"));
+  EXPECT_EQ(metrics.TakeSnapshot().load_failures.at("m"), 1u);
+}
+
 TEST(AddLoadFailure, CountsAModelAtATime) {
   ServerMetrics metrics("1");
   metrics.AddLoadFailure("m");
