@@ -46,6 +46,10 @@ rpc::GrpcServerOptions GrpcOptions(const Config& config, int threads) {
   options.queues =
       config.grpc_queues > 0 ? config.grpc_queues : (threads + 3) / 4;
   options.benchmark_enabled = config.benchmark;
+  options.connections = {config.max_connection_age_seconds,
+                         config.max_connection_age_grace_seconds,
+                         config.keepalive_time_seconds,
+                         config.max_connection_streams};
   options.tls = {config.tls_cert, config.tls_key, config.tls_client_ca};
   options.admin.token_file = config.admin_token_file;
   options.admin.client_names = config.admin_client_names;

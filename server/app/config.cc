@@ -158,6 +158,35 @@ void AddNetworkOptions(CLI::App& app, Config& config) {
       ->capture_default_str();
 }
 
+void AddConnectionOptions(CLI::App& app, Config& config) {
+  const auto add_duration = [&app](const char* flag, double& value,
+                                   const char* variable, const char* text) {
+    app.add_option(flag, value, text)
+        ->transform(ToSeconds)
+        ->check(CheckDuration, "SECONDS")
+        ->envname(variable)
+        ->capture_default_str();
+  };
+  add_duration("--max-connection-age", config.max_connection_age_seconds,
+               "FFF_MAX_CONNECTION_AGE",
+               "Seconds, 10 % more or less, after which a client is asked to "
+               "connect again, so that it sees new servers; 0 = never");
+  add_duration("--max-connection-age-grace",
+               config.max_connection_age_grace_seconds,
+               "FFF_MAX_CONNECTION_AGE_GRACE",
+               "Seconds after that until calls and streams still in flight are "
+               "cut; 0 = never");
+  add_duration("--keepalive-time", config.keepalive_time_seconds,
+               "FFF_KEEPALIVE_TIME",
+               "Seconds without traffic after which a client must show that it "
+               "lives; 0 = never");
+  app.add_option("--max-connection-streams", config.max_connection_streams,
+                 "Calls at once on one connection; 0 = no bound")
+      ->check(CLI::Range(0, std::numeric_limits<int32_t>::max()))
+      ->envname("FFF_MAX_CONNECTION_STREAMS")
+      ->capture_default_str();
+}
+
 void AddTlsOptions(CLI::App& app, Config& config) {
   CLI::Option* cert =
       app.add_option("--tls-cert", config.tls_cert, "PEM certificate chain")
@@ -242,6 +271,7 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   AddRepositoryOptions(app, config);
   AddServingOptions(app, config);
   AddNetworkOptions(app, config);
+  AddConnectionOptions(app, config);
   AddTlsOptions(app, config);
   AddAdminOptions(app, config);
   AddDrainOptions(app, config);

@@ -32,6 +32,36 @@ std::shared_ptr<grpc::ServerCredentials> Credentials(
                                : grpc::InsecureServerCredentials();
 }
 
+int Milliseconds(double seconds) {
+  return std::max(1, static_cast<int>(seconds * 1000));
+}
+
+void ConfigureConnections(const ConnectionOptions& options,
+                          grpc::ServerBuilder& builder) {
+  if (options.age_seconds_max > 0) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                               Milliseconds(options.age_seconds_max));
+  }
+  if (options.age_grace_seconds > 0) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                               Milliseconds(options.age_grace_seconds));
+  }
+  if (options.keepalive_seconds > 0) {
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS,
+                               Milliseconds(options.keepalive_seconds));
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
+  }
+  if (options.streams_max > 0) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                               options.streams_max);
+  }
+  // Clients that ping an idle connection every 10 s are no attack. gRPC allows
+  // one ping in five minutes and ends the connection (ENHANCE_YOUR_CALM).
+  builder.AddChannelArgument(
+      GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+}
+
 void Configure(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
   const auto bytes_max = static_cast<int>(std::min<int64_t>(
       options.max_message_bytes, std::numeric_limits<int>::max()));
@@ -85,6 +115,7 @@ absl::Status GrpcServer::Start() {
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   Configure(options_, builder);
+  ConfigureConnections(options_.connections, builder);
   credentials_ = Credentials(options_);
   builder.AddListeningPort(Address(options_), credentials_, &port_);
   builder.RegisterService(&inference_);

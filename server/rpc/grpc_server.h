@@ -21,6 +21,24 @@
 
 namespace fff::rpc {
 
+// How long connections live. A client of a headless Service balances over the
+// servers that its name had when it connected; only a new connection sees those
+// that came later.
+struct ConnectionOptions {
+  // After this time, 10 % more or less so that clients do not return together,
+  // a connection is told to go: calls and streams in flight end on it, new ones
+  // make the client connect again. 0 = never.
+  double age_seconds_max = 300;
+  // What is still in flight so long after that is cut. 0 = never.
+  double age_grace_seconds = 0;
+  // A connection without traffic is asked for a sign of life so often, and
+  // closed when none comes in 20 s. 0 = never.
+  double keepalive_seconds = 60;
+  // Calls and streams at once on one connection; more wait at the client.
+  // 0 = no bound but that of memory.
+  int streams_max = 0;
+};
+
 struct GrpcServerOptions {
   std::string host = "127.0.0.1";  // an IPv6 address without brackets
   int port = 8001;                 // 0 = a free one
@@ -30,6 +48,7 @@ struct GrpcServerOptions {
   int64_t receive_memory_bytes = 0;
   int queues = 1;  // completion queues, a thread each, for inference calls
   bool benchmark_enabled = true;
+  ConnectionOptions connections;
   TlsFiles tls;  // followed while the server runs (tls_credentials.h)
   AdminOptions admin;
 };

@@ -133,6 +133,10 @@ TEST_F(ConfigTest, TakesEveryFlag) {
                "--threads=3",
                "--grpc-queues=2",
                "--max-message-bytes=1024",
+               "--max-connection-age=90s",
+               "--max-connection-age-grace=500ms",
+               "--keepalive-time=0",
+               "--max-connection-streams=9",
                "--benchmark=off",
                "--log-level=warning",
                "--drain-delay=0",
@@ -154,6 +158,10 @@ TEST_F(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config_.threads, 3);
   EXPECT_EQ(config_.grpc_queues, 2);
   EXPECT_EQ(config_.max_message_bytes, 1024);
+  EXPECT_EQ(config_.max_connection_age_seconds, 90);
+  EXPECT_EQ(config_.max_connection_age_grace_seconds, 0.5);
+  EXPECT_EQ(config_.keepalive_time_seconds, 0);
+  EXPECT_EQ(config_.max_connection_streams, 9);
   EXPECT_FALSE(config_.benchmark);
   EXPECT_EQ(config_.log_level, "warning");
   EXPECT_EQ(config_.drain_delay_seconds, 0);
@@ -389,6 +397,12 @@ TEST_F(ConfigTest, RefusesOtherValuesOutOfBounds) {
               HasSubstr("--max-message-bytes"));
   EXPECT_THAT(Refused({"--max-message-bytes=2147483648"}),
               HasSubstr("--max-message-bytes"));
+  EXPECT_THAT(Refused({"--max-connection-age=-1"}),
+              HasSubstr("--max-connection-age"));
+  EXPECT_THAT(Refused({"--keepalive-time=never"}),
+              HasSubstr("--keepalive-time"));
+  EXPECT_THAT(Refused({"--max-connection-streams=-1"}),
+              HasSubstr("--max-connection-streams"));
   EXPECT_THAT(Refused({"--benchmark=maybe"}), HasSubstr("--benchmark"));
   EXPECT_THAT(Refused({"--log-level=loud"}), HasSubstr("--log-level"));
 }

@@ -63,6 +63,45 @@ TEST_F(GrpcServerLifeTest, ASecondServerOnItsPortDoesNotStart) {
   EXPECT_TRUE(Predict("path", 1).ok()) << "the first one goes on";
 }
 
+TEST_F(GrpcServerLifeTest, AnOldConnectionIsReplacedAndNoCallFails) {
+  GrpcServerOptions options = LocalOptions();
+  options.connections.age_seconds_max = 0.05;
+  StartServer(options);
+  ASSERT_TRUE(Predict("path", 1).ok());
+  for (int connections = 0; connections < 3; ++connections) {
+    // The server says go away: the channel is idle until the next call.
+    while (channel_->GetState(false) == GRPC_CHANNEL_READY) {
+      ASSERT_TRUE(channel_->WaitForStateChange(GRPC_CHANNEL_READY,
+                                               In(std::chrono::seconds(60))));
+    }
+    EXPECT_TRUE(Predict("path", 1).ok());
+  }
+}
+
+TEST_F(GrpcServerLifeTest, AStreamOutlivesTheAgeOfItsConnection) {
+  GrpcServerOptions options = LocalOptions();
+  options.connections.age_seconds_max = 0.05;
+  StartServer(options);
+  const auto stub = v1::InferenceService::NewStub(channel_);
+  grpc::ClientContext context;
+  const auto stream = stub->PredictStream(&context);
+  v1::PredictRequest request =
+      PredictRequest("path", Rows(1, kPathIn), kPathIn);
+  v1::PredictStreamResponse response;
+  ASSERT_TRUE(stream->Write(request));
+  ASSERT_TRUE(stream->Read(&response));
+  while (channel_->GetState(false) == GRPC_CHANNEL_READY) {
+    ASSERT_TRUE(channel_->WaitForStateChange(GRPC_CHANNEL_READY,
+                                             In(std::chrono::seconds(60))));
+  }
+  ASSERT_TRUE(stream->Write(request)) << "on the connection that is leaving";
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(response.has_response());
+  stream->WritesDone();
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 TEST_F(GrpcServerLifeTest, AnAddressOfAnotherMachineIsRefused) {
   GrpcServerOptions options = LocalOptions();
   options.host = "192.0.2.1";  // reserved for documentation
