@@ -10,7 +10,8 @@
 namespace fff::base {
 
 // Returns `status` with "context: " put before its message; OK stays OK. The
-// code and the payloads are kept. Each layer that knows more (a file, a model) adds one context.
+// code and the payloads are kept. Each layer that knows more (a file, a model)
+// adds one context.
 inline absl::Status Annotate(const absl::Status& status,
                              absl::string_view context) {
   if (status.ok()) return status;

@@ -42,9 +42,9 @@ struct RepositoryOptions {
 // Keeps the registry at what the repository's folders and the operator's calls
 // ask for: looks, decides (version_transition), loads, warms up, publishes,
 // unloads. A failure is kept as the version's status, counted and logged once
-// for the same files; what was served goes on. Thread-safe: calls and looks take
-// turns, and models are read and built on a thread of its own. It never looks
-// unasked: see RepositoryWatcher.
+// for the same files; what was served goes on. Thread-safe: calls and looks
+// take turns, and models are read and built on a thread of its own. It never
+// looks unasked: see RepositoryWatcher.
 class ModelRepository {
  public:
   // The pointers outlive the repository.
