@@ -350,6 +350,8 @@ def resident_bytes(server):
     return int(line.split()[1]) * 1024
 
 
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ,
+                    reason="AddressSanitizer keeps freed memory to itself")
 def test_unload_gives_the_memory_back(tmp_path):
     big_model(tmp_path, "big")
     x = np.random.default_rng(2).standard_normal((300, 512)).astype(np.float32)
