@@ -193,7 +193,7 @@ absl::Status Program::RunPieces(tensor::ConstRows x, tensor::MutableRows y,
     const Held second = TryAcquireBeside(first);
     if (second.lane != nullptr) held.push_back(second);
   }
-  const absl::Status status = RunOn(held, x, y, routes);
+  absl::Status status = RunOn(held, x, y, routes);
   for (const Held& lane : held) Release(lane);
   return status;
 }
