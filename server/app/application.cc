@@ -6,9 +6,9 @@
 #include <memory>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "server/app/device_choice.h"
 #include "server/app/http_endpoint.h"
 #include "server/app/signal_wait.h"
 #include "server/app/status_page.h"
@@ -67,6 +67,7 @@ class Server {
       : config_(config),
         threads_(config.threads > 0 ? config.threads : base::AvailableCpus()),
         metrics_(rpc::kServerVersion),
+        placement_(ChoosePlacement(config.device)),
         registry_(&metrics_),
         repository_(Repository(), &registry_, &metrics_),
         watcher_(Watch(), &repository_),
@@ -76,7 +77,7 @@ class Server {
   // told at once; health says NOT_SERVING until the models are there.
   absl::Status Start() {
     FFF_RETURN_IF_ERROR(CheckConfig(config_));
-    FFF_RETURN_IF_ERROR(CheckDevice());
+    FFF_RETURN_IF_ERROR(placement_.status());
     FFF_RETURN_IF_ERROR(StartGrpc());
     HttpHandlers handlers;
     handlers.metrics = [this] { return metrics::ExportText(metrics_); };
@@ -120,6 +121,12 @@ class Server {
     options.control = config_.model_control;
     options.startup_models = config_.load_models;
     options.on_change = [this] { UpdateHealth(); };
+    if (!placement_.ok()) return options;
+    options.placement = *placement_;
+    options.placement.on_failure = [this](const absl::Status&) {
+      device_failed_.store(true);
+      UpdateHealth();
+    };
     return options;
   }
 
@@ -139,14 +146,9 @@ class Server {
     return absl::OkStatus();
   }
 
-  absl::Status CheckDevice() const {
-    if (!absl::StartsWith(config_.device, "cuda")) return absl::OkStatus();
-    return absl::FailedPreconditionError(
-        absl::StrCat("--device=", config_.device,
-                     ": this build has no CUDA engine; use --device=cpu"));
+  bool Ready() const {
+    return serving_.load() && !device_failed_.load() && registry_.Ready();
   }
-
-  bool Ready() const { return serving_.load() && registry_.Ready(); }
 
   StatusFacts Facts() const {
     return {rpc::kServerVersion, cpu_name_, threads_, Ready()};
@@ -168,11 +170,13 @@ class Server {
   const int threads_;
   const std::string cpu_name_ = base::ReadCpuInfo().model;
   metrics::ServerMetrics metrics_;
+  const absl::StatusOr<model::Placement> placement_;
   serving::ModelRegistry registry_;
   serving::ModelRepository repository_;
   serving::RepositoryWatcher watcher_;
   serving::Scheduler scheduler_;
   std::atomic<bool> serving_{false};
+  std::atomic<bool> device_failed_{false};
   absl::Mutex health_mutex_;  // held while health is told; grpc_ is set once
   std::unique_ptr<rpc::GrpcServer> grpc_;
   std::unique_ptr<HttpEndpoint> http_;

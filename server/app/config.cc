@@ -70,7 +70,7 @@ std::string CheckDevice(const std::string& device) {
   if (device == "auto" || device == "cpu" || device == "cuda" || numbered) {
     return "";
   }
-  return "got '" + device + "', wanted auto, cpu, cuda or cuda:n";
+  return "got '" + device + "', wanted auto, cpu, cuda or cuda:n[,n...]";
 }
 
 void AddRepositoryOptions(CLI::App& app, Config& config) {
@@ -107,9 +107,10 @@ void AddRepositoryOptions(CLI::App& app, Config& config) {
 }
 
 void AddServingOptions(CLI::App& app, Config& config) {
-  app.add_option(
-         "--device", config.device,
-         "auto, cpu, cuda or cuda:n; auto takes a GPU when there is one")
+  app.add_option("--device", config.device,
+                 "auto, cpu, cuda or cuda:n[,n...]; auto uses a GPU, when "
+                 "there is one, "
+                 "for the batch sizes at which it is faster")
       ->check(CheckDevice, "DEVICE")
       ->envname("FFF_DEVICE")
       ->capture_default_str();

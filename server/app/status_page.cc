@@ -7,14 +7,13 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json LayerJson(const model::Layer& layer) {
+Json LayerJson(const model::Model& model, size_t index) {
+  const model::Layer& layer = *model.layers()[index];
   Json kernels = Json::array();
-  if (layer.plan() != nullptr) {
-    for (const engine::KernelPlan::Step& step : layer.plan()->steps()) {
-      kernels.push_back({{"rows_min", step.rows_min},
-                         {"kernel", step.kernel},
-                         {"reason", step.reason}});
-    }
+  for (const engine::KernelPlan::Step& step : model.KernelSteps(index)) {
+    kernels.push_back({{"rows_min", step.rows_min},
+                       {"kernel", step.kernel},
+                       {"reason", step.reason}});
   }
   return {{"type", layer.type()},
           {"description", layer.Describe()},
@@ -25,8 +24,8 @@ Json LayerJson(const model::Layer& layer) {
 Json ImplementationJson(const serving::Servable& servable) {
   const serving::Servable::Parts& parts = servable.parts();
   Json layers = Json::array();
-  for (const auto& layer : servable.model().layers()) {
-    layers.push_back(LayerJson(*layer));
+  for (size_t i = 0; i < servable.model().layers().size(); ++i) {
+    layers.push_back(LayerJson(servable.model(), i));
   }
   const bool dense = parts.implementation == serving::Implementation::kDense;
   return {{"name", dense ? "dense" : "fff"},
@@ -46,7 +45,7 @@ Json VersionJson(const serving::VersionStatus& status) {
   return {{"name", status.model_name},
           {"version", status.version},
           {"state", std::string(serving::Name(status.state))},
-          {"reason", status.reason},
+          {"reason", serving::ReasonOf(status)},
           {"default", status.is_default},
           {"implementations", std::move(implementations)}};
 }

@@ -64,9 +64,12 @@ absl::Status CheckMemory(const model::Model& fff, const model::Model& dense,
 // Each name once, in the order of the layers.
 std::string KernelNames(const model::Model& model, int64_t rows) {
   std::vector<std::string> names;
-  for (const auto& layer : model.layers()) {
-    if (layer->plan() == nullptr) continue;
-    std::string name(layer->plan()->KernelNameFor(rows));
+  for (size_t i = 0; i < model.layers().size(); ++i) {
+    std::string name;
+    for (const engine::KernelPlan::Step& step : model.KernelSteps(i)) {
+      if (step.rows_min <= rows) name = step.kernel;
+    }
+    if (name.empty()) continue;
     if (std::find(names.begin(), names.end(), name) == names.end()) {
       names.push_back(std::move(name));
     }
@@ -179,7 +182,7 @@ BenchmarkReport Describe(const model::Model& fff, const model::Model& dense,
   report.cold_weights = options.cold_weights;
   report.cpu_model = base::ReadCpuInfo().model;
   report.isa = engine::CpuIsa();
-  report.device = std::string(engine::Name(engine::Device::kCpu));
+  report.device = fff.device();
   report.fff_flops_per_row = fff.cost().flops;
   report.dense_flops_per_row = dense.cost().flops;
   report.fff_bytes_per_row = fff.cost().weight_bytes + edge_bytes;

@@ -15,18 +15,24 @@ namespace {
 constexpr char kLibrary[] = "libfff_engine_cuda.so";
 // The same in cuda/engine_object.h, which only the library's own side includes;
 // tests/unit/engine/cuda_library_test.cc opens the library with them.
-constexpr char kTag[] = "fff-device-engine-1";
+constexpr char kTag[] = "fff-device-engine-2";
 constexpr char kFunction[] = "FffOpenCudaEngine";
 using OpenFunction = DeviceEngine* (*)(const char* tag, char* error,
                                        int error_size);
 
-std::string BesideExecutable() {
+// Beside the executable, as a build leaves it, or in ../lib/fff, as an image
+// has it; the bare name when neither is there.
+std::string FindLibrary() {
   char path[PATH_MAX];
   const ssize_t size = readlink("/proc/self/exe", path, sizeof(path));
   if (size <= 0 || size == ssize_t{sizeof(path)}) return kLibrary;
   const std::string executable(path, static_cast<size_t>(size));
-  return absl::StrCat(executable.substr(0, executable.rfind('/') + 1),
-                      kLibrary);
+  const std::string folder = executable.substr(0, executable.rfind('/') + 1);
+  for (const char* where : {"", "../lib/fff/"}) {
+    std::string found = absl::StrCat(folder, where, kLibrary);
+    if (access(found.c_str(), F_OK) == 0) return found;
+  }
+  return kLibrary;
 }
 
 void* TryOpen(const std::string& path) {
@@ -37,13 +43,8 @@ void* OpenLibrary(const std::string& path, std::string& error) {
   const char* const told = getenv("FFF_CUDA_ENGINE");
   std::string named = path;
   if (named.empty() && told != nullptr) named = told;
-  void* library = nullptr;
-  if (!named.empty()) {
-    library = TryOpen(named);
-  } else {
-    const std::string beside = BesideExecutable();
-    library = TryOpen(access(beside.c_str(), F_OK) == 0 ? beside : kLibrary);
-  }
+  if (named.empty()) named = FindLibrary();
+  void* const library = TryOpen(named);
   if (library == nullptr) error = dlerror();
   return library;
 }

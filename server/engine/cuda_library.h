@@ -10,11 +10,11 @@ namespace fff::engine {
 
 // Opens the CUDA engine: libfff_engine_cuda.so from `path`, or, when that is
 // empty, from the environment variable FFF_CUDA_ENGINE, from beside the
-// executable, or from where the loader looks. The library stays open for the
-// life of the process. Blocks while the driver starts (about a second with a
-// device). NOT_FOUND when there is no such library or it cannot be loaded;
-// UNAVAILABLE when it finds no usable driver or device. The message is one
-// line.
+// executable, from ../lib/fff beside it, or from where the loader looks. The
+// library stays open for the life of the process. Blocks while the driver
+// starts (about a second with a device). NOT_FOUND when there is no such
+// library or it cannot be loaded; UNAVAILABLE when it finds no usable driver or
+// device. The message is one line.
 absl::StatusOr<std::shared_ptr<const DeviceEngine>> OpenCudaEngine(
     const std::string& path = "");
 

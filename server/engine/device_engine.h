@@ -116,6 +116,9 @@ class DeviceEngine {
   virtual const std::vector<DeviceFacts>& devices() const = 0;
   // "CUDA 13.0, driver 13.0": for the log.
   virtual std::string Describe() const = 0;
+  // Bytes read and written a second by a large copy within device memory, the
+  // bound on whatever moves rows. Takes a gigabyte there for part of a second.
+  virtual absl::StatusOr<double> MeasureCopyRate(int device) const = 0;
   // Copies the weights to the devices and chooses kernels. RESOURCE_EXHAUSTED
   // when device memory does not suffice (the message has wanted and free
   // bytes), UNIMPLEMENTED for a layer that no kernel of this engine computes,

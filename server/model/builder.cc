@@ -12,10 +12,8 @@ namespace fff::model {
 absl::StatusOr<std::shared_ptr<const Model>> BuildModelOf(
     const ModelConfig& config, absl::Span<const LoadedLayer> layers,
     const std::string& source, const BuildOptions& options) {
-  engine::PlanOptions plan;
-  plan.device = options.device;
   return BuildChain(config.input, config.output, layers, {source, "layers"},
-                    plan);
+                    options);
 }
 
 absl::StatusOr<std::shared_ptr<const Model>> BuildModel(

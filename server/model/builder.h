@@ -8,11 +8,13 @@
 #include "server/engine/kernel_list.h"
 #include "server/model/model.h"
 #include "server/model/model_config.h"
+#include "server/model/placement.h"
 
 namespace fff::model {
 
 struct BuildOptions {
-  engine::Device device = engine::Device::kCpu;
+  engine::Device device = engine::Device::kCpu;  // of the layers' own kernels
+  Placement placement;
 };
 
 // config.json (or the default config) + checkpoint -> the model that is served.

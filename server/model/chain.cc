@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "server/model/activation_layer.h"
+#include "server/model/device_build.h"
 #include "server/model/fff_leaf_layer.h"
 #include "server/model/fff_path_layer.h"
 #include "server/model/flatten_layer.h"
@@ -96,28 +97,40 @@ absl::StatusOr<TensorSpec> MakeEdge(const EdgeConfig& edge,
 struct MakeLayer {
   int64_t width;  // of the rows that enter
   const engine::PlanOptions& options;
+  std::vector<engine::DeviceOp>& ops;  // gets what a device is to compute
 
   absl::StatusOr<LayerPtr> operator()(const LoadedFff& fff) const {
     const std::string convention(fff.convention->name);
     if (const auto* path = std::get_if<LoadedPath>(&fff.weights)) {
-      return FffPathLayer::Make(convention, ToEngineWeights(*path), options);
+      auto weights = ToEngineWeights(*path);
+      ops.push_back(weights);
+      return FffPathLayer::Make(convention, std::move(weights), options);
     }
     const auto& leaf = std::get<LoadedLeaf>(fff.weights);
     if (leaf.master != nullptr) {
+      ops.push_back(engine::MasterLeafOp{leaf.weights, leaf.master->hidden,
+                                         leaf.master->output,
+                                         leaf.master->fff_share});
       return MasterLeafLayer::Make(convention, leaf.weights, *leaf.master,
                                    options);
     }
+    ops.push_back(leaf.weights);
     return FffLeafLayer::Make(convention, leaf.weights, options);
   }
   absl::StatusOr<LayerPtr> operator()(const LoadedLinear& linear) const {
+    ops.push_back(linear.weights);
     return LinearLayer::Make(linear.weights, options);
   }
   absl::StatusOr<LayerPtr> operator()(const LoadedLayerNorm& norm) const {
+    ops.push_back(engine::LayerNormOp{norm.weight, norm.bias, norm.epsilon});
     return LayerPtr(
         std::make_unique<LayerNormLayer>(norm.weight, norm.bias, norm.epsilon));
   }
   absl::StatusOr<LayerPtr> operator()(
       const ActivationLayerConfig& config) const {
+    if (config.activation != engine::Activation::kIdentity) {
+      ops.push_back(engine::ActivationOp{config.activation});
+    }
     return LayerPtr(
         std::make_unique<ActivationLayer>(config.activation, width));
   }
@@ -131,24 +144,30 @@ struct MakeLayer {
 absl::StatusOr<std::shared_ptr<const Model>> BuildChain(
     const EdgeConfig& input, const EdgeConfig& output,
     absl::Span<const LoadedLayer> layers, const ChainNames& names,
-    const engine::PlanOptions& options) {
+    const BuildOptions& options) {
   FFF_ASSIGN_OR_RETURN(const std::vector<int64_t> widths,
                        ResolveWidths(input, layers, names));
   FFF_ASSIGN_OR_RETURN(TensorSpec input_spec,
                        MakeEdge(input, "input", widths.front(), names));
   FFF_ASSIGN_OR_RETURN(TensorSpec output_spec,
                        MakeEdge(output, "output", widths.back(), names));
+  engine::PlanOptions plan;
+  plan.device = options.device;
   std::vector<LayerPtr> made;
+  LayerOps ops(layers.size());
   for (size_t i = 0; i < layers.size(); ++i) {
     absl::StatusOr<LayerPtr> layer =
-        std::visit(MakeLayer{widths[i], options}, layers[i]);
+        std::visit(MakeLayer{widths[i], plan, ops[i]}, layers[i]);
     if (!layer.ok()) {
       return base::Annotate(layer.status(), Place(names, i, layers[i]));
     }
     made.push_back(*std::move(layer));
   }
-  return std::make_shared<const Model>(std::move(input_spec),
+  auto model = std::make_shared<Model>(std::move(input_spec),
                                        std::move(output_spec), std::move(made));
+  FFF_ASSIGN_OR_RETURN(auto copy, CopyToDevice(*model, ops, options.placement));
+  model->SetDeviceCopy(std::move(copy));
+  return std::shared_ptr<const Model>(std::move(model));
 }
 
 }  // namespace fff::model

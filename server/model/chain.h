@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "server/engine/kernel_plan.h"
+#include "server/model/builder.h"
 #include "server/model/loaded_layer.h"
 #include "server/model/model.h"
 #include "server/model/model_config.h"
@@ -23,10 +23,10 @@ struct ChainNames {
 // with input.shape and output.shape, labels match the output. Layers without a
 // width of their own (activation, flatten) take that of their input.
 // INVALID_ARGUMENT messages name the layer, got and wanted; errors of planning
-// keep their code.
+// and of copying the model to a device keep their code.
 absl::StatusOr<std::shared_ptr<const Model>> BuildChain(
     const EdgeConfig& input, const EdgeConfig& output,
     absl::Span<const LoadedLayer> layers, const ChainNames& names,
-    const engine::PlanOptions& options);
+    const BuildOptions& options);
 
 }  // namespace fff::model

@@ -18,12 +18,6 @@ namespace {
 
 constexpr size_t kPartsShown = 4;
 
-engine::PlanOptions PlanOptionsOf(const BuildOptions& options) {
-  engine::PlanOptions plan;
-  plan.device = options.device;
-  return plan;
-}
-
 std::string CostDescription(std::vector<std::string> neurons) {
   if (neurons.empty()) {
     return "the same network: the model has no FFF layer to hold it against";
@@ -96,7 +90,7 @@ absl::StatusOr<DenseTwin> BuildCostTwinOf(const ModelConfig& config,
       twin.model,
       BuildChain(config.input, output, dense,
                  {absl::StrCat(source, " evaluated densely"), "dense layers"},
-                 PlanOptionsOf(options)));
+                 options));
   twin.description = CostDescription(std::move(neurons));
   return twin;
 }
@@ -136,7 +130,7 @@ absl::StatusOr<DenseTwin> BuildTrainedTwin(
   DenseTwin twin;
   FFF_ASSIGN_OR_RETURN(
       twin.model, BuildChain(EdgeOf(fff.input()), EdgeOf(fff.output()), layers,
-                             {source, "dense_layers"}, PlanOptionsOf(options)));
+                             {source, "dense_layers"}, options));
   twin.trained = true;
   twin.description =
       absl::StrCat("trained dense network from dense.safetensors: ",

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace fff::model {
 namespace {
 
@@ -97,9 +99,46 @@ void Model::RunBlock(tensor::ConstRows x, tensor::MutableRows y,
   }
 }
 
+std::string Model::device() const {
+  if (device_copy_ == nullptr) return "cpu";
+  return device_copy_->rows_min() <= 1
+             ? device_copy_->device()
+             : absl::StrCat("cpu+", device_copy_->device());
+}
+
+std::vector<engine::KernelPlan::Step> Model::KernelSteps(size_t i) const {
+  std::vector<engine::KernelPlan::Step> steps;
+  const engine::KernelPlan* plan = layers_[i]->plan();
+  if (plan == nullptr) return steps;
+  if (device_copy_ == nullptr) return plan->steps();
+  const int64_t rows_min = device_copy_->rows_min();
+  for (const engine::KernelPlan::Step& step : plan->steps()) {
+    if (step.rows_min < rows_min) steps.push_back(step);
+  }
+  for (engine::KernelPlan::Step& step : device_copy_->steps(i)) {
+    // The last step at or below rows_min starts there.
+    if (step.rows_min <= rows_min) {
+      if (!steps.empty() && steps.back().rows_min == rows_min) steps.pop_back();
+      step.rows_min = rows_min;
+    }
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
 void Model::Run(tensor::ConstRows x, tensor::MutableRows y,
                 absl::Span<const engine::RouteSink> routes,
                 engine::ExecutionContext& context) const {
+  if (device_copy_ != nullptr && x.rows >= device_copy_->rows_min() &&
+      device_copy_->Run(x, y, routes).ok()) {
+    return;
+  }
+  RunOnCpu(x, y, routes, context);
+}
+
+void Model::RunOnCpu(tensor::ConstRows x, tensor::MutableRows y,
+                     absl::Span<const engine::RouteSink> routes,
+                     engine::ExecutionContext& context) const {
   if (x.rows == 0) return;
   if (steps_.empty()) {
     std::copy_n(x.data, x.rows * x.width, y.data);

@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "server/model/device_copy.h"
 #include "server/model/layer.h"
 
 namespace fff::model {
@@ -30,8 +32,20 @@ class Model {
   absl::Span<const std::unique_ptr<const Layer>> layers() const {
     return layers_;
   }
-  int64_t weights_bytes() const;
-  LayerCost cost() const;  // sum over layers
+  int64_t weights_bytes() const;  // in host memory
+  LayerCost cost() const;         // sum over layers
+
+  // From now on batches of copy->rows_min() rows and more run on a device.
+  // While the model is being built only; null changes nothing.
+  void SetDeviceCopy(std::unique_ptr<const DeviceCopy> copy) {
+    device_copy_ = std::move(copy);
+  }
+  const DeviceCopy* device_copy() const { return device_copy_.get(); }
+  // "cpu", "cuda:0" or, when batch sizes are divided, "cpu+cuda:0".
+  std::string device() const;
+  // Which kernel serves which batch size of layer i, on either side; empty for
+  // a layer that needs no planned kernel.
+  std::vector<engine::KernelPlan::Step> KernelSteps(size_t i) const;
 
   // Batches whose intermediate rows would not stay in the cache run in blocks
   // of rows (RowsABlock); a row's result does not depend on that beyond
@@ -42,6 +56,11 @@ class Model {
   void Run(tensor::ConstRows x, tensor::MutableRows y,
            absl::Span<const engine::RouteSink> routes,
            engine::ExecutionContext& context) const;
+  // The same on the CPU whatever the batch size. What Run does, too, when the
+  // device has failed, so that no request is lost with it.
+  void RunOnCpu(tensor::ConstRows x, tensor::MutableRows y,
+                absl::Span<const engine::RouteSink> routes,
+                engine::ExecutionContext& context) const;
 
  private:
   // One layer that computes; identities are passed by.
@@ -58,6 +77,7 @@ class Model {
   std::vector<std::unique_ptr<const Layer>> layers_;
   std::vector<Step> steps_;
   int64_t slot_widths_[2] = {0, 0};  // the widest intermediate of each slot
+  std::unique_ptr<const DeviceCopy> device_copy_;  // or null
 };
 
 // Rows a block for a chain whose intermediates hold `widths_sum` floats a row,

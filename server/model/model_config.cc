@@ -127,13 +127,9 @@ std::vector<int64_t> ReadWarmup(JsonFields& fields, int64_t rows_max) {
   return defaults;
 }
 
-void ReadPrecision(JsonFields& fields) {
-  const auto precision = fields.String("precision", kNameBytesMax);
-  if (precision.has_value() && *precision != "fp32") {
-    fields.errors().Add("precision",
-                        absl::StrCat("found \"", *precision,
-                                     "\"; only \"fp32\" is served at present"));
-  }
+std::string ReadPrecision(JsonFields& fields) {
+  const auto index = fields.Choice("precision", {"fp32", "bf16"});
+  return index.value_or(0) == 0 ? "fp32" : "bf16";
 }
 
 DeviceChoice ReadDevice(JsonFields& fields) {
@@ -152,7 +148,7 @@ ModelConfig ReadModel(JsonFields& fields) {
   config.output =
       ReadEdge(fields.Find("output"), "output", Edge::kOutput, errors);
   config.batching = ReadBatching(fields.Find("batching"), errors);
-  ReadPrecision(fields);
+  config.precision = ReadPrecision(fields);
   config.device = ReadDevice(fields);
   config.versions = ReadVersions(fields.Find("versions"), errors);
   config.warmup_batch_rows = ReadWarmup(fields, config.batching.max_batch_rows);

@@ -75,6 +75,8 @@ struct ModelConfig {
   EdgeConfig input;
   EdgeConfig output;
   BatchingConfig batching;
+  // "fp32" or "bf16": what devices may round weights and rows to. The CPU
+  // computes in fp32 either way.
   std::string precision = "fp32";
   DeviceChoice device = DeviceChoice::kAuto;
   VersionPolicy versions;

@@ -43,7 +43,7 @@ v1::ModelSummary Summary(const serving::VersionStatus& status,
       absl::StrCat(status.model_name, dense ? serving::kDenseSuffix : ""));
   summary.set_version(status.version);
   summary.set_state(ToState(status.state));
-  summary.set_reason(status.reason);
+  summary.set_reason(serving::ReasonOf(status));
   summary.set_is_default_version(status.is_default);
   summary.set_implementation(dense ? v1::IMPLEMENTATION_DENSE
                                    : v1::IMPLEMENTATION_FFF);
@@ -59,14 +59,14 @@ void FillTensor(const model::TensorSpec& spec, v1::TensorMetadata& tensor) {
   tensor.mutable_labels()->Add(spec.labels.begin(), spec.labels.end());
 }
 
-void FillLayer(const model::Layer& layer, v1::LayerInfo& info) {
+void FillLayer(const model::Model& model, size_t index, v1::LayerInfo& info) {
+  const model::Layer& layer = *model.layers()[index];
   info.set_type(layer.type());
   info.set_description(layer.Describe());
   info.set_input_width(layer.input_width());
   info.set_output_width(layer.output_width());
   info.set_weights_bytes(layer.weights_bytes());
-  if (layer.plan() == nullptr) return;
-  for (const engine::KernelPlan::Step& step : layer.plan()->steps()) {
+  for (const engine::KernelPlan::Step& step : model.KernelSteps(index)) {
     v1::KernelStep& kernel = *info.add_kernels();
     kernel.set_rows_min(step.rows_min);
     kernel.set_kernel(step.kernel);
@@ -113,8 +113,8 @@ v1::GetModelResponse DescribeModel(
   }
   FillTensor(servable.model().input(), *response.mutable_input());
   FillTensor(servable.model().output(), *response.mutable_output());
-  for (const auto& layer : servable.model().layers()) {
-    FillLayer(*layer, *response.add_layers());
+  for (size_t i = 0; i < servable.model().layers().size(); ++i) {
+    FillLayer(servable.model(), i, *response.add_layers());
   }
   response.set_dense_kind(parts.dense_is_trained
                               ? v1::DENSE_KIND_TRAINED
@@ -217,7 +217,7 @@ void AppendIndex(const serving::VersionStatus& status, bool only_ready,
     entry.set_state(ready                                    ? "READY"
                     : status.state == VersionState::kLoading ? "LOADING"
                                                              : "UNAVAILABLE");
-    entry.set_reason(status.reason);
+    entry.set_reason(serving::ReasonOf(status));
   }
 }
 

@@ -9,6 +9,7 @@
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/engine/execution_context.h"
+#include "server/model/device_build.h"
 #include "server/serving/repository_scan.h"
 
 namespace fff::serving {
@@ -78,21 +79,50 @@ std::shared_ptr<const void> ReleaseToken(
           [released](const void*) { released->Notify(); }};
 }
 
+// What the server offers, narrowed by what config.json asks for.
+absl::StatusOr<model::Placement> PlacementOf(const model::ModelConfig& config,
+                                             model::Placement placement) {
+  if (config.device == model::DeviceChoice::kCpu) placement.engine = nullptr;
+  if (config.device == model::DeviceChoice::kCuda) {
+    if (placement.engine == nullptr) {
+      return absl::FailedPreconditionError(
+          "config.json asks for device \"cuda\", but this server has no CUDA "
+          "engine; allowed: \"cpu\", \"auto\"");
+    }
+    placement.use = model::Placement::Use::kAlways;
+  }
+  if (config.precision == "bf16") {
+    placement.precision = engine::Precision::kBf16;
+  }
+  return placement;
+}
+
+// What reduced precision did to a model, for the log; empty for fp32.
+std::string PrecisionNote(const model::Model& model,
+                          const model::Placement& placement) {
+  constexpr int64_t kSample = 1024;
+  if (placement.precision == engine::Precision::kFp32 ||
+      model.device_copy() == nullptr) {
+    return "";
+  }
+  return absl::StrCat(" precision=", engine::Name(placement.precision),
+                      " routes_changed=", model::RoutesChanged(model, kSample),
+                      "/", kSample);
+}
+
 }  // namespace
 
 absl::StatusOr<LoadedServables> LoadServables(const VersionToLoad& version,
                                               const model::ModelConfig& config,
+                                              const model::Placement& placement,
                                               metrics::ServerMetrics* metrics) {
   const Clock::time_point start = Clock::now();
-  if (config.device == model::DeviceChoice::kCuda) {
-    return absl::FailedPreconditionError(
-        "config.json asks for device \"cuda\", but this server has no CUDA "
-        "engine; allowed: \"cpu\", \"auto\"");
-  }
+  model::BuildOptions build;
+  FFF_ASSIGN_OR_RETURN(build.placement, PlacementOf(config, placement));
   LoadedServables servables;
   servables.identity = VersionIdentity(version.directory);
   FFF_ASSIGN_OR_RETURN(model::LoadedVersion loaded,
-                       model::LoadVersion(version.directory, config, {}));
+                       model::LoadVersion(version.directory, config, build));
   if (VersionIdentity(version.directory) != servables.identity) {
     return absl::AbortedError(absl::StrCat(
         version.directory, ": changed while it was read; retry later"));
@@ -107,7 +137,7 @@ absl::StatusOr<LoadedServables> LoadServables(const VersionToLoad& version,
   parts.dense_is_trained = loaded.dense.trained;
   parts.dense_description = loaded.dense.description;
   parts.checkpoint_file = loaded.checkpoint_file;
-  parts.device = "cpu";
+  parts.device = parts.model->device();
   parts.batching = config.batching;
   parts.load_seconds =
       std::chrono::duration<double>(Clock::now() - start).count();
@@ -115,12 +145,14 @@ absl::StatusOr<LoadedServables> LoadServables(const VersionToLoad& version,
   parts.metrics = RegisterMetrics(*metrics, parts);
   dense.implementation = Implementation::kDense;
   dense.model = std::move(loaded.dense.model);
+  dense.device = dense.model->device();
   dense.metrics = RegisterMetrics(*metrics, dense);
   metrics->SetLoadDuration(version.model_name, absl::StrCat(version.version),
                            parts.load_seconds);
   base::LogInfo(absl::StrCat(
       "loaded model=", base::Printable(version.model_name),
       " version=", version.version, " file=", parts.checkpoint_file,
+      " device=", parts.device, PrecisionNote(*parts.model, build.placement),
       " seconds=", parts.load_seconds, " fff=\"", DescribeLayers(*parts.model),
       "\" dense=\"", parts.dense_description, "\""));
   servables.fff = std::make_shared<const Servable>(std::move(parts));

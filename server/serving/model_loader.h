@@ -7,6 +7,7 @@
 #include "absl/synchronization/notification.h"
 #include "server/metrics/server_metrics.h"
 #include "server/model/model_config.h"
+#include "server/model/placement.h"
 #include "server/serving/servable.h"
 
 namespace fff::serving {
@@ -32,8 +33,10 @@ struct VersionToLoad {
 // touches the disk. The errors of model::LoadVersion; FAILED_PRECONDITION when
 // the config asks for a device that this server lacks, ABORTED when the
 // directory changed meanwhile. On an error nothing is registered.
+// `placement` is the server's; the config narrows it.
 absl::StatusOr<LoadedServables> LoadServables(const VersionToLoad& version,
                                               const model::ModelConfig& config,
+                                              const model::Placement& placement,
                                               metrics::ServerMetrics* metrics);
 
 }  // namespace fff::serving

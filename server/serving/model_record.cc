@@ -10,6 +10,17 @@
 
 namespace fff::serving {
 
+std::string ReasonOf(const VersionStatus& status) {
+  for (const auto& servable : {status.fff, status.dense}) {
+    if (servable == nullptr) continue;
+    const model::DeviceCopy* copy = servable->model().device_copy();
+    if (copy != nullptr && !copy->health().ok()) {
+      return std::string(copy->health().message());
+    }
+  }
+  return status.reason;
+}
+
 absl::string_view Name(VersionState state) {
   switch (state) {
     case VersionState::kLoading:

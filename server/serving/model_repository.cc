@@ -173,8 +173,10 @@ void ModelRepository::LoadVersion(ModelRecord& record, int64_t version,
   const VersionToLoad source = {record.name(), version,
                                 absl::StrCat(record.directory(), "/", version)};
   absl::StatusOr<LoadedServables> loaded = absl::UnknownError("not loaded");
-  loader_.Run(
-      [&] { loaded = LoadServables(source, record.config(), metrics_); });
+  loader_.Run([&] {
+    loaded =
+        LoadServables(source, record.config(), options_.placement, metrics_);
+  });
   if (loaded.ok()) {
     entry.failed.reset();
     entry.reason.clear();

@@ -14,6 +14,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "server/metrics/server_metrics.h"
+#include "server/model/placement.h"
 #include "server/serving/loader_thread.h"
 #include "server/serving/model_record.h"
 #include "server/serving/model_registry.h"
@@ -35,6 +36,8 @@ struct RepositoryOptions {
   // Before a failure that may pass by itself is tried again; doubled each time,
   // up to ten minutes.
   std::chrono::milliseconds retry_pause{5000};
+  // Where models may run; each model's config narrows it.
+  model::Placement placement;
   // Called after whatever changed the registry, on the thread that did it.
   std::function<void()> on_change = [] {};
 };

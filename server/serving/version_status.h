@@ -29,4 +29,7 @@ struct VersionStatus {
   std::shared_ptr<const Servable> dense;  // null unless ready
 };
 
+// `reason`, or what ended the device that a ready version ran on.
+std::string ReasonOf(const VersionStatus& status);
+
 }  // namespace fff::serving

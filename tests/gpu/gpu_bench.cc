@@ -107,6 +107,34 @@ struct Shape {
   double weights_a_row = 0;
 };
 
+// Nodes that a batch visits at most, all `levels` levels of a tree.
+double NodesVisited(int64_t rows, int levels) {
+  double nodes = 0;
+  for (int level = 0; level < levels; ++level) {
+    nodes += static_cast<double>(std::min(rows, int64_t{1} << level));
+  }
+  return nodes;
+}
+
+// Elements that a batch must move: rows in and out once, and every weight that
+// it touches once.
+double LeastElements(const DeviceChain& fff, int64_t rows) {
+  const auto n = static_cast<double>(rows);
+  if (const auto* path =
+          std::get_if<std::shared_ptr<const engine::PathWeights>>(
+              &fff.ops[0])) {
+    const PathProblem& p = (*path)->problem;
+    return static_cast<double>(p.input_width + p.output_width) *
+           (n + static_cast<double>(p.trees) * NodesVisited(rows, p.levels));
+  }
+  const LeafProblem& p =
+      std::get<std::shared_ptr<const engine::LeafWeights>>(fff.ops[0])->problem;
+  const auto in = static_cast<double>(p.input_width);
+  const auto edges = static_cast<double>(p.input_width + p.output_width);
+  return n * edges + in * NodesVisited(rows, p.depth) +
+         static_cast<double>(std::min(rows, p.leaves()) * p.leaf_width) * edges;
+}
+
 PathProblem PathOf(int64_t in, int64_t out, int levels, int64_t trees,
                    Activation activation) {
   return {in, out, levels, trees, Tie::kRight, activation, false};
@@ -168,6 +196,8 @@ struct Measured {
   int64_t rows = 0;
   engine::DeviceTiming timing;
   std::string kernel;
+  // Rows in and out once, and every weight that such a batch touches once.
+  double least_bytes = 0;
 };
 
 void Print(const Measured& m, double weights_a_row) {
@@ -212,9 +242,11 @@ void Measure(const engine::DeviceEngine& engine, const Shape& shape, bool dense,
                   std::string(timing.status().message()).c_str());
       return;
     }
+    const double element = precision == Precision::kBf16 ? 2 : 4;
     all.push_back({shape.name, dense ? "dense" : "fff",
                    std::string(engine::Name(precision)), rows, *timing,
-                   KernelAt(**program, rows)});
+                   KernelAt(**program, rows),
+                   dense ? 0 : element * LeastElements(shape.fff, rows)});
     Print(all.back(), dense ? 0 : shape.weights_a_row);
   }
 }
@@ -224,12 +256,14 @@ void WriteJson(const std::string& path, const engine::DeviceEngine& engine,
   nlohmann::json json;
   json["device"] = engine.devices()[0].name;
   json["engine"] = engine.Describe();
+  json["copy_bytes_per_s"] = engine.MeasureCopyRate(0).value_or(0);
   for (const Measured& m : all) {
     json["measurements"].push_back({{"shape", m.shape},
                                     {"side", m.side},
                                     {"precision", m.precision},
                                     {"rows", m.rows},
                                     {"kernel", m.kernel},
+                                    {"least_bytes", m.least_bytes},
                                     {"kernel_s", m.timing.kernel_s},
                                     {"wall_s", m.timing.wall_s}});
   }

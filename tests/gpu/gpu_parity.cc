@@ -1,6 +1,7 @@
 // Every CUDA kernel over the grid of problems of tests/parity against the
 // double-precision oracle, within computed bounds: fp32 as it is; bf16 and tf32
-// with numbers that bf16 holds exactly, so that the same bounds apply. Outputs
+// with numbers that bf16 holds exactly, so that the same bounds apply (and for
+// bf16 the rounding of the outputs). Outputs
 // are poisoned before each run. Without a device every test is skipped.
 #include <cstring>
 #include <thread>
@@ -64,6 +65,8 @@ auto WithRounded(const engine::LeafWeights& weights) {
 auto WithRounded(const engine::DenseWeights& weights) {
   auto rounded = std::make_shared<engine::DenseWeights>(weights);
   rounded->w = Rounded(weights.w);
+  // cuBLASLt takes the bias in the type of its outputs.
+  if (weights.problem.has_bias) rounded->bias = Rounded(weights.bias);
   return rounded;
 }
 
@@ -140,7 +143,9 @@ void CheckOne(const Choice& choice,
     const Result one = Family::Run(**kernel, c.problem, x, 1);
     ASSERT_TRUE((*kernel)->status().ok()) << (*kernel)->status();
     Tally mine;
-    EXPECT_TRUE(Family::Check(*weights, x, one, kCheckedRows, mine));
+    const double roundoff =
+        choice.precision == Precision::kBf16 ? 0x1p-8 : parity::kFloatRoundoff;
+    EXPECT_TRUE(Family::Check(*weights, x, one, kCheckedRows, mine, roundoff));
     if (c.values == Values::kIntegers) {
       EXPECT_EQ(mine.rerouted, 0);
     }

@@ -2,13 +2,14 @@
 their authors state on all 10,000 FashionMNIST test images sent through gRPC."""
 
 import gzip
+import os
 
 import numpy as np
 import pytest
 
 import fff_api
 
-DATA = "/usr/share/datasets/fashion-mnist/"
+DATA = os.environ.get("FFF_FASHION_MNIST", "/usr/share/datasets/fashion-mnist/")
 BATCH_ROWS = 1000
 
 

@@ -37,13 +37,14 @@ Result Run(const engine::Kernel& kernel, int64_t in, int64_t out, int64_t trees,
   return result;
 }
 
-bool Inside(double got, const Bounded& want) {
+bool Inside(double got, const Bounded& want, double roundoff = kFloatRoundoff) {
   if (std::isnan(want.value) || want.bound == HUGE_VAL) return true;
   if (std::abs(want.value) + want.bound > std::numeric_limits<float>::max()) {
     return true;
   }
-  // The result itself is a float.
-  const double rounding = std::abs(want.value) * 0x1p-24 + 0x1p-149;
+  // The result itself was rounded once.
+  const double rounding =
+      (std::abs(want.value) + want.bound) * roundoff + 0x1p-149;
   return std::abs(got - want.value) <= want.bound + rounding;
 }
 
@@ -82,9 +83,10 @@ AssertionResult CheckRoute(int64_t row, engine::Tie tie, const Route& route,
 }
 
 AssertionResult CheckOutputs(int64_t row, const float* y,
-                             const std::vector<Bounded>& wanted) {
+                             const std::vector<Bounded>& wanted,
+                             double roundoff) {
   for (size_t o = 0; o < wanted.size(); ++o) {
-    if (!Inside(y[o], wanted[o])) {
+    if (!Inside(y[o], wanted[o], roundoff)) {
       return AssertionFailure()
              << Describe(row, absl::StrCat("output ", o), y[o], wanted[o]);
     }
@@ -119,7 +121,7 @@ Result RunDense(const engine::Kernel& kernel,
 
 AssertionResult CheckPath(const engine::PathWeights& weights,
                           const std::vector<float>& x, const Result& result,
-                          int64_t rows_max, Tally& tally) {
+                          int64_t rows_max, Tally& tally, double roundoff) {
   const engine::PathProblem& p = weights.problem;
   const int64_t rows = static_cast<int64_t>(x.size()) / p.input_width;
   for (int64_t r = 0; r < rows; r += Stride(rows, rows_max)) {
@@ -140,7 +142,8 @@ AssertionResult CheckPath(const engine::PathWeights& weights,
     const AssertionResult outputs =
         CheckOutputs(r, result.y.data() + r * p.output_width,
                      engine::PathOutputs(
-                         weights, row, {leaves, static_cast<size_t>(p.trees)}));
+                         weights, row, {leaves, static_cast<size_t>(p.trees)}),
+                     roundoff);
     if (!outputs) return outputs;
   }
   return AssertionSuccess();
@@ -148,7 +151,7 @@ AssertionResult CheckPath(const engine::PathWeights& weights,
 
 AssertionResult CheckLeaf(const engine::LeafWeights& weights,
                           const std::vector<float>& x, const Result& result,
-                          int64_t rows_max, Tally& tally) {
+                          int64_t rows_max, Tally& tally, double roundoff) {
   const engine::LeafProblem& p = weights.problem;
   const int64_t rows = static_cast<int64_t>(x.size()) / p.input_width;
   for (int64_t r = 0; r < rows; r += Stride(rows, rows_max)) {
@@ -162,7 +165,7 @@ AssertionResult CheckLeaf(const engine::LeafWeights& weights,
     tally.rerouted += leaf != engine::ExactLeafRoute(weights, row).leaf ? 1 : 0;
     const AssertionResult outputs =
         CheckOutputs(r, result.y.data() + r * p.output_width,
-                     engine::LeafOutputs(weights, row, leaf));
+                     engine::LeafOutputs(weights, row, leaf), roundoff);
     if (!outputs) return outputs;
   }
   return AssertionSuccess();
@@ -170,14 +173,14 @@ AssertionResult CheckLeaf(const engine::LeafWeights& weights,
 
 AssertionResult CheckDense(const engine::DenseWeights& weights,
                            const std::vector<float>& x, const Result& result,
-                           int64_t rows_max, Tally& tally) {
+                           int64_t rows_max, Tally& tally, double roundoff) {
   const engine::DenseProblem& p = weights.problem;
   const int64_t rows = static_cast<int64_t>(x.size()) / p.input_width;
   for (int64_t r = 0; r < rows; r += Stride(rows, rows_max)) {
     tally.rows += 1;
     const AssertionResult outputs = CheckOutputs(
         r, result.y.data() + r * p.output_width,
-        engine::DenseOutputs(weights, x.data() + r * p.input_width));
+        engine::DenseOutputs(weights, x.data() + r * p.input_width), roundoff);
     if (!outputs) return outputs;
   }
   return AssertionSuccess();

@@ -35,19 +35,25 @@ Result RunDense(const engine::Kernel& kernel,
                 const engine::DenseProblem& problem,
                 const std::vector<float>& x, int threads);
 
+// What writing an output as a float adds, relative to it; bf16: 2^-8.
+inline constexpr double kFloatRoundoff = 0x1p-24;
+
 // Compare at most about `rows_max` rows, evenly spread; tally counts them.
 testing::AssertionResult CheckPath(const engine::PathWeights& weights,
                                    const std::vector<float>& x,
                                    const Result& result, int64_t rows_max,
-                                   Tally& tally);
+                                   Tally& tally,
+                                   double roundoff = kFloatRoundoff);
 testing::AssertionResult CheckLeaf(const engine::LeafWeights& weights,
                                    const std::vector<float>& x,
                                    const Result& result, int64_t rows_max,
-                                   Tally& tally);
+                                   Tally& tally,
+                                   double roundoff = kFloatRoundoff);
 testing::AssertionResult CheckDense(const engine::DenseWeights& weights,
                                     const std::vector<float>& x,
                                     const Result& result, int64_t rows_max,
-                                    Tally& tally);
+                                    Tally& tally,
+                                    double roundoff = kFloatRoundoff);
 
 // Bit for bit, so that NaN equals NaN.
 bool SameBits(const std::vector<float>& a, const std::vector<float>& b);

@@ -32,19 +32,12 @@ struct MakeLayer {
     return MakeMasterLeafLayer(op, build);
   }
   absl::StatusOr<LayerPtr> operator()(const ActivationOp& op) const {
-    return MakeActivationLayer(op, width);
+    return MakeActivationLayer(op, width, build);
   }
   absl::StatusOr<LayerPtr> operator()(const LayerNormOp& op) const {
-    return MakeLayerNormLayer(op);
+    return MakeLayerNormLayer(op, build);
   }
 };
-
-const DenseProblem* DenseOf(const std::vector<DeviceOp>& ops, size_t i) {
-  if (i >= ops.size()) return nullptr;
-  const auto* weights =
-      std::get_if<std::shared_ptr<const DenseWeights>>(&ops[i]);
-  return weights == nullptr ? nullptr : &(*weights)->problem;
-}
 
 bool Multiplies(const DeviceOp& op) {
   return std::holds_alternative<std::shared_ptr<const DenseWeights>>(op) ||
@@ -76,14 +69,10 @@ absl::StatusOr<std::unique_ptr<Chain>> Chain::Make(const DeviceChain& chain,
   auto made = std::unique_ptr<Chain>(new Chain());
   made->input_width_ = chain.input_width;
   made->rows_max_ = rows_max;
+  made->type_ = TypeFor(options.precision);
   made->kernel_name_ = options.kernel_name;
   int64_t width = chain.input_width;
   for (size_t i = 0; i < chain.ops.size(); ++i) {
-    const DenseProblem* dense = DenseOf(chain.ops, i);
-    const bool bf16 = options.precision == Precision::kBf16;
-    build.bf16_input = build.bf16_output;  // what the layer before left
-    build.bf16_output = bf16 && dense != nullptr && KeepsBf16(*dense) &&
-                        DenseOf(chain.ops, i + 1) != nullptr;
     FFF_ASSIGN_OR_RETURN(LayerPtr layer,
                          std::visit(MakeLayer{build, width}, chain.ops[i]));
     width = layer->output_width();

@@ -32,9 +32,10 @@ class Chain {
   int64_t input_width() const { return input_width_; }
   int64_t output_width() const;
   int64_t rows_max() const { return rows_max_; }
+  WeightType type() const { return type_; }  // of weights and rows
   int64_t weights_bytes() const;
   ScratchNeed needs() const;
-  // Floats a row of the widest intermediate; 0 with fewer than two layers.
+  // Elements a row of the widest intermediate; 0 with fewer than two layers.
   int64_t between_pitch() const;
 
   // What may compute layer i at `rows` rows: what is worthwhile, or whatever is
@@ -48,6 +49,7 @@ class Chain {
 
   int64_t input_width_ = 0;
   int64_t rows_max_ = 0;
+  WeightType type_ = WeightType::kFp32;
   std::string kernel_name_;
   std::vector<std::unique_ptr<DeviceLayer>> layers_;
   std::vector<std::vector<Choice>> choices_;

@@ -7,11 +7,11 @@
 // As cuBLASLt sees it, column-major: y^T = W (transposed) x^T, all leading
 // dimensions multiples of 8, so that every algorithm qualifies. fp32 means
 // fp32 products; tf32 lets the tensor cores round the factors to 10 bits; bf16
-// rounds weights and rows and sums in fp32. erf-GELU has no epilogue: in fp32
-// it is a pass of its own, in tf32 and bf16 cuBLASLt's tanh form stands for it,
-// which is off by less than those precisions are. Which of the eight algorithms
-// that cuBLASLt proposes is fastest is measured when the program is built.
-// FLOPs a row: 2 * input_width * output_width.
+// rounds weights and rows, outputs too, and sums in fp32. erf-GELU has no
+// epilogue: in fp32 it is a pass of its own, in tf32 and bf16 cuBLASLt's tanh
+// form stands for it, which is off by less than those precisions are. Which of
+// the eight algorithms that cuBLASLt proposes is fastest is measured when the
+// program is built. FLOPs a row: 2 * input_width * output_width.
 #include <cublasLt.h>
 
 #include <algorithm>
@@ -94,8 +94,8 @@ class DenseLayer : public DeviceLayer {
       : problem_(problem),
         build_(build),
         fused_(FusesActivation(problem.activation, build.precision)),
-        input_(build.precision == Precision::kBf16 ? CUDA_R_16BF : CUDA_R_32F),
-        output_(build.bf16_output ? CUDA_R_16BF : CUDA_R_32F),
+        type_(TypeFor(build.precision)),
+        element_(type_ == WeightType::kBf16 ? CUDA_R_16BF : CUDA_R_32F),
         k_(PitchOf(problem.input_width)),
         m_(PitchOf(problem.output_width)) {}
 
@@ -103,29 +103,26 @@ class DenseLayer : public DeviceLayer {
     const std::vector<float> zeros(static_cast<size_t>(problem_.input_width),
                                    0.0F);
     FFF_ASSIGN_OR_RETURN(
-        w_, Upload(TypeFor(build_.precision),
-                   {m_, problem_.input_width, [&](int64_t row) {
-                      return row < problem_.output_width
-                                 ? weights.w.data() + row * problem_.input_width
-                                 : zeros.data();
-                    }}));
+        w_, Upload(type_, {m_, problem_.input_width, [&](int64_t row) {
+                             return row < problem_.output_width
+                                        ? weights.w.data() +
+                                              row * problem_.input_width
+                                        : zeros.data();
+                           }}));
     if (problem_.has_bias) {
       FFF_ASSIGN_OR_RETURN(
-          bias_,
-          Upload(build_.bf16_output ? WeightType::kBf16 : WeightType::kFp32,
-                 {1, problem_.output_width,
-                  [&](int64_t) { return weights.bias.data(); }}));
+          bias_, Upload(type_, {1, problem_.output_width,
+                                [&](int64_t) { return weights.bias.data(); }}));
     }
-    FFF_ASSIGN_OR_RETURN(w_layout_, MakeLayout(input_, k_, m_));
+    FFF_ASSIGN_OR_RETURN(w_layout_, MakeLayout(element_, k_, m_));
     return Describe();
   }
 
   int64_t output_width() const override { return problem_.output_width; }
   int64_t weights_bytes() const override { return w_.size() + bias_.size(); }
-  ScratchNeed Needs(int64_t rows_max) const override {
+  ScratchNeed Needs(int64_t) const override {
     ScratchNeed need;
     need.multiplies = true;
-    if (Converts()) need.bytes = rows_max * k_ * 2;
     return need;
   }
   std::vector<Candidate> Candidates(int64_t rows, Which) const override {
@@ -143,37 +140,28 @@ class DenseLayer : public DeviceLayer {
                       cudaStream_t stream) const override {
     FFF_ASSIGN_OR_RETURN(const std::shared_ptr<const Sized> sized,
                          SizedFor(rows.rows));
-    const void* x = rows.x;
-    if (Converts()) {
-      FFF_RETURN_IF_ERROR(cuda::ToStatus(
-          ToBf16(rows.x, scratch.bytes, rows.rows * k_, stream), "to_bf16"));
-      x = scratch.bytes;
-    }
     const float one = 1;
     const float zero = 0;
     const size_t algorithm = std::min(static_cast<size_t>(candidate.variant),
                                       sized->algorithms.size() - 1);
     FFF_RETURN_IF_ERROR(ToStatus(
         cublasLtMatmul(Handle(), description_.get(), &one, w_.data(),
-                       w_layout_.get(), x, sized->x.get(), &zero, rows.y,
+                       w_layout_.get(), rows.x, sized->x.get(), &zero, rows.y,
                        sized->y.get(), rows.y, sized->y.get(),
                        &sized->algorithms[algorithm], scratch.matmul_workspace,
                        static_cast<size_t>(kMatmulWorkspaceBytes), stream),
         "matmul"));
     if (fused_) return absl::OkStatus();
+    const RowShape shape = {rows.rows, static_cast<int>(problem_.output_width),
+                            static_cast<int>(m_)};
     return cuda::ToStatus(
-        ActivateRows(problem_.activation, rows.y, rows.y, rows.rows * m_,
-                     static_cast<int>(problem_.output_width),
-                     static_cast<int>(m_), stream),
+        ActivateRows(type_, problem_.activation, rows.y, rows.y, shape, stream),
         "activate_rows");
   }
 
  private:
   cublasLtHandle_t Handle() const {
     return static_cast<cublasLtHandle_t>(build_.matmul.get());
-  }
-  bool Converts() const {
-    return build_.precision == Precision::kBf16 && !build_.bf16_input;
   }
 
   template <class T>
@@ -218,8 +206,8 @@ class DenseLayer : public DeviceLayer {
   }
 
   absl::StatusOr<std::shared_ptr<const Sized>> MakeSized(int64_t rows) const {
-    FFF_ASSIGN_OR_RETURN(Layout x, MakeLayout(input_, k_, rows));
-    FFF_ASSIGN_OR_RETURN(Layout y, MakeLayout(output_, m_, rows));
+    FFF_ASSIGN_OR_RETURN(Layout x, MakeLayout(element_, k_, rows));
+    FFF_ASSIGN_OR_RETURN(Layout y, MakeLayout(element_, m_, rows));
     cublasLtMatmulPreference_t made = nullptr;
     FFF_RETURN_IF_ERROR(
         ToStatus(cublasLtMatmulPreferenceCreate(&made), "preference"));
@@ -251,8 +239,8 @@ class DenseLayer : public DeviceLayer {
   DenseProblem problem_;
   LayerBuild build_;
   bool fused_;
-  cudaDataType_t input_;
-  cudaDataType_t output_;
+  WeightType type_;
+  cudaDataType_t element_;
   int64_t k_;
   int64_t m_;
   DeviceBuffer w_;
@@ -265,10 +253,6 @@ class DenseLayer : public DeviceLayer {
 };
 
 }  // namespace
-
-bool KeepsBf16(const DenseProblem& problem) {
-  return FusesActivation(problem.activation, Precision::kBf16);
-}
 
 absl::StatusOr<std::shared_ptr<void>> MakeMatmulHandle() {
   cublasLtHandle_t handle = nullptr;

@@ -62,14 +62,9 @@ struct LayerBuild {
   int processors = 0;            // of the device
   bool has_clusters = false;     // compute capability 9.0 and newer
   std::shared_ptr<void> matmul;  // of MakeMatmulHandle; dense layers need it
-  // Rows between two dense bf16 layers stay bf16: the layer before, or after,
-  // is dense too and KeepsBf16 holds for the first of both.
-  bool bf16_input = false;
-  bool bf16_output = false;
 };
 // A cuBLASLt handle for the current device.
 absl::StatusOr<std::shared_ptr<void>> MakeMatmulHandle();
-bool KeepsBf16(const DenseProblem& problem);
 
 // Copy the weights to the current device.
 absl::StatusOr<std::unique_ptr<DeviceLayer>> MakePathLayer(
@@ -81,9 +76,9 @@ absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeDenseLayer(
 absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeMasterLeafLayer(
     const MasterLeafOp& op, const LayerBuild& build);
 absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeLayerNormLayer(
-    const LayerNormOp& op);
+    const LayerNormOp& op, const LayerBuild& build);
 absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeActivationLayer(
-    const ActivationOp& op, int64_t width);
+    const ActivationOp& op, int64_t width, const LayerBuild& build);
 
 WeightType TypeFor(Precision precision);
 

@@ -1,7 +1,6 @@
 #include "server/engine/cuda/device_memory.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -16,12 +15,14 @@ namespace {
 constexpr int64_t kPieceBytes = int64_t{32} << 20;
 
 // To the nearest, ties to even; NaN stays NaN.
+// Without a branch, so that a row is rounded with vector instructions.
 uint16_t RoundToBf16(float value) {
   uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof(bits));
-  if (std::isnan(value)) return static_cast<uint16_t>((bits >> 16) | 0x40);
-  bits += 0x7fffu + ((bits >> 16) & 1u);
-  return static_cast<uint16_t>(bits >> 16);
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const uint32_t nan = (bits >> 16) | 0x40u;
+  const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  return static_cast<uint16_t>(is_nan ? nan : rounded);
 }
 
 void FillRow(const WeightRows& weights, int64_t row, float* to) {
@@ -58,6 +59,27 @@ absl::Status CopyRows(const WeightRows& weights, T* to) {
 }
 
 }  // namespace
+
+void NarrowRow(WeightType type, const float* from, int64_t count, void* to) {
+  if (type == WeightType::kFp32) {
+    std::copy_n(from, count, static_cast<float*>(to));
+    return;
+  }
+  auto* const narrow = static_cast<uint16_t*>(to);
+  for (int64_t i = 0; i < count; ++i) narrow[i] = RoundToBf16(from[i]);
+}
+
+void WidenRow(WeightType type, const void* from, int64_t count, float* to) {
+  if (type == WeightType::kFp32) {
+    std::copy_n(static_cast<const float*>(from), count, to);
+    return;
+  }
+  const auto* const narrow = static_cast<const uint16_t*>(from);
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t bits = uint32_t{narrow[i]} << 16;
+    std::memcpy(to + i, &bits, sizeof(bits));
+  }
+}
 
 absl::Status ToStatus(cudaError_t error, absl::string_view doing) {
   if (error == cudaSuccess) return absl::OkStatus();

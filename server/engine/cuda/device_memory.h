@@ -63,6 +63,10 @@ class PinnedBuffer {
   std::shared_ptr<void> data_;
 };
 
+// `count` floats as elements of `type`, to the nearest, and back.
+void NarrowRow(WeightType type, const float* from, int64_t count, void* to);
+void WidenRow(WeightType type, const void* from, int64_t count, float* to);
+
 // A matrix of weights on the device: `rows` rows of `width` numbers in rows of
 // PitchOf(width) elements of `type`, the rest zero. `row(r)` gives the numbers
 // of row r, `stride` apart.

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -20,6 +21,33 @@ namespace {
 
 std::string VersionText(int version) {  // 13000 -> 13.0
   return absl::StrCat(version / 1000, ".", version % 1000 / 10);
+}
+
+// The best of a few copies between two halves of a gigabyte.
+absl::StatusOr<double> CopyRate() {
+  constexpr int64_t kBytes = int64_t{512} << 20;
+  FFF_ASSIGN_OR_RETURN(const DeviceBuffer buffer,
+                       DeviceBuffer::Make(2 * kBytes));
+  cudaEvent_t start = nullptr;
+  cudaEvent_t end = nullptr;
+  cudaEventCreate(&start);
+  cudaEventCreate(&end);
+  double rate = 0;
+  for (int i = 0; i < 5; ++i) {
+    cudaEventRecord(start);
+    cudaMemcpyAsync(buffer.As<char>() + kBytes, buffer.data(), kBytes,
+                    cudaMemcpyDeviceToDevice);
+    cudaEventRecord(end);
+    cudaEventSynchronize(end);
+    float milliseconds = 0;
+    cudaEventElapsedTime(&milliseconds, start, end);
+    rate = std::max(rate,
+                    2e3 * static_cast<double>(kBytes) / double{milliseconds});
+  }
+  cudaEventDestroy(start);
+  cudaEventDestroy(end);
+  FFF_RETURN_IF_ERROR(ToStatus(cudaGetLastError(), "measuring a copy"));
+  return rate;
 }
 
 class CudaEngine : public DeviceEngine {
@@ -48,6 +76,11 @@ class CudaEngine : public DeviceEngine {
       }
     }
     return Program::Make(chain, options);
+  }
+
+  absl::StatusOr<double> MeasureCopyRate(int device) const override {
+    const UseDevice use(device);
+    return CopyRate();
   }
 
  private:

@@ -17,12 +17,16 @@ inline int64_t PitchOf(int64_t width) {
   return (width + kPitch - 1) / kPitch * kPitch;
 }
 
+// Of weights and of rows alike; sums, biases, z and margins are fp32.
 enum class WeightType { kFp32, kBf16 };
+inline int64_t BytesOf(WeightType type) {
+  return type == WeightType::kFp32 ? 4 : 2;
+}
 
 // The rows of one call. Pointers are to device memory.
 struct RowArgs {
-  const float* x = nullptr;   // [rows, x_pitch]
-  float* y = nullptr;         // [rows, y_pitch]
+  const void* x = nullptr;    // [rows, x_pitch]
+  void* y = nullptr;          // [rows, y_pitch]
   int32_t* leaves = nullptr;  // [rows, trees]
   float* margins = nullptr;   // [rows, trees, decisions] or null
   int rows = 0;
@@ -80,6 +84,9 @@ cudaError_t PathWalk(WeightType type, const PathArgs& layer,
                      const RowArgs& rows, int parts, float* partials,
                      cudaStream_t stream);
 bool PathWalkSupports(WeightType type, int x_pitch);
+// The fewest parts: sums that go through memory between trees must not be
+// rounded to bf16 there.
+int PathWalkPartsMin(WeightType type, int trees, int levels);
 
 // A block a row and tree.
 cudaError_t PathRow(WeightType type, const PathArgs& layer, const RowArgs& rows,
@@ -109,22 +116,28 @@ cudaError_t LeafRow(WeightType type, const LeafArgs& layer, const RowArgs& rows,
 bool LeafRowSupports(int leaf_width);
 
 // y[r] = sum over parts of partials[r][part], first part first.
-cudaError_t SumPartials(const float* partials, float* y, int rows, int parts,
-                        int pitch, cudaStream_t stream);
+cudaError_t SumPartials(WeightType type, const float* partials, void* y,
+                        int rows, int parts, int pitch, cudaStream_t stream);
 
-// y[i] = activation(x[i]) for `count` elements of rows of `pitch`; 0 in the
-// columns from `width` on. y may be x.
-cudaError_t ActivateRows(Activation activation, const float* x, float* y,
-                         int64_t count, int width, int pitch,
-                         cudaStream_t stream);
-cudaError_t LayerNormRows(const float* x, float* y, const float* weight,
-                          const float* bias, float epsilon, int rows, int width,
-                          int pitch, cudaStream_t stream);
+// Rows of `width` numbers in rows of `pitch`; columns from `width` on become 0.
+struct RowShape {
+  int rows;
+  int width;
+  int pitch;
+};
+// y may be x.
+cudaError_t ActivateRows(WeightType type, Activation activation, const void* x,
+                         void* y, const RowShape& shape, cudaStream_t stream);
+struct LayerNormArgs {
+  const float* weight;  // [width]
+  const float* bias;    // [width] or null
+  float epsilon;
+};
+cudaError_t LayerNormRows(WeightType type, const void* x, void* y,
+                          const LayerNormArgs& norm, const RowShape& shape,
+                          cudaStream_t stream);
 // y = share * y + (1 - share) * other, element by element.
-cudaError_t Blend(float* y, const float* other, float share, int64_t count,
-                  cudaStream_t stream);
-// to[i] = bf16(from[i]).
-cudaError_t ToBf16(const float* from, void* to, int64_t count,
-                   cudaStream_t stream);
+cudaError_t Blend(WeightType type, void* y, const void* other, float share,
+                  int64_t count, cudaStream_t stream);
 
 }  // namespace fff::engine::cuda

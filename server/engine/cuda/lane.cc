@@ -33,7 +33,8 @@ struct SortLayout {
 }  // namespace
 
 OutputLayout::OutputLayout(const Chain& chain, int64_t rows, bool margins) {
-  bytes_ = rows * PitchOf(chain.output_width()) * kFloat;
+  bytes_ =
+      Aligned(rows * PitchOf(chain.output_width()) * BytesOf(chain.type()));
   for (size_t i = 0; i < chain.size(); ++i) {
     leaves_.push_back(bytes_);
     bytes_ += Aligned(rows * chain.layer(i).trees() * kFloat);
@@ -49,7 +50,8 @@ OutputLayout::OutputLayout(const Chain& chain, int64_t rows, bool margins) {
 Lane::Lane(const Chain* chain)
     : chain_(chain),
       x_pitch_(PitchOf(chain->input_width())),
-      y_pitch_(PitchOf(chain->output_width())) {}
+      y_pitch_(PitchOf(chain->output_width())),
+      element_(BytesOf(chain->type())) {}
 
 absl::StatusOr<std::unique_ptr<Lane>> Lane::Make(const Chain* chain) {
   auto lane = std::unique_ptr<Lane>(new Lane(chain));
@@ -67,7 +69,7 @@ absl::Status Lane::Allocate() {
   FFF_RETURN_IF_ERROR(
       ToStatus(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
                "making a stream"));
-  const int64_t in = rows * x_pitch_ * kFloat;
+  const int64_t in = rows * x_pitch_ * element_;
   const int64_t out = OutputLayout(*chain_, rows, true).bytes();
   FFF_ASSIGN_OR_RETURN(host_in_, PinnedBuffer::Make(in));
   FFF_ASSIGN_OR_RETURN(host_out_, PinnedBuffer::Make(out));
@@ -75,7 +77,7 @@ absl::Status Lane::Allocate() {
   FFF_ASSIGN_OR_RETURN(out_, DeviceBuffer::Make(out));
   for (DeviceBuffer& between : between_) {
     FFF_ASSIGN_OR_RETURN(
-        between, DeviceBuffer::Make(rows * chain_->between_pitch() * kFloat));
+        between, DeviceBuffer::Make(rows * chain_->between_pitch() * element_));
   }
   const ScratchNeed need = chain_->needs();
   FFF_ASSIGN_OR_RETURN(scratch_, DeviceBuffer::Make(need.bytes));
@@ -123,13 +125,13 @@ RowArgs Lane::RoutesAt(size_t layer, const OutputLayout& layout,
   return args;
 }
 
-absl::Status Lane::QueueChain(const float* x, float* y, int64_t rows,
+absl::Status Lane::QueueChain(const void* x, void* y, int64_t rows,
                               const OutputLayout& layout, bool margins) {
   const Scratch scratch = MakeScratch();
   for (size_t i = 0; i < chain_->size(); ++i) {
     RowArgs args = RoutesAt(i, layout, margins);
     args.x = x;
-    args.y = i + 1 == chain_->size() ? y : between_[i % 2].As<float>();
+    args.y = i + 1 == chain_->size() ? y : between_[i % 2].data();
     args.rows = static_cast<int>(rows);
     FFF_RETURN_IF_ERROR(chain_->layer(i).Launch(chain_->ChosenFor(i, rows),
                                                 args, scratch, stream_));
@@ -138,7 +140,7 @@ absl::Status Lane::QueueChain(const float* x, float* y, int64_t rows,
   return absl::OkStatus();
 }
 
-absl::Status Lane::QueueKernels(const float* x, float* y, int64_t rows) {
+absl::Status Lane::QueueKernels(const void* x, void* y, int64_t rows) {
   return QueueChain(x, y, rows, OutputLayout(*chain_, rows, false), false);
 }
 
@@ -146,9 +148,9 @@ absl::Status Lane::QueueLayer(size_t layer, const Candidate& candidate,
                               int64_t rows) {
   RowArgs args =
       RoutesAt(layer, OutputLayout(*chain_, rows, false), /*margins=*/false);
-  args.x = layer == 0 ? in_.As<float>() : between_[(layer + 1) % 2].As<float>();
-  args.y = layer + 1 == chain_->size() ? out_.As<float>()
-                                       : between_[layer % 2].As<float>();
+  args.x = layer == 0 ? in_.data() : between_[(layer + 1) % 2].data();
+  args.y =
+      layer + 1 == chain_->size() ? out_.data() : between_[layer % 2].data();
   args.rows = static_cast<int>(rows);
   return chain_->layer(layer).Launch(candidate, args, MakeScratch(), stream_);
 }
@@ -157,10 +159,13 @@ absl::Status Lane::FillWithNoise() {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   // A prime number of values, so that rows of any pitch differ.
-  std::vector<float> values(65521);
-  for (float& value : values) value = normal(random);
+  std::vector<float> floats(65521);
+  for (float& value : floats) value = normal(random);
+  std::vector<char> values(floats.size() * static_cast<size_t>(element_));
+  NarrowRow(chain_->type(), floats.data(), static_cast<int64_t>(floats.size()),
+            values.data());
   for (const DeviceBuffer* buffer : {&in_, &between_[0], &between_[1]}) {
-    const int64_t piece = static_cast<int64_t>(values.size()) * kFloat;
+    const auto piece = static_cast<int64_t>(values.size());
     for (int64_t at = 0; at < buffer->size(); at += piece) {
       FFF_RETURN_IF_ERROR(ToStatus(
           cudaMemcpyAsync(
@@ -177,11 +182,11 @@ absl::Status Lane::QueueAll(int64_t rows, bool margins) {
   const OutputLayout layout(*chain_, rows, margins);
   FFF_RETURN_IF_ERROR(
       ToStatus(cudaMemcpyAsync(in_.data(), host_in_.data(),
-                               static_cast<size_t>(rows * x_pitch_ * kFloat),
+                               static_cast<size_t>(rows * x_pitch_ * element_),
                                cudaMemcpyHostToDevice, stream_),
                "copying rows in"));
   FFF_RETURN_IF_ERROR(
-      QueueChain(in_.As<float>(), out_.As<float>(), rows, layout, margins));
+      QueueChain(in_.data(), out_.data(), rows, layout, margins));
   return ToStatus(cudaMemcpyAsync(host_out_.data(), out_.data(),
                                   static_cast<size_t>(layout.bytes()),
                                   cudaMemcpyDeviceToHost, stream_),
@@ -224,13 +229,24 @@ int64_t Lane::QueuedRows(int64_t rows) const {
 }
 
 void Lane::CopyRowsIn(tensor::ConstRows x) {
-  auto* const to = reinterpret_cast<float*>(host_in_.data());
+  char* const to = host_in_.data();
   if (x.width == x_pitch_) {
-    std::copy_n(x.data, x.rows * x.width, to);
+    NarrowRow(chain_->type(), x.data, x.rows * x.width, to);
     return;
   }
-  for (int64_t r = 0; r < x.rows; ++r) {
-    std::copy_n(x.row(r), x.width, to + r * x_pitch_);  // padding stays zero
+  for (int64_t r = 0; r < x.rows; ++r) {  // padding stays zero
+    NarrowRow(chain_->type(), x.row(r), x.width, to + r * x_pitch_ * element_);
+  }
+}
+
+void Lane::CopyRowsOut(tensor::MutableRows y) const {
+  const char* const from = host_out_.data();
+  if (y.width == y_pitch_) {
+    WidenRow(chain_->type(), from, y.rows * y.width, y.data);
+    return;
+  }
+  for (int64_t r = 0; r < y.rows; ++r) {
+    WidenRow(chain_->type(), from + r * y_pitch_ * element_, y.width, y.row(r));
   }
 }
 
@@ -252,14 +268,7 @@ absl::Status Lane::Finish(tensor::MutableRows y,
       ToStatus(cudaStreamSynchronize(stream_), "evaluating a batch"));
   const OutputLayout layout(*chain_, queued_rows_, queued_margins_);
   const char* const out = host_out_.data();
-  const auto* const rows = reinterpret_cast<const float*>(out);
-  if (y.width == y_pitch_) {
-    std::copy_n(rows, y.rows * y.width, y.data);
-  } else {
-    for (int64_t r = 0; r < y.rows; ++r) {
-      std::copy_n(rows + r * y_pitch_, y.width, y.row(r));
-    }
-  }
+  CopyRowsOut(y);
   for (size_t i = 0; i < std::min(routes.size(), chain_->size()); ++i) {
     const int64_t leaves = y.rows * chain_->layer(i).trees();
     if (leaves == 0) continue;

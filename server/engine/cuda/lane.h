@@ -58,7 +58,7 @@ class Lane {
 
   // Queues the kernels alone, for measurements: from and to device memory in
   // rows of the chain's pitches.
-  absl::Status QueueKernels(const float* x, float* y, int64_t rows);
+  absl::Status QueueKernels(const void* x, void* y, int64_t rows);
   // Queues one candidate of one layer over random rows in the lane's own
   // memory.
   absl::Status QueueLayer(size_t layer, const Candidate& candidate,
@@ -72,17 +72,19 @@ class Lane {
   explicit Lane(const Chain* chain);
   absl::Status Allocate();
   absl::Status QueueAll(int64_t rows, bool margins);
-  absl::Status QueueChain(const float* x, float* y, int64_t rows,
+  absl::Status QueueChain(const void* x, void* y, int64_t rows,
                           const OutputLayout& layout, bool margins);
   Scratch MakeScratch() const;
   RowArgs RoutesAt(size_t layer, const OutputLayout& layout,
                    bool margins) const;
   void CopyRowsIn(tensor::ConstRows x);
+  void CopyRowsOut(tensor::MutableRows y) const;
   int64_t QueuedRows(int64_t rows) const;
 
   const Chain* chain_;
   int64_t x_pitch_;
   int64_t y_pitch_;
+  int64_t element_;  // bytes
   cudaStream_t stream_ = nullptr;
   PinnedBuffer host_in_;
   PinnedBuffer host_out_;

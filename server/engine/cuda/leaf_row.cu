@@ -7,7 +7,9 @@
 // time, and the threads divide the output columns.
 // Weights read a row: (7 / 3 * depth + leaf_width) * x_pitch + leaf_width *
 // y_pitch elements.
-// Benchmark case: leaf-768-32-768-d12, 1 to 256 rows.
+// Benchmark case: leaf-768-32-768-d12, an H100: 1 row 16.8 us fp32, 12.2 us
+// bf16; 256 rows 31.0 and 20.9 us. Dropped: every warp descending by
+// itself, 22.7 us for 1 row.
 #include "server/engine/cuda/rounds.cuh"
 #include "server/engine/cuda/row_math.cuh"
 
@@ -26,7 +28,7 @@ __device__ inline int DescendTogether(const LeafArgs& layer,
   const int warp = threadIdx.x / kWarp;
   const int lane = threadIdx.x % kWarp;
   const W* weights = static_cast<const W*>(layer.node_weights);
-  const float* x = rows.x + row * layer.x_pitch;
+  const W* x = RowOf<W>(rows.x, row, layer.x_pitch);
   int top = 1;
   float z_of_lane = 0;
   for (int level = 0, round = 0; level < layer.depth;
@@ -54,23 +56,15 @@ __device__ inline int DescendTogether(const LeafArgs& layer,
 
 // kTogether weight rows against x; each lane's parts of the sums.
 template <class W>
-__device__ inline void PartialDots(const W* const (&w)[kTogether],
-                                   const float* x, int pitch, int lane,
+__device__ inline void PartialDots(const W* const (&w)[kTogether], const W* x,
+                                   int pitch, int lane,
                                    float (&sum)[kTogether]) {
 #pragma unroll 2
   for (int i = lane * kVector<W>; i < pitch; i += kWarp * kVector<W>) {
     uint4 raw[kTogether];
 #pragma unroll
     for (int t = 0; t < kTogether; ++t) raw[t] = LoadRaw(w[t] + i);
-    Vector<W> row;
-#pragma unroll
-    for (int k = 0; k < kVector<W>; k += 4) {
-      const float4 f = __ldg(reinterpret_cast<const float4*>(x + i + k));
-      row.v[k] = f.x;
-      row.v[k + 1] = f.y;
-      row.v[k + 2] = f.z;
-      row.v[k + 3] = f.w;
-    }
+    const Vector<W> row = Widen<W>(LoadRaw(x + i));
 #pragma unroll
     for (int t = 0; t < kTogether; ++t) sum[t] += Dot(Widen<W>(raw[t]), row);
   }
@@ -83,7 +77,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   const int warp = threadIdx.x / kWarp;
   const int lane = threadIdx.x % kWarp;
   const int64_t row = blockIdx.x;
-  const float* x = rows.x + row * layer.x_pitch;
+  const W* x = RowOf<W>(rows.x, row, layer.x_pitch);
   const int64_t leaf = DescendTogether<W>(layer, rows, row);
   const int64_t first = leaf * layer.leaf_width;
   const W* w1 = static_cast<const W*>(layer.w1) + first * layer.x_pitch;
@@ -108,7 +102,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   }
   __syncthreads();
   const W* w2 = static_cast<const W*>(layer.w2) + first * layer.y_pitch;
-  float* y = rows.y + row * layer.y_pitch;
+  W* y = RowOf<W>(rows.y, row, layer.y_pitch);
   for (int i = threadIdx.x * kVector<W>; i < layer.y_pitch;
        i += kWarps * kWarp * kVector<W>) {
     Vector<W> total = {};
@@ -127,13 +121,18 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   }
 }
 
+// The unrolled loop over the activations reads them 16 bytes at a time.
+int SharedBytes(int leaf_width) {
+  return (leaf_width + 7) / 8 * 8 * static_cast<int>(sizeof(float));
+}
+
 template <class W>
 cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows,
                    cudaStream_t stream) {
   LeafRowKernel<W>
       <<<static_cast<unsigned>(rows.rows), kWarps * kWarp,
-         static_cast<size_t>(layer.leaf_width) * sizeof(float), stream>>>(layer,
-                                                                          rows);
+         static_cast<size_t>(SharedBytes(layer.leaf_width)), stream>>>(layer,
+                                                                       rows);
   return cudaGetLastError();
 }
 

@@ -9,15 +9,25 @@ __device__ inline int NodeOnPath(int leaf, int level, int levels) {
   return ((1 << level) - 1) + (leaf >> (levels - 1 - level));
 }
 
+// kVector<W> floats.
+template <class W>
+__device__ inline Vector<W> LoadFloats(const float* p) {
+  Vector<W> floats;
+#pragma unroll
+  for (int i = 0; i < kVector<W>; ++i) floats.v[i] = p[i];
+  return floats;
+}
+
 // Adds activations[t][level] * Y[node on path] over `trees` trees, first tree
 // and level first, to columns of one output row. The warp's lanes hold kStep
 // vectors each at a time, so that any width is done in passes and the loads of
-// a level are in flight together. `y` starts from zero, or from what is there
-// when `add` is set. kExact: y_pitch is a multiple of a pass.
-template <class W, int kStep, bool kExact>
+// a level are in flight together. `y` starts from zero, or, where it holds
+// floats and `add` is set, from what is there. kExact: y_pitch is a multiple of
+// a pass.
+template <class W, class Y, int kStep, bool kExact>
 __device__ inline void CombinePaths(const PathArgs& layer, int first_tree,
                                     int trees, const float* activations,
-                                    const int* leaves, bool add, float* y,
+                                    const int* leaves, bool add, Y* y,
                                     int lane) {
   const unsigned row_bytes = static_cast<unsigned>(layer.y_pitch) * sizeof(W);
   const int64_t tree_bytes =
@@ -32,7 +42,10 @@ __device__ inline void CombinePaths(const PathArgs& layer, int first_tree,
     for (int j = 0; j < kStep; ++j) {
       const int i = column + j * kWarp * kVector<W>;
       inside[j] = kExact || i < layer.y_pitch;
-      sum[j] = add && inside[j] ? LoadX<W>(y + i) : Vector<W>{};
+      sum[j] = Vector<W>{};
+      if constexpr (sizeof(Y) == sizeof(float)) {
+        if (add && inside[j]) sum[j] = LoadFloats<W>(y + i);
+      }
     }
     // One row before the tree, where a heap that counts from 1 begins.
     const char* tree = static_cast<const char*>(layer.y_weights) +

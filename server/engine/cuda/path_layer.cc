@@ -79,9 +79,11 @@ class PathLayer : public DeviceLayer {
     const bool all = which == Which::kAll;
     std::vector<Candidate> found;
     if (PathWalkSupports(type_, args_.x_pitch)) {
-      found.push_back({"path_walk", 1});
-      for (int64_t parts = 4; parts <= problem_.trees; parts *= 4) {
-        if (rows * parts * RowBytes() > kPartialsBytesMax) break;
+      const int least = PathWalkPartsMin(type_, args_.trees, problem_.levels);
+      for (int64_t parts = least; parts <= problem_.trees; parts *= 4) {
+        if (parts > least && rows * parts * RowBytes() > kPartialsBytesMax) {
+          break;
+        }
         found.push_back({"path_walk", static_cast<int>(parts)});
       }
     }
@@ -145,8 +147,10 @@ class PathLayer : public DeviceLayer {
   RowArgs Piece(const RowArgs& rows, int64_t begin, int count) const {
     RowArgs piece = rows;
     piece.rows = count;
-    piece.x += begin * args_.x_pitch;
-    piece.y += begin * args_.y_pitch;
+    piece.x = static_cast<const char*>(rows.x) +
+              begin * args_.x_pitch * BytesOf(type_);
+    piece.y =
+        static_cast<char*>(rows.y) + begin * args_.y_pitch * BytesOf(type_);
     piece.leaves += begin * args_.trees;
     if (piece.margins != nullptr) {
       piece.margins += begin * args_.trees * args_.levels;

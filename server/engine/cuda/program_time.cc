@@ -39,8 +39,8 @@ std::vector<float> Noise(int64_t rows, int64_t width, int64_t pitch) {
 // Several sets of rows in device memory, each with its output.
 struct Pool {
   int64_t sets = 0;
-  int64_t x_floats = 0;  // a set
-  int64_t y_floats = 0;
+  int64_t x_bytes = 0;  // a set
+  int64_t y_bytes = 0;
   DeviceBuffer x;
   DeviceBuffer y;
 };
@@ -48,22 +48,23 @@ struct Pool {
 absl::StatusOr<Pool> MakePool(const Chain& chain, int64_t rows) {
   Pool pool;
   const int64_t x_pitch = PitchOf(chain.input_width());
-  pool.x_floats = rows * x_pitch;
-  pool.y_floats = rows * PitchOf(chain.output_width());
-  const int64_t set_bytes = (pool.x_floats + pool.y_floats) * 4;
+  pool.x_bytes = rows * x_pitch * BytesOf(chain.type());
+  pool.y_bytes = rows * PitchOf(chain.output_width()) * BytesOf(chain.type());
+  const int64_t set_bytes = pool.x_bytes + pool.y_bytes;
   const int64_t by_bytes = std::max<int64_t>(2, kPoolBytes / set_bytes);
   pool.sets = std::min(
       {kSetsMax, by_bytes, std::max<int64_t>(2, kPoolRowsMin / rows + 2)});
   pool.sets = std::max<int64_t>(pool.sets, std::min<int64_t>(4, by_bytes));
-  FFF_ASSIGN_OR_RETURN(pool.x,
-                       DeviceBuffer::Make(pool.sets * pool.x_floats * 4));
-  FFF_ASSIGN_OR_RETURN(pool.y,
-                       DeviceBuffer::Make(pool.sets * pool.y_floats * 4));
+  FFF_ASSIGN_OR_RETURN(pool.x, DeviceBuffer::Make(pool.sets * pool.x_bytes));
+  FFF_ASSIGN_OR_RETURN(pool.y, DeviceBuffer::Make(pool.sets * pool.y_bytes));
   const std::vector<float> noise =
       Noise(pool.sets * rows, chain.input_width(), x_pitch);
+  std::vector<char> narrow(static_cast<size_t>(pool.x.size()));
+  NarrowRow(chain.type(), noise.data(), static_cast<int64_t>(noise.size()),
+            narrow.data());
   FFF_RETURN_IF_ERROR(
-      ToStatus(cudaMemcpy(pool.x.data(), noise.data(),
-                          noise.size() * sizeof(float), cudaMemcpyHostToDevice),
+      ToStatus(cudaMemcpy(pool.x.data(), narrow.data(), narrow.size(),
+                          cudaMemcpyHostToDevice),
                "copying rows"));
   return pool;
 }
@@ -75,8 +76,8 @@ absl::StatusOr<double> TimeKernels(const Pool& pool, Lane& lane, int64_t rows,
   const auto queue_all = [&]() -> absl::Status {
     for (int64_t set = 0; set < pool.sets; ++set) {
       FFF_RETURN_IF_ERROR(
-          lane.QueueKernels(pool.x.As<float>() + set * pool.x_floats,
-                            pool.y.As<float>() + set * pool.y_floats, rows));
+          lane.QueueKernels(pool.x.As<char>() + set * pool.x_bytes,
+                            pool.y.As<char>() + set * pool.y_bytes, rows));
     }
     return absl::OkStatus();
   };

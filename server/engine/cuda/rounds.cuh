@@ -33,4 +33,18 @@ __device__ inline int WalkRound(const float* z, int top, int level, int levels,
   return top;
 }
 
+// The sum of one tree's path, `column` columns on: into row `path` of partial
+// sums, or, with a single tree and so none, of y.
+template <class W>
+__device__ inline void StoreTotal(float* partials, void* y, int64_t path,
+                                  const PathArgs& layer, int column,
+                                  const Vector<W>& total) {
+  const int count = layer.output_width - column;
+  if (partials == nullptr) {
+    StoreRow(RowOf<W>(y, path, layer.y_pitch) + column, total, count);
+  } else {
+    StoreRow(partials + path * layer.y_pitch + column, total, count);
+  }
+}
+
 }  // namespace fff::engine::cuda

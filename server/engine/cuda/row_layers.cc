@@ -9,8 +9,8 @@
 namespace fff::engine::cuda {
 namespace {
 
-int64_t RowBytes(int64_t width) {
-  return PitchOf(width) * static_cast<int64_t>(sizeof(float));
+RowShape ShapeOf(int rows, int64_t width) {
+  return {rows, static_cast<int>(width), static_cast<int>(PitchOf(width))};
 }
 
 Candidate First(const DeviceLayer& layer, int64_t rows) {
@@ -19,8 +19,8 @@ Candidate First(const DeviceLayer& layer, int64_t rows) {
 
 class ActivationLayer : public DeviceLayer {
  public:
-  ActivationLayer(Activation activation, int64_t width)
-      : activation_(activation), width_(width) {}
+  ActivationLayer(Activation activation, int64_t width, WeightType type)
+      : activation_(activation), width_(width), type_(type) {}
   int64_t output_width() const override { return width_; }
   int64_t weights_bytes() const override { return 0; }
   ScratchNeed Needs(int64_t) const override { return {}; }
@@ -29,24 +29,24 @@ class ActivationLayer : public DeviceLayer {
   }
   absl::Status Launch(const Candidate&, const RowArgs& rows, const Scratch&,
                       cudaStream_t stream) const override {
-    const int64_t pitch = PitchOf(width_);
-    return ToStatus(
-        ActivateRows(activation_, rows.x, rows.y, rows.rows * pitch,
-                     static_cast<int>(width_), static_cast<int>(pitch), stream),
-        "activate_rows");
+    return ToStatus(ActivateRows(type_, activation_, rows.x, rows.y,
+                                 ShapeOf(rows.rows, width_), stream),
+                    "activate_rows");
   }
 
  private:
   Activation activation_;
   int64_t width_;
+  WeightType type_;
 };
 
 class LayerNormLayer : public DeviceLayer {
  public:
-  LayerNormLayer(int64_t width, double epsilon, DeviceBuffer weight,
+  LayerNormLayer(const LayerNormOp& op, WeightType type, DeviceBuffer weight,
                  DeviceBuffer bias)
-      : width_(width),
-        epsilon_(static_cast<float>(epsilon)),
+      : width_(op.weight.size()),
+        epsilon_(static_cast<float>(op.epsilon)),
+        type_(type),
         weight_(std::move(weight)),
         bias_(std::move(bias)) {}
   int64_t output_width() const override { return width_; }
@@ -59,16 +59,17 @@ class LayerNormLayer : public DeviceLayer {
   }
   absl::Status Launch(const Candidate&, const RowArgs& rows, const Scratch&,
                       cudaStream_t stream) const override {
-    return ToStatus(LayerNormRows(rows.x, rows.y, weight_.As<const float>(),
-                                  bias_.As<const float>(), epsilon_, rows.rows,
-                                  static_cast<int>(width_),
-                                  static_cast<int>(PitchOf(width_)), stream),
+    const LayerNormArgs norm = {weight_.As<const float>(),
+                                bias_.As<const float>(), epsilon_};
+    return ToStatus(LayerNormRows(type_, rows.x, rows.y, norm,
+                                  ShapeOf(rows.rows, width_), stream),
                     "layer_norm_rows");
   }
 
  private:
   int64_t width_;
   float epsilon_;
+  WeightType type_;
   DeviceBuffer weight_;
   DeviceBuffer bias_;
 };
@@ -77,11 +78,13 @@ class MasterLeafLayer : public DeviceLayer {
  public:
   MasterLeafLayer(std::unique_ptr<DeviceLayer> leaf,
                   std::unique_ptr<DeviceLayer> hidden,
-                  std::unique_ptr<DeviceLayer> output, float share)
+                  std::unique_ptr<DeviceLayer> output, float share,
+                  WeightType type)
       : leaf_(std::move(leaf)),
         hidden_(std::move(hidden)),
         output_(std::move(output)),
-        share_(share) {}
+        share_(share),
+        type_(type) {}
   int64_t output_width() const override { return leaf_->output_width(); }
   int64_t trees() const override { return leaf_->trees(); }
   int decisions() const override { return leaf_->decisions(); }
@@ -104,11 +107,10 @@ class MasterLeafLayer : public DeviceLayer {
                       const Scratch& scratch,
                       cudaStream_t stream) const override {
     FFF_RETURN_IF_ERROR(leaf_->Launch(candidate, rows, scratch, stream));
-    auto* const hidden = reinterpret_cast<float*>(scratch.bytes);
-    float* const output = hidden + rows.rows * PitchOf(hidden_->output_width());
-    float* const rest = output + rows.rows * PitchOf(output_width());
+    char* const hidden = scratch.bytes;
+    char* const output = hidden + rows.rows * RowBytes(hidden_->output_width());
     Scratch inner = scratch;
-    inner.bytes = reinterpret_cast<char*>(rest);
+    inner.bytes = output + rows.rows * RowBytes(output_width());
     inner.size -= inner.bytes - scratch.bytes;
     const RowArgs first = {rows.x, hidden, nullptr, nullptr, rows.rows};
     FFF_RETURN_IF_ERROR(
@@ -116,16 +118,21 @@ class MasterLeafLayer : public DeviceLayer {
     const RowArgs second = {hidden, output, nullptr, nullptr, rows.rows};
     FFF_RETURN_IF_ERROR(
         output_->Launch(First(*output_, rows.rows), second, inner, stream));
-    return ToStatus(Blend(rows.y, output, share_,
+    return ToStatus(Blend(type_, rows.y, output, share_,
                           rows.rows * PitchOf(output_width()), stream),
                     "blend");
   }
 
  private:
+  int64_t RowBytes(int64_t width) const {
+    return PitchOf(width) * BytesOf(type_);
+  }
+
   std::unique_ptr<DeviceLayer> leaf_;
   std::unique_ptr<DeviceLayer> hidden_;
   std::unique_ptr<DeviceLayer> output_;
   float share_;
+  WeightType type_;
 };
 
 }  // namespace
@@ -139,12 +146,13 @@ WeightType TypeFor(Precision precision) {
 }
 
 absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeActivationLayer(
-    const ActivationOp& op, int64_t width) {
-  return std::make_unique<ActivationLayer>(op.activation, width);
+    const ActivationOp& op, int64_t width, const LayerBuild& build) {
+  return std::make_unique<ActivationLayer>(op.activation, width,
+                                           TypeFor(build.precision));
 }
 
 absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeLayerNormLayer(
-    const LayerNormOp& op) {
+    const LayerNormOp& op, const LayerBuild& build) {
   const int64_t width = op.weight.size();
   FFF_ASSIGN_OR_RETURN(DeviceBuffer weight,
                        Upload(WeightType::kFp32, {1, width, [&](int64_t) {
@@ -156,8 +164,8 @@ absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeLayerNormLayer(
         bias, Upload(WeightType::kFp32,
                      {1, width, [&](int64_t) { return op.bias.data(); }}));
   }
-  return std::make_unique<LayerNormLayer>(width, op.epsilon, std::move(weight),
-                                          std::move(bias));
+  return std::make_unique<LayerNormLayer>(op, TypeFor(build.precision),
+                                          std::move(weight), std::move(bias));
 }
 
 absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeMasterLeafLayer(
@@ -166,7 +174,8 @@ absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeMasterLeafLayer(
   FFF_ASSIGN_OR_RETURN(auto hidden, MakeDenseLayer(*op.hidden, build));
   FFF_ASSIGN_OR_RETURN(auto output, MakeDenseLayer(*op.output, build));
   return std::make_unique<MasterLeafLayer>(std::move(leaf), std::move(hidden),
-                                           std::move(output), op.share);
+                                           std::move(output), op.share,
+                                           TypeFor(build.precision));
 }
 
 }  // namespace fff::engine::cuda

@@ -28,10 +28,10 @@ __device__ inline uint4 LoadRaw(const void* p) {
   return __ldg(static_cast<const uint4*>(p));
 }
 // Rows of x stay out of the first-level cache, which the weights need.
-__device__ inline float4 LoadPast(const float* p) {
-  float4 v;
-  asm("ld.global.L1::no_allocate.v4.f32 {%0, %1, %2, %3}, [%4];"
-      : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+__device__ inline uint4 LoadPast(const void* p) {
+  uint4 v;
+  asm("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
       : "l"(p));
   return v;
 }
@@ -50,21 +50,6 @@ __device__ inline Vector<__nv_bfloat16> Widen<__nv_bfloat16>(const uint4& raw) {
            __uint_as_float(raw.y << 16), __uint_as_float(raw.y & 0xffff0000u),
            __uint_as_float(raw.z << 16), __uint_as_float(raw.z & 0xffff0000u),
            __uint_as_float(raw.w << 16), __uint_as_float(raw.w & 0xffff0000u)}};
-}
-
-// kVector<W> elements of a row of x.
-template <class W>
-__device__ inline Vector<W> LoadX(const float* p) {
-  Vector<W> x;
-#pragma unroll
-  for (int i = 0; i < kVector<W>; i += 4) {
-    const float4 f = LoadPast(p + i);
-    x.v[i] = f.x;
-    x.v[i + 1] = f.y;
-    x.v[i + 2] = f.z;
-    x.v[i + 3] = f.w;
-  }
-  return x;
 }
 
 // The dot product of two vectors, first element first.
@@ -129,22 +114,11 @@ __device__ inline float Activate(Activation activation, float z) {
 // a row takes the same way whichever kernel it meets: each lane adds up the dot
 // products of its vectors, 32 vectors apart; then WarpSum. For any width.
 template <class W>
-__device__ inline float WarpDot(const W* w, const float* x, int pitch,
-                                int lane) {
+__device__ inline float WarpDot(const W* w, const W* x, int pitch, int lane) {
   float sum = 0;
 #pragma unroll 4
   for (int i = lane * kVector<W>; i < pitch; i += kWarp * kVector<W>) {
-    const Vector<W> wide = Widen<W>(LoadRaw(w + i));
-    Vector<W> row;
-#pragma unroll
-    for (int k = 0; k < kVector<W>; k += 4) {
-      const float4 f = __ldg(reinterpret_cast<const float4*>(x + i + k));
-      row.v[k] = f.x;
-      row.v[k + 1] = f.y;
-      row.v[k + 2] = f.z;
-      row.v[k + 3] = f.w;
-    }
-    sum += Dot(wide, row);
+    sum += Dot(Widen<W>(LoadRaw(w + i)), Widen<W>(LoadRaw(x + i)));
   }
   return WarpSum(sum);
 }
@@ -166,11 +140,11 @@ struct RowInLanes {
   __device__ static bool Inside(int chunk, int pitch, int lane) {
     return kExact || chunk * kStride + lane * kVector<W> < pitch;
   }
-  __device__ void Load(const float* row, int pitch, int lane) {
+  __device__ void Load(const W* row, int pitch, int lane) {
 #pragma unroll
     for (int j = 0; j < kChunks; ++j) {
       x[j] = Inside(j, pitch, lane)
-                 ? LoadX<W>(row + j * kStride + lane * kVector<W>)
+                 ? Widen<W>(LoadPast(row + j * kStride + lane * kVector<W>))
                  : Vector<W>{};
     }
   }
@@ -216,8 +190,19 @@ __device__ inline void Descend(const RowInLanes<W, kChunks, kExact>& row,
   }
 }
 
-// Stores the first `count` elements of `values` and zeros for the rest, so that
-// the padding of a row stays finite.
+// Row `row` of rows that `pitch` elements of W stand apart.
+template <class W>
+__device__ inline const W* RowOf(const void* rows, int64_t row, int pitch) {
+  return static_cast<const W*>(rows) + row * pitch;
+}
+template <class W>
+__device__ inline W* RowOf(void* rows, int64_t row, int pitch) {
+  return static_cast<W*>(rows) + row * pitch;
+}
+
+// Stores the first `count` numbers of `values` and zeros for the rest, so that
+// the padding of a row stays finite. Rows are written once: they leave the
+// caches first.
 template <class W>
 __device__ inline void StoreRow(float* p, const Vector<W>& values, int count) {
 #pragma unroll
@@ -228,6 +213,20 @@ __device__ inline void StoreRow(float* p, const Vector<W>& values, int count) {
                       count > i + 3 ? values.v[i + 3] : 0.0f};
     __stcs(reinterpret_cast<float4*>(p + i), f);
   }
+}
+__device__ inline void StoreRow(__nv_bfloat16* p,
+                                const Vector<__nv_bfloat16>& values,
+                                int count) {
+  unsigned packed[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const __nv_bfloat162 pair =
+        __floats2bfloat162_rn(count > 2 * i ? values.v[2 * i] : 0.0f,
+                              count > 2 * i + 1 ? values.v[2 * i + 1] : 0.0f);
+    packed[i] = *reinterpret_cast<const unsigned*>(&pair);
+  }
+  __stcs(reinterpret_cast<uint4*>(p),
+         uint4{packed[0], packed[1], packed[2], packed[3]});
 }
 
 }  // namespace fff::engine::cuda

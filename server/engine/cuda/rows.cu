@@ -1,6 +1,5 @@
 // The small kernels between layers: sums of partial rows, activations, layer
-// norm, blends, conversion. Each reads and writes its rows once; bound by
-// memory.
+// norm, blends. Each reads and writes its rows once; bound by memory.
 #include "server/engine/cuda/row_math.cuh"
 
 namespace fff::engine::cuda {
@@ -12,8 +11,9 @@ unsigned Blocks(int64_t count) {
   return static_cast<unsigned>((count + kThreads - 1) / kThreads);
 }
 
-__global__ void SumPartialsKernel(const float* partials, float* y,
-                                  int64_t count, int parts, int pitch) {
+template <class T>
+__global__ void SumPartialsKernel(const float* partials, T* y, int64_t count,
+                                  int parts, int pitch) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= count) return;
   const float* from = partials + i / pitch * parts * pitch + i % pitch;
@@ -22,97 +22,113 @@ __global__ void SumPartialsKernel(const float* partials, float* y,
   for (int part = 0; part < parts; ++part) {
     sum += from[int64_t{part} * pitch];
   }
-  y[i] = sum;
+  y[i] = static_cast<T>(sum);
 }
 
-__global__ void ActivateKernel(Activation activation, const float* x, float* y,
+template <class T>
+__global__ void ActivateKernel(Activation activation, const T* x, T* y,
                                int64_t count, int width, int pitch) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= count) return;
-  y[i] = i % pitch < width ? Activate(activation, x[i]) : 0.0f;
+  const bool inside = i % pitch < width;
+  y[i] = static_cast<T>(inside ? Activate(activation, static_cast<float>(x[i]))
+                               : 0.0f);
 }
 
-// A warp a row. Two passes over a row that the first pass left in the cache.
-__global__ void LayerNormKernel(const float* x, float* y, const float* weight,
-                                const float* bias, float epsilon, int rows,
-                                int width, int pitch) {
+// A warp a row. Two more passes over a row that the first left in the cache.
+template <class T>
+__global__ void LayerNormKernel(const T* x, T* y, const LayerNormArgs norm,
+                                const RowShape shape) {
   const int64_t row =
       int64_t{blockIdx.x} * (kThreads / kWarp) + threadIdx.x / kWarp;
   const int lane = threadIdx.x % kWarp;
-  if (row >= rows) return;
-  const float* from = x + row * pitch;
+  if (row >= shape.rows) return;
+  const T* from = x + row * shape.pitch;
   float sum = 0;
-  for (int i = lane; i < width; i += kWarp) sum += from[i];
-  const float mean = WarpSum(sum) / static_cast<float>(width);
+  for (int i = lane; i < shape.width; i += kWarp) {
+    sum += static_cast<float>(from[i]);
+  }
+  const float mean = WarpSum(sum) / static_cast<float>(shape.width);
   float squares = 0;
-  for (int i = lane; i < width; i += kWarp) {
-    squares = fmaf(from[i] - mean, from[i] - mean, squares);
+  for (int i = lane; i < shape.width; i += kWarp) {
+    const float centred = static_cast<float>(from[i]) - mean;
+    squares = fmaf(centred, centred, squares);
   }
-  const float variance = WarpSum(squares) / static_cast<float>(width);
-  const float scale = 1 / sqrtf(variance + epsilon);
-  for (int i = lane; i < pitch; i += kWarp) {
+  const float variance = WarpSum(squares) / static_cast<float>(shape.width);
+  const float scale = 1 / sqrtf(variance + norm.epsilon);
+  for (int i = lane; i < shape.pitch; i += kWarp) {
     float value = 0;
-    if (i < width) {
-      value = (from[i] - mean) * scale * weight[i];
-      if (bias != nullptr) value += bias[i];
+    if (i < shape.width) {
+      value = (static_cast<float>(from[i]) - mean) * scale * norm.weight[i];
+      if (norm.bias != nullptr) value += norm.bias[i];
     }
-    y[row * pitch + i] = value;
+    y[row * shape.pitch + i] = static_cast<T>(value);
   }
 }
 
-__global__ void BlendKernel(float* y, const float* other, float share,
-                            int64_t count) {
+template <class T>
+__global__ void BlendKernel(T* y, const T* other, float share, int64_t count) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i < count) y[i] = share * y[i] + (1 - share) * other[i];
-}
-
-__global__ void ToBf16Kernel(const float4* from, uint2* to, int64_t vectors) {
-  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= vectors) return;
-  const float4 f = from[i];
-  const __nv_bfloat162 low = __floats2bfloat162_rn(f.x, f.y);
-  const __nv_bfloat162 high = __floats2bfloat162_rn(f.z, f.w);
-  to[i] = {*reinterpret_cast<const unsigned*>(&low),
-           *reinterpret_cast<const unsigned*>(&high)};
+  if (i >= count) return;
+  y[i] = static_cast<T>(share * static_cast<float>(y[i]) +
+                        (1 - share) * static_cast<float>(other[i]));
 }
 
 }  // namespace
 
-cudaError_t SumPartials(const float* partials, float* y, int rows, int parts,
-                        int pitch, cudaStream_t stream) {
+cudaError_t SumPartials(WeightType type, const float* partials, void* y,
+                        int rows, int parts, int pitch, cudaStream_t stream) {
   const int64_t count = int64_t{rows} * pitch;
-  SumPartialsKernel<<<Blocks(count), kThreads, 0, stream>>>(partials, y, count,
-                                                            parts, pitch);
+  if (type == WeightType::kFp32) {
+    SumPartialsKernel<<<Blocks(count), kThreads, 0, stream>>>(
+        partials, static_cast<float*>(y), count, parts, pitch);
+  } else {
+    SumPartialsKernel<<<Blocks(count), kThreads, 0, stream>>>(
+        partials, static_cast<__nv_bfloat16*>(y), count, parts, pitch);
+  }
   return cudaGetLastError();
 }
 
-cudaError_t ActivateRows(Activation activation, const float* x, float* y,
-                         int64_t count, int width, int pitch,
-                         cudaStream_t stream) {
-  ActivateKernel<<<Blocks(count), kThreads, 0, stream>>>(activation, x, y,
-                                                         count, width, pitch);
+cudaError_t ActivateRows(WeightType type, Activation activation, const void* x,
+                         void* y, const RowShape& shape, cudaStream_t stream) {
+  const int64_t count = int64_t{shape.rows} * shape.pitch;
+  if (type == WeightType::kFp32) {
+    ActivateKernel<<<Blocks(count), kThreads, 0, stream>>>(
+        activation, static_cast<const float*>(x), static_cast<float*>(y), count,
+        shape.width, shape.pitch);
+  } else {
+    ActivateKernel<<<Blocks(count), kThreads, 0, stream>>>(
+        activation, static_cast<const __nv_bfloat16*>(x),
+        static_cast<__nv_bfloat16*>(y), count, shape.width, shape.pitch);
+  }
   return cudaGetLastError();
 }
 
-cudaError_t LayerNormRows(const float* x, float* y, const float* weight,
-                          const float* bias, float epsilon, int rows, int width,
-                          int pitch, cudaStream_t stream) {
-  LayerNormKernel<<<Blocks(int64_t{rows} * kWarp), kThreads, 0, stream>>>(
-      x, y, weight, bias, epsilon, rows, width, pitch);
+cudaError_t LayerNormRows(WeightType type, const void* x, void* y,
+                          const LayerNormArgs& norm, const RowShape& shape,
+                          cudaStream_t stream) {
+  const unsigned blocks = Blocks(int64_t{shape.rows} * kWarp);
+  if (type == WeightType::kFp32) {
+    LayerNormKernel<<<blocks, kThreads, 0, stream>>>(
+        static_cast<const float*>(x), static_cast<float*>(y), norm, shape);
+  } else {
+    LayerNormKernel<<<blocks, kThreads, 0, stream>>>(
+        static_cast<const __nv_bfloat16*>(x), static_cast<__nv_bfloat16*>(y),
+        norm, shape);
+  }
   return cudaGetLastError();
 }
 
-cudaError_t Blend(float* y, const float* other, float share, int64_t count,
-                  cudaStream_t stream) {
-  BlendKernel<<<Blocks(count), kThreads, 0, stream>>>(y, other, share, count);
-  return cudaGetLastError();
-}
-
-cudaError_t ToBf16(const float* from, void* to, int64_t count,
-                   cudaStream_t stream) {
-  const int64_t vectors = count / 4;  // pitches are multiples of 8
-  ToBf16Kernel<<<Blocks(vectors), kThreads, 0, stream>>>(
-      reinterpret_cast<const float4*>(from), static_cast<uint2*>(to), vectors);
+cudaError_t Blend(WeightType type, void* y, const void* other, float share,
+                  int64_t count, cudaStream_t stream) {
+  if (type == WeightType::kFp32) {
+    BlendKernel<<<Blocks(count), kThreads, 0, stream>>>(
+        static_cast<float*>(y), static_cast<const float*>(other), share, count);
+  } else {
+    BlendKernel<<<Blocks(count), kThreads, 0, stream>>>(
+        static_cast<__nv_bfloat16*>(y),
+        static_cast<const __nv_bfloat16*>(other), share, count);
+  }
   return cudaGetLastError();
 }
 

@@ -263,8 +263,8 @@ const BadConfig kBadConfigs[] = {
      {"batching.max_queue_rows: found 99, wanted at least "
       "batching.max_batch_rows, 100"}},
     {"Precision",
-     R"({"precision": "bf16"})",
-     {R"(precision: found "bf16"; only "fp32" is served)"}},
+     R"({"precision": "fp16"})",
+     {R"(precision: found the string "fp16", wanted one of "fp32", "bf16")"}},
     {"Device",
      R"({"device": "tpu"})",
      {R"(device: found the string "tpu", wanted one of "auto", "cpu", "cuda")"}},

@@ -1,0 +1,179 @@
+#include "server/model/device_copy.h"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/model/device_build.h"
+#include "server/model/linear_layer.h"
+#include "server/model/model.h"
+
+namespace fff::model {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+// A device that answers every row with 7 and may fail.
+struct FakeDevice {
+  absl::Status build;
+  absl::Status run;
+  int runs = 0;
+};
+
+class FakeProgram : public engine::DeviceProgram {
+ public:
+  explicit FakeProgram(FakeDevice* device) : device_(device) {}
+  absl::Status Run(tensor::ConstRows, tensor::MutableRows y,
+                   absl::Span<const engine::RouteSink>) const override {
+    ++device_->runs;
+    if (device_->run.ok()) std::fill_n(y.data, y.rows * y.width, 7.0F);
+    return device_->run;
+  }
+  absl::Status health() const override { return device_->run; }
+  const std::vector<engine::KernelPlan::Step>& steps(size_t) const override {
+    return steps_;
+  }
+  int64_t device_bytes() const override { return 1; }
+  absl::StatusOr<engine::DeviceTiming> Time(int64_t, int) const override {
+    return engine::DeviceTiming();
+  }
+
+ private:
+  FakeDevice* device_;
+  std::vector<engine::KernelPlan::Step> steps_ = {{1, "few", "why"},
+                                                  {16, "many", "why"}};
+};
+
+class FakeEngine : public engine::DeviceEngine {
+ public:
+  explicit FakeEngine(FakeDevice* device) : device_(device) {}
+  const std::vector<engine::DeviceFacts>& devices() const override {
+    return devices_;
+  }
+  std::string Describe() const override { return "fake"; }
+  absl::StatusOr<double> MeasureCopyRate(int) const override { return 1.0; }
+  absl::StatusOr<std::unique_ptr<engine::DeviceProgram>> Build(
+      const engine::DeviceChain&, const engine::DeviceOptions&) const override {
+    if (!device_->build.ok()) return device_->build;
+    return std::make_unique<FakeProgram>(device_);
+  }
+
+ private:
+  FakeDevice* device_;
+  std::vector<engine::DeviceFacts> devices_ = {{}};
+};
+
+// y = 2 x, one column.
+std::shared_ptr<const engine::DenseWeights> Doubles() {
+  auto weights = std::make_shared<engine::DenseWeights>();
+  weights->problem = {1, 1, engine::Activation::kIdentity, false};
+  weights->w = tensor::FloatArray::CopyOf({2.0F});
+  return weights;
+}
+
+class DeviceCopyTest : public testing::Test {
+ protected:
+  DeviceCopyTest() {
+    placement_.engine = std::make_shared<FakeEngine>(&device_);
+    placement_.use = Placement::Use::kAlways;
+    placement_.on_failure = [this](const absl::Status& status) {
+      failures_.emplace_back(status.message());
+    };
+    std::vector<std::unique_ptr<const Layer>> layers;
+    layers.push_back(*LinearLayer::Make(Doubles(), {}));
+    model_ = std::make_unique<Model>(
+        TensorSpec{"x", {1}, {}}, TensorSpec{"y", {1}, {}}, std::move(layers));
+  }
+
+  absl::StatusOr<std::unique_ptr<DeviceCopy>> Copy() {
+    return CopyToDevice(*model_, {{Doubles()}}, placement_);
+  }
+
+  std::vector<float> Run(const std::vector<float>& x) {
+    std::vector<float> y(x.size(), -1);
+    const auto rows = static_cast<int64_t>(x.size());
+    engine::ExecutionContext context(1);
+    model_->Run({x.data(), rows, 1}, {y.data(), rows, 1}, {}, context);
+    return y;
+  }
+
+  FakeDevice device_;
+  Placement placement_;
+  std::vector<std::string> failures_;
+  std::unique_ptr<Model> model_;
+};
+
+TEST_F(DeviceCopyTest, TakesBatchesFromItsSizeOn) {
+  auto copy = Copy();
+  ASSERT_TRUE(copy.ok()) << copy.status();
+  (*copy)->set_rows_min(3);
+  model_->SetDeviceCopy(*std::move(copy));
+  EXPECT_THAT(Run({1, 2}), ElementsAre(2, 4));
+  EXPECT_THAT(Run({1, 2, 3}), ElementsAre(7, 7, 7));
+  EXPECT_EQ(device_.runs, 1);
+  EXPECT_EQ(model_->device(), "cpu+cuda:0");
+}
+
+TEST_F(DeviceCopyTest, ListsTheKernelsOfBothSides) {
+  auto copy = Copy();
+  ASSERT_TRUE(copy.ok());
+  (*copy)->set_rows_min(4);
+  model_->SetDeviceCopy(*std::move(copy));
+  const auto steps = model_->KernelSteps(0);
+  ASSERT_GE(steps.size(), 3U);
+  EXPECT_EQ(steps[0].rows_min, 1);
+  EXPECT_EQ(steps[steps.size() - 2].rows_min, 4);
+  EXPECT_EQ(steps[steps.size() - 2].kernel, "cuda:0 few");
+  EXPECT_EQ(steps.back().rows_min, 16);
+  EXPECT_EQ(steps.back().kernel, "cuda:0 many");
+}
+
+TEST_F(DeviceCopyTest, WithAllBatchesOnTheDeviceListsItsKernelsAlone) {
+  auto copy = Copy();
+  ASSERT_TRUE(copy.ok());
+  model_->SetDeviceCopy(*std::move(copy));
+  EXPECT_THAT(model_->KernelSteps(0), SizeIs(2));
+  EXPECT_EQ(model_->device(), "cuda:0");
+}
+
+TEST_F(DeviceCopyTest, TheCpuAnswersWhenTheDeviceFailsAndItIsToldOnce) {
+  auto copy = Copy();
+  ASSERT_TRUE(copy.ok());
+  model_->SetDeviceCopy(*std::move(copy));
+  device_.run = absl::InternalError("CUDA: an illegal memory access");
+  EXPECT_THAT(Run({1, 2}), ElementsAre(2, 4));
+  EXPECT_THAT(Run({5}), ElementsAre(10));
+  EXPECT_THAT(failures_, ElementsAre("CUDA: an illegal memory access"));
+  EXPECT_EQ(model_->device_copy()->health(), device_.run);
+}
+
+TEST_F(DeviceCopyTest, AModelThatMustBeThereButDoesNotFitIsAnError) {
+  device_.build = absl::ResourceExhaustedError("12 bytes wanted, 3 free");
+  const auto copy = Copy();
+  EXPECT_EQ(copy.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(copy.status().message()), HasSubstr("12 bytes"));
+}
+
+TEST_F(DeviceCopyTest, AModelThatMayBeThereButDoesNotFitStaysOnTheCpu) {
+  placement_.use = Placement::Use::kMeasured;
+  device_.build = absl::ResourceExhaustedError("12 bytes wanted, 3 free");
+  const auto copy = Copy();
+  ASSERT_TRUE(copy.ok()) << copy.status();
+  EXPECT_EQ(*copy, nullptr);
+}
+
+TEST_F(DeviceCopyTest, WithoutAnEngineThereIsNone) {
+  placement_.engine = nullptr;
+  const auto copy = Copy();
+  ASSERT_TRUE(copy.ok());
+  EXPECT_EQ(*copy, nullptr);
+  EXPECT_EQ(model_->device(), "cpu");
+}
+
+}  // namespace
+}  // namespace fff::model
