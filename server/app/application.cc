@@ -33,7 +33,7 @@ void ApplyLogLevel(const std::string& level) {
 // A quarter of the memory for requests on their way in; the rest is for the
 // weights and for the rows of requests that wait and are being computed. Two of
 // the largest messages must fit, or none would get through.
-int64_t ReceiveMemoryBytes(int64_t max_message_bytes) {
+int64_t RequestMemoryBytes(int64_t max_message_bytes) {
   return std::max(base::AvailableMemoryBytes() / 4, 2 * max_message_bytes);
 }
 
@@ -42,7 +42,13 @@ rpc::GrpcServerOptions GrpcOptions(const Config& config, int threads) {
   options.host = config.host;
   options.port = config.grpc_port;
   options.max_message_bytes = config.max_message_bytes;
-  options.receive_memory_bytes = ReceiveMemoryBytes(config.max_message_bytes);
+  options.receive_memory_bytes =
+      config.request_memory_bytes > 0
+          ? config.request_memory_bytes
+          : RequestMemoryBytes(config.max_message_bytes);
+  options.answer_memory_bytes = options.receive_memory_bytes;
+  options.access_log = config.access_log;
+  options.access_log_share = config.access_log_sample;
   options.queues =
       config.grpc_queues > 0 ? config.grpc_queues : (threads + 3) / 4;
   options.benchmark_enabled = config.benchmark;
@@ -191,6 +197,7 @@ int RunServer(const Config& config) {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 #endif
   ApplyLogLevel(config.log_level);
+  if (config.log_format == "json") base::UseJsonLog();
   Server server(config);
   const absl::Status started = server.Start();
   if (!started.ok()) {

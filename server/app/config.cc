@@ -106,6 +106,28 @@ void AddRepositoryOptions(CLI::App& app, Config& config) {
       ->capture_default_str();
 }
 
+void AddLogOptions(CLI::App& app, Config& config) {
+  app.add_option("--log-level", config.log_level, "debug, info, warning, error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->envname("FFF_LOG_LEVEL")
+      ->capture_default_str();
+  app.add_option("--log-format", config.log_format,
+                 "text, or json: an object a line")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->envname("FFF_LOG_FORMAT")
+      ->capture_default_str();
+  app.add_option("--access-log", config.access_log,
+                 "File for a JSON object about every inference request; - is "
+                 "standard output")
+      ->envname("FFF_ACCESS_LOG");
+  app.add_option("--access-log-sample", config.access_log_sample,
+                 "Share of the requests that succeed that is written there; "
+                 "failed and traced ones are all written")
+      ->check(CLI::Range(0.0, 1.0))
+      ->envname("FFF_ACCESS_LOG_SAMPLE")
+      ->capture_default_str();
+}
+
 void AddServingOptions(CLI::App& app, Config& config) {
   app.add_option("--device", config.device,
                  "auto, cpu, cuda or cuda:n[,n...]; auto uses a GPU, when "
@@ -122,10 +144,6 @@ void AddServingOptions(CLI::App& app, Config& config) {
   app.add_option("--benchmark", config.benchmark,
                  "on or off: whether the Benchmark call is allowed")
       ->envname("FFF_BENCHMARK")
-      ->capture_default_str();
-  app.add_option("--log-level", config.log_level, "debug, info, warning, error")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
-      ->envname("FFF_LOG_LEVEL")
       ->capture_default_str();
 }
 
@@ -156,6 +174,12 @@ void AddNetworkOptions(CLI::App& app, Config& config) {
       ->check(CLI::Range(int64_t{1024},
                          int64_t{std::numeric_limits<int32_t>::max()}))
       ->envname("FFF_MAX_MESSAGE_BYTES")
+      ->capture_default_str();
+  app.add_option("--request-memory-bytes", config.request_memory_bytes,
+                 "Memory for requests that are arriving, and as much again for "
+                 "those that are being answered; 0 = a quarter of the memory")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 50))
+      ->envname("FFF_REQUEST_MEMORY_BYTES")
       ->capture_default_str();
 }
 
@@ -271,6 +295,7 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   AddRepositoryOptions(app, config);
   AddServingOptions(app, config);
+  AddLogOptions(app, config);
   AddNetworkOptions(app, config);
   AddConnectionOptions(app, config);
   AddTlsOptions(app, config);

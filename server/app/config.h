@@ -36,8 +36,12 @@ struct Config {
   double max_connection_age_grace_seconds = 0;
   double keepalive_time_seconds = 60;
   int max_connection_streams = 0;
+  int64_t request_memory_bytes = 0;  // 0 = a quarter of the memory
   bool benchmark = true;
   std::string log_level = "info";
+  std::string log_format = "text";  // or json
+  std::string access_log;           // a file, "-", or "" for none
+  double access_log_sample = 1;     // share of the requests that succeed
 };
 
 // Why the process should end before it serves: help or version was printed, or

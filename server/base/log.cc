@@ -22,6 +22,11 @@ spdlog::logger& Logger() {
   return *logger;
 }
 
+bool& JsonLog() {
+  static bool json = false;
+  return json;
+}
+
 spdlog::level::level_enum ToSpdlog(LogLevel level) {
   switch (level) {
     case LogLevel::kDebug:
@@ -40,7 +45,18 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
 
 void SetLogLevel(LogLevel level) { Logger().set_level(ToSpdlog(level)); }
 
+void UseJsonLog() {
+  JsonLog() = true;
+  Logger().set_pattern(
+      R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":%v})");
+}
+
 void Log(LogLevel level, absl::string_view message) {
+  std::string quoted;
+  if (JsonLog()) {
+    AppendJsonString(message, quoted);
+    message = quoted;
+  }
   Logger().log(ToSpdlog(level),
                spdlog::string_view_t(message.data(), message.size()));
 }
@@ -64,6 +80,16 @@ std::string Printable(absl::string_view text, size_t max_bytes) {
     absl::StrAppend(&out, "... (", text.size(), " bytes)");
   }
   return out;
+}
+
+void AppendJsonString(absl::string_view text, std::string& out) {
+  out.push_back('"');
+  // Printable leaves no control character.
+  for (const char c : Printable(text, text.size())) {
+    if (c == '"' || c == '\\') out.push_back('\\');
+    out.push_back(c);
+  }
+  out.push_back('"');
 }
 
 }  // namespace fff::base

@@ -12,6 +12,9 @@ namespace fff::base {
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 void SetLogLevel(LogLevel level);
+// From now on a JSON object a line: {"time": ..., "level": ..., "message":
+// ...}. Before the first thread that logs.
+void UseJsonLog();
 void Log(LogLevel level, absl::string_view message);
 
 inline void LogInfo(absl::string_view message) {
@@ -28,5 +31,9 @@ inline void LogError(absl::string_view message) {
 // `max_bytes` of `text` between characters, for names that came from a file or
 // a peer: a log line stays one line, and the result is UTF-8 whatever came in.
 std::string Printable(absl::string_view text, size_t max_bytes = 200);
+
+// `text` as a JSON string with its quotes, appended to `out`; bytes that are
+// not UTF-8 and control characters become \xNN as in Printable.
+void AppendJsonString(absl::string_view text, std::string& out);
 
 }  // namespace fff::base

@@ -89,6 +89,10 @@ struct ModelMetrics {
   // Successful and failed requests' total time, for ModelStatistics.
   Counter success_ns;
   Counter fail_ns;
+  // Of successful requests, for ModelStatistics: from arrival to the queue,
+  // and from the end of the computation to the answer.
+  Counter decode_ns;
+  Counter encode_ns;
   std::atomic<int64_t> last_inference_ms{0};  // since the epoch; 0 = never
   std::vector<int> layer_index;               // of each entry of leaf_visits
   std::vector<std::unique_ptr<LeafVisits>> leaf_visits;

@@ -7,7 +7,9 @@
 #include "fff/v1/inference.grpc.pb.h"
 #include "inference/grpc_service.grpc.pb.h"
 #include "server/metrics/server_metrics.h"
+#include "server/rpc/access_log.h"
 #include "server/rpc/health_service.h"
+#include "server/serving/memory_budget.h"
 #include "server/serving/model_registry.h"
 #include "server/serving/scheduler.h"
 
@@ -32,6 +34,8 @@ struct CallEnvironment {
   AsyncInferenceBase* inference = nullptr;
   AsyncOpenInferenceBase* open_inference = nullptr;
   HealthService* health = nullptr;
+  serving::MemoryBudget* memory = nullptr;
+  AccessLog* access_log = nullptr;  // null = requests are not logged
   // Set before the server ends: new requests are answered UNAVAILABLE.
   std::atomic<bool> refusing{false};
 };
@@ -39,5 +43,7 @@ struct CallEnvironment {
 // What a request is answered with once `refusing` is set, and how a stream
 // ends.
 absl::Status StoppingError();
+// What a request of `bytes` is answered with that does not fit into `memory`.
+absl::Status MemoryError(const serving::MemoryBudget& memory, int64_t bytes);
 
 }  // namespace fff::rpc

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/rpc/status_mapping.h"
+#include "server/serving/retry_after.h"
 
 namespace fff::rpc {
 namespace {
@@ -84,6 +85,8 @@ void EncodeError(const absl::Status& status, v1::StreamError& error) {
   const grpc::Status mapped = ToGrpc(status);
   error.set_code(static_cast<int32_t>(mapped.error_code()));
   error.set_message(mapped.error_message());
+  const auto delay = serving::RetryAfter(status);
+  if (delay.has_value()) error.set_retry_after_ms(delay->count());
 }
 
 tensor::MutableRows PrepareOutput(const serving::Servable& servable,

@@ -100,8 +100,9 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
       inference_(repository, metrics, &admin_, options.benchmark_enabled),
       open_inference_(repository, &admin_,
                       [this] { return serving_.load() && registry_->Ready(); }),
-      environment_{registry_,        scheduler, metrics, &inference_,
-                   &open_inference_, &health_,  {false}} {}
+      memory_(options.answer_memory_bytes),
+      environment_{registry_, scheduler, metrics, &inference_, &open_inference_,
+                   &health_,  &memory_,  nullptr, {false}} {}
 
 GrpcServer::~GrpcServer() {
   if (server_ != nullptr) Stop(std::chrono::system_clock::now());
@@ -111,6 +112,12 @@ absl::Status GrpcServer::Start() {
   FFF_RETURN_IF_ERROR(admin_.CheckFile());
   if (options_.tls.enabled()) {
     FFF_RETURN_IF_ERROR(ReadTlsFiles(options_.tls).status());
+  }
+  if (!options_.access_log.empty()) {
+    FFF_ASSIGN_OR_RETURN(auto lines, base::LineLog::Open(options_.access_log));
+    access_log_ = std::make_unique<AccessLog>(std::move(lines),
+                                              options_.access_log_share);
+    environment_.access_log = access_log_.get();
   }
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;

@@ -46,6 +46,13 @@ struct GrpcServerOptions {
   // Bound of what gRPC holds of requests that are still arriving, all together;
   // above it, it slows reading down and refuses streams. 0 = none.
   int64_t receive_memory_bytes = 0;
+  // Bound of the requests that are being answered, with their answers, all
+  // together; above it, new ones are refused. 0 = none.
+  int64_t answer_memory_bytes = 0;
+  // Where requests are logged, a JSON object a line: a file, "-" for standard
+  // output, "" for nowhere. And which part of those that succeed, 0 to 1.
+  std::string access_log;
+  double access_log_share = 1;
   int queues = 1;  // completion queues, a thread each, for inference calls
   bool benchmark_enabled = true;
   ConnectionOptions connections;
@@ -92,6 +99,8 @@ class GrpcServer {
   InferenceService inference_;
   OpenInferenceService open_inference_;
   HealthService health_;
+  serving::MemoryBudget memory_;
+  std::unique_ptr<AccessLog> access_log_;
   CallEnvironment environment_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;  // outlive server_
   std::unique_ptr<grpc::Server> server_;

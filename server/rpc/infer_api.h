@@ -75,6 +75,12 @@ struct PredictApi {
   static Response& ResponseIn(StreamResponse& answer) {
     return *answer.mutable_response();
   }
+  static const std::string& ModelName(const Request& request) {
+    return request.model();
+  }
+  static const std::string& Id(const Request& request) {
+    return request.request_id();
+  }
 };
 
 struct ModelInferApi {
@@ -122,6 +128,10 @@ struct ModelInferApi {
   static Response& ResponseIn(StreamResponse& answer) {
     return *answer.mutable_infer_response();
   }
+  static const std::string& ModelName(const Request& request) {
+    return request.model_name();
+  }
+  static const std::string& Id(const Request& request) { return request.id(); }
 };
 
 }  // namespace fff::rpc

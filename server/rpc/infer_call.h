@@ -57,11 +57,16 @@ class InferCall final : public InferTask<typename Method::Api>::Owner {
   }
 
   void OnAnswer(Task& task, const absl::Status& status) override {
+    if (details_.wants_timing) {
+      context_->AddTrailingMetadata(kTimingKey,
+                                    TimingText(task.split(), task.timing));
+    }
     // Nothing of this object may be touched after these calls: the queue's
     // thread may already be reusing it.
     if (status.ok()) {
       responder_->Finish(task.answer(), grpc::Status::OK, &finished_event_);
     } else {
+      AddRetryPushback(status, *context_);
       responder_->FinishWithError(ToGrpc(status), &finished_event_);
     }
   }
@@ -78,6 +83,8 @@ class InferCall final : public InferTask<typename Method::Api>::Owner {
     arrival.method = Method::kMethod;
     arrival.at = serving::Clock::now();
     arrival.deadline = SteadyDeadline(*context_, arrival.at);
+    details_ = ReadDetails(*context_);
+    arrival.details = &details_;
     owner_->CallStarted();
     calls_->ArmOne();
     task_ = tasks_->Take();
@@ -117,6 +124,7 @@ class InferCall final : public InferTask<typename Method::Api>::Owner {
   std::optional<grpc::ServerContext> context_;
   grpc::ByteBuffer request_;
   std::optional<grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>> responder_;
+  CallDetails details_;
   std::unique_ptr<Task> task_;  // while a request is being answered
   bool finished_ = false;
   bool done_ = false;

@@ -5,12 +5,23 @@
 #include "server/rpc/health_calls.h"
 #include "server/rpc/infer_call.h"
 #include "server/rpc/infer_stream.h"
+#include "server/serving/retry_after.h"
 
 namespace fff::rpc {
 
 absl::Status StoppingError() {
   return absl::UnavailableError(
       "the server is shutting down; retry on another one");
+}
+
+absl::Status MemoryError(const serving::MemoryBudget& memory, int64_t bytes) {
+  absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
+      "the memory for requests is full: ", memory.used(), " bytes of ",
+      memory.bytes_max(), " are in use, the request needs ", bytes,
+      " more; retry later"));
+  // Nobody knows when a client will read; it is no matter of a millisecond.
+  serving::SetRetryAfter(std::chrono::milliseconds(100), status);
+  return status;
 }
 
 serving::Clock::time_point SteadyDeadline(const grpc::ServerContext& context,

@@ -104,6 +104,8 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     ArmOne(owner_, tasks_);
     arrival_.method = Method::kMethod;
     arrival_.deadline = SteadyDeadline(context_, serving::Clock::now());
+    details_ = ReadDetails(context_);
+    arrival_.details = &details_;
     owner_->StreamStarted(this);
     Plan plan;
     {
@@ -194,9 +196,10 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
   grpc::ServerContext context_;
   grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_;
   grpc::ByteBuffer request_;  // the one being read
-  Arrival arrival_;           // queue's thread
-  bool finished_ = false;     // queue's thread
-  bool done_ = false;         // queue's thread
+  CallDetails details_;
+  Arrival arrival_;        // queue's thread
+  bool finished_ = false;  // queue's thread
+  bool done_ = false;      // queue's thread
   absl::Mutex mutex_;
   StreamFlow flow_ ABSL_GUARDED_BY(mutex_);
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/rpc/call_details.h"
 #include "server/rpc/infer_api.h"
 #include "server/rpc/status_mapping.h"
 
@@ -18,6 +19,7 @@ struct Arrival {
   serving::Clock::time_point at;        // fully received
   serving::Clock::time_point deadline;  // of the call
   serving::Scheduler::InlineOffer offer;
+  const CallDetails* details = nullptr;  // outlive the answer
 
   bool dense() const { return method == metrics::Method::kPredictDense; }
   bool streamed() const {
@@ -50,11 +52,15 @@ class InferTask final : public serving::Task {
     owner_ = owner;
     request_bytes_ = request->Length();
     answer_size_ = 0;
+    decoded_at_ = {};
+    split_ = {};
+    timing = {};
     const absl::Status status = Begin(request);
     if (!status.ok()) OnDone(status);
   }
 
   void OnDone(const absl::Status& status) override {
+    const serving::Clock::time_point computed = serving::Clock::now();
     if (status.ok()) {
       Api::Finish(request_, *servable_, *this, routing_, response());
     }
@@ -64,6 +70,12 @@ class InferTask final : public serving::Task {
     } else if (status.ok()) {
       Serialize(response());
     }
+    const serving::Clock::time_point end = serving::Clock::now();
+    split_.decode_ns = Nanoseconds(
+        (decoded_at_ == serving::Clock::time_point() ? computed : decoded_at_) -
+        arrival_.at);
+    split_.encode_ns = Nanoseconds(end - computed);
+    split_.total_ns = Nanoseconds(end - arrival_.at);
     Record(status);
     owner_->OnAnswer(*this, status);
   }
@@ -71,13 +83,17 @@ class InferTask final : public serving::Task {
   // From OnAnswer to Clear.
   const grpc::ByteBuffer& answer() const { return answer_bytes_; }
   int64_t request_bytes() const { return static_cast<int64_t>(request_bytes_); }
+  const TimeSplit& split() const { return split_; }
   int64_t answer_bytes() const { return static_cast<int64_t>(answer_size_); }
 
   // Makes it ready for another request, keeping its messages' buffers; returns
   // about how many bytes these are.
   size_t Clear() {
+    environment_->memory->Release(std::exchange(charged_bytes_, 0));
     cancelled.store(false, std::memory_order_relaxed);
     routes = {};
+    x = {};
+    y = {};
     servable_.reset();
     answer_bytes_.Clear();
     routing_ = RoutingBuffers();
@@ -102,6 +118,7 @@ class InferTask final : public serving::Task {
     if (environment_->refusing.load(std::memory_order_relaxed)) {
       return StoppingError();
     }
+    FFF_RETURN_IF_ERROR(ChargeMemory(request_bytes_));
     if (!grpc::SerializationTraits<typename Api::Request>::Deserialize(
              request, &request_)
              .ok()) {
@@ -113,6 +130,7 @@ class InferTask final : public serving::Task {
     servable_->metrics().inflight.Add(1);
     const absl::Status decoded = Decode();
     if (!decoded.ok()) return base::Annotate(decoded, servable_->Describe());
+    decoded_at_ = serving::Clock::now();
     return environment_->scheduler->Submit(servable_, this, arrival_.offer);
   }
 
@@ -122,6 +140,10 @@ class InferTask final : public serving::Task {
     FFF_ASSIGN_OR_RETURN(const RequestOptions options, Api::Options(request_));
     FFF_RETURN_IF_ERROR(
         CheckAnswerSize(servable_->model(), x.rows, options.routing));
+    // The numbers, and their copy on the way out.
+    FFF_RETURN_IF_ERROR(ChargeMemory(
+        2 * sizeof(float) *
+        static_cast<size_t>(x.rows * servable_->model().output().width())));
     y = PrepareOutput(*servable_, x.rows, response());
     if (options.routing) {
       routing_.Prepare(servable_->model(), x.rows);
@@ -133,6 +155,20 @@ class InferTask final : public serving::Task {
       deadline = std::min(deadline, arrival_.at + options.timeout);
     }
     return absl::OkStatus();
+  }
+
+  absl::Status ChargeMemory(size_t bytes) {
+    const auto charge = static_cast<int64_t>(bytes);
+    if (environment_->memory->TryCharge(charge, charged_bytes_)) {
+      charged_bytes_ += charge;
+      return absl::OkStatus();
+    }
+    return MemoryError(*environment_->memory, charge);
+  }
+
+  static int64_t Nanoseconds(serving::Clock::duration duration) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(duration)
+        .count();
   }
 
   template <class Message>
@@ -148,18 +184,46 @@ class InferTask final : public serving::Task {
     metrics::ModelMetrics& metrics =
         servable_ != nullptr ? servable_->metrics()
                              : environment_->metrics->unknown_model();
-    const auto duration = std::chrono::duration_cast<std::chrono::nanoseconds>(
-        serving::Clock::now() - arrival_.at);
     metrics.RecordRequest(arrival_.method, static_cast<int>(status.code()),
-                          static_cast<uint64_t>(duration.count()));
+                          static_cast<uint64_t>(split_.total_ns));
+    if (environment_->access_log != nullptr) Log(status);
     if (servable_ == nullptr) return;
     metrics.inflight.Add(-1);
     if (!status.ok()) return;
-    metrics.last_inference_ms.store(
-        std::chrono::duration_cast<std::chrono::milliseconds>(
-            std::chrono::system_clock::now().time_since_epoch())
-            .count(),
-        std::memory_order_relaxed);
+    metrics.decode_ns.Add(static_cast<uint64_t>(split_.decode_ns));
+    metrics.encode_ns.Add(static_cast<uint64_t>(split_.encode_ns));
+    metrics.last_inference_ms.store(absl::GetCurrentTimeNanos() / 1'000'000,
+                                    std::memory_order_relaxed);
+  }
+
+  void Log(const absl::Status& status) {
+    const TraceContext* trace = arrival_.details->trace.has_value()
+                                    ? &*arrival_.details->trace
+                                    : nullptr;
+    if (!environment_->access_log->Wants(status.ok(),
+                                         trace != nullptr && trace->sampled)) {
+      return;
+    }
+    AccessEntry entry;
+    entry.unix_ms = absl::GetCurrentTimeNanos() / 1'000'000;
+    entry.method = metrics::Name(arrival_.method);
+    entry.model = servable_ != nullptr ? absl::string_view(servable_->name())
+                                       : Api::ModelName(request_);
+    entry.version = servable_ != nullptr ? servable_->parts().version : 0;
+    entry.request_id = Api::Id(request_);
+    entry.status = metrics::StatusCodeName(static_cast<int>(status.code()));
+    entry.message = status.message();
+    entry.rows = y.rows;
+    entry.batch_rows = timing.batch_rows;
+    entry.request_bytes = request_bytes();
+    entry.answer_bytes = answer_bytes();
+    entry.decode_ns = split_.decode_ns;
+    entry.queue_ns = timing.queue_ns;
+    entry.compute_ns = timing.compute_ns;
+    entry.encode_ns = split_.encode_ns;
+    entry.total_ns = split_.total_ns;
+    entry.trace = trace;
+    environment_->access_log->Write(entry);
   }
 
   const CallEnvironment* environment_ = nullptr;
@@ -169,6 +233,9 @@ class InferTask final : public serving::Task {
   // Of a unary call only the response in it is sent.
   typename Api::StreamResponse answer_;
   grpc::ByteBuffer answer_bytes_;
+  serving::Clock::time_point decoded_at_;  // of a request that was submitted
+  TimeSplit split_;
+  int64_t charged_bytes_ = 0;
   size_t request_bytes_ = 0;
   size_t answer_size_ = 0;
   bool large_ = false;

@@ -200,9 +200,8 @@ void FillStatistics(const serving::Servable& servable,
   SetDuration(failed, metrics.fail_ns.Value(), *infer.mutable_fail());
   SetDuration(queue.count, queue.sum, *infer.mutable_queue());
   SetDuration(compute.count, compute.sum, *infer.mutable_compute_infer());
-  // Input and output are decoded and encoded in place: no step of their own.
-  SetDuration(compute.count, 0, *infer.mutable_compute_input());
-  SetDuration(compute.count, 0, *infer.mutable_compute_output());
+  SetDuration(ok, metrics.decode_ns.Value(), *infer.mutable_compute_input());
+  SetDuration(ok, metrics.encode_ns.Value(), *infer.mutable_compute_output());
 }
 
 void AppendIndex(const serving::VersionStatus& status, bool only_ready,

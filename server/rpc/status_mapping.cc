@@ -1,9 +1,15 @@
 #include "server/rpc/status_mapping.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <chrono>
+#include <functional>
 #include <string>
 
 #include "absl/strings/string_view.h"
 #include "server/base/log.h"
+#include "server/serving/retry_after.h"
 
 namespace fff::rpc {
 namespace {
@@ -36,13 +42,65 @@ size_t SentBytes(absl::string_view message) {
   return sent;
 }
 
+using google::protobuf::io::CodedOutputStream;
+using google::protobuf::io::StringOutputStream;
+
+constexpr uint32_t LengthDelimited(uint32_t field) { return field << 3 | 2; }
+constexpr uint32_t Varint(uint32_t field) { return field << 3; }
+
+void WriteBytes(uint32_t field, const std::string& bytes,
+                CodedOutputStream& out) {
+  out.WriteTag(LengthDelimited(field));
+  out.WriteVarint32(static_cast<uint32_t>(bytes.size()));
+  out.WriteString(bytes);
+}
+
+std::string Written(const std::function<void(CodedOutputStream&)>& write) {
+  std::string bytes;
+  {
+    StringOutputStream stream(&bytes);
+    CodedOutputStream out(&stream);
+    write(out);
+  }
+  return bytes;
+}
+
+// google.rpc.Status{code = 1, message = 2, details = 3} with one detail, an Any
+// {type_url = 1, value = 2} of RetryInfo{retry_delay = 1: Duration{seconds = 1,
+// nanos = 2}}. Written by hand: Debian has no package of these messages.
+std::string RetryDetails(const grpc::Status& status,
+                         std::chrono::milliseconds delay) {
+  const std::string duration = Written([&](CodedOutputStream& out) {
+    out.WriteTag(Varint(1));
+    out.WriteVarint64(static_cast<uint64_t>(delay.count() / 1000));
+    out.WriteTag(Varint(2));
+    out.WriteVarint64(static_cast<uint64_t>(delay.count() % 1000) * 1'000'000);
+  });
+  const std::string info =
+      Written([&](CodedOutputStream& out) { WriteBytes(1, duration, out); });
+  const std::string any = Written([&](CodedOutputStream& out) {
+    WriteBytes(1, "type.googleapis.com/google.rpc.RetryInfo", out);
+    WriteBytes(2, info, out);
+  });
+  return Written([&](CodedOutputStream& out) {
+    out.WriteTag(Varint(1));
+    out.WriteVarint32(static_cast<uint32_t>(status.error_code()));
+    WriteBytes(2, status.error_message(), out);
+    WriteBytes(3, any, out);
+  });
+}
+
 }  // namespace
 
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  return grpc::Status(
+  grpc::Status mapped(
       static_cast<grpc::StatusCode>(status.code()),
       base::Printable(status.message(), SentBytes(status.message())));
+  const auto delay = serving::RetryAfter(status);
+  if (!delay.has_value()) return mapped;
+  return grpc::Status(mapped.error_code(), mapped.error_message(),
+                      RetryDetails(mapped, *delay));
 }
 
 }  // namespace fff::rpc

@@ -9,7 +9,8 @@ namespace fff::rpc {
 // The one place where a Status becomes a gRPC status. Codes are numerically
 // equal; the message goes out as it is, control characters written as \xNN, cut
 // where it would take more than 4 KiB of the HTTP/2 header that it travels in,
-// because peers limit the size of that (8 KiB by default).
+// because peers limit the size of that (8 KiB by default). A time to retry
+// after (serving/retry_after.h) becomes a google.rpc.RetryInfo in the details.
 grpc::Status ToGrpc(const absl::Status& status);
 
 }  // namespace fff::rpc

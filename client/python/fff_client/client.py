@@ -1,7 +1,7 @@
 """The client of fff.v1.InferenceService."""
 
 import dataclasses
-from typing import Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import grpc
 import numpy as np
@@ -16,6 +16,7 @@ except ImportError as error:
     ) from error
 
 MESSAGE_BYTES_MAX = 256 * 1024 * 1024
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class ServingError(RuntimeError):
@@ -181,6 +182,43 @@ class Client:
             model, array, version, False, labels, request_id
         )
         return self._predict(self._stub.PredictDense, request, timeout)
+
+    def predict_stream(
+        self,
+        model: str,
+        arrays: Iterable,
+        version: int = 0,
+        labels: bool = False,
+        timeout: Optional[float] = None,
+    ) -> Iterator[Tuple[int, Union[Prediction, ServingError]]]:
+        """Evaluates many arrays over one stream, many of them in flight.
+
+        arrays: as in predict, one request each; read as the server takes them.
+        timeout: seconds for the whole stream; left out, none.
+
+        Yields (position, answer) as the answers come, not in order: a
+        Prediction, or the ServingError of that request alone. Raises
+        ServingError when the stream itself ends badly; requests without an
+        answer were then not computed. Leaving the iterator early cancels the
+        rest.
+        """
+        requests = (
+            _predict_request(model, array, version, False, labels, str(i))
+            for i, array in enumerate(arrays)
+        )
+        call = self._stub.PredictStream(requests, timeout=timeout)
+        try:
+            for answer in call:
+                if answer.HasField("error"):
+                    code = _STATUS_CODES[answer.error.code]
+                    result = ServingError(code, answer.error.message)
+                else:
+                    result = _prediction(answer.response)
+                yield int(answer.request_id), result
+        except grpc.RpcError as error:
+            raise ServingError(error.code(), error.details()) from error
+        finally:
+            call.cancel()
 
     def models(self, timeout: Optional[float] = None) -> List["pb.ModelSummary"]:
         """Lists every model of the repository, loaded or not, twins included.

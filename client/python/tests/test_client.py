@@ -34,6 +34,19 @@ class FakeService(pb_grpc.InferenceServiceServicer):
         self.request = request
         return answer(request, pb.IMPLEMENTATION_DENSE)
 
+    def PredictStream(self, requests, context):
+        """In the opposite order, so that only ids can match them."""
+        for request in reversed(list(requests)):
+            if request.model == "ends":
+                context.abort(grpc.StatusCode.UNAVAILABLE, "shutting down")
+            message = pb.PredictStreamResponse(request_id=request.request_id)
+            if request.input.shape[0] == 2:
+                message.error.code = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+                message.error.message = "two rows"
+            else:
+                message.response.CopyFrom(answer(request, pb.IMPLEMENTATION_FFF))
+            yield message
+
     def ListModels(self, request, context):
         return pb.ListModelsResponse(
             models=[pb.ModelSummary(name="m"), pb.ModelSummary(name="m:dense")]
@@ -241,3 +254,20 @@ def test_the_example_of_the_readme_runs(address, capsys):
     exec(example.replace("127.0.0.1:8001", address), {})
     printed = capsys.readouterr().out
     assert "('bag', 'bag', 'bag')" in printed and "dense" in printed
+
+
+def test_a_stream_matches_answers_by_id_and_goes_on_after_an_error(client):
+    arrays = [np.full((i, 3), i, np.float32) for i in (1, 2, 3)]
+    answers = dict(client.predict_stream("m", arrays))
+    assert sorted(answers) == [0, 1, 2]
+    np.testing.assert_array_equal(answers[0].output, 2 * arrays[0])
+    np.testing.assert_array_equal(answers[2].output, 2 * arrays[2])
+    assert isinstance(answers[1], ServingError)
+    assert answers[1].code == grpc.StatusCode.INVALID_ARGUMENT
+    assert answers[1].details == "two rows"
+
+
+def test_a_stream_that_ends_badly_raises(client):
+    with pytest.raises(ServingError) as error:
+        list(client.predict_stream("ends", [np.zeros((1, 3))]))
+    assert error.value.code == grpc.StatusCode.UNAVAILABLE

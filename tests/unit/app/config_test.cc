@@ -110,6 +110,10 @@ TEST_F(ConfigTest, HasDefaultsForAllButTheRepository) {
   EXPECT_EQ(config_.max_message_bytes, int64_t{64} << 20);
   EXPECT_TRUE(config_.benchmark);
   EXPECT_EQ(config_.log_level, "info");
+  EXPECT_EQ(config_.log_format, "text");
+  EXPECT_EQ(config_.access_log, "");
+  EXPECT_EQ(config_.access_log_sample, 1);
+  EXPECT_EQ(config_.request_memory_bytes, 0);
   EXPECT_EQ(config_.model_control, serving::ModelControl::kPoll);
   EXPECT_EQ(config_.repository_poll_seconds, 5);
   EXPECT_FALSE(config_.insecure);
@@ -139,6 +143,10 @@ TEST_F(ConfigTest, TakesEveryFlag) {
                "--max-connection-streams=9",
                "--benchmark=off",
                "--log-level=warning",
+               "--log-format=json",
+               "--access-log=-",
+               "--access-log-sample=0.25",
+               "--request-memory-bytes=1000000",
                "--drain-delay=0",
                "--drain-timeout=7",
                "--tls-cert=" + pem,
@@ -164,6 +172,10 @@ TEST_F(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config_.max_connection_streams, 9);
   EXPECT_FALSE(config_.benchmark);
   EXPECT_EQ(config_.log_level, "warning");
+  EXPECT_EQ(config_.log_format, "json");
+  EXPECT_EQ(config_.access_log, "-");
+  EXPECT_EQ(config_.access_log_sample, 0.25);
+  EXPECT_EQ(config_.request_memory_bytes, 1000000);
   EXPECT_EQ(config_.drain_delay_seconds, 0);
   EXPECT_EQ(config_.drain_timeout_seconds, 7);
   EXPECT_EQ(config_.tls_cert, pem);
@@ -405,6 +417,11 @@ TEST_F(ConfigTest, RefusesOtherValuesOutOfBounds) {
               HasSubstr("--max-connection-streams"));
   EXPECT_THAT(Refused({"--benchmark=maybe"}), HasSubstr("--benchmark"));
   EXPECT_THAT(Refused({"--log-level=loud"}), HasSubstr("--log-level"));
+  EXPECT_THAT(Refused({"--log-format=xml"}), HasSubstr("--log-format"));
+  EXPECT_THAT(Refused({"--access-log-sample=1.5"}),
+              HasSubstr("--access-log-sample"));
+  EXPECT_THAT(Refused({"--request-memory-bytes=-1"}),
+              HasSubstr("--request-memory-bytes"));
 }
 
 TEST_F(ConfigTest, HelpNamesEveryOptionAndShowsAnExample) {

@@ -110,5 +110,11 @@ TEST(LogTest, KeepsLinesWholeAcrossThreads) {
   }
 }
 
+TEST(AppendJsonString, EscapesWhatJsonWants) {
+  std::string out = "x";
+  AppendJsonString("a\"\\\n\xff", out);
+  EXPECT_EQ(out, "x\"a\\\"\\\\\\\\x0a\\\\xff\"");
+}
+
 }  // namespace
 }  // namespace fff::base

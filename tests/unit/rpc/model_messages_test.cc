@@ -212,6 +212,8 @@ TEST(FillStatistics, CountsRequestsRowsAndBatches) {
   metrics.queue_duration.Observe(6);
   metrics.compute_duration.Observe(40);
   metrics.rows.Add(9);
+  metrics.decode_ns.Add(3);
+  metrics.encode_ns.Add(4);
   metrics.last_inference_ms.store(123456);
   inference::ModelStatistics statistics;
   FillStatistics(*servable, statistics);
@@ -227,8 +229,10 @@ TEST(FillStatistics, CountsRequestsRowsAndBatches) {
   EXPECT_EQ(infer.queue().ns(), 11u);
   EXPECT_EQ(infer.compute_infer().count(), 1u);
   EXPECT_EQ(infer.compute_infer().ns(), 40u);
-  EXPECT_EQ(infer.compute_input().count(), 1u);
-  EXPECT_EQ(infer.compute_output().ns(), 0u);
+  EXPECT_EQ(infer.compute_input().count(), 2u);
+  EXPECT_EQ(infer.compute_input().ns(), 3u);
+  EXPECT_EQ(infer.compute_output().count(), 2u);
+  EXPECT_EQ(infer.compute_output().ns(), 4u);
 }
 
 // "name/version state" of every entry.

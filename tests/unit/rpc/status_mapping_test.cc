@@ -6,6 +6,8 @@
 
 #include <string>
 
+#include "server/serving/retry_after.h"
+
 namespace fff::rpc {
 namespace {
 
@@ -24,6 +26,20 @@ TEST(ToGrpc, KeepsEveryCodeAndItsMessage) {
     EXPECT_EQ(status.error_message(), "why");
     EXPECT_EQ(status.error_details(), "");
   }
+}
+
+// The bytes of google.rpc.Status{8, "full", [Any{RetryInfo{2.5 s}}]}.
+TEST(ToGrpc, ATimeToRetryAfterBecomesADetail) {
+  absl::Status status = absl::ResourceExhaustedError("full");
+  serving::SetRetryAfter(std::chrono::milliseconds(2500), status);
+  const std::string info("\x0a\x08\x08\x02\x10\x80\xca\xb5\xee\x01", 10);
+  const std::string url = "type.googleapis.com/google.rpc.RetryInfo";
+  const std::string any = "\x0a\x28" + url + "\x12\x0a" + info;
+  EXPECT_EQ(ToGrpc(status).error_details(),
+            "\x08\x08\x12\x04"
+            "full\x1a\x36" +
+                any);
+  EXPECT_EQ(ToGrpc(status).error_message(), "full");
 }
 
 TEST(ToGrpc, NamesMatchTheCodesThatClientsKnow) {
