@@ -80,7 +80,7 @@ def compiler_cache():
     return told
 
 
-def build_image(target="cpu", image=IMAGE):
+def build_image(target="cpu", image=IMAGE, options=()):
     """Builds a target of the Dockerfile; unchanged layers come from the last run."""
     make_base()
     log = paths.WORK / f"image-build-{target}.log"
@@ -90,7 +90,7 @@ def build_image(target="cpu", image=IMAGE):
                    "--layers", "--format", "docker", "--target", target,
                    "--build-arg", f"JOBS={os.cpu_count()}",
                    "--build-arg", "CCACHE_DIR=/ccache", "--volume", f"{cache}:/ccache",
-                   "-t", image, str(paths.SOURCE)]
+                   *options, "-t", image, str(paths.SOURCE)]
         code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT,
                               check=False).returncode
     assert code == 0, log.read_text()[-4000:]
@@ -104,7 +104,8 @@ class Container:
     """A container of the image under the restrictions of a hardened cluster:
     a user that is not root, a read-only root, no capabilities, limits."""
 
-    def __init__(self, name, network, *flags, memory="512m", environment=()):
+    def __init__(self, name, network, *flags, memory="512m", environment=(),
+                 image=IMAGE):
         self.name = name
         self.log = []
         self._listening = threading.Event()
@@ -114,7 +115,7 @@ class Container:
             "run", "--rm", "--name", name, "--network", f"ns:{network.path}",
             "--pull=never", *LIMITS, "--read-only", "--read-only-tmpfs=false",
             "--cap-drop=ALL", "--security-opt", "no-new-privileges", "--memory", memory,
-            "--memory-swap", memory, "--pids-limit", "200", *variables, IMAGE, *flags)
+            "--memory-swap", memory, "--pids-limit", "200", *variables, image, *flags)
         self.started = time.monotonic()
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE,
                                         stdout=subprocess.DEVNULL, text=True)

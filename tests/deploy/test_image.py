@@ -1,6 +1,7 @@
 """The image of the Dockerfile, run the way a hardened cluster runs it."""
 
 import json
+import pathlib
 import re
 import subprocess
 import threading
@@ -17,6 +18,7 @@ import paths
 from load import Load
 
 IMAGE_BYTES_MAX = 150 * 1000 * 1000
+CUDA_IMAGE = "localhost/fff-server:test-cuda"
 SAMPLES = paths.DEPLOY / "samples" / "fashion-mnist"
 
 
@@ -193,3 +195,28 @@ def test_log_of_a_wrong_flag_names_it(image, host):
                              check=False)
     assert ended.returncode != 0
     assert "--grpc-port" in ended.stderr, json.dumps(ended.stderr)
+
+
+def test_cuda_image_serves_on_the_cpu_where_there_is_no_gpu(network):
+    """The toolkit of this machine stands in for a base image that has one."""
+    toolkit = pathlib.Path("/usr/local/cuda")
+    if not (toolkit / "bin" / "nvcc").exists():
+        pytest.skip("no CUDA toolkit on this machine")
+    if pathlib.Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has a GPU")
+    container.make_base()
+    container.build_image("cuda", CUDA_IMAGE, [
+        "--build-arg", f"CUDA_BASE={container.BASE}",
+        "--volume", f"{toolkit.resolve()}:{toolkit}:ro"])
+    print(f"cuda image size: {container.inspect(CUDA_IMAGE)['Size'] / 1e6:.1f} MB")
+    host = network.add_host()
+    with container.Container("fff-cuda-image-test", host, "--drain-delay=0",
+                             image=CUDA_IMAGE) as started:
+        api = fff_api.Api(f"{host.address}:8001")
+        response = api.predict("fashion-mnist", sample_rows(2))
+        assert fff_api.output_of(response).shape == (2, 10)
+        api.close()
+        assert "libfff_engine_cuda" not in started.text(), "the object was found"
+        assert re.search(r"no (CUDA|GPU|NVIDIA|device|driver)", started.text(), re.I)
+        started.terminate()
+        assert started.wait() == 0

@@ -124,6 +124,20 @@ def test_haproxy_rolling_restart_fails_no_call(haproxy, replicas):
     check_no_call_failed(load)
 
 
+def test_haproxy_hides_a_killed_server_from_clients_that_retry(haproxy, replicas):
+    """What was under way on it is sent again, by haproxy or by the client's policy."""
+    with load_on(haproxy.target, CLIENT_OPTIONS) as load:
+        for _ in range(3):
+            load.await_calls(100)
+            killed = replicas[1]
+            killed.process.kill()
+            killed.process.wait()
+            load.await_calls(200)
+            killed.start()
+            await_calls_of(killed)
+    check_no_call_failed(load)
+
+
 def test_plain_channel_stays_on_one_server(name_server, replicas):
     """Why a client has to ask for round_robin: pick_first is gRPC's default."""
     with load_on(name_server.target) as load:

@@ -26,7 +26,6 @@ namespace fff::gpu {
 namespace {
 
 using engine::Activation;
-using engine::DenseProblem;
 using engine::DeviceChain;
 using engine::LeafProblem;
 using engine::PathProblem;

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "client/cli/npy.h"
 #include "client/cli/read_file.h"
 #include "nlohmann/json.hpp"
@@ -85,7 +86,8 @@ TEST_F(FffctlTest, LoadAndUnloadSayWhyTheyWereRefused) {
     EXPECT_EQ(refused.code, 1);
     EXPECT_THAT(refused.err, HasSubstr("UNAUTHENTICATED"));
     const std::string token = TempFile("token", "s3cret");
-    const Outcome unknown = OnServer(command + " nope --token-file " + token);
+    const Outcome unknown =
+        OnServer(absl::StrCat(command, " nope --token-file ", token));
     EXPECT_EQ(unknown.code, 1);
     EXPECT_THAT(unknown.err, HasSubstr("NOT_FOUND"));
     EXPECT_EQ(OnServer(command).code, 2) << "no model named";

@@ -1,5 +1,6 @@
 #include "tests/unit/rpc/grpc_fixture.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/generic/generic_stub.h>
 
 #include <cmath>
@@ -10,6 +11,21 @@
 #include "server/engine/execution_context.h"
 
 namespace fff::rpc {
+namespace {
+
+// Connections that the tests have left end on gRPC's own threads, which at the
+// end of the process race with the look for leaks: this waits for them.
+class GrpcEnd : public ::testing::Environment {
+ public:
+  void SetUp() override { grpc_init(); }
+  void TearDown() override { grpc_shutdown_blocking(); }
+};
+
+const ::testing::Environment* const kGrpcEnd =
+    ::testing::AddGlobalTestEnvironment(new GrpcEnd);
+
+}  // namespace
+
 namespace {
 
 constexpr char kLeafConfig[] = R"({

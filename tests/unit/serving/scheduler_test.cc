@@ -25,12 +25,13 @@ std::vector<float> Rows(int64_t rows, float value = 1) {
 // first batch stands there has to wait.
 class SchedulerTest : public ::testing::Test {
  protected:
-  std::shared_ptr<const Servable> GatedServable(ServableOptions options = {}) {
+  std::shared_ptr<const Servable> GatedServable(
+      const ServableOptions& options = {}) {
     DoublingLayer::Options layer;
     layer.name = options.name;
     layer.gate = &gate_;
     layer.log = &log_;
-    return MakeServable(MakeModel(layer), std::move(options));
+    return MakeServable(MakeModel(layer), options);
   }
 
   std::shared_ptr<const Servable> LoggedServable(const std::string& name,
