@@ -217,6 +217,7 @@ def test_cuda_image_serves_on_the_cpu_where_there_is_no_gpu(network):
         assert fff_api.output_of(response).shape == (2, 10)
         api.close()
         assert "libfff_engine_cuda" not in started.text(), "the object was found"
-        assert re.search(r"no (CUDA|GPU|NVIDIA|device|driver)", started.text(), re.I)
+        assert "no CUDA engine: " in started.text()
+        assert "models run on the CPU" in started.text()
         started.terminate()
         assert started.wait() == 0
