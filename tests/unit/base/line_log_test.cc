@@ -17,8 +17,10 @@ namespace fff::base {
 namespace {
 
 class LineLogTest : public ::testing::Test {
- protected:
+ public:
   ~LineLogTest() override { unlink(path_.c_str()); }
+
+ protected:
   std::vector<std::string> Lines() const {
     std::ifstream file(path_);
     std::vector<std::string> lines;

@@ -36,7 +36,7 @@ TEST(ParseTraceparent, IgnoresWhatIsMalformed) {
   EXPECT_FALSE(ParseTraceparent(good.substr(1)).has_value());
   EXPECT_FALSE(ParseTraceparent(Header("ff", "01")).has_value());
   EXPECT_FALSE(ParseTraceparent(Header("0x", "01")).has_value());
-  for (const size_t dash : {2, 35, 52}) {
+  for (const size_t dash : {size_t{2}, size_t{35}, size_t{52}}) {
     std::string broken = good;
     broken[dash] = '_';
     EXPECT_FALSE(ParseTraceparent(broken).has_value()) << dash;
