@@ -19,15 +19,12 @@ import xml.etree.ElementTree
 LAST_LINES = 80
 # GoogleTest's lines about what is well.
 NOISE = re.compile(r"^\[ +(RUN|OK) +\]|^\[-+\]|^$")
-# Passed, failed and skipped, as each kind of program says it.
-KINDS = [
-    (r"^\[  PASSED  \] (\d+) test", r"^\[  FAILED  \] (\d+) test",
-     r"^\[  SKIPPED \] (\d+) test"),
-    (r"^=.* (\d+) passed.* in [\d.]+s", r"^=.* (\d+) (?:failed|error).* in [\d.]+s",
-     r"^=.* (\d+) skipped.* in [\d.]+s"),
-]
-# pytest -q leaves the equals signs out.
-KINDS.append(tuple(p.replace("^=.* ", r"^(?:[\d, a-z]* )?") for p in KINDS[1]))
+# GoogleTest's counts of passed, failed and skipped.
+GOOGLE_TEST = (r"^\[  PASSED  \] (\d+) test", r"^\[  FAILED  \] (\d+) test",
+               r"^\[  SKIPPED \] (\d+) test")
+# pytest's last line; with -q it has no equals signs.
+PYTEST = re.compile(r"^(?:=+ )?((?:\d+ [a-z]+,? ?)+)in [\d.]+s", re.M)
+PYTEST_COUNTS = (("passed",), ("failed", "error", "errors"), ("skipped",))
 UNITTEST = re.compile(r"^Ran (\d+) tests? in", re.M)
 UNITTEST_BAD = re.compile(r"(failures|errors|skipped)=(\d+)")
 
@@ -47,11 +44,15 @@ def count_output(output):
         failed = bad.get("failures", 0) + bad.get("errors", 0)
         skipped = bad.get("skipped", 0)
         return int(ran.group(1)) - failed - skipped, failed, skipped
-    for patterns in KINDS:
-        counts = [number(pattern, output) for pattern in patterns]
-        if counts[0] is not None or counts[1] is not None:
-            return tuple(count or 0 for count in counts)
-    return None
+    lines = PYTEST.findall(output)
+    if lines:
+        words = [part.split() for part in lines[-1].split(",")]
+        return tuple(sum(int(count) for count, word in words if word in names)
+                     for names in PYTEST_COUNTS)
+    counts = [number(pattern, output) for pattern in GOOGLE_TEST]
+    if counts[0] is None and counts[1] is None:
+        return None
+    return tuple(count or 0 for count in counts)
 
 
 def count_program(status, output):

@@ -1,6 +1,7 @@
 """The image, built by buildah from the Dockerfile on a base made by debootstrap,
 and containers of it, run by podman and runc. No registry, no Docker engine."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -15,7 +16,10 @@ import paths
 STORE = paths.WORK / "containers"
 BASE = "localhost/debian:bookworm-slim"
 IMAGE = "localhost/fff-server:test"
-STORAGE = ["--root", str(STORE / "root"), "--runroot", str(STORE / "run"),
+# podman takes no runroot of more than 50 characters, and remembers which it was:
+# one short path for each store, wherever the checkout lies.
+RUN_ROOT = "/run/fff-deploy-" + hashlib.sha256(str(STORE).encode()).hexdigest()[:12]
+STORAGE = ["--root", str(STORE / "root"), "--runroot", RUN_ROOT,
            "--storage-driver", "overlay"]
 START_SECONDS_MAX = 120
 # Below this machine's own, which a container without privileges may not raise.

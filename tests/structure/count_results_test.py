@@ -45,6 +45,8 @@ class CountResultsTest(unittest.TestCase):
         for line, wanted in [
             ("===== 12 passed in 3.21s =====", (12, 0, 0)),
             ("== 1 failed, 11 passed, 2 skipped in 3.21s ==", (11, 1, 2)),
+            ("= 1 failed, 2 passed, 10 errors in 124.72s (0:02:04) =", (2, 11, 0)),
+            ("1 error in 0.10s", (0, 1, 0)),
             ("12 passed in 3.21s", (12, 0, 0)),
             ("1 failed, 11 passed, 2 skipped in 3.21s", (11, 1, 2)),
             ("== 4 passed, 1 warning in 75.00s (0:01:15) ==", (4, 0, 0)),
