@@ -96,6 +96,11 @@ absl::StatusOr<std::shared_ptr<const Servable>> ModelRegistry::Find(
   const bool dense = model_name.size() != name.size();
   absl::ReaderMutexLock lock(&mutex_);
   const auto model = models_.find(model_name);
+  if (model == models_.end() && !complete_) {
+    return absl::UnavailableError(absl::StrCat(
+        "model '", base::Printable(name),
+        "' is not known yet: the server is starting; retry later"));
+  }
   if (model == models_.end()) {
     return absl::NotFoundError(absl::StrCat(
         "model '", base::Printable(name),

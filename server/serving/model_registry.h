@@ -31,13 +31,13 @@ class ModelRegistry {
   void Publish(std::vector<VersionStatus> versions, bool required);
   // Takes a model out of the list; requests that hold a servable keep it.
   void Remove(absl::string_view model_name);
-  // The first pass over the repository is done.
+  // The first pass over the repository is done: every model is known.
   void SetComplete();
 
   // `name` may end in ":dense"; version 0 is the default version, the highest
   // that is ready. NOT_FOUND for an unknown model or version (the message lists
   // what there is), UNAVAILABLE for one that is loading, failed to load or is
-  // unloaded.
+  // unloaded, and for an unknown model before the first pass is done.
   absl::StatusOr<std::shared_ptr<const Servable>> Find(absl::string_view name,
                                                        int64_t version) const;
 

@@ -37,8 +37,10 @@ def podman_command(*arguments):
 
 
 def podman(*arguments, check=True):
-    return subprocess.run(podman_command(*arguments), check=check,
+    done = subprocess.run(podman_command(*arguments), check=False,
                           capture_output=True, text=True)
+    assert done.returncode == 0 or not check, done.stderr
+    return done
 
 
 def mirror():

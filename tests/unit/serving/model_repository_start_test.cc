@@ -54,7 +54,8 @@ TEST_F(ModelRepositoryStartTest, IsNotReadyBeforeARepositoryIsLoaded) {
   EXPECT_FALSE(registry_.Ready());
   EXPECT_THAT(registry_.List(), IsEmpty());
   EXPECT_EQ(Found("m"),
-            "NOT_FOUND: model 'm' is not in the repository; it has: nothing");
+            "UNAVAILABLE: model 'm' is not known yet: the server is starting; "
+            "retry later");
 }
 
 TEST_F(ModelRepositoryStartTest, ServesAModelAndItsDenseTwin) {
@@ -284,6 +285,15 @@ TEST_F(ModelRepositoryStartTest, ARepositoryThatIsNotThereIsAnError) {
   EXPECT_FALSE(registry_.Ready());
 }
 
+TEST_F(ModelRepositoryStartTest,
+       AnUnknownModelIsNotFoundOnlyAfterTheFirstPass) {
+  EXPECT_EQ(registry_.Find("x", 0).status().code(),
+            absl::StatusCode::kUnavailable);
+  ASSERT_TRUE(Load().ok());
+  EXPECT_EQ(Found("x"),
+            "NOT_FOUND: model 'x' is not in the repository; it has: nothing");
+}
+
 TEST_F(ModelRepositoryStartTest, ListsTheVersionsOfOneModel) {
   repository_.AddModel("a", 1);
   repository_.AddModel("b", 3);
@@ -333,11 +343,11 @@ TEST_F(ModelRepositoryStartTest, WarmingUpIsNotRecordedAsTraffic) {
 TEST_F(ModelRepositoryStartTest, AnswersWhileItLoads) {
   for (int i = 0; i < 6; ++i) repository_.AddModel(absl::StrCat("m", i), 1);
   std::thread loader([&] { EXPECT_TRUE(Load().ok()); });
-  // Ready only once every model is; until then unknown, loading or served.
+  // A client of a server that starts is told to try again, never that there is
+  // no such model.
   while (!registry_.Ready()) {
     const auto found = registry_.Find("m5", 0);
-    EXPECT_TRUE(found.ok() || absl::IsNotFound(found.status()) ||
-                absl::IsUnavailable(found.status()))
+    EXPECT_TRUE(found.ok() || absl::IsUnavailable(found.status()))
         << found.status();
     registry_.List();
     std::this_thread::yield();
