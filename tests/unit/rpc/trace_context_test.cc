@@ -41,7 +41,7 @@ TEST(ParseTraceparent, IgnoresWhatIsMalformed) {
     broken[dash] = '_';
     EXPECT_FALSE(ParseTraceparent(broken).has_value()) << dash;
   }
-  for (const size_t digit : {4, 40, 53}) {
+  for (const size_t digit : {4u, 40u, 53u}) {
     std::string broken = good;
     broken[digit] = 'G';
     EXPECT_FALSE(ParseTraceparent(broken).has_value()) << digit;
