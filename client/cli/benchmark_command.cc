@@ -34,7 +34,8 @@ absl::StatusOr<benchmark::BenchmarkReport> RunInProcess(
   options.seconds_per_case = command.seconds;
   options.threads = command.threads;
   options.seed = command.seed;
-  options.cold_weights = command.cold;
+  options.cold_weights = command.cold || spec.cold_weights;
+  options.other_baselines = !command.twin_only;
   FFF_RETURN_IF_ERROR(benchmark::CheckOptions(options));
   ProgressBar bar;
   bar.Show(0, 1, "drawing random weights");
@@ -46,9 +47,8 @@ absl::StatusOr<benchmark::BenchmarkReport> RunInProcess(
   };
   FFF_ASSIGN_OR_RETURN(
       benchmark::BenchmarkReport report,
-      benchmark::RunBenchmark(*models.fff, *models.dense, options, progress));
+      benchmark::RunBenchmark(*models.fff, models.dense, options, progress));
   report.model = spec.name;
-  report.dense_description = models.dense_description;
   return report;
 }
 
@@ -62,6 +62,8 @@ absl::StatusOr<benchmark::BenchmarkReport> RunOnServer(
   request.set_seconds_per_case(command.seconds);
   request.set_threads(command.threads);
   request.set_seed(command.seed);
+  request.set_cold_weights(command.cold);
+  request.set_twin_only(command.twin_only);
   ProgressBar bar;
   const auto progress = [&](const v1::BenchmarkProgress& at) {
     bar.Show(at.done(), at.total(), at.step());
@@ -87,7 +89,8 @@ absl::Status ListCases(bool as_json) {
                      {"depth", spec.depth},
                      {"leaf_width", spec.leaf_width},
                      {"trees", spec.trees},
-                     {"rows", spec.rows}});
+                     {"rows", spec.rows},
+                     {"cold_weights", spec.cold_weights}});
   }
   if (as_json) {
     const Json whole = {{"cases", std::move(cases)}};
@@ -126,8 +129,9 @@ CLI::App* BenchmarkCommand::Register(CLI::App& app) {
       sub->add_option("--case", case_name, "The built-in case to run");
   CLI::Option* list_option =
       sub->add_flag("--list-cases", list_cases, "List the built-in cases");
-  sub->add_flag("--cold", cold, "Flush the caches before each call")
-      ->needs(in_process_option);
+  sub->add_flag("--cold", cold, "Flush the caches before each call");
+  sub->add_flag("--twin-only", twin_only,
+                "Measure one dense baseline alone, in less time");
   case_option->needs(in_process_option);
   in_process_option->needs(case_option);
   model_option->excludes(in_process_option);

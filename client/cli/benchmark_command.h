@@ -25,6 +25,7 @@ struct BenchmarkCommand {
   std::string case_name;
   bool list_cases = false;
   bool cold = false;
+  bool twin_only = false;
 
   // Adds the sub-command to `app`; both must outlive the parsing.
   CLI::App* Register(CLI::App& app);

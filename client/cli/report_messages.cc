@@ -17,10 +17,28 @@ benchmark::Measurement DecodeMeasurement(const v1::LatencySummary& message) {
   measured.rows_per_s = message.rows_per_s();
   measured.gflops = message.gflops();
   measured.gbps = message.gbps();
-  // The wire leaves it out because it follows from these two.
-  measured.least_bytes = message.gbps() * message.median_s() * 1e9;
+  measured.repetitions = message.repetitions();
+  // Servers before this field: it follows from these two.
+  measured.least_bytes = message.least_bytes() > 0
+                             ? message.least_bytes()
+                             : message.gbps() * message.median_s() * 1e9;
   measured.kernel = message.kernel();
   return measured;
+}
+
+benchmark::BaselineKind KindOf(v1::DenseKind kind) {
+  if (kind == v1::DENSE_KIND_TRAINED) return benchmark::BaselineKind::kTrained;
+  return kind == v1::DENSE_KIND_INFERENCE_WIDTH
+             ? benchmark::BaselineKind::kInferenceWidth
+             : benchmark::BaselineKind::kNeurons;
+}
+
+benchmark::Accuracy DecodeAccuracy(const v1::Accuracy& message) {
+  benchmark::Accuracy accuracy;
+  if (message.has_fff()) accuracy.fff = message.fff();
+  if (message.has_dense()) accuracy.dense = message.dense();
+  accuracy.data = message.data();
+  return accuracy;
 }
 
 }  // namespace
@@ -29,7 +47,7 @@ benchmark::BenchmarkReport DecodeReport(const v1::BenchmarkReport& message) {
   benchmark::BenchmarkReport report;
   report.model = message.model();
   report.version = message.version();
-  report.dense_trained = message.dense_kind() == v1::DENSE_KIND_TRAINED;
+  report.dense_kind = KindOf(message.dense_kind());
   report.dense_description = message.dense_description();
   for (const v1::BenchmarkCase& from : message.cases()) {
     benchmark::BenchmarkCase one;
@@ -39,8 +57,22 @@ benchmark::BenchmarkReport DecodeReport(const v1::BenchmarkReport& message) {
     one.speedup = from.speedup();
     one.distinct_leaves = from.distinct_leaves();
     one.top_leaf_share = from.top_leaf_share();
+    one.input_rows = from.input_rows();
+    one.leaves_per_call = from.leaves_per_call();
+    for (const v1::LatencySummary& other : from.other_baselines()) {
+      one.other_baselines.push_back(DecodeMeasurement(other));
+    }
     report.cases.push_back(std::move(one));
   }
+  for (const v1::BenchmarkBaseline& from : message.other_baselines()) {
+    report.other_baselines.push_back({KindOf(from.kind()), from.description(),
+                                      from.flops_per_row(),
+                                      from.bytes_per_row()});
+  }
+  report.baselines_left_out = message.baselines_left_out();
+  report.accuracy = DecodeAccuracy(message.accuracy());
+  report.peak_gflops = message.peak_gflops();
+  report.cold_weights = message.cold_weights();
   report.threads = message.threads();
   report.cpu_model = message.cpu_model();
   report.isa = message.isa();

@@ -83,6 +83,14 @@ absl::Status SetKey(absl::string_view key, absl::string_view value,
   if (key == "convention") return Convention(value, spec);
   if (key == "dense") return Dense(value, spec);
   if (key == "rows") return Rows(value, spec);
+  if (key == "weights") {
+    if (value != "warm" && value != "cold") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("got '", value, "', wanted warm or cold"));
+    }
+    spec->cold_weights = value == "cold";
+    return absl::OkStatus();
+  }
   if (key == "depth") {
     int64_t depth = 0;
     FFF_RETURN_IF_ERROR(Integer(value, 0, engine::kLevelsMax - 1, &depth));
@@ -99,7 +107,7 @@ absl::Status SetKey(absl::string_view key, absl::string_view value,
   }
   return absl::InvalidArgumentError(
       "unknown key, wanted about, convention, input_width, output_width, "
-      "depth, leaf_width, trees, dense or rows");
+      "depth, leaf_width, trees, dense, rows or weights");
 }
 
 absl::Status Check(const CaseSpec& spec) {

@@ -23,6 +23,7 @@
 //                linear (one linear layer, input_width to output_width) |
 //                width N (linear, the FFF's activation, linear; N neurons)
 //   rows         batch sizes when none are asked for, separated by spaces
+//   weights      warm (by default) | cold (caches flushed before every call)
 namespace fff::benchmark {
 
 inline constexpr size_t kCaseBytesMax = 16 << 10;
@@ -43,6 +44,7 @@ struct CaseSpec {
   DenseOpponent dense = DenseOpponent::kNeurons;
   int64_t dense_width = 0;  // kWidth only
   std::vector<int64_t> rows = {1, 16, 256, 2048};
+  bool cold_weights = false;
 
   // fastfeedforward: 2^depth - 1 routing nodes. ultrafastbert(-bmm):
   // 2^(depth+1) - 1 nodes. sap-fff: 2^depth - 1 nodes. A tree.

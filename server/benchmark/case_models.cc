@@ -142,12 +142,13 @@ absl::StatusOr<CaseModels> BuildCaseModels(const CaseSpec& spec, uint64_t seed,
   if (spec.dense == DenseOpponent::kNeurons) {
     FFF_ASSIGN_OR_RETURN(model::DenseTwin twin,
                          model::BuildCostTwin(config, checkpoint, options));
-    models.dense = std::move(twin.model);
-    models.dense_description = std::move(twin.description);
+    models.dense = {BaselineKind::kNeurons, std::move(twin.description),
+                    std::move(twin.model)};
     return models;
   }
-  FFF_ASSIGN_OR_RETURN(models.dense, BuildDense(spec, seed + 1, options));
-  models.dense_description = DescribeDense(spec);
+  models.dense.kind = BaselineKind::kChosen;
+  models.dense.description = DescribeDense(spec);
+  FFF_ASSIGN_OR_RETURN(models.dense.model, BuildDense(spec, seed + 1, options));
   return models;
 }
 

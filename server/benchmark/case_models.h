@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/benchmark/baselines.h"
 #include "server/benchmark/case.h"
 #include "server/model/builder.h"
 #include "server/model/model.h"
@@ -14,8 +15,7 @@ namespace fff::benchmark {
 // Both sides of a case, ready for RunBenchmark.
 struct CaseModels {
   std::shared_ptr<const model::Model> fff;
-  std::shared_ptr<const model::Model> dense;
-  std::string dense_description;
+  Opponent dense;
 };
 
 // Random weights from `seed` (the same seed gives the same weights), built the

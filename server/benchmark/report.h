@@ -1,14 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "server/benchmark/statistics.h"
 
 // What one benchmark run found, as plain values. Field names follow
-// fff.v1.BenchmarkReport; the fields that message lacks are zero in a report
-// that came over the wire.
+// fff.v1.BenchmarkReport.
 namespace fff::benchmark {
 
 // One implementation at one batch size. A sample is the mean of `repetitions`
@@ -28,6 +29,30 @@ struct Measurement {
   std::string kernel;  // those of the model's layers, each once, joined by '+'
 };
 
+// What a dense network stands for.
+enum class BaselineKind {
+  kNeurons,         // the FFF's own neurons, all evaluated (training width)
+  kInferenceWidth,  // as many neurons as one row of the FFF uses
+  kTrained,         // trained for the task
+  kChosen,          // what the benchmark case names
+};
+// "neurons", "inference_width", "trained", "chosen".
+absl::string_view Name(BaselineKind kind);
+
+struct Baseline {
+  BaselineKind kind = BaselineKind::kNeurons;
+  std::string description;
+  double flops_per_row = 0;
+  double bytes_per_row = 0;  // weights, input and output
+};
+
+// Shares of correct answers, 0..1, as the model's config.json states them.
+struct Accuracy {
+  std::optional<double> fff;
+  std::optional<double> dense;
+  std::string data;  // what they were measured on
+};
+
 struct BenchmarkCase {
   int64_t rows = 0;  // of one call
   Measurement fff;
@@ -39,13 +64,21 @@ struct BenchmarkCase {
   double top_leaf_share = 0;  // rows that the most used leaf answers, 0..1
   int64_t input_rows = 0;  // distinct input rows that the calls cycle through
   double leaves_per_call = 0;  // mean number of distinct leaves of one call
+  // One for each of the report's other_baselines, in their order.
+  std::vector<Measurement> other_baselines;
 };
 
 struct BenchmarkReport {
   std::string model;  // or the name of the case
   int64_t version = 0;
-  bool dense_trained = false;  // else a baseline of cost
+  // What every case's `dense` is, on which `speedup` rests.
+  BaselineKind dense_kind = BaselineKind::kNeurons;
   std::string dense_description;
+  // The dense networks measured beside it, on the same rows in the same turns.
+  std::vector<Baseline> other_baselines;
+  // Why a baseline is not there; empty when all are.
+  std::string baselines_left_out;
+  Accuracy accuracy;
   std::vector<BenchmarkCase> cases;  // one a batch size
   int threads = 1;
   bool cold_weights = false;  // caches were flushed before every call

@@ -1,5 +1,6 @@
 #include "server/benchmark/report_text.h"
 
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,19 @@ std::string Peak(double peak_gflops) {
                       " GFLOP/s");
 }
 
+// "88.1 %", or "unknown".
+std::string Percent(const std::optional<double>& share) {
+  return share.has_value() ? absl::StrFormat("%.2f %%", 100 * *share)
+                           : "unknown";
+}
+
+std::string AccuracyLine(const Accuracy& accuracy) {
+  if (!accuracy.fff.has_value() && !accuracy.dense.has_value()) return "";
+  return absl::StrCat("\n  accuracy: FFF ", Percent(accuracy.fff), ", dense ",
+                      Percent(accuracy.dense), " on ",
+                      base::Printable(accuracy.data));
+}
+
 std::string Title(const BenchmarkReport& report) {
   // Names come from a peer or a file: nothing of them moves the cursor.
   std::string title = base::Printable(report.model);
@@ -26,6 +40,14 @@ std::string Title(const BenchmarkReport& report) {
   }
   absl::StrAppend(&title,
                   "\n  dense: ", base::Printable(report.dense_description));
+  for (const Baseline& baseline : report.other_baselines) {
+    absl::StrAppend(&title, "\n  also ", base::Printable(baseline.description));
+  }
+  if (!report.baselines_left_out.empty()) {
+    absl::StrAppend(
+        &title, "\n  left out: ", base::Printable(report.baselines_left_out));
+  }
+  absl::StrAppend(&title, AccuracyLine(report.accuracy));
   absl::StrAppend(
       &title, "\n  on ", base::Printable(report.cpu_model), ", ",
       base::Printable(report.isa), ", ", base::Printable(report.device), ", ",
@@ -54,6 +76,13 @@ std::string Bandwidth(const Measurement& measured, double memory_gbps) {
                          100 * measured.gbps / memory_gbps);
 }
 
+// "210 (84%)": GFLOP/s and its part of what this machine reached.
+std::string Arithmetic(const Measurement& measured, double peak_gflops) {
+  if (peak_gflops <= 0) return FormatNumber(measured.gflops);
+  return absl::StrFormat("%s (%.0f%%)", FormatNumber(measured.gflops),
+                         100 * measured.gflops / peak_gflops);
+}
+
 std::string Figures(const BenchmarkReport& report) {
   std::vector<std::vector<std::string>> rows;
   for (const BenchmarkCase& one : report.cases) {
@@ -61,24 +90,48 @@ std::string Figures(const BenchmarkReport& report) {
         {absl::StrCat(one.rows), FormatSeconds(one.fff.latency.median_s),
          FormatSeconds(one.dense.latency.median_s),
          FormatNumber(one.speedup) + "x", FormatNumber(one.fff.rows_per_s),
-         Bandwidth(one.fff, report.memory_gbps), FormatNumber(one.dense.gflops),
+         Bandwidth(one.fff, report.memory_gbps),
+         Arithmetic(one.fff, report.peak_gflops),
+         Arithmetic(one.dense, report.peak_gflops),
          absl::StrCat(one.distinct_leaves),
          absl::StrFormat("%.1f%%", 100 * one.top_leaf_share)});
   }
-  return TextTable({"rows", "FFF", "dense", "speed-up", "FFF rows/s",
-                    "FFF GB/s", "dense GFLOP/s", "leaves", "top leaf"},
-                   rows);
+  return TextTable(
+      {"rows", "FFF", "dense", "speed-up", "FFF rows/s", "FFF GB/s",
+       "FFF GFLOP/s", "dense GFLOP/s", "leaves", "top leaf"},
+      rows);
+}
+
+std::vector<std::string> SpreadRow(const BenchmarkCase& one,
+                                   absl::string_view what,
+                                   const Measurement& measured) {
+  const double fff_s = one.fff.latency.median_s;
+  return {absl::StrCat(one.rows),
+          std::string(what),
+          FormatSeconds(measured.latency.median_s),
+          Spread(measured.latency),
+          FormatNumber(fff_s > 0 ? measured.latency.median_s / fff_s : 0) + "x",
+          absl::StrCat(measured.latency.samples, " x ", measured.repetitions),
+          measured.kernel};
 }
 
 std::string Spreads(const BenchmarkReport& report) {
   std::vector<std::vector<std::string>> rows;
   for (const BenchmarkCase& one : report.cases) {
-    rows.push_back({absl::StrCat(one.rows), Spread(one.fff.latency),
-                    one.fff.kernel, Spread(one.dense.latency),
-                    one.dense.kernel});
+    rows.push_back(SpreadRow(one, "FFF", one.fff));
+    rows.push_back(SpreadRow(
+        one, absl::StrCat("dense: ", Name(report.dense_kind)), one.dense));
+    for (size_t i = 0; i < one.other_baselines.size(); ++i) {
+      const std::string kind =
+          i < report.other_baselines.size()
+              ? std::string(Name(report.other_baselines[i].kind))
+              : "?";
+      rows.push_back(SpreadRow(one, absl::StrCat("dense: ", kind),
+                               one.other_baselines[i]));
+    }
   }
-  return TextTable({"rows", "FFF p10 .. p90, p99", "kernel",
-                    "dense p10 .. p90, p99", "kernel"},
+  return TextTable({"rows", "what", "median", "p10 .. p90, p99", "FFF is",
+                    "samples x calls", "kernel"},
                    rows);
 }
 
@@ -93,8 +146,9 @@ std::string ReportText(const BenchmarkReport& report) {
                           : "weights\nwarm",
       ". GB/s counts every weight that a call touches once, its inputs and its "
       "outputs;\nabove 100 % of the copy bandwidth the weights come from a "
-      "cache. Leaves: distinct ones over\nall inputs that the calls cycle "
-      "through; top leaf: share of the rows that end in one leaf.\n");
+      "cache. GFLOP/s stand beside a\nmatrix product measured in the same run. "
+      "Leaves: distinct ones over all inputs that the\ncalls cycle through; "
+      "top leaf: share of the rows that end in one leaf.\n");
 }
 
 }  // namespace fff::benchmark

@@ -93,39 +93,49 @@ Measurement Finish(const Sampler& sampler, const model::Model& model,
   return result;
 }
 
-// Everything that one batch size needs; Measure fills `result`.
+// A dense call touches all weights once.
+double DenseBytes(const model::Model& dense, int64_t rows) {
+  return dense.cost().weight_bytes +
+         4.0 * static_cast<double>(rows) *
+             static_cast<double>(dense.input().width() +
+                                 dense.output().width());
+}
+
+// Everything that one batch size needs; Measure fills `result`. `sides` are the
+// FFF, its dense opponent and the other baselines.
 class CaseRun {
  public:
-  CaseRun(const model::Model& fff, const model::Model& dense, int64_t rows,
+  CaseRun(absl::Span<const model::Model* const> sides, int64_t rows,
           const BenchmarkOptions& options, engine::ExecutionContext& context,
           CacheFlusher* flusher)
-      : fff_(fff),
-        dense_(dense),
+      : sides_(sides.begin(), sides.end()),
         options_(options),
-        inputs_(rows, fff.input().width(), options.seed),
-        outputs_(rows * fff.output().width()),
-        y_{outputs_.data(), rows, fff.output().width()},
-        fff_touched_(CountTouched(fff, inputs_, y_, context)),
-        fff_sampler_(fff, inputs_, y_, context, flusher),
-        dense_sampler_(dense, inputs_, y_, context, flusher) {
+        inputs_(rows, sides[0]->input().width(), options.seed),
+        outputs_(rows * sides[0]->output().width()),
+        y_{outputs_.data(), rows, sides[0]->output().width()},
+        fff_touched_(CountTouched(*sides[0], inputs_, y_, context)) {
+    for (const model::Model* side : sides_) {
+      samplers_.emplace_back(*side, inputs_, y_, context, flusher);
+    }
     result_.rows = rows;
   }
 
   // False when `keep_going` said so.
   bool Measure(const std::function<bool()>& keep_going) {
     const auto start = Clock::now();
-    fff_sampler_.Calibrate();
-    dense_sampler_.Calibrate();
+    for (Sampler& sampler : samplers_) sampler.Calibrate();
     const double block_s =
         std::min(options_.seconds_per_case / kBlocks, kBlockSecondsMax);
-    for (int round = 0; !Enough(fff_sampler_) || !Enough(dense_sampler_);
-         ++round) {
-      if (!keep_going()) return false;
+    const auto enough = [this](const Sampler& sampler) {
+      return Enough(sampler);
+    };
+    for (size_t round = 0;
+         !std::all_of(samplers_.begin(), samplers_.end(), enough); ++round) {
       // Who goes first changes from round to round.
-      Sampler& first = round % 2 == 0 ? fff_sampler_ : dense_sampler_;
-      Sampler& second = round % 2 == 0 ? dense_sampler_ : fff_sampler_;
-      first.SampleBlock(block_s);
-      second.SampleBlock(block_s);
+      for (size_t i = 0; i < samplers_.size(); ++i) {
+        if (!keep_going()) return false;
+        samplers_[(round + i) % samplers_.size()].SampleBlock(block_s);
+      }
       const std::chrono::duration<double> spent = Clock::now() - start;
       if (spent.count() > kSecondsHardMax) break;
     }
@@ -133,9 +143,15 @@ class CaseRun {
   }
 
   BenchmarkCase Result() {
-    result_.fff = Finish(fff_sampler_, fff_, result_.rows,
+    const int64_t rows = result_.rows;
+    result_.fff = Finish(samplers_[0], *sides_[0], rows,
                          fff_touched_.least_bytes_per_call);
-    result_.dense = Finish(dense_sampler_, dense_, result_.rows, DenseBytes());
+    result_.dense =
+        Finish(samplers_[1], *sides_[1], rows, DenseBytes(*sides_[1], rows));
+    for (size_t i = 2; i < sides_.size(); ++i) {
+      result_.other_baselines.push_back(
+          Finish(samplers_[i], *sides_[i], rows, DenseBytes(*sides_[i], rows)));
+    }
     if (result_.fff.latency.median_s > 0) {
       result_.speedup =
           result_.dense.latency.median_s / result_.fff.latency.median_s;
@@ -153,30 +169,34 @@ class CaseRun {
            static_cast<int64_t>(sampler.samples_s().size()) >= kSamplesMin;
   }
 
-  // A dense call touches all weights once.
-  double DenseBytes() const {
-    return dense_.cost().weight_bytes +
-           4.0 * static_cast<double>(result_.rows) *
-               static_cast<double>(y_.width + dense_.input().width());
-  }
-
-  const model::Model& fff_;
-  const model::Model& dense_;
+  const std::vector<const model::Model*> sides_;
   const BenchmarkOptions& options_;
   InputRows inputs_;
   tensor::FloatBuffer outputs_;
   tensor::MutableRows y_;
   Touched fff_touched_;
-  Sampler fff_sampler_;
-  Sampler dense_sampler_;
+  std::vector<Sampler> samplers_;  // one a side
   BenchmarkCase result_;
 };
 
-BenchmarkReport Describe(const model::Model& fff, const model::Model& dense,
+double BytesPerRow(const model::Model& model) {
+  return model.cost().weight_bytes +
+         4.0 * static_cast<double>(model.input().width() +
+                                   model.output().width());
+}
+
+BenchmarkReport Describe(const model::Model& fff, const Opponent& dense,
+                         const Baselines& others,
                          const BenchmarkOptions& options) {
-  const double edge_bytes =
-      4.0 * static_cast<double>(fff.input().width() + fff.output().width());
   BenchmarkReport report;
+  report.dense_kind = dense.kind;
+  report.dense_description = dense.description;
+  report.baselines_left_out = others.left_out;
+  for (const Opponent& other : others.opponents) {
+    report.other_baselines.push_back({other.kind, other.description,
+                                      other.model->cost().flops,
+                                      BytesPerRow(*other.model)});
+  }
   report.threads = options.threads;
   report.seed = options.seed;
   report.cold_weights = options.cold_weights;
@@ -184,9 +204,9 @@ BenchmarkReport Describe(const model::Model& fff, const model::Model& dense,
   report.isa = engine::CpuIsa();
   report.device = fff.device();
   report.fff_flops_per_row = fff.cost().flops;
-  report.dense_flops_per_row = dense.cost().flops;
-  report.fff_bytes_per_row = fff.cost().weight_bytes + edge_bytes;
-  report.dense_bytes_per_row = dense.cost().weight_bytes + edge_bytes;
+  report.dense_flops_per_row = dense.model->cost().flops;
+  report.fff_bytes_per_row = BytesPerRow(fff);
+  report.dense_bytes_per_row = BytesPerRow(*dense.model);
   return report;
 }
 
@@ -227,13 +247,13 @@ absl::Status CheckOptions(const BenchmarkOptions& options) {
 }
 
 absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
-                                             const model::Model& dense,
+                                             const Opponent& dense,
                                              const BenchmarkOptions& options,
                                              const ProgressCallback& progress) {
   FFF_RETURN_IF_ERROR(CheckOptions(options));
-  FFF_RETURN_IF_ERROR(CheckModels(fff, dense));
+  FFF_RETURN_IF_ERROR(CheckModels(fff, *dense.model));
   for (const int64_t rows : options.batch_rows) {
-    FFF_RETURN_IF_ERROR(CheckMemory(fff, dense, rows));
+    FFF_RETURN_IF_ERROR(CheckMemory(fff, *dense.model, rows));
   }
   const int total = static_cast<int>(options.batch_rows.size()) + 1;
   int done = 0;
@@ -244,8 +264,16 @@ absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
   const absl::Status cancelled =
       absl::CancelledError("the benchmark was cancelled");
 
-  BenchmarkReport report = Describe(fff, dense, options);
   if (!keep_going()) return cancelled;
+  Baselines others;
+  if (options.other_baselines) {
+    FFF_ASSIGN_OR_RETURN(others, BuildBaselines(fff, dense.kind, options.seed));
+  }
+  BenchmarkReport report = Describe(fff, dense, others, options);
+  std::vector<const model::Model*> sides = {&fff, dense.model.get()};
+  for (const Opponent& other : others.opponents) {
+    sides.push_back(other.model.get());
+  }
   engine::ExecutionContext context(options.threads);
   if (options.probe_machine) ProbeMachine(context, report);
   std::unique_ptr<CacheFlusher> flusher;
@@ -254,7 +282,7 @@ absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
     ++done;
     step = absl::StrCat(rows, rows == 1 ? " row" : " rows");
     if (!keep_going()) return cancelled;
-    CaseRun run(fff, dense, rows, options, context, flusher.get());
+    CaseRun run(sides, rows, options, context, flusher.get());
     if (!run.Measure(keep_going)) return cancelled;
     report.cases.push_back(run.Result());
   }

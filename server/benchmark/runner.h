@@ -7,6 +7,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "server/benchmark/baselines.h"
 #include "server/benchmark/report.h"
 #include "server/model/model.h"
 
@@ -37,6 +39,8 @@ struct BenchmarkOptions {
   // Flush the caches before every call: what a model costs whose weights were
   // pushed out since its last request.
   bool cold_weights = false;
+  // Off: the dense network that `speedup` rests on alone, in half the time.
+  bool other_baselines = true;
   // Off: memory_gbps and peak_gflops stay 0 (saves part of a second and the
   // probes' buffers).
   bool probe_machine = true;
@@ -51,17 +55,17 @@ using ProgressCallback =
     std::function<bool(int done, int total, absl::string_view step)>;
 
 // Measures `fff` and `dense` alternately, in interleaved blocks, so that a
-// disturbance of the machine hits both. Both see the same standard-normal input
-// rows. Blocks the calling thread, which counts as one of options.threads.
-// Allocates inputs and outputs; never more than kActivationBytesMax a batch
-// size, plus 512 MiB for the probe of the machine.
+// disturbance of the machine hits both; with options.other_baselines also those
+// of BuildBaselines. All see the same standard-normal input rows. Blocks the
+// calling thread, which counts as one of options.threads. Allocates inputs and
+// outputs, never more than kActivationBytesMax a batch size, the weights of the
+// other baselines, and 512 MiB for the probe of the machine.
 //
-// Fills everything but model, version, dense_trained, dense_description and
-// server_version, which the caller knows. Errors: INVALID_ARGUMENT (options,
-// or models of unequal widths), RESOURCE_EXHAUSTED (a batch above
-// kActivationBytesMax), CANCELLED.
+// Fills everything but model, version, accuracy and server_version, which the
+// caller knows. Errors: INVALID_ARGUMENT (options, or models of unequal
+// widths), RESOURCE_EXHAUSTED (a batch above kActivationBytesMax), CANCELLED.
 absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
-                                             const model::Model& dense,
+                                             const Opponent& dense,
                                              const BenchmarkOptions& options,
                                              const ProgressCallback& progress);
 

@@ -40,6 +40,12 @@ RoutingShape FffLeafLayer::routing() const {
   return {RoutingShape::Family::kLeaf, 1, depth, depth};
 }
 
+NeuronCount FffLeafLayer::neurons() const {
+  const engine::LeafProblem& problem = weights_->problem;
+  return {problem.leaves() * problem.leaf_width,
+          problem.depth + problem.leaf_width, problem.activation};
+}
+
 int64_t FffLeafLayer::weights_bytes() const {
   const int64_t floats = weights_->node_weights.size() +
                          weights_->node_biases.size() + weights_->w1.size() +

@@ -41,6 +41,12 @@ RoutingShape FffPathLayer::routing() const {
           problem.levels - 1};
 }
 
+NeuronCount FffPathLayer::neurons() const {
+  const engine::PathProblem& problem = weights_->problem;
+  return {problem.trees * problem.nodes(), problem.trees * problem.levels,
+          problem.activation};
+}
+
 int64_t FffPathLayer::weights_bytes() const {
   const int64_t floats =
       weights_->x.size() + weights_->bias.size() + weights_->y.size();

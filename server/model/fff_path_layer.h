@@ -28,6 +28,7 @@ class FffPathLayer : public Layer {
     return weights_->problem.output_width;
   }
   RoutingShape routing() const override;
+  NeuronCount neurons() const override;
   int64_t weights_bytes() const override;
   LayerCost cost() const override;
   const engine::KernelPlan* plan() const override { return &plan_; }

@@ -29,6 +29,14 @@ struct LayerCost {
   double weight_bytes = 0;
 };
 
+// The neurons of a layer that routes: dot products with its input. What a dense
+// layer needs to be a fair opponent. Layers that do not route have none.
+struct NeuronCount {
+  int64_t all = 0;   // that training sees: nodes (path), hidden units (leaf)
+  int64_t used = 0;  // dot products of one row, routing decisions included
+  engine::Activation activation = engine::Activation::kIdentity;
+};
+
 // Scratch slots of thread 0 (ExecutionContext::workspace(0)) above those that
 // kernels use: a layer of several kernels has two, the model's chain two more.
 inline constexpr int kLayerSlots[] = {12, 13};
@@ -46,6 +54,7 @@ class Layer {
   virtual int64_t input_width() const = 0;
   virtual int64_t output_width() const = 0;
   virtual RoutingShape routing() const { return {}; }
+  virtual NeuronCount neurons() const { return {}; }
   virtual int64_t weights_bytes() const = 0;  // canonical and packed together
   virtual LayerCost cost() const = 0;
   // True when y is x unchanged; the model then passes rows by.

@@ -43,6 +43,13 @@ std::string MasterLeafLayer::Describe() const {
                       absl::StrFormat("%.3f", 1 - fff_share_));
 }
 
+NeuronCount MasterLeafLayer::neurons() const {
+  NeuronCount count = leaf_->neurons();
+  count.all += hidden_->output_width();
+  count.used += hidden_->output_width();
+  return count;
+}
+
 int64_t MasterLeafLayer::weights_bytes() const {
   return leaf_->weights_bytes() + hidden_->weights_bytes() +
          output_->weights_bytes();

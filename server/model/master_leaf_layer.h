@@ -31,6 +31,7 @@ class MasterLeafLayer : public Layer {
   int64_t input_width() const override { return leaf_->input_width(); }
   int64_t output_width() const override { return leaf_->output_width(); }
   RoutingShape routing() const override { return leaf_->routing(); }
+  NeuronCount neurons() const override;
   int64_t weights_bytes() const override;
   LayerCost cost() const override;
   // The plan of the tree; the master leaf's two dense plans are not shown.

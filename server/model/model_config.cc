@@ -118,6 +118,21 @@ VersionPolicy ReadVersions(const Json* value, JsonErrors& errors) {
   return policy;
 }
 
+AccuracyConfig ReadAccuracy(const Json* value, JsonErrors& errors) {
+  AccuracyConfig accuracy;
+  if (value == nullptr) return accuracy;
+  JsonFields fields(*value, "accuracy", errors);
+  accuracy.fff = fields.PositiveNumber("fff", 1);
+  accuracy.dense = fields.PositiveNumber("dense", 1);
+  accuracy.data = fields.String("data", kNameBytesMax).value_or("");
+  fields.RejectUnknownKeys();
+  if (accuracy.data.empty()) {
+    errors.Add(fields.PathOf("data"),
+               "is missing or empty, wanted what the accuracy was measured on");
+  }
+  return accuracy;
+}
+
 std::vector<int64_t> ReadWarmup(JsonFields& fields, int64_t rows_max) {
   auto rows = fields.Integers("warmup_batch_rows", kWarmupCount, {1, rows_max});
   if (rows.has_value()) return *std::move(rows);
@@ -152,6 +167,7 @@ ModelConfig ReadModel(JsonFields& fields) {
   config.device = ReadDevice(fields);
   config.versions = ReadVersions(fields.Find("versions"), errors);
   config.warmup_batch_rows = ReadWarmup(fields, config.batching.max_batch_rows);
+  config.accuracy = ReadAccuracy(fields.Find("accuracy"), errors);
   fields.RejectUnknownKeys();
   return config;
 }

@@ -58,6 +58,14 @@ struct BatchingConfig {
   int64_t max_queue_rows = 65536;
 };
 
+// What the model's author measured, for reports: shares of correct answers,
+// 0 < share <= 1.
+struct AccuracyConfig {
+  std::optional<double> fff;
+  std::optional<double> dense;  // of dense.safetensors
+  std::string data;             // what they were measured on
+};
+
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 
 // versions: {"latest": n} | {"all": true} | {"specific": [..]}
@@ -81,6 +89,7 @@ struct ModelConfig {
   DeviceChoice device = DeviceChoice::kAuto;
   VersionPolicy versions;
   std::vector<int64_t> warmup_batch_rows = {1, 64};
+  AccuracyConfig accuracy;
 };
 
 // Parses config.json. INVALID_ARGUMENT messages name `source` (the file), the

@@ -8,7 +8,8 @@
 namespace fff::rpc {
 namespace {
 
-void EncodeMeasurement(const benchmark::Measurement& from,
+void EncodeMeasurement(const benchmark::BenchmarkReport& report,
+                       const benchmark::Measurement& from,
                        v1::LatencySummary& to) {
   to.set_samples(from.latency.samples);
   to.set_median_s(from.latency.median_s);
@@ -21,6 +22,61 @@ void EncodeMeasurement(const benchmark::Measurement& from,
   to.set_gflops(from.gflops);
   to.set_gbps(from.gbps);
   to.set_kernel(from.kernel);
+  to.set_repetitions(from.repetitions);
+  to.set_least_bytes(from.least_bytes);
+  if (report.memory_gbps > 0) {
+    to.set_bandwidth_fraction(from.gbps / report.memory_gbps);
+  }
+  if (report.peak_gflops > 0) {
+    to.set_peak_fraction(from.gflops / report.peak_gflops);
+  }
+}
+
+v1::DenseKind ToProto(benchmark::BaselineKind kind) {
+  switch (kind) {
+    case benchmark::BaselineKind::kTrained:
+      return v1::DENSE_KIND_TRAINED;
+    case benchmark::BaselineKind::kInferenceWidth:
+      return v1::DENSE_KIND_INFERENCE_WIDTH;
+    default:
+      return v1::DENSE_KIND_COST_BASELINE;
+  }
+}
+
+void EncodeCase(const benchmark::BenchmarkReport& report,
+                const benchmark::BenchmarkCase& from, v1::BenchmarkCase& to) {
+  to.set_rows(from.rows);
+  EncodeMeasurement(report, from.fff, *to.mutable_fff());
+  EncodeMeasurement(report, from.dense, *to.mutable_dense());
+  for (const benchmark::Measurement& other : from.other_baselines) {
+    EncodeMeasurement(report, other, *to.add_other_baselines());
+  }
+  to.set_speedup(from.speedup);
+  to.set_distinct_leaves(from.distinct_leaves);
+  to.set_top_leaf_share(from.top_leaf_share);
+  to.set_input_rows(from.input_rows);
+  to.set_leaves_per_call(from.leaves_per_call);
+}
+
+void EncodeBaselines(const benchmark::BenchmarkReport& report,
+                     v1::BenchmarkReport& message) {
+  for (const benchmark::Baseline& from : report.other_baselines) {
+    v1::BenchmarkBaseline& to = *message.add_other_baselines();
+    to.set_kind(ToProto(from.kind));
+    to.set_description(from.description);
+    to.set_flops_per_row(from.flops_per_row);
+    to.set_bytes_per_row(from.bytes_per_row);
+  }
+  message.set_baselines_left_out(report.baselines_left_out);
+}
+
+void EncodeAccuracy(const benchmark::Accuracy& accuracy,
+                    v1::BenchmarkReport& message) {
+  if (!accuracy.fff.has_value() && !accuracy.dense.has_value()) return;
+  v1::Accuracy& to = *message.mutable_accuracy();
+  if (accuracy.fff.has_value()) to.set_fff(*accuracy.fff);
+  if (accuracy.dense.has_value()) to.set_dense(*accuracy.dense);
+  to.set_data(accuracy.data);
 }
 
 }  // namespace
@@ -37,6 +93,8 @@ absl::StatusOr<benchmark::BenchmarkOptions> DecodeBenchmark(
   }
   if (request.threads() != 0) options.threads = request.threads();
   if (request.seed() != 0) options.seed = request.seed();
+  options.cold_weights = request.cold_weights();
+  options.other_baselines = !request.twin_only();
   // More threads than the machine has measures the kernel's time slices, and a
   // caller must not be able to start a thousand of them.
   const int cpus = base::AvailableCpus();
@@ -59,14 +117,12 @@ void EncodeReport(const benchmark::BenchmarkReport& report,
                                                 : v1::DENSE_KIND_COST_BASELINE);
   message.set_dense_description(parts.dense_description);
   for (const benchmark::BenchmarkCase& from : report.cases) {
-    v1::BenchmarkCase& to = *message.add_cases();
-    to.set_rows(from.rows);
-    EncodeMeasurement(from.fff, *to.mutable_fff());
-    EncodeMeasurement(from.dense, *to.mutable_dense());
-    to.set_speedup(from.speedup);
-    to.set_distinct_leaves(from.distinct_leaves);
-    to.set_top_leaf_share(from.top_leaf_share);
+    EncodeCase(report, from, *message.add_cases());
   }
+  EncodeBaselines(report, message);
+  EncodeAccuracy(report.accuracy, message);
+  message.set_peak_gflops(report.peak_gflops);
+  message.set_cold_weights(report.cold_weights);
   message.set_threads(report.threads);
   message.set_cpu_model(report.cpu_model);
   message.set_isa(report.isa);

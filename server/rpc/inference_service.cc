@@ -115,14 +115,21 @@ absl::Status InferenceService::RunBenchmark(
     message.mutable_progress()->set_step(std::string(step));
     return writer.Write(message);
   };
-  const absl::StatusOr<benchmark::BenchmarkReport> run =
-      benchmark::RunBenchmark(fff->model(), dense->model(), options, progress);
+  const serving::Servable::Parts& twin = dense->parts();
+  absl::StatusOr<benchmark::BenchmarkReport> run = benchmark::RunBenchmark(
+      fff->model(),
+      {twin.dense_is_trained ? benchmark::BaselineKind::kTrained
+                             : benchmark::BaselineKind::kNeurons,
+       twin.dense_description, twin.model},
+      options, progress);
   if (!run.ok() && stopping_.load()) {
     return absl::UnavailableError(
         "the server is shutting down; the benchmark was ended");
   }
   FFF_RETURN_IF_ERROR(run.status());
-  const benchmark::BenchmarkReport& report = *run;
+  benchmark::BenchmarkReport& report = *run;
+  report.accuracy = {fff->parts().accuracy.fff, fff->parts().accuracy.dense,
+                     fff->parts().accuracy.data};
 
   v1::BenchmarkResponse message;
   EncodeReport(report, *fff, *message.mutable_report());

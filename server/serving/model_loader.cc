@@ -139,6 +139,7 @@ absl::StatusOr<LoadedServables> LoadServables(const VersionToLoad& version,
   parts.checkpoint_file = loaded.checkpoint_file;
   parts.device = parts.model->device();
   parts.batching = config.batching;
+  parts.accuracy = config.accuracy;
   parts.load_seconds =
       std::chrono::duration<double>(Clock::now() - start).count();
   Servable::Parts dense = parts;

@@ -34,6 +34,7 @@ class Servable {
     std::string device;
     double load_seconds = 0;
     model::BatchingConfig batching;
+    model::AccuracyConfig accuracy;
     std::shared_ptr<metrics::ModelMetrics> metrics;
   };
   explicit Servable(Parts parts);

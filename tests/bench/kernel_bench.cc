@@ -1,8 +1,8 @@
 // Times every kernel of the kernel list on a few problems and batch sizes, by
 // itself: which kernel is fastest where, and did a change make one slower.
 //   kernel_bench --benchmark_filter='path/.*/768-768-l12'
-// FFF against dense, interleaved and with all the figures of a report, is
-// `fffctl benchmark --in-process`.
+// FFF against dense, by the runner that `fffctl benchmark` uses, stands under
+// case/: kernel_bench --benchmark_filter='case/path-768-l12/'
 #include <benchmark/benchmark.h>
 
 #include <memory>
@@ -14,6 +14,7 @@
 #include "server/benchmark/input_rows.h"
 #include "server/benchmark/random.h"
 #include "server/engine/kernel_list.h"
+#include "tests/bench/case_bench.h"
 
 namespace fff::engine {
 namespace {
@@ -177,6 +178,7 @@ int main(int argc, char** argv) {
   ::benchmark::Initialize(&argc, argv);
   if (::benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   fff::engine::RegisterAll();
+  fff::bench::RegisterCases();
   ::benchmark::RunSpecifiedBenchmarks();
   ::benchmark::Shutdown();
   return 0;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -24,6 +25,7 @@ output_width: 10
 depth: 4
 dense: width 128
 rows: 1 2048
+weights: cold
 )";
 
 std::string ErrorOf(absl::string_view text) {
@@ -45,6 +47,7 @@ TEST(CaseTest, ReadsEveryKey) {
   EXPECT_EQ(spec->dense, DenseOpponent::kWidth);
   EXPECT_EQ(spec->dense_width, 128);
   EXPECT_THAT(spec->rows, ElementsAre(1, 2048));
+  EXPECT_TRUE(spec->cold_weights);
 }
 
 TEST(CaseTest, DepthCountsAsTheConventionCountsIt) {
@@ -82,6 +85,7 @@ TEST(CaseTest, NumbersOutOfRangeAreErrors) {
   EXPECT_THAT(ErrorOf("rows: 1 65537\n"), HasSubstr("65537"));
   EXPECT_THAT(ErrorOf("rows:\n"), HasSubstr("0 batch sizes"));
   EXPECT_THAT(ErrorOf("dense: sparse\n"), HasSubstr("got 'sparse'"));
+  EXPECT_THAT(ErrorOf("weights: tepid\n"), HasSubstr("wanted warm or cold"));
 }
 
 TEST(CaseTest, MissingShapeIsAnError) {
@@ -142,6 +146,33 @@ TEST(CaseTest, TheDesignsFourCasesHaveTheShapesOfTheirNames) {
   const auto large = FindCase("leaf-768-32-768-d12");
   ASSERT_TRUE(large.ok()) << large.status();
   EXPECT_EQ((int64_t{1} << large->depth) * large->leaf_width, 131072);
+}
+
+TEST(CaseTest, TableOneOfTheFirstPaperIsThereInBothInputWidths) {
+  for (const int64_t input : {256, 784}) {
+    for (const int64_t width : {16, 32, 64, 128}) {
+      for (const int64_t leaf : {8, 4, 2, 1}) {
+        int depth = 0;
+        while ((leaf << depth) < width) ++depth;
+        const auto spec =
+            FindCase(absl::StrCat("leaf-", input, "-", leaf, "-10-d", depth));
+        ASSERT_TRUE(spec.ok()) << spec.status();
+        EXPECT_EQ(spec->input_width, input);
+        EXPECT_EQ(spec->leaf_width, leaf);
+        EXPECT_EQ((int64_t{1} << spec->depth) * leaf, width);
+        EXPECT_EQ(spec->dense, DenseOpponent::kNeurons);
+      }
+    }
+  }
+}
+
+TEST(CaseTest, ManyShallowTreesHaveAboutTheNeuronsOfOneDeepOne) {
+  const auto one = FindCase("path-768-l12");
+  const auto many = FindCase("path-768-t128-l5");
+  ASSERT_TRUE(one.ok() && many.ok());
+  const int64_t neurons = many->trees * many->nodes();
+  EXPECT_EQ(many->nodes(), 31);
+  EXPECT_LT(20 * std::abs(neurons - one->nodes()), one->nodes());
 }
 
 TEST(CaseTest, UnknownNameListsTheCasesThereAre) {

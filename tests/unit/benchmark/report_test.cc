@@ -148,6 +148,51 @@ TEST(ReportJsonTest, OneBatchSizeStandsAtTheTopLevel) {
   EXPECT_EQ(json["cases"].size(), 1U);
 }
 
+BenchmarkReport WithBaselines() {
+  BenchmarkReport report = Sample(1);
+  report.dense_kind = BaselineKind::kTrained;
+  report.peak_gflops = 200;
+  report.cases[0].dense.gflops = 50;
+  report.other_baselines = {
+      {BaselineKind::kNeurons, "all 4095", 3, 4},
+      {BaselineKind::kInferenceWidth, "12 of them", 1, 2}};
+  report.cases[0].other_baselines = {Measured(3e-3, "dense_b"),
+                                     Measured(0.75e-6, "dense_c")};
+  report.accuracy.fff = 0.875;
+  report.accuracy.data = "a test set";
+  return report;
+}
+
+TEST(ReportJsonTest, EveryBaselineHasItsFiguresAndItsSpeedup) {
+  const auto json = nlohmann::json::parse(ReportJson(WithBaselines()));
+  EXPECT_EQ(json["dense_kind"], "trained");
+  EXPECT_EQ(json["other_baselines"][1]["kind"], "inference_width");
+  EXPECT_EQ(json["other_baselines"][1]["bytes_per_row"], 2);
+  const auto& measured = json["cases"][0]["other_baselines"];
+  ASSERT_EQ(measured.size(), 2U);
+  EXPECT_EQ(measured[0]["kind"], "neurons");
+  EXPECT_DOUBLE_EQ(measured[0]["speedup"], 2000);
+  EXPECT_DOUBLE_EQ(measured[1]["speedup"], 0.5);
+  EXPECT_EQ(measured[1]["kernel"], "dense_c");
+  EXPECT_EQ(json["peak_gflops"], 200);
+  EXPECT_EQ(json["dense"]["peak_fraction"], 0.25);
+  EXPECT_EQ(json["accuracy"]["fff"], 0.875);
+  EXPECT_TRUE(json["accuracy"]["dense"].is_null());
+  EXPECT_EQ(json["accuracy"]["data"], "a test set");
+}
+
+TEST(ReportTextTest, NamesEveryBaselineAndWhatIsMissing) {
+  BenchmarkReport report = WithBaselines();
+  report.baselines_left_out = "too large";
+  const std::string text = ReportText(report);
+  EXPECT_THAT(text, HasSubstr("also all 4095"));
+  EXPECT_THAT(text, HasSubstr("dense: inference_width"));
+  EXPECT_THAT(text, HasSubstr("0.50x"));
+  EXPECT_THAT(text, HasSubstr("left out: too large"));
+  EXPECT_THAT(text, HasSubstr("FFF 87.50 %, dense unknown on a test set"));
+  EXPECT_THAT(text, HasSubstr("50.0 (25%)"));
+}
+
 TEST(ReportJsonTest, SeveralBatchSizesStandInCasesOnly) {
   const auto json = nlohmann::json::parse(ReportJson(Sample(3)));
   EXPECT_FALSE(json.contains("rows"));

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "server/benchmark/baselines.h"
 #include "server/benchmark/case.h"
 #include "server/benchmark/case_models.h"
 #include "server/benchmark/touched.h"
@@ -48,7 +49,7 @@ BenchmarkOptions Quick(std::vector<int64_t> rows) {
 TEST(RunnerTest, MeasuresBothSidesAtEveryBatchSize) {
   const CaseModels models = Build(Spec(kLeaf));
   const auto report =
-      RunBenchmark(*models.fff, *models.dense, Quick({1, 32}), nullptr);
+      RunBenchmark(*models.fff, models.dense, Quick({1, 32}), nullptr);
   ASSERT_TRUE(report.ok()) << report.status();
   ASSERT_EQ(report->cases.size(), 2U);
   for (const BenchmarkCase& one : report->cases) {
@@ -71,14 +72,81 @@ TEST(RunnerTest, MeasuresBothSidesAtEveryBatchSize) {
   EXPECT_EQ(report->cases[1].rows, 32);
 }
 
+TEST(RunnerTest, BothFairBaselinesStandBesideAChosenOpponent) {
+  const CaseModels models = Build(Spec(std::string(kLeaf) + "dense: linear\n"));
+  const auto report =
+      RunBenchmark(*models.fff, models.dense, Quick({1, 8}), nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->dense_kind, BaselineKind::kChosen);
+  EXPECT_EQ(report->baselines_left_out, "");
+  ASSERT_EQ(report->other_baselines.size(), 2U);
+  // 8 leaves of 3; 3 decisions and a leaf of 3.
+  const Baseline& neurons = report->other_baselines[0];
+  EXPECT_EQ(neurons.kind, BaselineKind::kNeurons);
+  EXPECT_THAT(neurons.description, HasSubstr("all 24"));
+  EXPECT_NEAR(neurons.flops_per_row, 2 * 24 * (24 + 5), 3 * (24 + 5));
+  const Baseline& used = report->other_baselines[1];
+  EXPECT_EQ(used.kind, BaselineKind::kInferenceWidth);
+  EXPECT_THAT(used.description, HasSubstr("6 neurons"));
+  EXPECT_NEAR(used.flops_per_row, 2 * 6 * (24 + 5), 3 * (6 + 5));
+  for (const BenchmarkCase& one : report->cases) {
+    ASSERT_EQ(one.other_baselines.size(), 2U);
+    for (const Measurement& other : one.other_baselines) {
+      EXPECT_GE(other.latency.samples, kSamplesMin);
+      EXPECT_GT(other.latency.median_s, 0);
+      EXPECT_FALSE(other.kernel.empty());
+    }
+  }
+}
+
+TEST(RunnerTest, WhatTheModelIsHeldAgainstAnywayIsNotMeasuredTwice) {
+  const CaseModels models = Build(Spec(kTrees));
+  const auto report =
+      RunBenchmark(*models.fff, models.dense, Quick({1}), nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->dense_kind, BaselineKind::kNeurons);
+  ASSERT_EQ(report->other_baselines.size(), 1U);
+  // 3 trees of 3 levels.
+  EXPECT_THAT(report->other_baselines[0].description, HasSubstr("9 neurons"));
+}
+
+TEST(RunnerTest, OtherBaselinesCanBeLeftOut) {
+  const CaseModels models = Build(Spec(kLeaf));
+  BenchmarkOptions options = Quick({1});
+  options.other_baselines = false;
+  const auto report = RunBenchmark(*models.fff, models.dense, options, nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->other_baselines.empty());
+  EXPECT_TRUE(report->cases[0].other_baselines.empty());
+}
+
+TEST(BaselinesTest, AModelWithoutATreeHasNoneAndSaysSo) {
+  const CaseModels models = Build(Spec(kLeaf));
+  const auto baselines =
+      BuildBaselines(*models.dense.model, BaselineKind::kTrained, 1);
+  ASSERT_TRUE(baselines.ok()) << baselines.status();
+  EXPECT_TRUE(baselines->opponents.empty());
+  EXPECT_THAT(baselines->left_out, HasSubstr("no FFF layer"));
+}
+
+TEST(BaselinesTest, WeightsAboveTheBoundAreLeftOutAndNamed) {
+  const CaseModels models = Build(Spec(kLeaf));
+  // 24 neurons of 24 + 5 weights; 6 of them used.
+  const auto baselines = BuildBaselines(*models.fff, BaselineKind::kChosen, 1,
+                                        /*weights_bytes_max=*/1000);
+  ASSERT_TRUE(baselines.ok()) << baselines.status();
+  ASSERT_EQ(baselines->opponents.size(), 1U);
+  EXPECT_EQ(baselines->opponents[0].kind, BaselineKind::kInferenceWidth);
+  EXPECT_THAT(baselines->left_out, HasSubstr("neurons: its weights"));
+}
+
 TEST(RunnerTest, SaysWhatItRanOn) {
   const CaseModels models = Build(Spec(kLeaf));
   BenchmarkOptions options = Quick({1});
   options.threads = 2;
   options.seed = 9;
   options.probe_machine = true;
-  const auto report =
-      RunBenchmark(*models.fff, *models.dense, options, nullptr);
+  const auto report = RunBenchmark(*models.fff, models.dense, options, nullptr);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->threads, 2);
   EXPECT_EQ(report->seed, 9U);
@@ -94,7 +162,7 @@ TEST(RunnerTest, SaysWhatItRanOn) {
 TEST(RunnerTest, RandomRowsReachEveryLeafOfASmallTree) {
   const CaseModels models = Build(Spec(kLeaf));
   const auto report =
-      RunBenchmark(*models.fff, *models.dense, Quick({1}), nullptr);
+      RunBenchmark(*models.fff, models.dense, Quick({1}), nullptr);
   ASSERT_TRUE(report.ok()) << report.status();
   const BenchmarkCase& one = report->cases.front();
   EXPECT_EQ(one.input_rows, 2048);
@@ -108,8 +176,7 @@ TEST(RunnerTest, SeveralTreesAndColdWeightsAreMeasuredToo) {
   const CaseModels models = Build(Spec(kTrees));
   BenchmarkOptions options = Quick({4});
   options.cold_weights = true;
-  const auto report =
-      RunBenchmark(*models.fff, *models.dense, options, nullptr);
+  const auto report = RunBenchmark(*models.fff, models.dense, options, nullptr);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_TRUE(report->cold_weights);
   EXPECT_EQ(report->cases[0].fff.repetitions, 1);
@@ -122,7 +189,7 @@ TEST(RunnerTest, ProgressNamesEveryStepAndEndsAtTheTotal) {
   int last_done = 0;
   int last_total = 0;
   const auto report =
-      RunBenchmark(*models.fff, *models.dense, Quick({1, 8}),
+      RunBenchmark(*models.fff, models.dense, Quick({1, 8}),
                    [&](int done, int total, absl::string_view step) {
                      if (steps.empty() || steps.back() != step)
                        steps.emplace_back(step);
@@ -140,12 +207,11 @@ TEST(RunnerTest, ProgressNamesEveryStepAndEndsAtTheTotal) {
 TEST(RunnerTest, CallbackThatSaysNoCancelsTheRun) {
   const CaseModels models = Build(Spec(kLeaf));
   int calls = 0;
-  const auto report =
-      RunBenchmark(*models.fff, *models.dense, Quick({1, 8, 16}),
-                   [&](int, int, absl::string_view step) {
-                     ++calls;
-                     return step != "8 rows";
-                   });
+  const auto report = RunBenchmark(*models.fff, models.dense, Quick({1, 8, 16}),
+                                   [&](int, int, absl::string_view step) {
+                                     ++calls;
+                                     return step != "8 rows";
+                                   });
   EXPECT_EQ(report.status().code(), absl::StatusCode::kCancelled);
   EXPECT_GT(calls, 1);
 }
@@ -174,8 +240,7 @@ TEST(RunnerTest, RefusesOptionsOutsideTheirBounds) {
 TEST(RunnerTest, RefusesModelsOfUnequalWidths) {
   const CaseModels leaf = Build(Spec(kLeaf));
   const CaseModels trees = Build(Spec(kTrees));
-  const auto report =
-      RunBenchmark(*leaf.fff, *trees.dense, Quick({1}), nullptr);
+  const auto report = RunBenchmark(*leaf.fff, trees.dense, Quick({1}), nullptr);
   EXPECT_EQ(report.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(report.status().message(), HasSubstr("24 to 5"));
 }
@@ -184,7 +249,7 @@ TEST(RunnerTest, RefusesBatchesWhoseActivationsExceedTheBound) {
   const CaseModels models =
       Build(Spec("convention: sap-fff\ninput_width: 16000\n"
                  "output_width: 16000\ndepth: 2\n"));
-  const auto report = RunBenchmark(*models.fff, *models.dense,
+  const auto report = RunBenchmark(*models.fff, models.dense,
                                    Quick({1, kBatchRowsMax}), nullptr);
   EXPECT_EQ(report.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(report.status().message(), HasSubstr("65536 rows"));
@@ -207,7 +272,7 @@ TEST(CaseModelsTest, TheSeedDecidesTheWeights) {
 TEST(CaseModelsTest, DenseOpponentsHaveTheirStatedSize) {
   const auto dense_flops = [](const std::string& dense) {
     return Build(Spec(std::string(kLeaf) + "dense: " + dense + "\n"))
-        .dense->cost()
+        .dense.model->cost()
         .flops;
   };
   // 2 FLOPs a weight; biases and activations may be counted or not.

@@ -170,7 +170,16 @@ TEST(ReportMessagesTest, KeepsEveryFieldOfTheWire) {
   message.set_dense_kind(v1::DENSE_KIND_TRAINED);
   message.set_threads(2);
   message.set_memory_gbps(20);
+  message.set_peak_gflops(200);
+  message.set_cold_weights(true);
+  auto* baseline = message.add_other_baselines();
+  baseline->set_kind(v1::DENSE_KIND_INFERENCE_WIDTH);
+  baseline->set_bytes_per_row(6);
+  message.mutable_accuracy()->set_fff(0.5);
   auto* one = message.add_cases();
+  one->mutable_fff()->set_repetitions(8);
+  one->set_leaves_per_call(2.5);
+  one->add_other_baselines()->set_median_s(1);
   one->set_rows(16);
   one->mutable_fff()->set_median_s(0.5);
   one->mutable_fff()->set_gbps(4);
@@ -181,7 +190,15 @@ TEST(ReportMessagesTest, KeepsEveryFieldOfTheWire) {
   const benchmark::BenchmarkReport report = DecodeReport(message);
   EXPECT_EQ(report.model, "m");
   EXPECT_EQ(report.version, 3);
-  EXPECT_TRUE(report.dense_trained);
+  EXPECT_EQ(report.dense_kind, benchmark::BaselineKind::kTrained);
+  EXPECT_EQ(report.peak_gflops, 200);
+  EXPECT_TRUE(report.cold_weights);
+  ASSERT_EQ(report.other_baselines.size(), 1U);
+  EXPECT_EQ(report.other_baselines[0].kind,
+            benchmark::BaselineKind::kInferenceWidth);
+  EXPECT_EQ(report.other_baselines[0].bytes_per_row, 6);
+  EXPECT_EQ(report.accuracy.fff, 0.5);
+  EXPECT_FALSE(report.accuracy.dense.has_value());
   EXPECT_EQ(report.threads, 2);
   ASSERT_EQ(report.cases.size(), 1U);
   EXPECT_EQ(report.cases[0].rows, 16);
@@ -189,6 +206,10 @@ TEST(ReportMessagesTest, KeepsEveryFieldOfTheWire) {
   EXPECT_DOUBLE_EQ(report.cases[0].fff.least_bytes, 2e9);
   EXPECT_EQ(report.cases[0].fff.kernel, "k");
   EXPECT_EQ(report.cases[0].distinct_leaves, 7);
+  EXPECT_EQ(report.cases[0].fff.repetitions, 8);
+  EXPECT_EQ(report.cases[0].leaves_per_call, 2.5);
+  ASSERT_EQ(report.cases[0].other_baselines.size(), 1U);
+  EXPECT_EQ(report.cases[0].other_baselines[0].latency.median_s, 1);
 }
 
 }  // namespace

@@ -54,8 +54,12 @@ TEST(ModelConfigTest, ReadsEveryKeyOfTheDesign) {
     "precision": "fp32",
     "device": "cuda",
     "versions": {"specific": [3, 1]},
-    "warmup_batch_rows": [2, 8]
+    "warmup_batch_rows": [2, 8],
+    "accuracy": {"fff": 0.5, "dense": 0.75, "data": "a test set"}
   })");
+  EXPECT_EQ(config.accuracy.fff, 0.5);
+  EXPECT_EQ(config.accuracy.dense, 0.75);
+  EXPECT_EQ(config.accuracy.data, "a test set");
   ASSERT_EQ(config.layers.size(), 5u);
   EXPECT_TRUE(std::holds_alternative<FlattenLayerConfig>(config.layers[0]));
   const auto& fff = std::get<FffLayerConfig>(config.layers[1]);
@@ -168,7 +172,13 @@ const BadConfig kBadConfigs[] = {
     {"UnknownKey",
      R"({"modle": 1})",
      {"modle: unknown key, allowed are layers, dense_layers, input, output, "
-      "batching, precision, device, versions, warmup_batch_rows"}},
+      "batching, precision, device, versions, warmup_batch_rows, accuracy"}},
+    {"AccuracyInPercent",
+     R"({"accuracy": {"fff": 88.1, "data": "test"}})",
+     {"accuracy.fff: found the number 88.1"}},
+    {"AccuracyOfNothing",
+     R"({"accuracy": {"fff": 0.881}})",
+     {"accuracy.data: is missing or empty"}},
     {"UnknownLayerKey",
      R"({"layers": [{"type": "linear"}, {"type": "linear", "bias": true}]})",
      {"layers[1].bias: unknown key, allowed are type, prefix, activation"}},

@@ -67,7 +67,13 @@ TEST_F(BenchmarkCallTest, StreamsProgressAndThenOneReport) {
     EXPECT_DOUBLE_EQ(measured.speedup(),
                      measured.dense().median_s() / measured.fff().median_s());
     EXPECT_GT(measured.distinct_leaves(), 0);
+    EXPECT_GT(measured.fff().repetitions(), 0);
+    EXPECT_GT(measured.dense().peak_fraction(), 0);
+    EXPECT_EQ(measured.other_baselines_size(), report.other_baselines_size());
   }
+  EXPECT_GT(report.peak_gflops(), 0);
+  ASSERT_EQ(report.other_baselines_size(), 1);
+  EXPECT_EQ(report.other_baselines(0).kind(), v1::DENSE_KIND_INFERENCE_WIDTH);
   // The last ratios are metrics, and measuring is no traffic.
   const auto speedups = metrics_.TakeSnapshot().speedups;
   EXPECT_EQ(speedups.size(), 2u);

@@ -25,6 +25,7 @@ TEST(DecodeBenchmark, FillsInDefaults) {
   EXPECT_EQ(options->threads, 1);
   EXPECT_EQ(options->seed, 1u);
   EXPECT_FALSE(options->cold_weights);
+  EXPECT_TRUE(options->other_baselines);
 }
 
 TEST(DecodeBenchmark, TakesWhatIsAskedFor) {
@@ -34,11 +35,15 @@ TEST(DecodeBenchmark, TakesWhatIsAskedFor) {
   request.set_seconds_per_case(2.5);
   request.set_threads(1);
   request.set_seed(99);
+  request.set_cold_weights(true);
+  request.set_twin_only(true);
   const auto options = DecodeBenchmark(request);
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_THAT(options->batch_rows, ElementsAre(3, 65536));
   EXPECT_EQ(options->seconds_per_case, 2.5);
   EXPECT_EQ(options->seed, 99u);
+  EXPECT_TRUE(options->cold_weights);
+  EXPECT_FALSE(options->other_baselines);
 }
 
 TEST(DecodeBenchmark, RefusesBatchSizesOutOfBounds) {
@@ -90,6 +95,8 @@ benchmark::Measurement MakeMeasurement(double median_s) {
   made.rows_per_s = 1000;
   made.gflops = 7;
   made.gbps = 8;
+  made.least_bytes = 9;
+  made.repetitions = 32;
   made.kernel = "leaf_walk";
   return made;
 }
@@ -106,6 +113,10 @@ void ExpectMeasurement(const v1::LatencySummary& summary, double median_s) {
   EXPECT_EQ(summary.gflops(), 7);
   EXPECT_EQ(summary.gbps(), 8);
   EXPECT_EQ(summary.kernel(), "leaf_walk");
+  EXPECT_EQ(summary.least_bytes(), 9);
+  EXPECT_EQ(summary.repetitions(), 32);
+  EXPECT_EQ(summary.bandwidth_fraction(), 0.2);
+  EXPECT_EQ(summary.peak_fraction(), 0.5);
 }
 
 TEST(EncodeReport, CopiesEveryField) {
@@ -117,7 +128,17 @@ TEST(EncodeReport, CopiesEveryField) {
   measured.speedup = 16;
   measured.distinct_leaves = 12;
   measured.top_leaf_share = 0.125;
+  measured.input_rows = 2048;
+  measured.leaves_per_call = 3.5;
+  measured.other_baselines = {MakeMeasurement(2)};
   report.cases = {measured, measured};
+  report.other_baselines = {
+      {benchmark::BaselineKind::kInferenceWidth, "12 neurons", 21, 22}};
+  report.baselines_left_out = "neurons: too large";
+  report.accuracy.dense = 0.75;
+  report.accuracy.data = "a test set";
+  report.peak_gflops = 14;
+  report.cold_weights = true;
   report.threads = 2;
   report.cpu_model = "a processor";
   report.isa = "AVX3";
@@ -144,6 +165,21 @@ TEST(EncodeReport, CopiesEveryField) {
   EXPECT_EQ(message.cases(1).speedup(), 16);
   EXPECT_EQ(message.cases(1).distinct_leaves(), 12);
   EXPECT_EQ(message.cases(1).top_leaf_share(), 0.125);
+  EXPECT_EQ(message.cases(1).input_rows(), 2048);
+  EXPECT_EQ(message.cases(1).leaves_per_call(), 3.5);
+  ASSERT_EQ(message.cases(1).other_baselines_size(), 1);
+  ExpectMeasurement(message.cases(1).other_baselines(0), 2);
+  ASSERT_EQ(message.other_baselines_size(), 1);
+  EXPECT_EQ(message.other_baselines(0).kind(), v1::DENSE_KIND_INFERENCE_WIDTH);
+  EXPECT_EQ(message.other_baselines(0).description(), "12 neurons");
+  EXPECT_EQ(message.other_baselines(0).flops_per_row(), 21);
+  EXPECT_EQ(message.other_baselines(0).bytes_per_row(), 22);
+  EXPECT_EQ(message.baselines_left_out(), "neurons: too large");
+  EXPECT_FALSE(message.accuracy().has_fff());
+  EXPECT_EQ(message.accuracy().dense(), 0.75);
+  EXPECT_EQ(message.accuracy().data(), "a test set");
+  EXPECT_EQ(message.peak_gflops(), 14);
+  EXPECT_TRUE(message.cold_weights());
   EXPECT_EQ(message.threads(), 2);
   EXPECT_EQ(message.cpu_model(), "a processor");
   EXPECT_EQ(message.isa(), "AVX3");

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/benchmark/report.h"
+#include "server/model/model.h"
+
+// Dense networks to hold an FFF model against besides the one it is served
+// with, so that no reader has to ask for the fair one.
+namespace fff::benchmark {
+
+// Weights of one baseline; kernels may pack a second copy.
+inline constexpr int64_t kBaselineWeightsBytesMax = int64_t{1} << 30;
+
+// A dense network and what it stands for.
+struct Opponent {
+  BaselineKind kind = BaselineKind::kNeurons;
+  std::string description;
+  std::shared_ptr<const model::Model> model;
+};
+
+struct Baselines {
+  std::vector<Opponent> opponents;
+  std::string left_out;  // why one is missing; empty when none is
+};
+
+// The baselines of kind kNeurons and kInferenceWidth that are not `primary`:
+// every layer of `fff` that routes becomes two linear layers, input width to N
+// with the layer's activation, N to output width; the other layers are those of
+// `fff`, which must outlive the result. Weights are random from `seed`: such a
+// network shows cost alone. Left out, with the reason, are those of more than
+// weights_bytes_max, all of them when the model runs on a device (they
+// would run on the CPU), and those of a model that does not route. Allocates
+// the weights; errors are those of planning kernels.
+absl::StatusOr<Baselines> BuildBaselines(
+    const model::Model& fff, BaselineKind primary, uint64_t seed,
+    int64_t weights_bytes_max = kBaselineWeightsBytesMax);
+
+}  // namespace fff::benchmark
