@@ -126,6 +126,7 @@ class Server {
     options.path = config_.model_repository;
     options.control = config_.model_control;
     options.startup_models = config_.load_models;
+    options.tuning_seconds = static_cast<double>(config_.tune_budget_ms) / 1e3;
     options.on_change = [this] { UpdateHealth(); };
     if (!placement_.ok()) return options;
     options.placement = *placement_;

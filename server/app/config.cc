@@ -141,6 +141,13 @@ void AddServingOptions(CLI::App& app, Config& config) {
       ->check(CLI::Range(0, 1024))
       ->envname("FFF_THREADS")
       ->capture_default_str();
+  app.add_option("--tune-budget-ms", config.tune_budget_ms,
+                 "Milliseconds to measure kernels in when a model version is "
+                 "loaded; 0 = choose them by predicted cost, the same ones at "
+                 "every start")
+      ->check(CLI::Range(0, 60000))
+      ->envname("FFF_TUNE_BUDGET_MS")
+      ->capture_default_str();
   app.add_option("--benchmark", config.benchmark,
                  "on or off: whether the Benchmark call is allowed")
       ->envname("FFF_BENCHMARK")

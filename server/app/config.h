@@ -22,7 +22,8 @@ struct Config {
   int http_port = 8002;
   std::string device = "auto";  // auto, cpu, cuda or cuda:n
   int threads = 0;              // 0 = as many as the process may use CPUs
-  int grpc_queues = 0;          // 0 = one for every four threads
+  int64_t tune_budget_ms = 100;
+  int grpc_queues = 0;  // 0 = one for every four threads
   std::string tls_cert;
   std::string tls_key;
   std::string tls_client_ca;

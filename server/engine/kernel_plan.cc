@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/base/status_macros.h"
+#include "server/engine/kernel_tuner.h"
 
 namespace fff::engine {
 namespace {
@@ -103,6 +104,86 @@ absl::StatusOr<std::shared_ptr<const Kernel>> Make(
   }
 }
 
+int64_t BytesOf(const PathWeights& weights) {
+  return 4 * (weights.x.size() + weights.y.size());
+}
+int64_t BytesOf(const LeafWeights& weights) {
+  return 4 *
+         (weights.node_weights.size() + weights.w1.size() + weights.w2.size());
+}
+int64_t BytesOf(const DenseWeights& weights) { return 4 * weights.w.size(); }
+
+using SharedKernels = std::vector<std::shared_ptr<const Kernel>>;
+
+// What the candidates took, with the candidates built; empty when they were not
+// to be measured or could not all be built.
+struct Tuning {
+  SharedKernels kernels;
+  std::vector<TunedTimes> times;
+};
+
+template <class Entry, class Weights>
+Tuning Tune(const Candidates<Entry>& candidates,
+            const std::shared_ptr<const Weights>& weights,
+            const PlanOptions& options) {
+  Tuning tuning;
+  if (options.tuning_seconds <= 0 || candidates.size() < 2 ||
+      BytesOf(*weights) > kTunedWeightsBytesMax) {
+    return tuning;
+  }
+  std::vector<const Kernel*> kernels;
+  for (const Entry* entry : candidates) {
+    auto kernel = Make(*entry, weights);
+    if (!kernel.ok()) return {};
+    kernels.push_back(kernel->get());
+    tuning.kernels.push_back(*std::move(kernel));
+  }
+  tuning.times = MeasureKernels(kernels, weights->problem.input_width,
+                                weights->problem.output_width, kRowsBucketMax,
+                                options.tuning_seconds);
+  return tuning;
+}
+
+// One bucket's kernel: an index into the candidates, and why.
+struct Decision {
+  size_t candidate;
+  std::string reason;
+};
+
+template <class Entry>
+Decision DecideMeasured(const Candidates<Entry>& candidates, size_t predicted,
+                        const TunedTimes& times) {
+  const size_t best = FastestKernel(times.seconds, predicted);
+  size_t other = best == 0 ? 1 : 0;
+  for (size_t k = 0; k < times.seconds.size(); ++k) {
+    if (k != best && times.seconds[k] < times.seconds[other]) other = k;
+  }
+  const auto rows = static_cast<double>(times.rows);
+  return {best, absl::StrFormat(
+                    "measured: %.3g us/row at %d rows against %s %.3g%s",
+                    times.seconds[best] * 1e6 / rows, times.rows,
+                    candidates[other]->name, times.seconds[other] * 1e6 / rows,
+                    times.seconds[other] < times.seconds[best]
+                        ? ", too close to leave the predicted one"
+                        : "")};
+}
+
+template <class Entry, class Problem>
+Decision Decide(const Candidates<Entry>& candidates, const Problem& problem,
+                int64_t rows, const Tuning& tuning,
+                const PlanOptions& options) {
+  const Choice<Entry> choice = Choose(candidates, problem, rows);
+  const auto predicted = static_cast<size_t>(
+      std::find(candidates.begin(), candidates.end(), choice.best) -
+      candidates.begin());
+  for (const TunedTimes& times : tuning.times) {
+    if (times.rows == rows) {
+      return DecideMeasured(candidates, predicted, times);
+    }
+  }
+  return {predicted, Reason(choice, problem, rows, options)};
+}
+
 template <class Entry, class Weights>
 absl::StatusOr<KernelPlan> Plan(absl::Span<const Entry> list,
                                 const std::shared_ptr<const Weights>& weights,
@@ -110,18 +191,21 @@ absl::StatusOr<KernelPlan> Plan(absl::Span<const Entry> list,
   const auto& problem = weights->problem;
   FFF_ASSIGN_OR_RETURN(const Candidates<Entry> candidates,
                        FindCandidates(list, problem, options));
+  Tuning tuning = Tune(candidates, weights, options);
+  SharedKernels made = std::move(tuning.kernels);
+  made.resize(candidates.size());
   std::vector<KernelPlan::Step> steps;
-  std::vector<std::shared_ptr<const Kernel>> kernels;
-  std::map<absl::string_view, std::shared_ptr<const Kernel>> made;
+  SharedKernels kernels;
   for (int64_t rows = 1; rows <= kRowsBucketMax; rows *= 2) {
-    const Choice<Entry> choice = Choose(candidates, problem, rows);
-    if (!steps.empty() && steps.back().kernel == choice.best->name) continue;
-    std::shared_ptr<const Kernel>& kernel = made[choice.best->name];
+    Decision decision = Decide(candidates, problem, rows, tuning, options);
+    const Entry& entry = *candidates[decision.candidate];
+    if (!steps.empty() && steps.back().kernel == entry.name) continue;
+    std::shared_ptr<const Kernel>& kernel = made[decision.candidate];
     if (kernel == nullptr) {
-      FFF_ASSIGN_OR_RETURN(kernel, Make(*choice.best, weights));
+      FFF_ASSIGN_OR_RETURN(kernel, Make(entry, weights));
     }
-    steps.push_back({rows, std::string(choice.best->name),
-                     Reason(choice, problem, rows, options)});
+    steps.push_back(
+        {rows, std::string(entry.name), std::move(decision.reason)});
     kernels.push_back(kernel);
   }
   return KernelPlan(std::move(steps), std::move(kernels));

@@ -13,6 +13,12 @@ struct PlanOptions {
   Device device = Device::kCpu;
   // Non-empty: use exactly this kernel, or fail if it cannot serve the problem.
   std::string kernel_name;
+  // What measuring the candidates on this machine may take; 0: choose by
+  // predicted cost alone, which gives the same plan every time. A measured plan
+  // may change from build to build where kernels are close. That moves results
+  // by rounding at most, routes not at all: all kernels decide with the same
+  // bits.
+  double tuning_seconds = 0;
 };
 
 // Which kernel serves which batch size of one layer. Immutable after Plan…;
@@ -42,10 +48,14 @@ class KernelPlan {
   std::vector<std::shared_ptr<const Kernel>> kernels_;  // one a step
 };
 
-// Builds a plan: candidates that support the problem on the device, the least
-// cost for each batch-size bucket (1, 2, 4, ... 16384). UNIMPLEMENTED when no
-// kernel on the device supports the problem; NOT_FOUND for an unknown
-// kernel_name.
+// Builds a plan: candidates that support the problem on the device, for each
+// batch-size bucket (1, 2, 4, ... 16384) the one that was fastest when measured
+// (kernel_tuner.h), or that has the least predicted cost where it was not.
+// Measuring builds every candidate, so packed copies of losers exist for a
+// moment; a layer for which memory does not suffice, or of more than
+// kTunedWeightsBytesMax, is not measured. UNIMPLEMENTED when no kernel on the
+// device supports the problem; NOT_FOUND for an unknown kernel_name.
+inline constexpr int64_t kTunedWeightsBytesMax = int64_t{512} << 20;
 absl::StatusOr<KernelPlan> PlanPath(std::shared_ptr<const PathWeights> weights,
                                     const PlanOptions& options);
 absl::StatusOr<KernelPlan> PlanLeaf(std::shared_ptr<const LeafWeights> weights,

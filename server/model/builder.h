@@ -15,6 +15,9 @@ namespace fff::model {
 struct BuildOptions {
   engine::Device device = engine::Device::kCpu;  // of the layers' own kernels
   Placement placement;
+  // What choosing the CPU kernels of one model by measurement may take, all its
+  // layers together; 0: by predicted cost (engine::PlanOptions).
+  double tuning_seconds = 0;
 };
 
 // config.json (or the default config) + checkpoint -> the model that is served.

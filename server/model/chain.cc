@@ -1,5 +1,6 @@
 #include "server/model/chain.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -94,6 +95,34 @@ absl::StatusOr<TensorSpec> MakeEdge(const EdgeConfig& edge,
   return spec;
 }
 
+// An even share of the time for each layer that chooses kernels; a master leaf
+// chooses three times.
+double TuningShare(absl::Span<const LoadedLayer> layers, double seconds) {
+  int plans = 0;
+  for (const LoadedLayer& layer : layers) {
+    if (const auto* fff = std::get_if<LoadedFff>(&layer)) {
+      const auto* leaf = std::get_if<LoadedLeaf>(&fff->weights);
+      plans += leaf != nullptr && leaf->master != nullptr ? 3 : 1;
+    }
+    plans += std::holds_alternative<LoadedLinear>(layer) ? 1 : 0;
+  }
+  return seconds / std::max(plans, 1);
+}
+
+// Whether layer i may choose kernels by measurement. Path kernels agree bit for
+// bit; leaf and dense kernels agree within rounding, which could turn a
+// decision of an FFF layer behind them.
+bool ChoiceMovesNoRoute(absl::Span<const LoadedLayer> layers, size_t i) {
+  const auto* fff = std::get_if<LoadedFff>(&layers[i]);
+  if (fff != nullptr && std::holds_alternative<LoadedPath>(fff->weights)) {
+    return true;
+  }
+  return std::none_of(layers.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                      layers.end(), [](const LoadedLayer& layer) {
+                        return std::holds_alternative<LoadedFff>(layer);
+                      });
+}
+
 struct MakeLayer {
   int64_t width;  // of the rows that enter
   const engine::PlanOptions& options;
@@ -155,7 +184,9 @@ absl::StatusOr<std::shared_ptr<const Model>> BuildChain(
   plan.device = options.device;
   std::vector<LayerPtr> made;
   LayerOps ops(layers.size());
+  const double share = TuningShare(layers, options.tuning_seconds);
   for (size_t i = 0; i < layers.size(); ++i) {
+    plan.tuning_seconds = ChoiceMovesNoRoute(layers, i) ? share : 0;
     absl::StatusOr<LayerPtr> layer =
         std::visit(MakeLayer{widths[i], plan, ops[i]}, layers[i]);
     if (!layer.ok()) {

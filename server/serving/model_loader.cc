@@ -22,6 +22,19 @@ std::string DescribeLayers(const model::Model& model) {
                        });
 }
 
+// Which kernel serves which batch size of which layer, and why.
+std::string DescribeKernels(const model::Model& model) {
+  std::string text;
+  for (size_t i = 0; i < model.layers().size(); ++i) {
+    for (const engine::KernelPlan::Step& step : model.KernelSteps(i)) {
+      absl::StrAppend(&text, text.empty() ? "" : "; ", "layer ", i, " from ",
+                      step.rows_min, " rows ", step.kernel, " (", step.reason,
+                      ")");
+    }
+  }
+  return text;
+}
+
 std::shared_ptr<metrics::ModelMetrics> RegisterMetrics(
     metrics::ServerMetrics& metrics, const Servable::Parts& parts) {
   std::vector<int> layers;
@@ -112,13 +125,13 @@ std::string PrecisionNote(const model::Model& model,
 
 }  // namespace
 
-absl::StatusOr<LoadedServables> LoadServables(const VersionToLoad& version,
-                                              const model::ModelConfig& config,
-                                              const model::Placement& placement,
-                                              metrics::ServerMetrics* metrics) {
+absl::StatusOr<LoadedServables> LoadServables(
+    const VersionToLoad& version, const model::ModelConfig& config,
+    const model::BuildOptions& offered, metrics::ServerMetrics* metrics) {
   const Clock::time_point start = Clock::now();
-  model::BuildOptions build;
-  FFF_ASSIGN_OR_RETURN(build.placement, PlacementOf(config, placement));
+  model::BuildOptions build = offered;
+  build.tuning_seconds /= 2;
+  FFF_ASSIGN_OR_RETURN(build.placement, PlacementOf(config, offered.placement));
   LoadedServables servables;
   servables.identity = VersionIdentity(version.directory);
   FFF_ASSIGN_OR_RETURN(model::LoadedVersion loaded,
@@ -156,6 +169,10 @@ absl::StatusOr<LoadedServables> LoadServables(const VersionToLoad& version,
       " device=", parts.device, PrecisionNote(*parts.model, build.placement),
       " seconds=", parts.load_seconds, " fff=\"", DescribeLayers(*parts.model),
       "\" dense=\"", parts.dense_description, "\""));
+  base::LogInfo(absl::StrCat(
+      "kernels model=", base::Printable(version.model_name),
+      " version=", version.version, " fff=\"", DescribeKernels(*parts.model),
+      "\" dense=\"", DescribeKernels(*dense.model), "\""));
   servables.fff = std::make_shared<const Servable>(std::move(parts));
   servables.dense = std::make_shared<const Servable>(std::move(dense));
   return servables;

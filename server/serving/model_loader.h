@@ -33,10 +33,10 @@ struct VersionToLoad {
 // touches the disk. The errors of model::LoadVersion; FAILED_PRECONDITION when
 // the config asks for a device that this server lacks, ABORTED when the
 // directory changed meanwhile. On an error nothing is registered.
-// `placement` is the server's; the config narrows it.
-absl::StatusOr<LoadedServables> LoadServables(const VersionToLoad& version,
-                                              const model::ModelConfig& config,
-                                              const model::Placement& placement,
-                                              metrics::ServerMetrics* metrics);
+// `offered` is the server's; the config narrows its placement, and each of both
+// implementations gets half of its tuning time.
+absl::StatusOr<LoadedServables> LoadServables(
+    const VersionToLoad& version, const model::ModelConfig& config,
+    const model::BuildOptions& offered, metrics::ServerMetrics* metrics);
 
 }  // namespace fff::serving

@@ -22,6 +22,13 @@ bool MayPass(const absl::Status& status) {
          !absl::IsFailedPrecondition(status) && !absl::IsUnimplemented(status);
 }
 
+model::BuildOptions Offered(const RepositoryOptions& options) {
+  model::BuildOptions offered;
+  offered.placement = options.placement;
+  offered.tuning_seconds = options.tuning_seconds;
+  return offered;
+}
+
 bool SameStatus(const VersionStatus& a, const VersionStatus& b) {
   return a.version == b.version && a.state == b.state && a.reason == b.reason &&
          a.fff == b.fff;
@@ -175,7 +182,7 @@ void ModelRepository::LoadVersion(ModelRecord& record, int64_t version,
   absl::StatusOr<LoadedServables> loaded = absl::UnknownError("not loaded");
   loader_.Run([&] {
     loaded =
-        LoadServables(source, record.config(), options_.placement, metrics_);
+        LoadServables(source, record.config(), Offered(options_), metrics_);
   });
   if (loaded.ok()) {
     entry.failed.reset();

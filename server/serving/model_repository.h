@@ -38,6 +38,8 @@ struct RepositoryOptions {
   std::chrono::milliseconds retry_pause{5000};
   // Where models may run; each model's config narrows it.
   model::Placement placement;
+  // What choosing kernels by measurement may take, a version; 0: never.
+  double tuning_seconds = 0;
   // Called after whatever changed the registry, on the thread that did it.
   std::function<void()> on_change = [] {};
 };

@@ -105,6 +105,7 @@ TEST_F(ConfigTest, HasDefaultsForAllButTheRepository) {
   EXPECT_EQ(config_.http_port, 8002);
   EXPECT_EQ(config_.device, "auto");
   EXPECT_EQ(config_.threads, 0);
+  EXPECT_EQ(config_.tune_budget_ms, 100);
   EXPECT_EQ(config_.drain_delay_seconds, 5);
   EXPECT_EQ(config_.drain_timeout_seconds, 30);
   EXPECT_EQ(config_.max_message_bytes, int64_t{64} << 20);
@@ -135,6 +136,7 @@ TEST_F(ConfigTest, TakesEveryFlag) {
                "--http-port=65535",
                "--device=cpu",
                "--threads=3",
+               "--tune-budget-ms=0",
                "--grpc-queues=2",
                "--max-message-bytes=1024",
                "--max-connection-age=90s",
@@ -164,6 +166,7 @@ TEST_F(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config_.http_port, 65535);
   EXPECT_EQ(config_.device, "cpu");
   EXPECT_EQ(config_.threads, 3);
+  EXPECT_EQ(config_.tune_budget_ms, 0);
   EXPECT_EQ(config_.grpc_queues, 2);
   EXPECT_EQ(config_.max_message_bytes, 1024);
   EXPECT_EQ(config_.max_connection_age_seconds, 90);

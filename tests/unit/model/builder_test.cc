@@ -52,6 +52,28 @@ TEST(BuilderTest, DetectsOneLayerWithoutAConfig) {
   EXPECT_EQ((*model)->cost().flops, 2 * 2 * 12 + 2 * 12 * 3 + 2 * 3 * 5);
 }
 
+// Layers 0 and 1 are leaf and linear with an FFF behind them, 2 is that FFF.
+TEST(BuilderTest, OnlyLayersWithNoRoutingBehindThemChooseKernelsByMeasurement) {
+  SyntheticCheckpoint made;
+  made.AddLeafLayer("a.", 12, 3, 9, 2);
+  made.AddRandom("b.weight", {8, 9});
+  made.AddRandom("b.bias", {8});
+  made.AddLeafLayer("c.", 8, 3, 5, 2);
+  const auto config = ParseModelConfig(
+      R"({"layers": [{"type": "fff", "prefix": "a."},
+                     {"type": "linear", "prefix": "b."},
+                     {"type": "fff", "prefix": "c."}]})",
+      "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  BuildOptions options;
+  options.tuning_seconds = 1e-9;  // one row alone
+  const auto model = BuildModel(*config, made.Build(), options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_THAT((*model)->KernelSteps(0)[0].reason, HasSubstr("predicted cost"));
+  EXPECT_THAT((*model)->KernelSteps(1)[0].reason, HasSubstr("predicted cost"));
+  EXPECT_THAT((*model)->KernelSteps(2)[0].reason, HasSubstr("measured: "));
+}
+
 TEST(BuilderTest, EdgesTakeNamesShapesAndLabels) {
   SyntheticCheckpoint made;
   made.AddLeafLayer("", 12, 3, 2, 2);
