@@ -1,5 +1,6 @@
 #include "client/cli/benchmark_command.h"
 
+#include <algorithm>
 #include <iostream>
 #include <utility>
 
@@ -25,22 +26,23 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-absl::StatusOr<benchmark::BenchmarkReport> RunInProcess(
-    const BenchmarkCommand& command) {
-  FFF_ASSIGN_OR_RETURN(const benchmark::CaseSpec spec,
-                       benchmark::FindCase(command.case_name));
+absl::StatusOr<benchmark::BenchmarkReport> RunCase(
+    const benchmark::CaseSpec& spec, const BenchmarkCommand& command) {
   benchmark::BenchmarkOptions options;
   options.batch_rows = command.rows.empty() ? spec.rows : command.rows;
   options.seconds_per_case = command.seconds;
   options.threads = command.threads;
   options.seed = command.seed;
   options.cold_weights = command.cold || spec.cold_weights;
-  options.other_baselines = !command.twin_only;
+  // Widths differ in which baselines they have room for.
+  options.other_baselines = !command.twin_only && command.depths.empty();
   FFF_RETURN_IF_ERROR(benchmark::CheckOptions(options));
+  model::BuildOptions build;
+  build.tuning_seconds = static_cast<double>(command.tune_budget_ms) / 2e3;
   ProgressBar bar;
   bar.Show(0, 1, "drawing random weights");
   FFF_ASSIGN_OR_RETURN(const benchmark::CaseModels models,
-                       benchmark::BuildCaseModels(spec, command.seed, {}));
+                       benchmark::BuildCaseModels(spec, command.seed, build));
   const auto progress = [&](int done, int total, absl::string_view step) {
     bar.Show(done, total, step);
     return true;
@@ -50,6 +52,32 @@ absl::StatusOr<benchmark::BenchmarkReport> RunInProcess(
       benchmark::RunBenchmark(*models.fff, models.dense, options, progress));
   report.model = spec.name;
   return report;
+}
+
+// One case, or one report that holds the case at every depth asked for.
+absl::StatusOr<benchmark::BenchmarkReport> RunInProcess(
+    const BenchmarkCommand& command) {
+  FFF_ASSIGN_OR_RETURN(const benchmark::CaseSpec spec,
+                       benchmark::FindCase(command.case_name));
+  if (command.depths.empty()) return RunCase(spec, command);
+  if (command.rows.size() != 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--depths wants one batch size in --rows, got ", command.rows.size()));
+  }
+  benchmark::BenchmarkReport sweep;
+  for (const int64_t depth : command.depths) {
+    FFF_ASSIGN_OR_RETURN(const benchmark::CaseSpec changed,
+                         benchmark::WithDepth(spec, depth));
+    FFF_ASSIGN_OR_RETURN(benchmark::BenchmarkReport report,
+                         RunCase(changed, command));
+    report.cases.insert(report.cases.begin(), sweep.cases.begin(),
+                        sweep.cases.end());
+    report.memory_gbps = std::max(report.memory_gbps, sweep.memory_gbps);
+    report.peak_gflops = std::max(report.peak_gflops, sweep.peak_gflops);
+    sweep = std::move(report);
+  }
+  sweep.model = spec.name;
+  return sweep;
 }
 
 absl::StatusOr<benchmark::BenchmarkReport> RunOnServer(
@@ -132,6 +160,16 @@ CLI::App* BenchmarkCommand::Register(CLI::App& app) {
   sub->add_flag("--cold", cold, "Flush the caches before each call");
   sub->add_flag("--twin-only", twin_only,
                 "Measure one dense baseline alone, in less time");
+  sub->add_option("--tune-budget-ms", tune_budget_ms,
+                  "Time to choose kernels by measurement, as the server's flag")
+      ->check(CLI::Range(0, 60000))
+      ->needs(in_process_option)
+      ->capture_default_str();
+  sub->add_option("--depths", depths,
+                  "Depths of the case's tree, as in 3,5,7: a sweep over "
+                  "training widths at one batch size")
+      ->delimiter(',')
+      ->needs(case_option);
   case_option->needs(in_process_option);
   in_process_option->needs(case_option);
   model_option->excludes(in_process_option);
@@ -155,7 +193,9 @@ absl::Status BenchmarkCommand::Run(const GlobalOptions& global) const {
       const benchmark::BenchmarkReport report,
       in_process ? RunInProcess(*this) : RunOnServer(*this, global));
   if (!svg.empty()) {
-    FFF_RETURN_IF_ERROR(WriteFile(svg, benchmark::ReportSvg(report)));
+    const auto axis = depths.empty() ? benchmark::ChartAxis::kRows
+                                     : benchmark::ChartAxis::kNeurons;
+    FFF_RETURN_IF_ERROR(WriteFile(svg, benchmark::ReportSvg(report, axis)));
   }
   std::cout << (json ? benchmark::ReportJson(report)
                      : benchmark::ReportText(report));

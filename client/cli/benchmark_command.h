@@ -23,9 +23,11 @@ struct BenchmarkCommand {
   std::string svg;
   bool in_process = false;
   std::string case_name;
+  std::vector<int64_t> depths;  // not empty: a sweep over training widths
   bool list_cases = false;
   bool cold = false;
   bool twin_only = false;
+  int64_t tune_budget_ms = 100;
 
   // Adds the sub-command to `app`; both must outlive the parsing.
   CLI::App* Register(CLI::App& app);

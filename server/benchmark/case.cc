@@ -192,6 +192,16 @@ absl::StatusOr<CaseSpec> ParseCase(absl::string_view name,
   return spec;
 }
 
+absl::StatusOr<CaseSpec> WithDepth(const CaseSpec& spec, int64_t depth) {
+  CaseSpec changed = spec;
+  changed.name = absl::StrCat(spec.name, "-d", depth);
+  const std::string where = absl::StrCat("case ", spec.name, ", depth");
+  FFF_RETURN_IF_ERROR(
+      base::Annotate(SetKey("depth", absl::StrCat(depth), &changed), where));
+  FFF_RETURN_IF_ERROR(base::Annotate(Check(changed), where));
+  return changed;
+}
+
 absl::StatusOr<CaseSpec> FindCase(absl::string_view name) {
   for (const EmbeddedCase& embedded : EmbeddedCases()) {
     if (embedded.name == name) return ParseCase(embedded.name, embedded.text);

@@ -56,6 +56,10 @@ struct CaseSpec {
 absl::StatusOr<CaseSpec> ParseCase(absl::string_view name,
                                    absl::string_view text);
 
+// The case with another depth, and so another number of neurons, under the name
+// "NAME-dN". INVALID_ARGUMENT as ParseCase says it for the file.
+absl::StatusOr<CaseSpec> WithDepth(const CaseSpec& spec, int64_t depth);
+
 struct EmbeddedCase {
   absl::string_view name;  // the file's name without ".case"
   absl::string_view text;

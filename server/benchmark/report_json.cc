@@ -51,6 +51,7 @@ Json ToJson(const BenchmarkReport& report, const BenchmarkCase& one) {
   return {{"case", report.model},
           {"rows", one.rows},
           {"threads", report.threads},
+          {"neurons", one.neurons},
           {"fff", ToJson(report, one.fff)},
           {"dense", ToJson(report, one.dense)},
           {"speedup", one.speedup},

@@ -62,31 +62,24 @@ struct LogScale {
 
 using ValueOf = std::function<double(const BenchmarkCase&)>;
 
-// One time of one batch size; a point exists where it is positive and finite.
+int64_t Abscissa(const BenchmarkCase& one, ChartAxis axis) {
+  return axis == ChartAxis::kRows ? one.rows : one.neurons;
+}
+
+// One time of one batch size or width; a point exists where it is positive and
+// finite.
 struct Point {
-  double rows;
+  double x;
   double seconds;
 };
 
-std::vector<Point> Points(const std::vector<BenchmarkCase>& cases,
-                          const ValueOf& value) {
-  std::vector<Point> points;
-  for (const BenchmarkCase& one : cases) {
-    const double seconds = value(one);
-    if (one.rows > 0 && seconds > 0 && std::isfinite(seconds)) {
-      points.push_back({static_cast<double>(one.rows), seconds});
-    }
-  }
-  return points;
-}
-
 class Chart {
  public:
-  explicit Chart(const BenchmarkReport& report)
-      : report_(report), cases_(report.cases) {
+  Chart(const BenchmarkReport& report, ChartAxis axis)
+      : report_(report), axis_(axis), cases_(report.cases) {
     std::sort(cases_.begin(), cases_.end(),
-              [](const BenchmarkCase& a, const BenchmarkCase& b) {
-                return a.rows < b.rows;
+              [axis](const BenchmarkCase& a, const BenchmarkCase& b) {
+                return Abscissa(a, axis) < Abscissa(b, axis);
               });
     FitScales();
   }
@@ -111,6 +104,18 @@ class Chart {
   }
 
  private:
+  std::vector<Point> Points(const ValueOf& value) const {
+    std::vector<Point> points;
+    for (const BenchmarkCase& one : cases_) {
+      const double seconds = value(one);
+      const int64_t x = Abscissa(one, axis_);
+      if (x > 0 && seconds > 0 && std::isfinite(seconds)) {
+        points.push_back({static_cast<double>(x), seconds});
+      }
+    }
+    return points;
+  }
+
   double BoundSeconds(const BenchmarkCase& one) const {
     return report_.memory_gbps > 0
                ? one.fff.least_bytes / (report_.memory_gbps * 1e9)
@@ -127,7 +132,7 @@ class Chart {
         [](const BenchmarkCase& one) { return one.dense.latency.p90_s; },
         [this](const BenchmarkCase& one) { return BoundSeconds(one); }};
     for (const ValueOf& time : times) {
-      for (const Point& point : Points(cases_, time)) {
+      for (const Point& point : Points(time)) {
         low_s = std::min(low_s, point.seconds);
         high_s = std::max(high_s, point.seconds);
       }
@@ -139,11 +144,13 @@ class Chart {
     const double first =
         cases_.empty()
             ? 1
-            : std::max<double>(1, static_cast<double>(cases_.front().rows));
+            : std::max<double>(
+                  1, static_cast<double>(Abscissa(cases_.front(), axis_)));
     const double last =
         cases_.empty()
             ? 1
-            : std::max<double>(1, static_cast<double>(cases_.back().rows));
+            : std::max<double>(
+                  1, static_cast<double>(Abscissa(cases_.back(), axis_)));
     // A margin on both sides keeps points off the frame, one point included.
     const double margin = last > first ? std::pow(last / first, 0.06) : 2;
     x_ = {first / margin, last * margin, kLeft, kRight};
@@ -157,10 +164,8 @@ class Chart {
 
   void DrawTitles() {
     Text(kLeft, 28, "class=\"title\"",
-         absl::StrCat(report_.model, ": time of one call by batch size"));
-    Text(kLeft, 48, "class=\"soft\"",
-         absl::StrCat("dense: ", base::Printable(report_.dense_description,
-                                                 kDescriptionBytesMax)));
+         absl::StrCat(report_.model, ": ", Subject()));
+    Text(kLeft, 48, "class=\"soft\"", absl::StrCat("dense: ", DenseText()));
     Text(kLeft, 66, "class=\"soft\"",
          absl::StrCat(report_.cpu_model, ", ", report_.isa, ", ",
                       report_.threads,
@@ -168,7 +173,25 @@ class Chart {
                       report_.cold_weights ? ", cold caches" : "",
                       "; median, band p10 to p90"));
     Text((kLeft + kRight) / 2, kBottom + 36,
-         "class=\"soft\" text-anchor=\"middle\"", "rows of one call");
+         "class=\"soft\" text-anchor=\"middle\"",
+         axis_ == ChartAxis::kRows ? "rows of one call"
+                                   : "neurons of the FFF (training width)");
+  }
+
+  std::string Subject() const {
+    if (axis_ == ChartAxis::kRows) return "time of one call by batch size";
+    const int64_t rows = cases_.empty() ? 0 : cases_.front().rows;
+    return absl::StrCat("time of a call of ", rows,
+                        rows == 1 ? " row" : " rows", " by training width");
+  }
+
+  // A width's own description would be wrong for the others.
+  std::string DenseText() const {
+    if (axis_ == ChartAxis::kNeurons &&
+        report_.dense_kind == BaselineKind::kNeurons) {
+      return "the FFF's own neurons, all evaluated";
+    }
+    return base::Printable(report_.dense_description, kDescriptionBytesMax);
   }
 
   void Line(absl::string_view css, double x1, double y1, double x2, double y2) {
@@ -189,13 +212,14 @@ class Chart {
     }
     double last_x = -kTickGap;
     for (const BenchmarkCase& one : cases_) {
-      if (one.rows < 1) continue;
-      const double x = x_(static_cast<double>(one.rows));
+      const int64_t value = Abscissa(one, axis_);
+      if (value < 1) continue;
+      const double x = x_(static_cast<double>(value));
       Line("axis", x, kBottom, x, kBottom + 5);
       if (x - last_x < kTickGap) continue;
       last_x = x;
       Text(x, kBottom + 19, "class=\"soft\" text-anchor=\"middle\"",
-           absl::StrCat(one.rows));
+           absl::StrCat(value));
     }
     Line("axis", kLeft, kBottom, kRight, kBottom);
   }
@@ -212,7 +236,7 @@ class Chart {
   std::string Coordinates(const std::vector<Point>& points) const {
     std::string text;
     for (const Point& point : points) {
-      absl::StrAppendFormat(&text, "%.1f,%.1f ", x_(point.rows),
+      absl::StrAppendFormat(&text, "%.1f,%.1f ", x_(point.x),
                             y_(point.seconds));
     }
     return text;
@@ -228,21 +252,18 @@ class Chart {
       absl::string_view css,
       const std::function<Measurement(const BenchmarkCase&)>& side) {
     const std::vector<Point> median = Points(
-        cases_,
         [&](const BenchmarkCase& one) { return side(one).latency.median_s; });
-    std::vector<Point> band = Points(cases_, [&](const BenchmarkCase& one) {
-      return side(one).latency.p90_s;
-    });
-    std::vector<Point> below = Points(cases_, [&](const BenchmarkCase& one) {
-      return side(one).latency.p10_s;
-    });
+    std::vector<Point> band = Points(
+        [&](const BenchmarkCase& one) { return side(one).latency.p90_s; });
+    std::vector<Point> below = Points(
+        [&](const BenchmarkCase& one) { return side(one).latency.p10_s; });
     band.insert(band.end(), below.rbegin(), below.rend());
     absl::StrAppendFormat(&svg_,
                           "<polygon class=\"band %sdot\" points=\"%s\"/>\n",
                           css, Coordinates(band));
     Polyline(css, median);
     for (const Point& point : median) {
-      DrawMarker(css, x_(point.rows), y_(point.seconds));
+      DrawMarker(css, x_(point.x), y_(point.seconds));
     }
   }
 
@@ -262,7 +283,7 @@ class Chart {
   }
 
   void DrawBound() {
-    Polyline("bound", Points(cases_, [this](const BenchmarkCase& one) {
+    Polyline("bound", Points([this](const BenchmarkCase& one) {
                return BoundSeconds(one);
              }));
   }
@@ -271,8 +292,9 @@ class Chart {
     for (const BenchmarkCase& one : cases_) {
       const double top_s =
           std::max(one.fff.latency.p90_s, one.dense.latency.p90_s);
-      if (one.rows < 1 || !(one.speedup > 0) || !(top_s > 0)) continue;
-      Text(x_(static_cast<double>(one.rows)), y_(top_s) - 10,
+      const int64_t value = Abscissa(one, axis_);
+      if (value < 1 || !(one.speedup > 0) || !(top_s > 0)) continue;
+      Text(x_(static_cast<double>(value)), y_(top_s) - 10,
            "class=\"strong\" text-anchor=\"middle\"",
            FormatNumber(one.speedup) + "x");
     }
@@ -303,6 +325,7 @@ class Chart {
   }
 
   const BenchmarkReport& report_;
+  const ChartAxis axis_;
   std::vector<BenchmarkCase> cases_;
   LogScale x_{1, 10, kLeft, kRight};
   LogScale y_{1, 10, kBottom, kTop};
@@ -311,8 +334,8 @@ class Chart {
 
 }  // namespace
 
-std::string ReportSvg(const BenchmarkReport& report) {
-  return Chart(report).Draw();
+std::string ReportSvg(const BenchmarkReport& report, ChartAxis axis) {
+  return Chart(report, axis).Draw();
 }
 
 }  // namespace fff::benchmark

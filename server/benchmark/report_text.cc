@@ -86,18 +86,20 @@ std::string Arithmetic(const Measurement& measured, double peak_gflops) {
 std::string Figures(const BenchmarkReport& report) {
   std::vector<std::vector<std::string>> rows;
   for (const BenchmarkCase& one : report.cases) {
-    rows.push_back(
-        {absl::StrCat(one.rows), FormatSeconds(one.fff.latency.median_s),
-         FormatSeconds(one.dense.latency.median_s),
-         FormatNumber(one.speedup) + "x", FormatNumber(one.fff.rows_per_s),
-         Bandwidth(one.fff, report.memory_gbps),
-         Arithmetic(one.fff, report.peak_gflops),
-         Arithmetic(one.dense, report.peak_gflops),
-         absl::StrCat(one.distinct_leaves),
-         absl::StrFormat("%.1f%%", 100 * one.top_leaf_share)});
+    rows.push_back({absl::StrCat(one.rows),
+                    one.neurons > 0 ? absl::StrCat(one.neurons) : "-",
+                    FormatSeconds(one.fff.latency.median_s),
+                    FormatSeconds(one.dense.latency.median_s),
+                    FormatNumber(one.speedup) + "x",
+                    FormatNumber(one.fff.rows_per_s),
+                    Bandwidth(one.fff, report.memory_gbps),
+                    Arithmetic(one.fff, report.peak_gflops),
+                    Arithmetic(one.dense, report.peak_gflops),
+                    absl::StrCat(one.distinct_leaves),
+                    absl::StrFormat("%.1f%%", 100 * one.top_leaf_share)});
   }
   return TextTable(
-      {"rows", "FFF", "dense", "speed-up", "FFF rows/s", "FFF GB/s",
+      {"rows", "neurons", "FFF", "dense", "speed-up", "FFF rows/s", "FFF GB/s",
        "FFF GFLOP/s", "dense GFLOP/s", "leaves", "top leaf"},
       rows);
 }

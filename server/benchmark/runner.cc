@@ -156,6 +156,9 @@ class CaseRun {
       result_.speedup =
           result_.dense.latency.median_s / result_.fff.latency.median_s;
     }
+    for (const auto& layer : sides_[0]->layers()) {
+      result_.neurons += layer->neurons().all;
+    }
     result_.distinct_leaves = fff_touched_.distinct_leaves;
     result_.top_leaf_share = fff_touched_.top_leaf_share;
     result_.leaves_per_call = fff_touched_.leaves_per_call;

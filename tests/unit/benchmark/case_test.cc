@@ -175,6 +175,19 @@ TEST(CaseTest, ManyShallowTreesHaveAboutTheNeuronsOfOneDeepOne) {
   EXPECT_LT(20 * std::abs(neurons - one->nodes()), one->nodes());
 }
 
+TEST(CaseTest, AnotherDepthIsAnotherWidthUnderTheSameRules) {
+  const auto spec = FindCase("leaf-784-8-10-d4");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  const auto deeper = WithDepth(*spec, 6);
+  ASSERT_TRUE(deeper.ok()) << deeper.status();
+  EXPECT_EQ(deeper->name, "leaf-784-8-10-d4-d6");
+  EXPECT_EQ(deeper->nodes(), 63);
+  EXPECT_THAT(std::string(WithDepth(*spec, 24).status().message()),
+              HasSubstr("case leaf-784-8-10-d4, depth: got '24'"));
+  EXPECT_THAT(std::string(WithDepth(*spec, 23).status().message()),
+              HasSubstr("wanted at most 3 GB"));
+}
+
 TEST(CaseTest, UnknownNameListsTheCasesThereAre) {
   const auto spec = FindCase("path-1");
   EXPECT_EQ(spec.status().code(), absl::StatusCode::kNotFound);

@@ -219,6 +219,22 @@ TEST(ReportSvgTest, DrawsBothSeriesTheBoundAndTheSpeedup) {
   EXPECT_THAT(svg, HasSubstr("prefers-color-scheme:dark"));
 }
 
+TEST(ReportSvgTest, DrawsAgainstTrainingWidthWhenAskedTo) {
+  BenchmarkReport report = Sample(3);
+  for (BenchmarkCase& one : report.cases) {
+    one.neurons = one.rows * 10;
+    one.rows = 64;
+  }
+  const std::string svg = ReportSvg(report, ChartAxis::kNeurons);
+  EXPECT_TRUE(IsBalanced(svg)) << svg;
+  EXPECT_THAT(svg, HasSubstr("time of a call of 64 rows by training width"));
+  EXPECT_THAT(svg, HasSubstr("neurons of the FFF"));
+  EXPECT_THAT(svg, HasSubstr(">2560<"));
+  EXPECT_THAT(svg, HasSubstr("<polyline class=\"bound\""));
+  report.cases[0].neurons = 0;
+  EXPECT_TRUE(IsBalanced(ReportSvg(report, ChartAxis::kNeurons)));
+}
+
 TEST(ReportSvgTest, LeavesTheBoundOutWhenTheBandwidthIsUnknown) {
   BenchmarkReport report = Sample(2);
   report.memory_gbps = 0;
