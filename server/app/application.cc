@@ -15,6 +15,7 @@
 #include "server/base/cpu_info.h"
 #include "server/base/log.h"
 #include "server/base/memory_info.h"
+#include "server/base/memory_return.h"
 #include "server/base/status_macros.h"
 #include "server/metrics/exporter.h"
 #include "server/rpc/grpc_server.h"
@@ -97,6 +98,7 @@ class Server {
     if (config_.model_control != serving::ModelControl::kNone) {
       watcher_.Start();
     }
+    memory_returner_.Start();
     base::LogInfo(absl::StrCat("listening grpc=", config_.host, ":",
                                grpc_->port(), " http=", config_.host, ":",
                                http_->port()));
@@ -112,6 +114,7 @@ class Server {
                                config_.drain_delay_seconds, " s"));
     AwaitStopSignal(config_.drain_delay_seconds);
     watcher_.Stop();
+    memory_returner_.Stop();
     repository_.Close();
     const auto timeout = std::chrono::milliseconds(
         static_cast<int64_t>(config_.drain_timeout_seconds * 1000));
@@ -182,6 +185,7 @@ class Server {
   serving::ModelRepository repository_;
   serving::RepositoryWatcher watcher_;
   serving::Scheduler scheduler_;
+  base::MemoryReturner memory_returner_;
   std::atomic<bool> serving_{false};
   std::atomic<bool> device_failed_{false};
   absl::Mutex health_mutex_;  // held while health is told; grpc_ is set once
