@@ -48,6 +48,7 @@ rpc::GrpcServerOptions GrpcOptions(const Config& config, int threads) {
           ? config.request_memory_bytes
           : RequestMemoryBytes(config.max_message_bytes);
   options.answer_memory_bytes = options.receive_memory_bytes;
+  options.unread_answer_seconds = config.unread_answer_timeout_seconds;
   options.access_log = config.access_log;
   options.access_log_share = config.access_log_sample;
   options.queues =

@@ -212,6 +212,11 @@ void AddConnectionOptions(CLI::App& app, Config& config) {
                "FFF_KEEPALIVE_TIME",
                "Seconds without traffic after which a client must show that it "
                "lives; 0 = never");
+  add_duration("--unread-answer-timeout", config.unread_answer_timeout_seconds,
+               "FFF_UNREAD_ANSWER_TIMEOUT",
+               "Seconds that an answer may wait for a client that does not "
+               "read, while half of the memory for answers is taken; 0 = for "
+               "ever");
   app.add_option("--max-connection-streams", config.max_connection_streams,
                  "Calls at once on one connection; 0 = no bound")
       ->check(CLI::Range(0, std::numeric_limits<int32_t>::max()))

@@ -38,6 +38,7 @@ struct Config {
   double keepalive_time_seconds = 60;
   int max_connection_streams = 0;
   int64_t request_memory_bytes = 0;  // 0 = a quarter of the memory
+  double unread_answer_timeout_seconds = 10;
   bool benchmark = true;
   std::string log_level = "info";
   std::string log_format = "text";  // or json

@@ -21,6 +21,10 @@ int64_t CgroupMemoryLimit(const std::string& mount, absl::string_view cgroups);
 // Memory of this process that is in RAM; 0 when it cannot be read.
 int64_t ResidentBytes();
 
+// Memory that was asked of the allocator and not freed. Takes every lock of the
+// allocator, one after the other, for microseconds.
+int64_t AllocatedBytes();
+
 // Gives memory that was freed and is kept for later allocations back to the
 // system. Takes milliseconds and every lock of the allocator: for rare moments.
 void ReturnFreeMemory();

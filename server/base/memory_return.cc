@@ -12,17 +12,19 @@ namespace {
 
 constexpr absl::Duration kInterval = absl::Seconds(2);
 
+int64_t IdleBytes() { return ResidentBytes() - AllocatedBytes(); }
+
 }  // namespace
 
-bool MemoryReturnPolicy::Look(int64_t resident_bytes) {
-  floor_bytes_ = std::min(floor_bytes_, resident_bytes);
+bool MemoryReturnPolicy::Look(int64_t idle_bytes) {
+  floor_bytes_ = std::min(floor_bytes_, idle_bytes);
   looks_above_ =
-      resident_bytes - floor_bytes_ >= kSlackBytes ? looks_above_ + 1 : 0;
+      idle_bytes - floor_bytes_ >= kSlackBytes ? looks_above_ + 1 : 0;
   return looks_above_ >= kLooks;
 }
 
-void MemoryReturnPolicy::Returned(int64_t resident_bytes) {
-  floor_bytes_ = resident_bytes;
+void MemoryReturnPolicy::Returned(int64_t idle_bytes) {
+  floor_bytes_ = idle_bytes;
   looks_above_ = 0;
 }
 
@@ -37,14 +39,15 @@ void MemoryReturner::Stop() {
 
 void MemoryReturner::Loop() {
   MemoryReturnPolicy policy;
+  policy.Look(IdleBytes());  // before the first requests
   while (!stop_.WaitForNotificationWithTimeout(kInterval)) {
+    if (!policy.Look(IdleBytes())) continue;
     const int64_t before = ResidentBytes();
-    if (!policy.Look(before)) continue;
     ReturnFreeMemory();
-    const int64_t after = ResidentBytes();
-    policy.Returned(after);
-    Log(LogLevel::kDebug, absl::StrCat("gave freed memory back: ", before,
-                                       " bytes -> ", after, " bytes resident"));
+    policy.Returned(IdleBytes());
+    Log(LogLevel::kDebug,
+        absl::StrCat("gave freed memory back: ", before, " bytes -> ",
+                     ResidentBytes(), " bytes resident"));
   }
 }
 

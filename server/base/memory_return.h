@@ -10,7 +10,9 @@
 // use. What nobody needs for a while is given back.
 namespace fff::base {
 
-// Decides when. A value; no clock in it.
+// Decides when. A value; no clock in it. It is told of idle memory: resident
+// memory less what is allocated. That is free memory, but also code and stacks,
+// so only how it grows is looked at.
 class MemoryReturnPolicy {
  public:
   // Less than this above what was left the last time is not worth a call.
@@ -19,10 +21,10 @@ class MemoryReturnPolicy {
   // is returned once in so many looks at most.
   static constexpr int kLooks = 5;
 
-  // Told of resident memory in even steps of time; true = return memory now.
-  bool Look(int64_t resident_bytes);
+  // Told in even steps of time; true = return memory now.
+  bool Look(int64_t idle_bytes);
   // What is left after it was.
-  void Returned(int64_t resident_bytes);
+  void Returned(int64_t idle_bytes);
 
  private:
   int64_t floor_bytes_ = INT64_MAX;  // the lowest since the last return

@@ -12,6 +12,7 @@
 #include "server/serving/memory_budget.h"
 #include "server/serving/model_registry.h"
 #include "server/serving/scheduler.h"
+#include "server/serving/task.h"
 
 namespace fff::rpc {
 
@@ -36,6 +37,9 @@ struct CallEnvironment {
   HealthService* health = nullptr;
   serving::MemoryBudget* memory = nullptr;
   AccessLog* access_log = nullptr;  // null = requests are not logged
+  // How long an answer may wait for its client while memory is short; 0 = for
+  // ever (unread_answers.h).
+  serving::Clock::duration unread_timeout{0};
   // Set before the server ends: new requests are answered UNAVAILABLE.
   std::atomic<bool> refusing{false};
 };

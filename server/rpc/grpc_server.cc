@@ -36,6 +36,11 @@ int Milliseconds(double seconds) {
   return std::max(1, static_cast<int>(seconds * 1000));
 }
 
+serving::Clock::duration Seconds(double seconds) {
+  return std::chrono::duration_cast<serving::Clock::duration>(
+      std::chrono::duration<double>(seconds));
+}
+
 void ConfigureConnections(const ConnectionOptions& options,
                           grpc::ServerBuilder& builder) {
   if (options.age_seconds_max > 0) {
@@ -101,8 +106,11 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
       open_inference_(repository, &admin_,
                       [this] { return serving_.load() && registry_->Ready(); }),
       memory_(options.answer_memory_bytes),
-      environment_{registry_, scheduler, metrics, &inference_, &open_inference_,
-                   &health_,  &memory_,  nullptr, {false}} {}
+      environment_{
+          registry_,   scheduler,        metrics,
+          &inference_, &open_inference_, &health_,
+          &memory_,    nullptr,          Seconds(options.unread_answer_seconds),
+          {false}} {}
 
 GrpcServer::~GrpcServer() {
   if (server_ != nullptr) Stop(std::chrono::system_clock::now());

@@ -49,6 +49,9 @@ struct GrpcServerOptions {
   // Bound of the requests that are being answered, with their answers, all
   // together; above it, new ones are refused. 0 = none.
   int64_t answer_memory_bytes = 0;
+  // While more than half of that is in use, answers that a client has not read
+  // for so long are dropped, oldest first, with their calls. 0 = never.
+  double unread_answer_seconds = 10;
   // Where requests are logged, a JSON object a line: a file, "-" for standard
   // output, "" for nowhere. And which part of those that succeed, 0 to 1.
   std::string access_log;

@@ -39,7 +39,8 @@ class CallPool {
 // handing the answer to gRPC is the last touch of the object. While a call is
 // armed or active it owns itself; idle, the pool owns it.
 template <class Method>
-class InferCall final : public InferTask<typename Method::Api>::Owner {
+class InferCall final : public InferTask<typename Method::Api>::Owner,
+                        public AnswerHolder {
  public:
   using Task = InferTask<typename Method::Api>;
 
@@ -61,6 +62,7 @@ class InferCall final : public InferTask<typename Method::Api>::Owner {
       context_->AddTrailingMetadata(kTimingKey,
                                     TimingText(task.split(), task.timing));
     }
+    AnswerSent(task.answered_at());
     // Nothing of this object may be touched after these calls: the queue's
     // thread may already be reusing it.
     if (status.ok()) {
@@ -69,6 +71,12 @@ class InferCall final : public InferTask<typename Method::Api>::Owner {
       AddRetryPushback(status, *context_);
       responder_->FinishWithError(ToGrpc(status), &finished_event_);
     }
+  }
+
+  int64_t held_bytes() const override { return task_->charged_bytes(); }
+  void Drop() override {
+    AnswerTaken();  // not twice
+    context_->TryCancel();
   }
 
  private:
@@ -88,6 +96,7 @@ class InferCall final : public InferTask<typename Method::Api>::Owner {
     owner_->CallStarted();
     calls_->ArmOne();
     task_ = tasks_->Take();
+    owner_->answer_holders().Add(this);
     arrival.offer = owner_->Offer();
     task_->Start(&owner_->environment(), arrival, &request_, this);
   }
@@ -110,6 +119,8 @@ class InferCall final : public InferTask<typename Method::Api>::Owner {
     finished_ = false;
     done_ = false;
     request_.Clear();
+    AnswerTaken();
+    owner_->answer_holders().Remove(this);
     tasks_->Release(std::move(task_));
     owner_->CallEnded();
     calls_->Release(std::unique_ptr<InferCall>(this));

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "server/base/log.h"
 #include "server/rpc/health_calls.h"
 #include "server/rpc/infer_call.h"
 #include "server/rpc/infer_stream.h"
@@ -72,6 +73,7 @@ void InferQueue::Start() {
     ArmHealthCheck(this);
     ArmHealthWatch(this);
   }
+  LookLater();
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -102,7 +104,30 @@ void InferQueue::OnStop(bool /*ok*/) {
 void InferQueue::EndWhenIdle() {
   if (!stopping_ || ending_ || active_calls_.load() > 0) return;
   ending_ = true;
+  look_alarm_.Cancel();
   queue_->Shutdown();  // Loop goes on until the queue is empty
+}
+
+void InferQueue::LookLater() {
+  if (environment_->unread_timeout.count() == 0 || ending_) return;
+  look_alarm_.Set(queue_.get(),
+                  gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                               gpr_time_from_seconds(1, GPR_TIMESPAN)),
+                  &look_event_);
+}
+
+void InferQueue::OnLook(bool /*ok*/) {
+  const serving::MemoryBudget& memory = *environment_->memory;
+  const AnswerHolders::Dropped dropped = answer_holders_.DropUnread(
+      serving::Clock::now(), memory.used(), memory.bytes_max(),
+      environment_->unread_timeout);
+  if (dropped.calls > 0) {
+    base::LogWarning(
+        absl::StrCat("memory for requests is short: dropped ", dropped.calls,
+                     " calls that held ", dropped.bytes,
+                     " bytes for answers which their clients do not read"));
+  }
+  LookLater();
 }
 
 InferQueue::Activity InferQueue::activity() const {

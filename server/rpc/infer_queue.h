@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "server/rpc/call_environment.h"
+#include "server/rpc/unread_answers.h"
 
 // The inference methods on asynchronous completion queues: with gRPC 1.51 the
 // callback API costs about a third more CPU a call and stalls for tens of
@@ -91,6 +92,8 @@ class InferQueue {
   }
   void CallStarted();
   void CallEnded();
+  // Calls that may be dropped while their clients do not read; between these.
+  AnswerHolders& answer_holders() { return answer_holders_; }
   void StreamStarted(DrainableStream* stream);
   void StreamEnded(DrainableStream* stream);
 
@@ -99,6 +102,9 @@ class InferQueue {
 
   void Loop();
   void OnStop(bool ok);
+  // Once a second: drops answers that nobody reads when memory is short.
+  void OnLook(bool ok);
+  void LookLater();
   void EndWhenIdle();
 
   const CallEnvironment* const environment_;
@@ -106,11 +112,14 @@ class InferQueue {
   std::thread thread_;
   grpc::Alarm stop_alarm_;  // tells the queue's thread to stop
   MemberEvent<InferQueue> stop_event_{this, &InferQueue::OnStop};
+  grpc::Alarm look_alarm_;
+  MemberEvent<InferQueue> look_event_{this, &InferQueue::OnLook};
   bool stop_called_ = false;  // of whoever starts and stops
 
   // Of the queue's thread, which takes no lock for a unary call.
   serving::BatchRunner runner_{/*threads=*/1};
   int tasks_in_use_ = 0;
+  AnswerHolders answer_holders_;
   std::unique_ptr<Pools> pools_;
   bool stopping_ = false;
   bool ending_ = false;

@@ -22,7 +22,8 @@ namespace fff::rpc {
 // kind of operation runs one at a time, and while one runs the stream stays.
 template <class Method>
 class InferStream final : public InferTask<typename Method::Api>::Owner,
-                          public DrainableStream {
+                          public DrainableStream,
+                          public AnswerHolder {
  public:
   using Task = InferTask<typename Method::Api>;
   using Tasks = TaskPool<typename Method::Api>;
@@ -44,6 +45,17 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
       plan = Detail(flow_.Answered(task.answer_bytes()));
     }
     Start(plan);
+  }
+
+  int64_t held_bytes() const override {
+    absl::MutexLock lock(&mutex_);
+    int64_t bytes = 0;
+    for (const auto& task : running_) bytes += task->charged_bytes();
+    return bytes;
+  }
+  void Drop() override {
+    AnswerTaken();  // not twice
+    context_.TryCancel();
   }
 
   void Drain() override {
@@ -87,6 +99,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
       grpc::WriteOptions options;
       // Another answer follows at once: both may leave in one packet.
       if (plan.more_answers) options.set_buffer_hint();
+      AnswerSent(serving::Clock::now());
       stream_.Write(plan.written->answer(), options, &written_event_);
     }
     if (plan.step.read) stream_.Read(&request_, &read_event_);
@@ -107,6 +120,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     details_ = ReadDetails(context_);
     arrival_.details = &details_;
     owner_->StreamStarted(this);
+    owner_->answer_holders().Add(this);
     Plan plan;
     {
       absl::MutexLock lock(&mutex_);
@@ -142,6 +156,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
   }
 
   void OnWritten(bool /*ok*/) {
+    AnswerTaken();
     Plan plan;
     {
       absl::MutexLock lock(&mutex_);
@@ -182,6 +197,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
       absl::MutexLock lock(&mutex_);
       if (flow_.reading()) return;
     }
+    owner_->answer_holders().Remove(this);
     owner_->StreamEnded(this);
     delete this;
   }
@@ -200,7 +216,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
   Arrival arrival_;        // queue's thread
   bool finished_ = false;  // queue's thread
   bool done_ = false;      // queue's thread
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   StreamFlow flow_ ABSL_GUARDED_BY(mutex_);
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   // Read and not yet written; of those, with an answer, the first being

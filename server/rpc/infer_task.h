@@ -84,6 +84,11 @@ class InferTask final : public serving::Task {
   const grpc::ByteBuffer& answer() const { return answer_bytes_; }
   int64_t request_bytes() const { return static_cast<int64_t>(request_bytes_); }
   const TimeSplit& split() const { return split_; }
+  // When OnAnswer was called.
+  serving::Clock::time_point answered_at() const {
+    return arrival_.at + std::chrono::nanoseconds(split_.total_ns);
+  }
+  int64_t charged_bytes() const { return charged_bytes_; }
   int64_t answer_bytes() const { return static_cast<int64_t>(answer_size_); }
 
   // Makes it ready for another request, keeping its messages' buffers; returns

@@ -15,17 +15,18 @@ class ServerProcess:
     """Starts in the constructor and is ready when that returns.
 
     Use as a context manager; leaving it sends SIGTERM and expects exit code 0.
-    `log` holds all lines of standard error so far.
+    `log` holds all lines of standard error so far. `within` makes another command of
+    the server's, such as one that runs it in a cgroup.
     """
 
-    def __init__(self, repository, *flags, wait=True):
+    def __init__(self, repository, *flags, wait=True, within=lambda words: words):
         self.log = []
         self._listening = threading.Event()
         self._ended = threading.Event()
         self.grpc_port = self.http_port = None
         command = [BINARY, f"--model-repository={repository}", "--grpc-port=0",
                    "--http-port=0", "--drain-delay=0", *flags]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True,
+        self.process = subprocess.Popen(within(command), stderr=subprocess.PIPE, text=True,
                                         cwd=tempfile.gettempdir())
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

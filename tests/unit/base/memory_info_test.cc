@@ -82,5 +82,17 @@ TEST(MemoryInfoTest, ResidentBytesSeeWhatIsWritten) {
   EXPECT_EQ(std::accumulate(written.begin(), written.end(), size_t{0}), kBytes);
 }
 
+TEST(MemoryInfoTest, AllocatedBytesFollowWhatIsAllocatedAndFreed) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "AddressSanitizer has an allocator of its own";
+#endif
+  constexpr int64_t kBytes = int64_t{64} << 20;
+  const int64_t before = AllocatedBytes();
+  auto block = std::make_unique<std::vector<char>>(kBytes);
+  EXPECT_GE(AllocatedBytes() - before, kBytes);
+  block.reset();
+  EXPECT_LT(AllocatedBytes() - before, kBytes / 2);
+}
+
 }  // namespace
 }  // namespace fff::base

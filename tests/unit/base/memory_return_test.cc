@@ -8,14 +8,14 @@ namespace {
 constexpr int64_t kMany = MemoryReturnPolicy::kSlackBytes;
 
 // Looks until it says yes, and how many there were; 0 = never in 100.
-int LooksUntilReturn(MemoryReturnPolicy& policy, int64_t resident) {
+int LooksUntilReturn(MemoryReturnPolicy& policy, int64_t idle) {
   for (int look = 1; look <= 100; ++look) {
-    if (policy.Look(resident)) return look;
+    if (policy.Look(idle)) return look;
   }
   return 0;
 }
 
-TEST(MemoryReturnPolicyTest, LeavesMemoryAloneThatDoesNotGrow) {
+TEST(MemoryReturnPolicyTest, LeavesAloneWhatDoesNotGrow) {
   MemoryReturnPolicy policy;
   EXPECT_EQ(LooksUntilReturn(policy, 100 * kMany), 0);
   EXPECT_EQ(LooksUntilReturn(policy, 101 * kMany - 1), 0);
@@ -38,7 +38,7 @@ TEST(MemoryReturnPolicyTest, WaitsForMemoryThatComesAndGoes) {
   }
 }
 
-TEST(MemoryReturnPolicyTest, DoesNotAskAgainForWhatIsInUse) {
+TEST(MemoryReturnPolicyTest, DoesNotAskAgainForWhatCannotBeReturned) {
   MemoryReturnPolicy policy;
   policy.Look(kMany);
   ASSERT_GT(LooksUntilReturn(policy, 9 * kMany), 0);
@@ -47,7 +47,7 @@ TEST(MemoryReturnPolicyTest, DoesNotAskAgainForWhatIsInUse) {
   EXPECT_GT(LooksUntilReturn(policy, 9 * kMany), 0);
 }
 
-TEST(MemoryReturnPolicyTest, FollowsMemoryThatWasFreedOtherwise) {
+TEST(MemoryReturnPolicyTest, FollowsWhatWasReturnedOtherwise) {
   MemoryReturnPolicy policy;
   policy.Look(9 * kMany);
   policy.Look(2 * kMany);
