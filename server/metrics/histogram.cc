@@ -1,6 +1,5 @@
 #include "server/metrics/histogram.h"
 
-#include <algorithm>
 #include <array>
 
 namespace fff::metrics {
@@ -22,14 +21,33 @@ constexpr std::array<uint64_t, 17> kRowBounds = {
 
 constexpr size_t kCellsPerLine = 64 / sizeof(uint64_t);
 
+// Index of the first bound that is not below `value`. Steps do not branch:
+// durations are spread over buckets, and std::lower_bound guesses wrong.
+size_t BucketOf(absl::Span<const uint64_t> bounds, uint64_t value) {
+  const uint64_t* base = bounds.data();
+  for (size_t left = bounds.size(); left > 1;) {
+    const size_t half = left / 2;
+    base = base[half - 1] < value ? base + half : base;
+    left -= half;
+  }
+  return static_cast<size_t>(base - bounds.data()) + (*base < value ? 1 : 0);
+}
+
 }  // namespace
 
-size_t ThisThreadShard() {
+namespace internal {
+
+size_t NumberThisThread() {
   static std::atomic<size_t> next{0};
-  thread_local const size_t shard =
-      next.fetch_add(1, std::memory_order_relaxed) % kShards;
-  return shard;
+  const size_t number = next.fetch_add(1, std::memory_order_relaxed);
+  this_thread_shard =
+      number < kOwnShards
+          ? number
+          : kOwnShards + (number - kOwnShards) % (kShards - kOwnShards);
+  return this_thread_shard;
 }
+
+}  // namespace internal
 
 absl::Span<const uint64_t> DurationBoundsNs() { return kDurationBoundsNs; }
 absl::Span<const uint64_t> RowBounds() { return kRowBounds; }
@@ -41,19 +59,19 @@ Histogram::Histogram(absl::Span<const uint64_t> bounds)
       cells_(std::make_unique<std::atomic<uint64_t>[]>(stride_ * kShards)) {}
 
 void Histogram::Observe(uint64_t value) {
-  const auto bucket = static_cast<size_t>(
-      std::lower_bound(bounds_.begin(), bounds_.end(), value) -
-      bounds_.begin());
-  std::atomic<uint64_t>* shard = &cells_[stride_ * ThisThreadShard()];
-  shard[0].fetch_add(value, std::memory_order_relaxed);
-  shard[1 + bucket].fetch_add(1, std::memory_order_relaxed);
+  const size_t bucket = BucketOf(bounds_, value);
+  const size_t shard = ThisThreadShard();
+  std::atomic<uint64_t>* cells = &cells_[stride_ * shard];
+  AddToShard(shard, cells[0], value);
+  AddToShard(shard, cells[1 + bucket], 1);
 }
 
 void Histogram::Add(const HistogramSnapshot& snapshot) {
-  std::atomic<uint64_t>* shard = &cells_[stride_ * ThisThreadShard()];
-  shard[0].fetch_add(snapshot.sum, std::memory_order_relaxed);
+  const size_t shard = ThisThreadShard();
+  std::atomic<uint64_t>* cells = &cells_[stride_ * shard];
+  AddToShard(shard, cells[0], snapshot.sum);
   for (size_t b = 0; b < snapshot.counts.size(); ++b) {
-    shard[1 + b].fetch_add(snapshot.counts[b], std::memory_order_relaxed);
+    AddToShard(shard, cells[1 + b], snapshot.counts[b]);
   }
 }
 

@@ -27,6 +27,7 @@
 #include "tests/bench/serving/child.h"
 #include "tests/bench/serving/echo.h"
 #include "tests/bench/serving/load.h"
+#include "tests/bench/serving/recording.h"
 
 namespace fff::bench {
 namespace {
@@ -85,6 +86,7 @@ struct Paired {
   double ours_cpu_us = 0;  // a request
   double echo_cpu_us = 0;
   double rate_ratio = 0;           // ours over echo
+  double cpu_ratio = 0;            // echo over ours, of CPU time a request
   double latency_overhead_us = 0;  // p50 over p50
 
   nlohmann::json Json() const {
@@ -98,6 +100,7 @@ struct Paired {
             {"latency_overhead_us", latency_overhead_us},
             {"cpu_us", ours_cpu_us},
             {"echo_cpu_us", echo_cpu_us},
+            {"cpu_ratio", cpu_ratio},
             {"errors", ours.errors + echo.errors}};
   }
 };
@@ -107,10 +110,14 @@ Paired Compare(const Options& options, Side& ours, Side& echo,
   Paired result;
   std::vector<double> ratios;
   std::vector<double> overheads;
-  const auto measure = [&run](Side& side, double& cpu) {
+  std::vector<double> cpu_ours;
+  std::vector<double> cpu_echo;
+  std::vector<double> cpu_ratios;
+  const auto measure = [&run](Side& side, std::vector<double>& cpu_us) {
     const double before = side.child.cpu_seconds();
     Load load = run(side.client);
-    cpu += side.child.cpu_seconds() - before;
+    cpu_us.push_back((side.child.cpu_seconds() - before) * 1e6 /
+                     static_cast<double>(load.answers));
     return load;
   };
   for (int round = 0; round < options.rounds; ++round) {
@@ -118,21 +125,23 @@ Paired Compare(const Options& options, Side& ours, Side& echo,
     Load b;
     // Who comes first changes: the first one meets a colder machine.
     if (round % 2 == 0) {
-      b = measure(echo, result.echo_cpu_us);
-      a = measure(ours, result.ours_cpu_us);
+      b = measure(echo, cpu_echo);
+      a = measure(ours, cpu_ours);
     } else {
-      a = measure(ours, result.ours_cpu_us);
-      b = measure(echo, result.echo_cpu_us);
+      a = measure(ours, cpu_ours);
+      b = measure(echo, cpu_echo);
     }
     ratios.push_back(a.rate() / b.rate());
     overheads.push_back(a.percentile_us(0.5) - b.percentile_us(0.5));
+    cpu_ratios.push_back(cpu_echo.back() / cpu_ours.back());
     result.ours.Add(a);
     result.echo.Add(b);
   }
   result.rate_ratio = Median(ratios);
   result.latency_overhead_us = Median(overheads);
-  result.ours_cpu_us *= 1e6 / static_cast<double>(result.ours.answers);
-  result.echo_cpu_us *= 1e6 / static_cast<double>(result.echo.answers);
+  result.ours_cpu_us = Median(cpu_ours);
+  result.echo_cpu_us = Median(cpu_echo);
+  result.cpu_ratio = Median(cpu_ratios);
   return result;
 }
 
@@ -161,6 +170,12 @@ void Summarise(nlohmann::json& report) {
   copy("stream_ratio", "/stream/rows_1/rate_ratio");
   copy("cpu_us", "/unary/rows_1/outstanding_64/cpu_us");
   copy("echo_cpu_us", "/unary/rows_1/outstanding_64/echo_cpu_us");
+  copy("cpu_ratio", "/unary/rows_1/outstanding_64/cpu_ratio");
+  if (!report.contains("cpu_us")) return;
+  const double metrics_ns = RecordingNs();
+  report["metrics_ns"] = metrics_ns;
+  report["metrics_ratio"] =
+      1 - metrics_ns / (1000 * report["cpu_us"].get<double>());
 }
 
 nlohmann::json Measure(const Options& options, const std::string& self) {
