@@ -8,6 +8,7 @@
 #include "server/serving/admission.h"
 #include "server/serving/batch_policy.h"
 #include "server/serving/compute_estimate.h"
+#include "server/serving/retry_after.h"
 #include "server/serving/task.h"
 
 namespace fff::serving {
@@ -54,6 +55,9 @@ class BatchQueue {
   // Fairness between queues: the moment, in compute time spent on it, at which
   // this queue was last served; see Scheduler.
   int64_t virtual_ns = 0;
+
+  // For those that find the queue full.
+  RetrySchedule retries;
 
  private:
   struct Waiting {

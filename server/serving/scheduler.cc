@@ -5,6 +5,7 @@
 
 #include "absl/time/time.h"
 #include "server/base/status_macros.h"
+#include "server/serving/retry_after.h"
 
 namespace fff::serving {
 namespace {
@@ -16,6 +17,14 @@ int64_t Nanoseconds(Clock::duration duration) {
 // What a batch is charged while nothing is known of the model: a microsecond a
 // row, so that queues take turns by rows.
 constexpr int64_t kUnknownNsPerRow = 1000;
+
+// How long so many rows take one worker, batch by batch; 0 when not known.
+int64_t QueueNs(const Servable& servable, int64_t rows) {
+  const int64_t batch_rows = servable.queue().policy().max_batch_rows;
+  const int64_t batch_ns =
+      servable.estimate().Nanoseconds(std::min(batch_rows, rows));
+  return batch_ns * ((rows + batch_rows - 1) / batch_rows);
+}
 
 int64_t ChargeNs(const ComputeEstimate& estimate, int64_t rows) {
   const int64_t known = estimate.Nanoseconds(rows);
@@ -35,18 +44,20 @@ Scheduler::~Scheduler() { Stop(); }
 
 absl::Status Scheduler::AdmitTask(const Servable& servable, const Task& task,
                                   Clock::time_point now) {
-  AdmissionState state = servable.queue().admission(task.priority);
+  BatchQueue& queue = servable.queue();
+  AdmissionState state = queue.admission(task.priority);
   state.stopping = stopping_;
-  if (state.queued_rows > 0) {
-    const int64_t batch_rows = servable.queue().policy().max_batch_rows;
-    const int64_t batch_ns = servable.estimate().Nanoseconds(
-        std::min(batch_rows, state.queued_rows));
-    const int64_t batches = (state.queued_rows + batch_rows - 1) / batch_rows;
-    state.drain = std::chrono::nanoseconds(batch_ns * batches / workers_);
-    state.refusals = refusals_;
-  }
   absl::Status status = Admit(state, task.x.rows, task.deadline, now);
-  if (absl::IsResourceExhausted(status)) ++refusals_;
+  if (absl::IsResourceExhausted(status)) {
+    const int64_t drain_ns = QueueNs(servable, state.queued_rows) / workers_;
+    const auto work_ns = static_cast<double>(drain_ns) *
+                         static_cast<double>(task.x.rows) /
+                         static_cast<double>(state.queued_rows);
+    SetRetryAfter(queue.retries.Next(
+                      now, std::chrono::nanoseconds(drain_ns),
+                      std::chrono::nanoseconds(static_cast<int64_t>(work_ns))),
+                  status);
+  }
   return status;
 }
 

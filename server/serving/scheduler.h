@@ -70,7 +70,6 @@ class Scheduler {
   absl::CondVar work_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   int free_workers_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t refusals_ ABSL_GUARDED_BY(mutex_) = 0;
   // Servables whose queue is not empty.
   std::vector<std::shared_ptr<const Servable>> ready_ ABSL_GUARDED_BY(mutex_);
   // The virtual time of the queue that was served last: a queue that was empty

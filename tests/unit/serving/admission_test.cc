@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
-#include <set>
+#include <map>
 
 #include "server/serving/retry_after.h"
 
@@ -54,29 +54,34 @@ TEST(Admit, RefusesARequestWhoseDeadlineHasPassed) {
   EXPECT_EQ(Admit(state, 1, kNow - std::chrono::hours(1), kNow), late);
 }
 
-TEST(Admit, SaysWhenToTryAgain) {
-  AdmissionState state = {8, 8, false};
-  state.drain = std::chrono::milliseconds(40);
-  EXPECT_EQ(RetryAfter(Admit(state, 1, kNever, kNow)),
-            std::chrono::milliseconds(40));
-  EXPECT_EQ(RetryAfter(Admit(state, 1, kNow, kNow)), std::nullopt);
+TEST(RetrySchedule, SendsThoseWhoWereRefusedBackOneAfterTheOther) {
+  RetrySchedule schedule;
+  const auto next = [&](Clock::time_point now) {
+    return schedule
+        .Next(now, std::chrono::milliseconds(40), std::chrono::milliseconds(8))
+        .count();
+  };
+  EXPECT_EQ(next(kNow), 40);
+  EXPECT_EQ(next(kNow), 48);
+  EXPECT_EQ(next(kNow), 56);
+  EXPECT_EQ(next(kNow + std::chrono::milliseconds(5)), 59) << "time goes by";
+  EXPECT_EQ(next(kNow + std::chrono::seconds(1)), 40) << "all that is past";
 }
 
-TEST(RetryDelay, IsBounded) {
-  EXPECT_EQ(RetryDelay(std::chrono::nanoseconds(0), 0),
-            std::chrono::milliseconds(1));
-  EXPECT_EQ(RetryDelay(std::chrono::hours(1), 0), std::chrono::seconds(10));
-}
-
-TEST(RetryDelay, SpreadsThoseWhoWereRefused) {
-  std::set<int64_t> delays;
-  for (uint64_t refusals = 0; refusals < 64; ++refusals) {
-    const auto delay = RetryDelay(std::chrono::milliseconds(160), refusals);
-    EXPECT_GE(delay, std::chrono::milliseconds(160));
-    EXPECT_LT(delay, std::chrono::milliseconds(320));
-    delays.insert(delay.count());
+TEST(RetrySchedule, IsBoundedAndSpreadsAlsoThoseBeyond) {
+  RetrySchedule schedule;
+  EXPECT_EQ(schedule.Next(kNow, {}, {}), std::chrono::milliseconds(1));
+  EXPECT_EQ(schedule.Next(kNow, std::chrono::hours(1), {}),
+            std::chrono::seconds(10));
+  RetrySchedule crowded;
+  std::map<int64_t, int> seen;
+  for (int i = 0; i < 1000; ++i) {
+    const auto delay = crowded.Next(kNow, std::chrono::milliseconds(1),
+                                    std::chrono::milliseconds(200));
+    EXPECT_LE(delay, std::chrono::seconds(10));
+    ++seen[delay.count()];
   }
-  EXPECT_EQ(delays.size(), 16u);
+  for (const auto& [delay, count] : seen) EXPECT_LE(count, 50) << delay;
 }
 
 TEST(Admit, RefusesEverythingWhileStopping) {
