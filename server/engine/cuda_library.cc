@@ -49,6 +49,18 @@ void* OpenLibrary(const std::string& path, std::string& error) {
   return library;
 }
 
+// A library that found no device: cuBLASLt's tables, which the loader
+// relocates, take 130 MB of a server that will never use them. With a driver in
+// the process it stays: what that has registered must not go away under it.
+void Close(void* library) {
+  void* const driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
+  if (driver == nullptr) {
+    dlclose(library);
+  } else {
+    dlclose(driver);  // the count that asking has raised
+  }
+}
+
 }  // namespace
 
 absl::string_view Name(Precision precision) {
@@ -79,6 +91,7 @@ absl::StatusOr<std::shared_ptr<const DeviceEngine>> OpenCudaEngine(
   std::shared_ptr<const DeviceEngine> engine(
       open(kTag, reason, int{sizeof(reason)}));
   if (engine == nullptr) {
+    Close(library);
     return absl::UnavailableError(absl::StrCat("no CUDA engine: ", reason));
   }
   return engine;

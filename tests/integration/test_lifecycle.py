@@ -377,9 +377,11 @@ def test_unload_gives_the_memory_back(tmp_path):
         checkpoint = (tmp_path / "big" / "1" / "model.safetensors").stat().st_size
         print(f"RSS MB: loaded {loaded >> 20}, unloaded {idle >> 20}, then "
               f"{[size >> 20 for size in sizes]}")
-        # Weights of both networks are gone; what remains does not grow.
+        # Weights of both networks are gone; what remains does not grow but for
+        # pieces: 3 to 16 MB more over 160 reloads, up and down. One network kept
+        # would be a whole checkpoint a reload.
         assert loaded - idle > 1.8 * checkpoint
-        assert max(sizes[1::2]) - idle < 0.25 * checkpoint
+        assert max(sizes[1::2]) - idle < 0.6 * checkpoint
         maps = pathlib.Path(f"/proc/{server.process.pid}/maps").read_text()
         assert "model.safetensors" not in maps
         api.close()

@@ -171,7 +171,9 @@ void RunEcho(const std::string& answer) {
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
                            &port);
   builder.SetMaxReceiveMessageSize(64 << 20);
-  // The same transport settings as ours: the comparison is of what is above.
+  // The same settings of gRPC as ours: the comparison is of what is above. A
+  // connection's age is a filter that every call passes.
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, 300 * 1000);
   builder.AddChannelArgument("grpc.experimental.tcp_read_chunk_size",
                              256 << 10);
   builder.RegisterService(&environment.service);

@@ -1,6 +1,8 @@
 #include "server/engine/cuda_library.h"
 
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -44,6 +46,11 @@ TEST(OpenCudaEngine, OpensOrSaysThatThereIsNoDevice) {
       << engine.status();
   EXPECT_THAT(Message(engine.status()), HasSubstr("no CUDA engine: CUDA: "));
   EXPECT_THAT(Message(engine.status()), Not(HasSubstr("\n")));
+  std::ifstream maps("/proc/self/maps");
+  const std::string mapped(std::istreambuf_iterator<char>(maps), {});
+  if (mapped.find("libcuda.so") == std::string::npos) {
+    EXPECT_THAT(mapped, Not(HasSubstr("libcublasLt"))) << "memory for nothing";
+  }
 }
 
 }  // namespace
