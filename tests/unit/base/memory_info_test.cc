@@ -83,8 +83,8 @@ TEST(MemoryInfoTest, ResidentBytesSeeWhatIsWritten) {
 }
 
 TEST(MemoryInfoTest, AllocatedBytesFollowWhatIsAllocatedAndFreed) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "AddressSanitizer has an allocator of its own";
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers have allocators of their own";
 #endif
   constexpr int64_t kBytes = int64_t{64} << 20;
   const int64_t before = AllocatedBytes();
