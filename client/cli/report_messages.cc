@@ -58,6 +58,7 @@ benchmark::BenchmarkReport DecodeReport(const v1::BenchmarkReport& message) {
     one.distinct_leaves = from.distinct_leaves();
     one.top_leaf_share = from.top_leaf_share();
     one.input_rows = from.input_rows();
+    one.neurons = from.neurons();
     one.leaves_per_call = from.leaves_per_call();
     for (const v1::LatencySummary& other : from.other_baselines()) {
       one.other_baselines.push_back(DecodeMeasurement(other));

@@ -59,7 +59,7 @@ struct BenchmarkCase {
   Measurement dense;
   double speedup = 0;  // dense median / FFF median
   // Neurons of the layers that route, all trees and leaves: the training width.
-  // 0 in a report that came over the wire.
+  // 0 in the report of a server that does not say so yet.
   int64_t neurons = 0;
   // Over all input rows that the calls cycle through. Models with several
   // routed layers or trees report the largest layer and tree.

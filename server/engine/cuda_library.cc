@@ -84,6 +84,7 @@ absl::StatusOr<std::shared_ptr<const DeviceEngine>> OpenCudaEngine(
   }
   const auto open = reinterpret_cast<OpenFunction>(dlsym(library, kFunction));
   if (open == nullptr) {
+    Close(library);
     return absl::NotFoundError(
         absl::StrCat("no CUDA engine: ", path, " has no ", kFunction));
   }

@@ -11,7 +11,8 @@ namespace fff::engine {
 // Opens the CUDA engine: libfff_engine_cuda.so from `path`, or, when that is
 // empty, from the environment variable FFF_CUDA_ENGINE, from beside the
 // executable, from ../lib/fff beside it, or from where the loader looks. The
-// library stays open for the life of the process. Blocks while the driver
+// library stays open for the life of the process when it finds a device, and
+// when a driver is loaded; else it is closed again. Blocks while the driver
 // starts (about a second with a device). NOT_FOUND when there is no such
 // library or it cannot be loaded; UNAVAILABLE when it finds no usable driver or
 // device. The message is one line.

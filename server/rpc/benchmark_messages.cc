@@ -56,6 +56,7 @@ void EncodeCase(const benchmark::BenchmarkReport& report,
   to.set_top_leaf_share(from.top_leaf_share);
   to.set_input_rows(from.input_rows);
   to.set_leaves_per_call(from.leaves_per_call);
+  to.set_neurons(from.neurons);
 }
 
 void EncodeBaselines(const benchmark::BenchmarkReport& report,

@@ -58,6 +58,14 @@ class ServerProcess:
     def alive(self):
         return self.process.poll() is None
 
+    def memory_bytes(self, field="VmRSS"):
+        """VmRSS, what is resident, or VmHWM, the most that was."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            for line in status:
+                if line.startswith(field + ":"):
+                    return int(line.split()[1]) * 1024
+        raise AssertionError(f"no {field}")
+
     def exit_code(self):
         """Waits for the process to end by itself."""
         code = self.process.wait(timeout=60)

@@ -32,7 +32,7 @@ import numpy as np
 import conftest
 import fff_api
 from server_process import ServerProcess
-from test_streams import requests, resident_bytes
+from test_streams import requests
 
 CASE = "fastfeedforward-mnist-shape"
 ALLOWED = {"OK", "CANCELLED", "DEADLINE_EXCEEDED", "INVALID_ARGUMENT", "NOT_FOUND",
@@ -124,7 +124,7 @@ def soak(warm_up_minutes, minutes, slack_bytes):
             while time.monotonic() < end and server.alive():
                 time.sleep(min(1, 0.6 * minutes))
                 if time.monotonic() >= warm:
-                    samples.append(resident_bytes(server))
+                    samples.append(server.memory_bytes())
             stop.set()
             outcomes = collections.Counter()
             for client in clients:

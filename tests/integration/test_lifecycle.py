@@ -344,12 +344,6 @@ def big_model(repository, name, levels=13, width=512):
         "Y": rng.standard_normal((nodes, width)).astype(np.float32)})
 
 
-def resident_bytes(server):
-    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) * 1024
-
-
 @pytest.mark.skipif("ASAN_OPTIONS" in os.environ,
                     reason="AddressSanitizer keeps freed memory to itself")
 def test_unload_gives_the_memory_back(tmp_path):
@@ -364,16 +358,16 @@ def test_unload_gives_the_memory_back(tmp_path):
                 api.predict("big", x, dense=dense)
 
         use()
-        loaded = resident_bytes(server)
+        loaded = server.memory_bytes()
         unload(api, "big")
-        idle = resident_bytes(server)
+        idle = server.memory_bytes()
         sizes = []
         for _ in range(5):
             load(api, "big")
             use()
-            sizes.append(resident_bytes(server))
+            sizes.append(server.memory_bytes())
             unload(api, "big")
-            sizes.append(resident_bytes(server))
+            sizes.append(server.memory_bytes())
         checkpoint = (tmp_path / "big" / "1" / "model.safetensors").stat().st_size
         print(f"RSS MB: loaded {loaded >> 20}, unloaded {idle >> 20}, then "
               f"{[size >> 20 for size in sizes]}")

@@ -15,7 +15,7 @@ import conftest
 import fff_api
 import safetensors_file
 from server_process import ServerProcess
-from test_metrics import scrape
+from test_metrics import scrape, total
 
 WIDTH, LEVELS = 64, 13
 ROWS = 16  # a request
@@ -86,12 +86,8 @@ class Callers:
 def batches(server):
     """Number of dense batches, and rows in them, so far."""
     values, _ = scrape(server)
-    found = {}
-    for key in ("count", "sum"):
-        found[key] = sum(value for (name, labels), value in values.items()
-                         if name == f"fff_batch_rows_{key}" and
-                         ("implementation", "dense") in labels)
-    return found["count"], found["sum"]
+    return [total(values, f"fff_batch_rows_{key}", implementation="dense")
+            for key in ("count", "sum")]
 
 
 def test_beyond_capacity_goodput_stays_and_refusals_say_when_to_retry(server):

@@ -61,15 +61,6 @@ def server(tmp_path, cgroup):
         yield running
 
 
-def memory_bytes(server, field):
-    """VmHWM, the most there was, or VmRSS, what there is."""
-    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as status:
-        for line in status:
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-    raise AssertionError(f"no {field}")
-
-
 def rows(count):
     return np.random.default_rng(count).standard_normal((count, 128)).astype(np.float32)
 
@@ -131,7 +122,7 @@ def forget_peak(server):
 def assert_stayed_below_the_limit(server):
     assert server.alive(), server.text()[-2000:]
     if not SANITIZED:
-        assert memory_bytes(server, "VmHWM") < LIMIT * 0.8
+        assert server.memory_bytes("VmHWM") < LIMIT * 0.8
 
 
 def assert_memory_comes_back(server, client, idle_bytes):
@@ -141,11 +132,11 @@ def assert_memory_comes_back(server, client, idle_bytes):
         values, _ = scrape(server)
         threading.Event().wait(0.1)
         if (total(values, "fff_inflight_requests") == 0 and (
-                SANITIZED or memory_bytes(server, "VmRSS") < idle_bytes + (64 << 20))):
+                SANITIZED or server.memory_bytes() < idle_bytes + (64 << 20))):
             break
     assert total(values, "fff_inflight_requests") == 0
     if not SANITIZED:
-        assert memory_bytes(server, "VmRSS") < idle_bytes + (64 << 20)
+        assert server.memory_bytes() < idle_bytes + (64 << 20)
     client.check(300)
 
 
@@ -158,7 +149,7 @@ def test_the_kernel_holds_the_server_to_the_limit(cgroup, server):
 
 def test_clients_that_write_a_few_bytes_at_a_time_cost_a_few_bytes(server, client):
     forget_peak(server)
-    idle = memory_bytes(server, "VmRSS")
+    idle = server.memory_bytes()
     peers = [Peer(server.grpc_port, PREDICT, Announced(MESSAGE_MAX)) for _ in range(PEERS)]
     alive = step_all(peers, 100, 7, client.check)
     # What is announced is not what is kept: all are still there, and room for others.
@@ -166,7 +157,7 @@ def test_clients_that_write_a_few_bytes_at_a_time_cost_a_few_bytes(server, clien
     assert all(peer.sent == 700 for peer in peers)
     assert_stayed_below_the_limit(server)
     if not SANITIZED:
-        assert memory_bytes(server, "VmHWM") - idle < PEERS * 100_000
+        assert server.memory_bytes("VmHWM") - idle < PEERS * 100_000
     for _ in range(20):
         client.check(300)
     for peer in peers:
@@ -175,7 +166,7 @@ def test_clients_that_write_a_few_bytes_at_a_time_cost_a_few_bytes(server, clien
 
 
 def test_clients_that_never_finish_writing_hold_a_bounded_memory(server, client):
-    idle = memory_bytes(server, "VmRSS")
+    idle = server.memory_bytes()
     peers = [Peer(server.grpc_port, PREDICT, Announced(MESSAGE_MAX)) for _ in range(PEERS)]
     step_all(peers, 100, 16384, client.check)
     # More than the server may take in all, or they would prove nothing.
@@ -200,7 +191,7 @@ def ask_and_never_read(server, client, path, body):
 @pytest.mark.parametrize("path, requests", [(PREDICT, 1), (PREDICT_STREAM, 2)])
 def test_clients_that_never_read_hold_a_bounded_memory_for_a_bounded_time(
         server, client, path, requests):
-    idle = memory_bytes(server, "VmRSS")
+    idle = server.memory_bytes()
     request = fff_api.predict_request("m", rows(1000 // requests))
     body = message_bytes(request.SerializeToString()) * requests
     peers = ask_and_never_read(server, client, path, body)

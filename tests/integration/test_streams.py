@@ -35,14 +35,6 @@ def requests(x, count, model="m"):
         yield fff_api.predict_request(model, x[i % len(x)][None], request_id=str(i))
 
 
-def resident_bytes(server):
-    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as status:
-        for line in status:
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-    raise AssertionError("no VmRSS")
-
-
 def test_many_streams_get_every_answer_of_their_own(repository, x):
     with ServerProcess(repository) as server:
         api = fff_api.Api(server.target)
@@ -109,7 +101,7 @@ def test_a_client_that_does_not_read_does_not_grow_the_server(repository):
     with ServerProcess(repository) as server:
         api = fff_api.Api(server.target)
         fff_api.output_of(api.predict("m", x))
-        before = resident_bytes(server)
+        before = server.memory_bytes()
         sent = threading.Semaphore(0)
 
         def endless():
@@ -124,7 +116,7 @@ def test_a_client_that_does_not_read_does_not_grow_the_server(repository):
             while taken < 64 and sent.acquire(timeout=3):
                 taken += 1
             assert taken < 64
-            assert resident_bytes(server) - before < 200e6
+            assert server.memory_bytes() - before < 200e6
             # Others are served meanwhile, and this one when it reads again.
             assert api.predict("m", x[:1]).version == 1
             for _ in range(taken):

@@ -187,6 +187,7 @@ TEST(ReportMessagesTest, KeepsEveryFieldOfTheWire) {
   one->mutable_dense()->set_median_s(2);
   one->set_speedup(4);
   one->set_distinct_leaves(7);
+  one->set_neurons(127);
   const benchmark::BenchmarkReport report = DecodeReport(message);
   EXPECT_EQ(report.model, "m");
   EXPECT_EQ(report.version, 3);
@@ -206,6 +207,7 @@ TEST(ReportMessagesTest, KeepsEveryFieldOfTheWire) {
   EXPECT_DOUBLE_EQ(report.cases[0].fff.least_bytes, 2e9);
   EXPECT_EQ(report.cases[0].fff.kernel, "k");
   EXPECT_EQ(report.cases[0].distinct_leaves, 7);
+  EXPECT_EQ(report.cases[0].neurons, 127);
   EXPECT_EQ(report.cases[0].fff.repetitions, 8);
   EXPECT_EQ(report.cases[0].leaves_per_call, 2.5);
   ASSERT_EQ(report.cases[0].other_baselines.size(), 1U);

@@ -129,6 +129,7 @@ TEST(EncodeReport, CopiesEveryField) {
   measured.distinct_leaves = 12;
   measured.top_leaf_share = 0.125;
   measured.input_rows = 2048;
+  measured.neurons = 4095;
   measured.leaves_per_call = 3.5;
   measured.other_baselines = {MakeMeasurement(2)};
   report.cases = {measured, measured};
@@ -166,6 +167,7 @@ TEST(EncodeReport, CopiesEveryField) {
   EXPECT_EQ(message.cases(1).distinct_leaves(), 12);
   EXPECT_EQ(message.cases(1).top_leaf_share(), 0.125);
   EXPECT_EQ(message.cases(1).input_rows(), 2048);
+  EXPECT_EQ(message.cases(1).neurons(), 4095);
   EXPECT_EQ(message.cases(1).leaves_per_call(), 3.5);
   ASSERT_EQ(message.cases(1).other_baselines_size(), 1);
   ExpectMeasurement(message.cases(1).other_baselines(0), 2);
