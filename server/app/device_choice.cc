@@ -41,8 +41,14 @@ std::vector<int> DeviceNumbers(const std::string& device) {
 absl::StatusOr<model::Placement> ChoosePlacement(const std::string& device) {
   model::Placement placement;
   if (device == "cpu") return placement;
-  auto engine = engine::OpenCudaEngine();
   const bool demanded = absl::StartsWith(device, "cuda");
+  if (!demanded && !engine::CudaDriverPresent()) {
+    base::LogInfo(
+        "no CUDA engine: no driver on this machine (libcuda.so.1); models run "
+        "on the CPU");
+    return placement;
+  }
+  auto engine = engine::OpenCudaEngine();
   if (!engine.ok()) {
     if (demanded) {
       return absl::FailedPreconditionError(

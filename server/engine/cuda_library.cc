@@ -63,6 +63,11 @@ void Close(void* library) {
 
 }  // namespace
 
+// Stays open: the engine opens it next, and a driver is not made to be closed.
+bool CudaDriverPresent() {
+  return dlopen("libcuda.so.1", RTLD_LAZY) != nullptr;
+}
+
 absl::string_view Name(Precision precision) {
   switch (precision) {
     case Precision::kFp32:

@@ -224,7 +224,9 @@ absl::StatusOr<tensor::ConstRows> DecodePredictInput(
     const v1::PredictRequest& request, const model::TensorSpec& spec,
     tensor::FloatBuffer& scratch) {
   const v1::Tensor& input = request.input();
-  if (!request.has_input()) {
+  // A message used again has an input with nothing in it instead of none.
+  if (input.shape().empty() && input.data().empty() &&
+      input.datatype() == v1::DATA_TYPE_UNSPECIFIED) {
     return absl::InvalidArgumentError(
         absl::StrCat("got no input tensor, wanted '", spec.name, "' of shape ",
                      WantedShape(spec)));

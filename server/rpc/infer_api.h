@@ -11,6 +11,7 @@
 #include "server/rpc/call_environment.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/encode.h"
+#include "server/rpc/message_reuse.h"
 #include "server/rpc/status_mapping.h"
 
 // What tells the two APIs apart, one struct an API: its messages, which
@@ -70,7 +71,7 @@ struct PredictApi {
   }
   // Ready for another request; the response keeps its buffers.
   static void ClearAnswer(StreamResponse& answer) {
-    answer.mutable_response()->Clear();
+    ClearKeepingBuffers(*answer.mutable_response());
   }
   static Response& ResponseIn(StreamResponse& answer) {
     return *answer.mutable_response();
@@ -123,7 +124,7 @@ struct ModelInferApi {
     answer.set_error_message(ToGrpc(status).error_message());
   }
   static void ClearAnswer(StreamResponse& answer) {
-    answer.mutable_infer_response()->Clear();
+    ClearKeepingBuffers(*answer.mutable_infer_response());
   }
   static Response& ResponseIn(StreamResponse& answer) {
     return *answer.mutable_infer_response();

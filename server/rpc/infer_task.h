@@ -60,7 +60,8 @@ class InferTask final : public serving::Task {
   }
 
   void OnDone(const absl::Status& status) override {
-    const serving::Clock::time_point computed = serving::Clock::now();
+    const serving::Clock::time_point computed =
+        status.ok() ? timing.computed_at : serving::Clock::now();
     if (status.ok()) {
       Api::Finish(request_, *servable_, *this, routing_, response());
     }
@@ -110,7 +111,7 @@ class InferTask final : public serving::Task {
     const size_t kept = large_
                             ? request_.SpaceUsedLong() + answer_.SpaceUsedLong()
                             : kSmallBytes;
-    request_.Clear();
+    ClearKeepingBuffers(request_);
     Api::ClearAnswer(answer_);
     return kept;
   }
@@ -124,9 +125,7 @@ class InferTask final : public serving::Task {
       return StoppingError();
     }
     FFF_RETURN_IF_ERROR(ChargeMemory(request_bytes_));
-    if (!grpc::SerializationTraits<typename Api::Request>::Deserialize(
-             request, &request_)
-             .ok()) {
+    if (!ParseInto(*request, request_)) {
       return absl::InvalidArgumentError(absl::StrCat(
           "got ", request_bytes_, " bytes that are no ", Api::kRequestName));
     }
@@ -136,7 +135,8 @@ class InferTask final : public serving::Task {
     const absl::Status decoded = Decode();
     if (!decoded.ok()) return base::Annotate(decoded, servable_->Describe());
     decoded_at_ = serving::Clock::now();
-    return environment_->scheduler->Submit(servable_, this, arrival_.offer);
+    return environment_->scheduler->Submit(servable_, this, arrival_.offer,
+                                           decoded_at_);
   }
 
   absl::Status Decode() {
@@ -257,8 +257,8 @@ class TaskPool {
   // Idle tasks, and what their messages may keep, one by one and all together:
   // one huge request is not held for ever, nor are many large ones.
   static constexpr size_t kIdleMax = 256;
-  static constexpr size_t kTaskBytesMax = size_t{2} << 20;
-  static constexpr size_t kBytesMax = size_t{32} << 20;
+  static constexpr size_t kTaskBytesMax = size_t{1} << 20;
+  static constexpr size_t kBytesMax = size_t{8} << 20;
 
   // `in_use` counts the tasks taken and not released; it outlives the pool.
   explicit TaskPool(int* in_use) : in_use_(in_use) {}

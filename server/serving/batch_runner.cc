@@ -6,12 +6,6 @@
 namespace fff::serving {
 namespace {
 
-int64_t NanosecondsSince(Clock::time_point start) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() -
-                                                              start)
-      .count();
-}
-
 int64_t TotalRows(absl::Span<const Piece> pieces) {
   int64_t rows = 0;
   for (const Piece& piece : pieces) rows += piece.rows;
@@ -125,7 +119,9 @@ void BatchRunner::Run(const Servable& servable,
 
   const Clock::time_point start = Clock::now();
   model.Run(x, y, sinks_, context_);
-  const int64_t compute_ns = NanosecondsSince(start);
+  const Clock::time_point end = Clock::now();
+  const int64_t compute_ns =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(end - start).count();
   servable.estimate().Add(rows, compute_ns);
 
   int64_t batch_row = 0;
@@ -135,6 +131,7 @@ void BatchRunner::Run(const Servable& servable,
     }
     ScatterRoutes(model, batch_row, piece);
     RecordTiming(piece, compute_ns, rows);
+    if (piece.whole()) piece.task->timing.computed_at = end;
     batch_row += piece.rows;
   }
   RecordBatch(servable, rows, compute_ns, sinks_);

@@ -62,8 +62,8 @@ absl::Status Scheduler::AdmitTask(const Servable& servable, const Task& task,
 }
 
 absl::Status Scheduler::Submit(const std::shared_ptr<const Servable>& servable,
-                               Task* task, const InlineOffer& offer) {
-  const Clock::time_point now = Clock::now();
+                               Task* task, const InlineOffer& offer,
+                               Clock::time_point now) {
   InlineState state;
   state.others_waiting = offer.others_waiting;
   state.compute =
@@ -191,6 +191,7 @@ void Scheduler::Settle(const Piece& piece, Fate fate) {
   }
   task.timing.compute_ns = progress.compute_ns.load(std::memory_order_relaxed);
   task.timing.batch_rows = progress.batch_rows.load(std::memory_order_relaxed);
+  task.timing.computed_at = Clock::now();
   task.OnDone(
       StatusOf(static_cast<Fate>(progress.fate.load(std::memory_order_relaxed)),
                /*begun=*/true));

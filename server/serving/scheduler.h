@@ -34,9 +34,11 @@ class Scheduler {
   // Queues `task` for `servable`, or refuses at once with the Status of Admit
   // (then OnDone is not called). With an offer, a task that is small enough
   // while a worker is free (RunsInline) is run and told OnDone before Submit
-  // returns. Never blocks on compute otherwise.
+  // returns. Never blocks on compute otherwise. `now` is for callers that have
+  // just read the clock.
   absl::Status Submit(const std::shared_ptr<const Servable>& servable,
-                      Task* task, const InlineOffer& offer);
+                      Task* task, const InlineOffer& offer,
+                      Clock::time_point now = Clock::now());
   absl::Status Submit(const std::shared_ptr<const Servable>& servable,
                       Task* task) {
     return Submit(servable, task, InlineOffer());

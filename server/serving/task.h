@@ -19,6 +19,7 @@ struct TaskTiming {
   int64_t queue_ns = 0;    // Submit to the start of its (first) batch
   int64_t compute_ns = 0;  // arithmetic of the whole batch, or of all batches
   int64_t batch_rows = 0;  // of the batch, or of the largest one
+  Clock::time_point computed_at{};  // the last of its arithmetic ended
 };
 
 // Among the tasks of one queue, a higher priority goes first.

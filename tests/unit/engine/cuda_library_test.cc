@@ -1,5 +1,7 @@
 #include "server/engine/cuda_library.h"
 
+#include <dlfcn.h>
+
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -29,6 +31,11 @@ TEST(OpenCudaEngine, RefusesALibraryThatIsNoEngine) {
   const auto engine = OpenCudaEngine("libm.so.6");
   EXPECT_EQ(engine.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(Message(engine.status()), HasSubstr("has no FffOpenCudaEngine"));
+}
+
+TEST(CudaDriverPresent, SaysWhatTheLoaderFinds) {
+  void* const driver = dlopen("libcuda.so.1", RTLD_LAZY);
+  EXPECT_EQ(CudaDriverPresent(), driver != nullptr);
 }
 
 // The object that this build made: with a device it opens, without one it says
