@@ -68,31 +68,31 @@ def test_second_server_on_the_port_fails_with_a_clear_message(repository, taken,
 
 def test_sigterm_answers_the_calls_in_flight(repository):
     x = np.random.default_rng(1).standard_normal((2000, 128)).astype(np.float32)
-    with ServerProcess(repository) as server:
+    served = [threading.Event() for _ in range(8)]  # one a client
+    # The server ends first, and with it the clients, also where an assert fails.
+    with concurrent.futures.ThreadPoolExecutor(len(served)) as pool, (
+            ServerProcess(repository)) as server:
         api = fff_api.Api(server.target)
-        # Calls go on until the server refuses them; those it took are answered.
-        started = threading.Barrier(9)
+        wanted = fff_api.output_of(api.predict("m", x))
 
-        def client():
-            answered = 0
-            started.wait()
+        def ask_until_refused(answered):
+            """The code of the refusal; all answers before it are right."""
             while True:
                 try:
-                    fff_api.output_of(api.predict("m", x))
+                    y = fff_api.output_of(api.predict("m", x))
                 except grpc.RpcError as error:
-                    return answered, error.code()
-                answered += 1
+                    return error.code()
+                np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-4)
+                answered.set()
 
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            clients = [pool.submit(client) for _ in range(8)]
-            started.wait()
-            assert api.predict("m", x[:1]).version == 1
-            assert server.stop() == 0
-            results = [c.result(timeout=60) for c in clients]
+        clients = [pool.submit(ask_until_refused, answered) for answered in served]
+        assert all(answered.wait(120) for answered in served)
+        # Each has asked again, or is about to.
+        assert server.stop() == 0
+        # Refused as unavailable, never cut off in the middle or answered wrongly.
+        assert [client.result(timeout=120) for client in clients] == (
+            [grpc.StatusCode.UNAVAILABLE] * len(served))
         api.close()
-    assert sum(answered for answered, _ in results) > 0
-    # Refused as unavailable, never cut off in the middle or answered wrongly.
-    assert {code for _, code in results} == {grpc.StatusCode.UNAVAILABLE}
     assert "stopped" in server.text()
 
 
