@@ -1,6 +1,8 @@
 // The first byte says which message the rest is: 'P' fff.v1.PredictRequest, 'I'
 // inference.ModelInferRequest, 'V' a model version. The model has one input of
-// three columns and one output of two.
+// three columns and one output of two. Requests are parsed into a new message
+// and into one that has held all requests before: both must say the same.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -8,6 +10,7 @@
 
 #include "server/base/log.h"
 #include "server/rpc/decode.h"
+#include "server/rpc/message_reuse.h"
 
 namespace {
 
@@ -43,19 +46,52 @@ void CheckRows(const Rows& rows) {
   }
 }
 
+void RequireSame(const Rows& a, const Rows& b) {
+  Require(a.status() == b.status());
+  if (!a.ok()) return;
+  Require(a->rows == b->rows && a->width == b->width);
+  Require(std::equal(a->data, a->data + a->rows * a->width, b->data));
+}
+
+// Parses `bytes` into `reused`, which is cleared, as the server does it.
+bool ParseReusing(const std::string& bytes,
+                  google::protobuf::MessageLite& reused) {
+  const grpc::Slice slice(bytes);
+  grpc::ByteBuffer buffer(&slice, 1);
+  return fff::rpc::ParseInto(buffer, reused);
+}
+
 void DecodePredict(const std::string& bytes) {
+  static auto* const reused = new fff::v1::PredictRequest;
+  fff::rpc::ClearKeepingBuffers(*reused);
   fff::v1::PredictRequest request;
-  if (!request.ParseFromString(bytes)) return;
+  const bool parsed = request.ParseFromString(bytes);
+  Require(ParseReusing(bytes, *reused) == parsed);
+  if (!parsed) return;
   fff::tensor::FloatBuffer scratch;
-  CheckRows(fff::rpc::DecodePredictInput(request, InputSpec(), scratch));
+  const Rows rows = fff::rpc::DecodePredictInput(request, InputSpec(), scratch);
+  CheckRows(rows);
+  fff::tensor::FloatBuffer reused_scratch;
+  RequireSame(
+      rows, fff::rpc::DecodePredictInput(*reused, InputSpec(), reused_scratch));
+  if (!request.has_input()) reused->clear_input();
+  Require(request.SerializeAsString() == reused->SerializeAsString());
 }
 
 void DecodeInfer(const std::string& bytes) {
+  static auto* const reused = new inference::ModelInferRequest;
+  fff::rpc::ClearKeepingBuffers(*reused);
   inference::ModelInferRequest request;
-  if (!request.ParseFromString(bytes)) return;
+  const bool parsed = request.ParseFromString(bytes);
+  Require(ParseReusing(bytes, *reused) == parsed);
+  if (!parsed) return;
   fff::tensor::FloatBuffer scratch;
-  CheckRows(
-      fff::rpc::DecodeInferInput(request, InputSpec(), OutputSpec(), scratch));
+  const Rows rows =
+      fff::rpc::DecodeInferInput(request, InputSpec(), OutputSpec(), scratch);
+  CheckRows(rows);
+  fff::tensor::FloatBuffer reused_scratch;
+  RequireSame(rows, fff::rpc::DecodeInferInput(*reused, InputSpec(),
+                                               OutputSpec(), reused_scratch));
   const auto timeout = fff::rpc::DecodeTimeout(request);
   if (timeout.ok()) {
     Require(timeout->count() >= 0);
