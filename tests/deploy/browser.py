@@ -116,7 +116,7 @@ class Browser:
     def __exit__(self, *_):
         os.close(self._write)  # the browser ends when its pipe does
         try:
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -152,7 +152,7 @@ class Container:
 
     def wait(self, seconds=60):
         code = self.process.wait(timeout=seconds)
-        self._ended.wait(10)
+        self._ended.wait(60)
         return code
 
     def __enter__(self):

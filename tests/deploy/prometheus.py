@@ -10,7 +10,7 @@ import urllib.request
 
 import yaml
 
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = 120
 
 
 class Prometheus:

@@ -93,7 +93,7 @@ class NameServer:
                          "--bind-interfaces", "--log-facility=-"),
             stderr=subprocess.PIPE, text=True)
         threading.Thread(target=self._follow, daemon=True).start()
-        assert self._read_again.wait(20), "dnsmasq does not start"
+        assert self._read_again.wait(60), "dnsmasq does not start"
 
     def _follow(self):
         for line in self._process.stderr:
@@ -109,7 +109,7 @@ class NameServer:
         self._read_again.clear()
         self._write(replicas)
         self._process.send_signal(signal.SIGHUP)
-        assert self._read_again.wait(20), "dnsmasq does not read its hosts again"
+        assert self._read_again.wait(60), "dnsmasq does not read its hosts again"
 
     @property
     def target(self):
@@ -117,7 +117,7 @@ class NameServer:
 
     def stop(self):
         self._process.terminate()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=60)
 
 
 class Haproxy:
@@ -145,4 +145,4 @@ class Haproxy:
 
     def stop(self):
         self._process.terminate()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=60)

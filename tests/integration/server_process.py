@@ -8,21 +8,23 @@ import tempfile
 import threading
 
 BINARY = os.environ["FFF_SERVER_BINARY"]
-START_SECONDS_MAX = 120
+# A sanitizer's build on a busy machine; only what hangs takes as long.
+SECONDS_MAX = 120
 
 
 class ServerProcess:
     """Starts in the constructor and is ready when that returns.
 
     Use as a context manager; leaving it sends SIGTERM and expects exit code 0.
-    `log` holds all lines of standard error so far. `within` makes another command of
-    the server's, such as one that runs it in a cgroup.
+    `log` holds the lines of standard error that were read so far; what the server
+    answers after a line may overtake it, so tests await lines. `within` makes another
+    command of the server's, such as one that runs it in a cgroup.
     """
 
     def __init__(self, repository, *flags, wait=True, within=lambda words: words):
         self.log = []
         self._listening = threading.Event()
-        self._ended = threading.Event()
+        self._line_came = threading.Condition()
         self.grpc_port = self.http_port = None
         command = [BINARY, f"--model-repository={repository}", "--grpc-port=0",
                    "--http-port=0", "--drain-delay=0", *flags]
@@ -35,18 +37,29 @@ class ServerProcess:
 
     def _read(self):
         for line in self.process.stderr:
-            self.log.append(line.rstrip("\n"))
             found = re.search(r"listening grpc=(\S+):(\d+) http=(\S+):(\d+)", line)
             if found:
                 self.grpc_port = int(found.group(2))
                 self.http_port = int(found.group(4))
                 self._listening.set()
-        self._ended.set()
+            with self._line_came:
+                self.log.append(line.rstrip("\n"))
+                self._line_came.notify_all()
         self._listening.set()
 
     def await_listening(self):
-        assert self._listening.wait(START_SECONDS_MAX), self.text()
+        assert self._listening.wait(SECONDS_MAX), self.text()
         assert self.grpc_port is not None, f"did not start:\n{self.text()}"
+
+    def await_line(self, text):
+        """The first line of the log that holds `text`, as soon as it is there."""
+        def found():
+            return next((line for line in self.log if text in line), None)
+
+        with self._line_came:
+            line = self._line_came.wait_for(found, SECONDS_MAX)
+        assert line, f"no line holds {text!r}:\n{self.text()}"
+        return line
 
     def text(self):
         return "\n".join(self.log)
@@ -67,9 +80,10 @@ class ServerProcess:
         raise AssertionError(f"no {field}")
 
     def exit_code(self):
-        """Waits for the process to end by itself."""
-        code = self.process.wait(timeout=60)
-        self._ended.wait(10)
+        """Waits for the process to end by itself, and for the end of its log."""
+        code = self.process.wait(timeout=SECONDS_MAX)
+        self._reader.join(timeout=SECONDS_MAX)
+        assert not self._reader.is_alive()
         return code
 
     def stop(self):

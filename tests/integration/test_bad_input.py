@@ -40,7 +40,7 @@ def tensor(shape, data, datatype=v1.DATA_TYPE_FP32):
 def predict(api, input_tensor, **fields):
     fields.setdefault("model", MODEL)
     return lambda: api.own.Predict(v1.PredictRequest(input=input_tensor, **fields),
-                                   timeout=10)
+                                   timeout=60)
 
 
 INVALID_TENSORS = {
@@ -68,7 +68,7 @@ def test_predict_refuses(api, name):
 
 
 def test_predict_refuses_a_request_without_input(api):
-    refused(lambda: api.own.Predict(v1.PredictRequest(model=MODEL), timeout=10),
+    refused(lambda: api.own.Predict(v1.PredictRequest(model=MODEL), timeout=60),
             CODE.INVALID_ARGUMENT, "got no input tensor, wanted 'input'")
 
 
@@ -158,19 +158,19 @@ INVALID_INFERS = {
 @pytest.mark.parametrize("name", INVALID_INFERS)
 def test_infer_refuses(api, name):
     changes, text = INVALID_INFERS[name]
-    refused(lambda: api.oip.ModelInfer(changed(**changes), timeout=10),
+    refused(lambda: api.oip.ModelInfer(changed(**changes), timeout=60),
             CODE.INVALID_ARGUMENT, text, f"model '{MODEL}' version 1")
 
 
 def test_shared_memory_and_classification_are_refused_by_name(api):
     request = fff_api.infer_request(MODEL, row())
     request.inputs[0].parameters["shared_memory_region"].string_param = "r"
-    refused(lambda: api.oip.ModelInfer(request, timeout=10), CODE.INVALID_ARGUMENT,
+    refused(lambda: api.oip.ModelInfer(request, timeout=60), CODE.INVALID_ARGUMENT,
             "shared memory is not supported")
     request = fff_api.infer_request(MODEL, row())
     output = request.outputs.add(name="output")
     output.parameters["classification"].int64_param = 3
-    refused(lambda: api.oip.ModelInfer(request, timeout=10), CODE.INVALID_ARGUMENT,
+    refused(lambda: api.oip.ModelInfer(request, timeout=60), CODE.INVALID_ARGUMENT,
             "classification")
 
 
@@ -179,19 +179,19 @@ def test_parameters_that_mean_nothing_here_are_accepted(api):
     request.parameters["triton_enable_empty_final_response"].bool_param = False
     request.parameters["priority"].uint64_param = 1
     request.parameters["whatever"].string_param = "x"
-    assert len(api.oip.ModelInfer(request, timeout=10).raw_output_contents) == 1
+    assert len(api.oip.ModelInfer(request, timeout=60).raw_output_contents) == 1
 
 
 def test_garbage_bytes_are_no_request(api):
     call = api.channel.unary_unary("/fff.v1.InferenceService/Predict")
     with pytest.raises(grpc.RpcError) as error:
-        call(b"\xff" * 100, timeout=10)
+        call(b"\xff" * 100, timeout=60)
     assert error.value.code() in (CODE.INTERNAL, CODE.INVALID_ARGUMENT)
 
 
 def test_unknown_method_is_unimplemented(api):
     call = api.channel.unary_unary("/fff.v1.InferenceService/Nothing")
-    refused(lambda: call(b"", timeout=10), CODE.UNIMPLEMENTED)
+    refused(lambda: call(b"", timeout=60), CODE.UNIMPLEMENTED)
 
 
 def test_message_above_the_limit_is_refused(reference_repository):
@@ -207,7 +207,7 @@ def test_message_above_the_limit_is_refused(reference_repository):
 def test_timeouts_that_make_no_sense_or_have_passed_are_refused(api):
     request = fff_api.infer_request(MODEL, row())
     request.parameters["timeout"].int64_param = -5
-    refused(lambda: api.oip.ModelInfer(request, timeout=10), CODE.INVALID_ARGUMENT,
+    refused(lambda: api.oip.ModelInfer(request, timeout=60), CODE.INVALID_ARGUMENT,
             "parameter 'timeout'")
     refused(lambda: api.own.Predict(fff_api.predict_request(MODEL, row()), timeout=-1),
             CODE.DEADLINE_EXCEEDED)
@@ -225,7 +225,7 @@ def test_timeouts_that_make_no_sense_or_have_passed_are_refused(api):
 ])
 def test_benchmark_refuses_unbounded_work(api, fields, text):
     request = v1.BenchmarkRequest(model=MODEL, **fields)
-    refused(lambda: list(api.own.Benchmark(request, timeout=30)),
+    refused(lambda: list(api.own.Benchmark(request, timeout=60)),
             CODE.INVALID_ARGUMENT, text)
 
 

@@ -117,10 +117,10 @@ def test_two_hundred_reloads_under_load(repository, server, api, x):
             write_version(repository, version, version)
             load(api)
             shutil.rmtree(repository / "m" / str(version - 1))
-            if version % 20 == 0:
+            if version % 8 == 0:
                 live.await_answers(3, version)
     live.assert_all_right()
-    assert len(live.counts) > RELOADS / 10
+    assert len(live.counts) >= RELOADS // 8
     reply = api.predict("m", x)
     assert reply.version == RELOADS + 1
     np.testing.assert_allclose(fff_api.output_of(reply), reference * reply.version,
@@ -180,9 +180,10 @@ def test_a_bad_version_is_listed_and_the_old_one_answers(repository, server, api
                                                          kind):
     live, _ = live_load(server, api, x)
     with live:
-        directory = repository / "m" / "2"
+        directory = repository / ".bad"
         directory.mkdir()
         bad_versions()[kind](directory / "model.safetensors")
+        directory.rename(repository / "m" / "2")  # whole at once: one failure, not two
         found = await_index(api, state_is(2, "UNAVAILABLE"))
         live.await_answers(5)
     live.assert_all_right()
@@ -193,7 +194,7 @@ def test_a_bad_version_is_listed_and_the_old_one_answers(repository, server, api
     values, _ = scrape(server)
     assert total(values, "fff_model_load_failures_total", model="m") == 1
     assert total(values, "fff_model_ready", model="m") == 1
-    assert any("error cannot load model=m version=2" in line for line in server.log)
+    server.await_line("error cannot load model=m version=2")
     listed = subprocess.run(
         [os.environ["FFF_CTL_BINARY"], "--server", server.target, "models", "--json"],
         capture_output=True, text=True, check=True)
@@ -211,6 +212,14 @@ def test_a_version_that_is_written_slowly_heals(repository, server, api, x):
         live.answers[2] = reference * 2
         path = repository / "m" / "2" / "model.safetensors"
         path.parent.mkdir()
+        # A new directory is watched from the first look at it on; a reason that
+        # changes tells that there was another look since.
+        reason = ""
+        for size in (900, 1000):
+            path.write_bytes(whole[:size])
+            found = await_index(api, lambda found, last=reason: state_is(
+                2, "UNAVAILABLE")(found) and found["m", "2"][1] != last)
+            reason = found["m", "2"][1]
         with open(path, "wb") as out:
             # While it is open nobody reads it, however long the writer rests.
             out.write(whole[:1000])
@@ -246,7 +255,7 @@ def test_a_served_file_that_is_rewritten_in_place_disturbs_nobody(repository, se
     replace_file(repository, 1, 3)
     await_index(api, lambda _: np.allclose(fff_api.output_of(api.predict("m", x)),
                                            reference * 3, rtol=1e-4, atol=1e-4))
-    assert index(api)["m", "1"] == ("READY", "")
+    await_index(api, lambda found: found["m", "1"] == ("READY", ""))
 
 
 def test_a_model_that_vanishes_is_unloaded_and_may_come_back(repository, server, api, x):

@@ -17,12 +17,12 @@ import safetensors_file
 from server_process import ServerProcess
 from test_metrics import scrape, total
 
-WIDTH, LEVELS = 64, 13
+WIDTH, LEVELS = 64, 16  # some 3 ms a call: callers on a busy machine are quicker
 ROWS = 16  # a request
 BATCH_ROWS, QUEUE_ROWS = 64, 256
 # Calls that one worker and a full queue hold.
 CAPACITY = (BATCH_ROWS + QUEUE_ROWS) // ROWS
-ANSWERS = 400
+ANSWERS = 200
 
 
 @pytest.fixture
@@ -103,7 +103,8 @@ def test_beyond_capacity_goodput_stays_and_refusals_say_when_to_retry(server):
           f"{peak.rate:.0f} at {CAPACITY // 2}: {over.rate / peak.rate:.2f}; "
           f"{over.codes}")
     assert set(over.codes) == {"OK", "RESOURCE_EXHAUSTED"}, over.codes
-    assert over.codes["RESOURCE_EXHAUSTED"] > over.codes["OK"]
+    # All of them begin at once, and retry as told.
+    assert over.codes["RESOURCE_EXHAUSTED"] > 5 * CAPACITY
     assert over.without_hint == 0
     for output in peak.outputs + over.outputs:
         np.testing.assert_allclose(output, wanted, rtol=1e-4, atol=1e-4)

@@ -37,7 +37,7 @@ def get(server, path):
 def health(api, service):
     call = api.channel.unary_unary("/grpc.health.v1.Health/Check")
     request = b"\n" + bytes([len(service)]) + service.encode() if service else b""
-    return call(request, timeout=10)
+    return call(request, timeout=60)
 
 
 SERVING = b"\x08\x01"
@@ -124,7 +124,7 @@ def test_missing_repository_ends_the_process_with_its_name(tmp_path):
 def test_unknown_flag_is_refused(tmp_path):
     result = subprocess.run([server_process.BINARY, "--no-such-flag",
                              f"--model-repository={tmp_path}"],
-                            capture_output=True, text=True, timeout=30)
+                            capture_output=True, text=True, timeout=60)
     assert result.returncode == 2
     assert "--no-such-flag" in result.stderr + result.stdout
 
@@ -158,7 +158,7 @@ def test_reflection_lists_both_apis(repository):
         call = api.channel.stream_stream(
             "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
         list_services = b"\x3a\x01*"  # field 7: list_services
-        reply = next(call(iter([list_services]), timeout=10))
+        reply = next(call(iter([list_services]), timeout=60))
         for service in (b"fff.v1.InferenceService", b"inference.GRPCInferenceService",
                         b"grpc.health.v1.Health"):
             assert service in reply

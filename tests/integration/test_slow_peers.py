@@ -81,9 +81,10 @@ class WellBehaved:
     def check(self, count=1):
         np.testing.assert_allclose(self._ask(count), self._wanted[count], atol=1e-4)
 
-    def check_refused_at_most(self, refusals, count):
-        """As often as that the memory for answers may be full."""
-        for _ in range(refusals):
+    def check_patiently(self, count):
+        """For a minute at least the memory for answers may be full: a busy machine
+        takes its time to drop what hundreds of clients do not read."""
+        for _ in range(600):
             try:
                 return self.check(count)
             except grpc.RpcError as error:
@@ -128,7 +129,7 @@ def assert_stayed_below_the_limit(server):
 def assert_memory_comes_back(server, client, idle_bytes):
     """Once the peers are gone: the gauges, then what is resident."""
     for _ in range(400):
-        client.check_refused_at_most(100, 1)
+        client.check_patiently(1)
         values, _ = scrape(server)
         threading.Event().wait(0.1)
         if (total(values, "fff_inflight_requests") == 0 and (
@@ -168,10 +169,12 @@ def test_clients_that_write_a_few_bytes_at_a_time_cost_a_few_bytes(server, clien
 def test_clients_that_never_finish_writing_hold_a_bounded_memory(server, client):
     idle = server.memory_bytes()
     peers = [Peer(server.grpc_port, PREDICT, Announced(MESSAGE_MAX)) for _ in range(PEERS)]
-    step_all(peers, 100, 16384, client.check)
     # More than the server may take in all, or they would prove nothing.
-    if not SANITIZED:
-        assert sum(peer.sent for peer in peers) > LIMIT / 2
+    for _ in range(1 if SANITIZED else 10):
+        step_all(peers, 100, 16384, client.check)
+        if sum(peer.sent for peer in peers) > LIMIT / 2:
+            break
+    assert SANITIZED or sum(peer.sent for peer in peers) > LIMIT / 2
     assert not any(peer.done for peer in peers)
     assert_stayed_below_the_limit(server)
     for peer in peers:
@@ -180,11 +183,17 @@ def test_clients_that_never_finish_writing_hold_a_bounded_memory(server, client)
 
 
 def ask_and_never_read(server, client, path, body):
-    peers = [Peer(server.grpc_port, path, body, window=0) for _ in range(PEERS)]
-    rounds = 20 + len(body) // 16384
-    alive = step_all(peers, rounds, 16384,
-                     lambda: client.check_refused_at_most(100, 1))
-    assert sum(peer.done for peer in alive) > PEERS / 4
+    """A few at a time: hundreds of halves would be dropped before one is whole."""
+    peers = []
+    while len(peers) < PEERS:
+        asking = [Peer(server.grpc_port, path, body, window=0) for _ in range(20)]
+        peers += asking
+        for _ in range(20 * len(body) // 16384):  # 20 times what it takes
+            asking = [peer for peer in step_all(
+                asking, 1, 16384, lambda: client.check_patiently(1)) if not peer.done]
+            if not asking:
+                break
+    assert sum(peer.done for peer in peers) > PEERS / 2
     return peers
 
 
@@ -197,8 +206,8 @@ def test_clients_that_never_read_hold_a_bounded_memory_for_a_bounded_time(
     peers = ask_and_never_read(server, client, path, body)
     assert_stayed_below_the_limit(server)
     # They are all still connected, and others are served: what nobody reads is dropped.
-    for _ in range(200):
-        step_all(peers, 1, 16384, lambda: client.check_refused_at_most(100, 300))
+    for _ in range(600):
+        step_all(peers, 1, 16384, lambda: client.check_patiently(300))
         dropped = any("their clients do not read" in line for line in server.log)
         if dropped or SANITIZED:  # too few of them to fill the memory
             break
