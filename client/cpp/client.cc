@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/cpp/prediction_stream.h"
+#include "client/cpp/prediction_stream_call.h"
 #include "client/cpp/status_from_grpc.h"
 #include "client/cpp/tensors.h"
 #include "fff/v1/inference.grpc.pb.h"
@@ -106,13 +108,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
 
 absl::StatusOr<Prediction> Client::Predict(
     const std::string& model, Rows input, const PredictOptions& options) const {
-  v1::PredictRequest request;
-  request.set_model(model);
-  request.set_version(options.version);
-  *request.mutable_input() = EncodeRows(input);
-  request.set_include_routing(options.routing);
-  request.set_include_labels(options.labels);
-  request.set_request_id(options.request_id);
+  const v1::PredictRequest request = EncodeRequest(model, input, options);
   grpc::ClientContext context;
   SetDeadline(context, options.timeout > absl::ZeroDuration() ? options.timeout
                                                               : timeout_);
@@ -122,6 +118,15 @@ absl::StatusOr<Prediction> Client::Predict(
                     : stubs_->fff->Predict(&context, request, &response);
   FFF_RETURN_IF_ERROR(FromGrpc(status));
   return DecodePrediction(std::move(response), input.rows);
+}
+
+std::unique_ptr<PredictionStream> Client::OpenStream(
+    absl::Duration timeout) const {
+  auto call = std::make_unique<PredictionStream::Call>();
+  SetDeadline(call->context, timeout);
+  call->stream = stubs_->fff->PredictStream(&call->context);
+  return std::unique_ptr<PredictionStream>(
+      new PredictionStream(std::move(call)));
 }
 
 absl::StatusOr<v1::ListModelsResponse> Client::ListModels() const {

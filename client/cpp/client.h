@@ -57,6 +57,8 @@ struct Prediction {
   int64_t batch_rows = 0;
 };
 
+class PredictionStream;
+
 // What the standard health service (grpc.health.v1) answers.
 enum class Health { kUnknown = 0, kServing = 1, kNotServing = 2 };
 const char* Name(Health health);
@@ -84,6 +86,11 @@ class Client {
 
   absl::StatusOr<Prediction> Predict(const std::string& model, Rows input,
                                      const PredictOptions& options = {}) const;
+  // Many predictions in flight (prediction_stream.h). `timeout` bounds the
+  // whole stream; zero: none. A server that does not answer shows at the first
+  // Receive.
+  std::unique_ptr<PredictionStream> OpenStream(
+      absl::Duration timeout = absl::ZeroDuration()) const;
   absl::StatusOr<v1::ListModelsResponse> ListModels() const;
   absl::StatusOr<v1::GetModelResponse> GetModel(const std::string& model,
                                                 int64_t version = 0) const;

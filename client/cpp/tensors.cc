@@ -58,6 +58,18 @@ v1::Tensor EncodeRows(Rows rows) {
   return tensor;
 }
 
+v1::PredictRequest EncodeRequest(const std::string& model, Rows input,
+                                 const PredictOptions& options) {
+  v1::PredictRequest request;
+  request.set_model(model);
+  request.set_version(options.version);
+  *request.mutable_input() = EncodeRows(input);
+  request.set_include_routing(options.routing);
+  request.set_include_labels(options.labels);
+  request.set_request_id(options.request_id);
+  return request;
+}
+
 absl::StatusOr<Prediction> DecodePrediction(v1::PredictResponse response,
                                             int64_t rows) {
   Prediction prediction;

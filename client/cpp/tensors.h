@@ -1,6 +1,6 @@
 #pragma once
 
-#include <vector>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "client/cpp/client.h"
@@ -11,6 +11,10 @@ namespace fff::client {
 
 // [rows, width], FP32, little-endian.
 v1::Tensor EncodeRows(Rows rows);
+
+// All of a request but its time limit.
+v1::PredictRequest EncodeRequest(const std::string& model, Rows input,
+                                 const PredictOptions& options);
 
 // Checks that the answer's tensor fits its own shape and holds `rows` rows.
 // INTERNAL otherwise.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/server_builder.h"
 
@@ -64,6 +65,32 @@ class FakeServer::Inference final : public v1::InferenceService::Service {
                             const v1::PredictRequest* request,
                             v1::PredictResponse* response) override {
     return Answer(*request, -1, response);
+  }
+
+  grpc::Status PredictStream(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::PredictStreamResponse, v1::PredictRequest>*
+          stream) override {
+    for (v1::PredictRequest request; stream->Read(&request);) {
+      if (request.model() == "unsaid") continue;
+      if (request.model() == "broken") {
+        return {grpc::StatusCode::DATA_LOSS, "the stream broke"};
+      }
+      v1::PredictStreamResponse answer;
+      answer.set_request_id(request.model() == "stray" ? "nobody's"
+                                                       : request.request_id());
+      const std::string model(absl::StripSuffix(request.model(), ":dense"));
+      const bool dense = model != request.model();
+      request.set_model(model);
+      const grpc::Status status =
+          Answer(request, dense ? -1 : 1, answer.mutable_response());
+      if (!status.ok()) {
+        answer.mutable_error()->set_code(status.error_code());
+        answer.mutable_error()->set_message(status.error_message());
+      }
+      stream->Write(answer);
+    }
+    return grpc::Status::OK;
   }
 
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,

@@ -17,7 +17,9 @@ namespace fff::client {
 //   "stuck"   answers when Release is called
 //   "silent"  its benchmark ends without a report
 //   "endless" its benchmark reports progress until it is cancelled
-// Any other model is NOT_FOUND.
+// Any other model is NOT_FOUND. On a stream every request is answered in turn,
+// but for those of the model "stray", which are answered under another id,
+// "unsaid", which are not, and "broken", which ends the stream with DATA_LOSS.
 class FakeServer {
  public:
   FakeServer();
