@@ -255,10 +255,11 @@ template <class Api>
 class TaskPool {
  public:
   // Idle tasks, and what their messages may keep, one by one and all together:
-  // one huge request is not held for ever, nor are many large ones.
+  // buffers are kept for small requests, whose allocations show. Large ones are
+  // not held: every task would have had its largest request before long.
   static constexpr size_t kIdleMax = 256;
-  static constexpr size_t kTaskBytesMax = size_t{1} << 20;
-  static constexpr size_t kBytesMax = size_t{8} << 20;
+  static constexpr size_t kTaskBytesMax = size_t{64} << 10;
+  static constexpr size_t kBytesMax = size_t{4} << 20;
 
   // `in_use` counts the tasks taken and not released; it outlives the pool.
   explicit TaskPool(int* in_use) : in_use_(in_use) {}
