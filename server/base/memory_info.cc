@@ -81,6 +81,8 @@ int64_t AllocatedBytes() {
   return static_cast<int64_t>(info.uordblks + info.hblkhd);
 }
 
+void LimitHeaps(int heaps) { mallopt(M_ARENA_MAX, std::max(1, heaps)); }
+
 void ReturnFreeMemory() { malloc_trim(0); }
 
 }  // namespace fff::base

@@ -25,6 +25,12 @@ int64_t ResidentBytes();
 // allocator, one after the other, for microseconds.
 int64_t AllocatedBytes();
 
+// Lets the allocator keep at most so many separate heaps (glibc: arenas), which
+// threads share; by default every thread has its own up to eight a CPU, and
+// each grows until it has met its own busiest moment. Before the first thread
+// starts.
+void LimitHeaps(int heaps);
+
 // Gives memory that was freed and is kept for later allocations back to the
 // system. Takes milliseconds and every lock of the allocator: for rare moments.
 void ReturnFreeMemory();
