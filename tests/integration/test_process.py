@@ -1,6 +1,8 @@
 """The process: its log line, ports, readiness, and how it stops."""
 
+import collections
 import concurrent.futures
+import json
 import subprocess
 import threading
 import urllib.error
@@ -66,33 +68,44 @@ def test_second_server_on_the_port_fails_with_a_clear_message(repository, taken,
         assert get(server, "/readyz")[0] == 200
 
 
-def test_sigterm_answers_the_calls_in_flight(repository):
+def test_sigterm_answers_the_calls_in_flight(repository, tmp_path_factory):
     x = np.random.default_rng(1).standard_normal((2000, 128)).astype(np.float32)
     served = [threading.Event() for _ in range(8)]  # one a client
+    access_log = tmp_path_factory.mktemp("log") / "access.log"
+    flags = [f"--access-log={access_log}", "--drain-timeout=100"]
     # The server ends first, and with it the clients, also where an assert fails.
     with concurrent.futures.ThreadPoolExecutor(len(served)) as pool, (
-            ServerProcess(repository)) as server:
+            ServerProcess(repository, *flags)) as server:
         api = fff_api.Api(server.target)
         wanted = fff_api.output_of(api.predict("m", x))
 
         def ask_until_refused(answered):
-            """The code of the refusal; all answers before it are right."""
+            """How many answers came, all of them right, and what ended them."""
+            answers = 0
             while True:
                 try:
                     y = fff_api.output_of(api.predict("m", x))
                 except grpc.RpcError as error:
-                    return error.code()
+                    return answers, error.code()
                 np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-4)
+                answers += 1
                 answered.set()
 
         clients = [pool.submit(ask_until_refused, answered) for answered in served]
         assert all(answered.wait(120) for answered in served)
         # Each has asked again, or is about to.
         assert server.stop() == 0
-        # Refused as unavailable, never cut off in the middle or answered wrongly.
-        assert [client.result(timeout=120) for client in clients] == (
-            [grpc.StatusCode.UNAVAILABLE] * len(served))
+        results = [client.result(timeout=120) for client in clients]
         api.close()
+    # What the server took it answered or refused, and every answer arrived.
+    logged = collections.Counter(json.loads(line)["status"]
+                                 for line in access_log.read_text().splitlines())
+    assert set(logged) <= {"OK", "UNAVAILABLE"}
+    assert logged["OK"] == 1 + sum(answers for answers, _ in results)
+    # A request of which a part was still under way when the server ended was never
+    # taken; gRPC itself cancels it.
+    assert {code for _, code in results} <= {grpc.StatusCode.UNAVAILABLE,
+                                             grpc.StatusCode.CANCELLED}
     assert "stopped" in server.text()
 
 
