@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -80,18 +82,24 @@ TEST_F(GrpcServerLifeTest, AnOldConnectionIsReplacedAndNoCallFails) {
 
 TEST_F(GrpcServerLifeTest, AStreamOutlivesTheAgeOfItsConnection) {
   GrpcServerOptions options = LocalOptions();
-  // gRPC's client fails a call that starts while the server says go away, so
-  // the stream must be under way by then, on a busy machine too.
   options.connections.age_seconds_max = 1;
   StartServer(options);
   const auto stub = v1::InferenceService::NewStub(channel_);
-  grpc::ClientContext context;
-  const auto stream = stub->PredictStream(&context);
-  v1::PredictRequest request =
+  const v1::PredictRequest request =
       PredictRequest("path", Rows(1, kPathIn), kPathIn);
   v1::PredictStreamResponse response;
-  ASSERT_TRUE(stream->Write(request)) << stream->Finish().error_message();
-  ASSERT_TRUE(stream->Read(&response));
+  // gRPC's client fails a call that starts while the server says go away: then
+  // another stream is to be under way by the time it does.
+  std::optional<grpc::ClientContext> context;
+  std::unique_ptr<
+      grpc::ClientReaderWriter<v1::PredictRequest, v1::PredictStreamResponse>>
+      stream;
+  while (true) {
+    stream.reset();
+    stream = stub->PredictStream(&context.emplace());
+    if (stream->Write(request) && stream->Read(&response)) break;
+    ASSERT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  }
   while (channel_->GetState(false) == GRPC_CHANNEL_READY) {
     ASSERT_TRUE(channel_->WaitForStateChange(GRPC_CHANNEL_READY,
                                              In(std::chrono::seconds(60))));
