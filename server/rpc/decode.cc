@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/rpc/bad_field.h"
 #include "server/tensor/shape.h"
 
 namespace fff::rpc {
@@ -163,25 +164,30 @@ absl::StatusOr<tensor::ConstRows> TypedRows(const InferInput& input,
 absl::Status CheckInputs(const inference::ModelInferRequest& request,
                          const model::TensorSpec& spec) {
   if (request.inputs_size() != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("got ", request.inputs_size(),
-                     " inputs, wanted 1, named '", spec.name, "'"));
+    return InField("inputs",
+                   absl::InvalidArgumentError(absl::StrCat(
+                       "got ", request.inputs_size(),
+                       " inputs, wanted 1, named '", spec.name, "'")));
   }
   const InferInput& input = request.inputs(0);
   if (input.name() != spec.name) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("got input '", base::Printable(input.name()),
-                     "', wanted '", spec.name, "'"));
+    return InField("inputs[0].name",
+                   absl::InvalidArgumentError(absl::StrCat(
+                       "got input '", base::Printable(input.name()),
+                       "', wanted '", spec.name, "'")));
   }
   if (input.datatype() != "FP32") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("input '", spec.name, "': got datatype '",
-                     base::Printable(input.datatype()), "', wanted FP32"));
+    return InField("inputs[0].datatype",
+                   absl::InvalidArgumentError(absl::StrCat(
+                       "input '", spec.name, "': got datatype '",
+                       base::Printable(input.datatype()), "', wanted FP32")));
   }
   if (input.parameters().contains("shared_memory_region")) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "input '", spec.name,
-        "': shared memory is not supported, send the tensor's contents"));
+    return InField(
+        "inputs[0].parameters.shared_memory_region",
+        absl::InvalidArgumentError(absl::StrCat(
+            "input '", spec.name,
+            "': shared memory is not supported, send the tensor's contents")));
   }
   return absl::OkStatus();
 }
@@ -224,8 +230,10 @@ absl::StatusOr<int64_t> IntegerParameter(
     number = static_cast<int64_t>(value.uint64_param());
   }
   if (number < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "parameter '", name, "': wanted a non-negative integer", unit));
+    return InField(
+        absl::StrCat("parameters.", name),
+        absl::InvalidArgumentError(absl::StrCat(
+            "parameter '", name, "': wanted a non-negative integer", unit)));
   }
   return number;
 }
@@ -239,21 +247,23 @@ absl::StatusOr<tensor::ConstRows> DecodePredictInput(
   // A message used again has an input with nothing in it instead of none.
   if (input.shape().empty() && input.data().empty() &&
       input.datatype() == v1::DATA_TYPE_UNSPECIFIED) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("got no input tensor, wanted '", spec.name, "' of shape ",
-                     WantedShape(spec)));
+    return InField("input", absl::InvalidArgumentError(absl::StrCat(
+                                "got no input tensor, wanted '", spec.name,
+                                "' of shape ", WantedShape(spec))));
   }
   if (input.datatype() != v1::DATA_TYPE_FP32) {
     const std::string got = v1::DataType_IsValid(input.datatype())
                                 ? v1::DataType_Name(input.datatype())
                                 : absl::StrCat(input.datatype());
-    return absl::InvalidArgumentError(absl::StrCat("input '", spec.name,
-                                                   "': got datatype ", got,
-                                                   ", wanted DATA_TYPE_FP32"));
+    return InField("input.datatype",
+                   absl::InvalidArgumentError(
+                       absl::StrCat("input '", spec.name, "': got datatype ",
+                                    got, ", wanted DATA_TYPE_FP32")));
   }
   FFF_ASSIGN_OR_RETURN(const int64_t rows,
-                       DecodeRows(input.shape(), spec, /*bare_row=*/true));
-  return RowsOf(input.data(), rows, spec, scratch);
+                       InField("input.shape", DecodeRows(input.shape(), spec,
+                                                         /*bare_row=*/true)));
+  return InField("input.data", RowsOf(input.data(), rows, spec, scratch));
 }
 
 absl::StatusOr<tensor::ConstRows> DecodeInferInput(
@@ -261,24 +271,31 @@ absl::StatusOr<tensor::ConstRows> DecodeInferInput(
     const model::TensorSpec& input_spec, const model::TensorSpec& output_spec,
     tensor::FloatBuffer& scratch) {
   FFF_RETURN_IF_ERROR(CheckInputs(request, input_spec));
-  FFF_RETURN_IF_ERROR(CheckOutputs(request, output_spec));
+  FFF_RETURN_IF_ERROR(InField("outputs", CheckOutputs(request, output_spec)));
   const InferInput& input = request.inputs(0);
-  FFF_ASSIGN_OR_RETURN(const int64_t rows, DecodeRows(input.shape(), input_spec,
-                                                      /*bare_row=*/false));
+  FFF_ASSIGN_OR_RETURN(
+      const int64_t rows,
+      InField("inputs[0].shape",
+              DecodeRows(input.shape(), input_spec, /*bare_row=*/false)));
   if (request.raw_input_contents_size() == 0) {
-    return TypedRows(input, rows, input_spec);
+    return InField("inputs[0].contents", TypedRows(input, rows, input_spec));
   }
   if (input.has_contents()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "input '", input_spec.name,
-        "': got both contents and raw_input_contents, wanted one of them"));
+    return InField(
+        "inputs[0].contents",
+        absl::InvalidArgumentError(absl::StrCat(
+            "input '", input_spec.name,
+            "': got both contents and raw_input_contents, wanted one of "
+            "them")));
   }
   if (request.raw_input_contents_size() != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("got ", request.raw_input_contents_size(),
-                     " raw_input_contents for 1 input, wanted 1"));
+    return InField("raw_input_contents",
+                   absl::InvalidArgumentError(absl::StrCat(
+                       "got ", request.raw_input_contents_size(),
+                       " raw_input_contents for 1 input, wanted 1")));
   }
-  return RowsOf(request.raw_input_contents(0), rows, input_spec, scratch);
+  return InField("raw_input_contents[0]", RowsOf(request.raw_input_contents(0),
+                                                 rows, input_spec, scratch));
 }
 
 absl::StatusOr<int64_t> DecodeVersion(const std::string& version) {
@@ -288,9 +305,10 @@ absl::StatusOr<int64_t> DecodeVersion(const std::string& version) {
   if (!absl::ascii_isdigit(static_cast<unsigned char>(version.front())) ||
       !absl::ascii_isdigit(static_cast<unsigned char>(version.back())) ||
       !absl::SimpleAtoi(version, &number) || number < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("got model version '", base::Printable(version),
-                     "', wanted a positive decimal number or nothing"));
+    return InField("model_version",
+                   absl::InvalidArgumentError(absl::StrCat(
+                       "got model version '", base::Printable(version),
+                       "', wanted a positive decimal number or nothing")));
   }
   return number;
 }
@@ -298,8 +316,9 @@ absl::StatusOr<int64_t> DecodeVersion(const std::string& version) {
 absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
     const v1::PredictRequest& request) {
   if (request.timeout_us() < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "got timeout_us ", request.timeout_us(), ", wanted 0 (none) or above"));
+    return InField("timeout_us", absl::InvalidArgumentError(absl::StrCat(
+                                     "got timeout_us ", request.timeout_us(),
+                                     ", wanted 0 (none) or above")));
   }
   return std::chrono::microseconds(
       std::min(request.timeout_us(), kTimeoutUsMax));

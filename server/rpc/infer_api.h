@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "server/base/status_macros.h"
+#include "server/rpc/bad_field.h"
 #include "server/rpc/call_environment.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/encode.h"
@@ -35,9 +36,9 @@ struct PredictApi {
   static absl::StatusOr<std::shared_ptr<const serving::Servable>> Find(
       const CallEnvironment& environment, const Request& request, bool dense) {
     if (request.version() < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("got version ", request.version(),
-                       ", wanted 0 (the default) or above"));
+      return InField("version", absl::InvalidArgumentError(absl::StrCat(
+                                    "got version ", request.version(),
+                                    ", wanted 0 (the default) or above")));
     }
     if (dense && !absl::EndsWith(request.model(), serving::kDenseSuffix)) {
       return environment.registry->Find(

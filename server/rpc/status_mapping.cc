@@ -7,8 +7,10 @@
 #include <functional>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "server/base/log.h"
+#include "server/rpc/bad_field.h"
 #include "server/serving/retry_after.h"
 
 namespace fff::rpc {
@@ -22,14 +24,14 @@ size_t HeaderBytes(char c) {
   return byte > 0x7f || byte == '%' ? 3 : 1;
 }
 
-// The length of the part of `message` that is sent, whole UTF-8 characters.
-size_t SentBytes(absl::string_view message) {
-  constexpr size_t kHeaderBytesMax = 4096;
+// The whole characters of `message` that take at most so many bytes of a
+// header.
+size_t SentBytes(absl::string_view message, size_t header_bytes_max) {
   size_t header_bytes = 0;
   size_t sent = 0;
   while (sent < message.size()) {
     header_bytes += HeaderBytes(message[sent]);
-    if (header_bytes > kHeaderBytesMax) break;
+    if (header_bytes > header_bytes_max) break;
     ++sent;
   }
   const auto inside_character = [&] {
@@ -65,27 +67,43 @@ std::string Written(const std::function<void(CodedOutputStream&)>& write) {
   return bytes;
 }
 
-// google.rpc.Status{code = 1, message = 2, details = 3} with one detail, an Any
-// {type_url = 1, value = 2} of RetryInfo{retry_delay = 1: Duration{seconds = 1,
-// nanos = 2}}. Written by hand: Debian has no package of these messages.
-std::string RetryDetails(const grpc::Status& status,
-                         std::chrono::milliseconds delay) {
+// The messages of google.rpc are written by hand: Debian has no package of
+// them.
+
+// RetryInfo{retry_delay = 1: Duration{seconds = 1, nanos = 2}}.
+std::string RetryInfo(std::chrono::milliseconds delay) {
   const std::string duration = Written([&](CodedOutputStream& out) {
     out.WriteTag(Varint(1));
     out.WriteVarint64(static_cast<uint64_t>(delay.count() / 1000));
     out.WriteTag(Varint(2));
     out.WriteVarint64(static_cast<uint64_t>(delay.count() % 1000) * 1'000'000);
   });
-  const std::string info =
-      Written([&](CodedOutputStream& out) { WriteBytes(1, duration, out); });
+  return Written([&](CodedOutputStream& out) { WriteBytes(1, duration, out); });
+}
+
+// BadRequest{field_violations = 1: {field = 1, description = 2}}.
+std::string BadRequest(const std::string& field,
+                       const std::string& description) {
+  const std::string violation = Written([&](CodedOutputStream& out) {
+    WriteBytes(1, field, out);
+    WriteBytes(2, description, out);
+  });
+  return Written(
+      [&](CodedOutputStream& out) { WriteBytes(1, violation, out); });
+}
+
+// Status{code = 1, message = 2, details = 3} with one detail, an Any{type_url =
+// 1, value = 2} of google.rpc.`type`.
+std::string Details(grpc::StatusCode code, const std::string& message,
+                    absl::string_view type, const std::string& value) {
   const std::string any = Written([&](CodedOutputStream& out) {
-    WriteBytes(1, "type.googleapis.com/google.rpc.RetryInfo", out);
-    WriteBytes(2, info, out);
+    WriteBytes(1, absl::StrCat("type.googleapis.com/google.rpc.", type), out);
+    WriteBytes(2, value, out);
   });
   return Written([&](CodedOutputStream& out) {
     out.WriteTag(Varint(1));
-    out.WriteVarint32(static_cast<uint32_t>(status.error_code()));
-    WriteBytes(2, status.error_message(), out);
+    out.WriteVarint32(static_cast<uint32_t>(code));
+    WriteBytes(2, message, out);
     WriteBytes(3, any, out);
   });
 }
@@ -94,13 +112,23 @@ std::string RetryDetails(const grpc::Status& status,
 
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  grpc::Status mapped(
-      static_cast<grpc::StatusCode>(status.code()),
-      base::Printable(status.message(), SentBytes(status.message())));
+  const auto sent = [&status](size_t header_bytes_max) {
+    return base::Printable(status.message(),
+                           SentBytes(status.message(), header_bytes_max));
+  };
+  grpc::Status mapped(static_cast<grpc::StatusCode>(status.code()), sent(4096));
   const auto delay = serving::RetryAfter(status);
-  if (!delay.has_value()) return mapped;
+  const auto field = BadField(status);
+  if (!delay.has_value() && !field.has_value()) return mapped;
+  // The header of the details holds the message up to twice, in base64, and all
+  // headers together must stay below 8 KiB.
+  const std::string message = sent(768);
   return grpc::Status(mapped.error_code(), mapped.error_message(),
-                      RetryDetails(mapped, *delay));
+                      delay.has_value()
+                          ? Details(mapped.error_code(), message, "RetryInfo",
+                                    RetryInfo(*delay))
+                          : Details(mapped.error_code(), message, "BadRequest",
+                                    BadRequest(*field, message)));
 }
 
 }  // namespace fff::rpc

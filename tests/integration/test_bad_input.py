@@ -26,6 +26,27 @@ def refused(call, code, *texts):
         assert text in error.value.details()
 
 
+def detail_of(error):
+    """The bytes of google.rpc.Status that came with the error."""
+    return dict(error.trailing_metadata())["grpc-status-details-bin"]
+
+
+@pytest.mark.parametrize("call, field", [
+    (lambda api: api.predict(MODEL, row()[:, :5]), b"input.shape"),
+    (lambda api: api.predict(MODEL, row() * np.nan), b"input.data"),
+    (lambda api: api.infer(MODEL, row()[:, :5]), b"inputs[0].shape"),
+    (lambda api: api.infer(MODEL, row() * np.inf), b"raw_input_contents[0]"),
+])
+def test_the_wrong_field_is_named_in_the_details(api, call, field):
+    with pytest.raises(grpc.RpcError) as error:
+        call(api)
+    detail = detail_of(error.value)
+    assert b"type.googleapis.com/google.rpc.BadRequest" in detail
+    # BadRequest{field_violations: [{field, ...}]}: the field follows its length.
+    assert bytes([0x0A, len(field)]) + field in detail
+    assert error.value.details().encode() in detail
+
+
 @pytest.fixture(autouse=True)
 def server_goes_on(api, server):
     yield

@@ -8,6 +8,8 @@
 #include <limits>
 #include <vector>
 
+#include "server/rpc/bad_field.h"
+
 namespace fff::rpc {
 namespace {
 
@@ -37,10 +39,15 @@ v1::PredictRequest Predict(std::vector<int64_t> shape, const std::string& data,
   return request;
 }
 
+// Code and message alone; which field was wrong has tests of its own.
+absl::Status Bare(const absl::Status& status) {
+  return absl::Status(status.code(), status.message());
+}
+
 absl::Status PredictError(const v1::PredictRequest& request,
                           const model::TensorSpec& spec = kInput) {
   tensor::FloatBuffer scratch;
-  return DecodePredictInput(request, spec, scratch).status();
+  return Bare(DecodePredictInput(request, spec, scratch).status());
 }
 
 TEST(DecodePredict, ReadsRowsInPlace) {
@@ -200,6 +207,21 @@ TEST(DecodePredict, TakesEveryFiniteValue) {
         Predict({2, 37}, Bytes(std::vector<float>(2 * 37, value)));
     EXPECT_TRUE(PredictError(all, wide).ok()) << value;
   }
+}
+
+TEST(DecodePredict, SaysWhichFieldIsWrong) {
+  tensor::FloatBuffer scratch;
+  const auto field = [&](const v1::PredictRequest& request) {
+    return BadField(DecodePredictInput(request, kInput, scratch).status());
+  };
+  EXPECT_EQ(field(v1::PredictRequest()), "input");
+  EXPECT_EQ(field(Predict({4}, Bytes({1, 2, 3}))), "input.shape");
+  EXPECT_EQ(field(Predict({0, 3}, "")), "input.shape");
+  EXPECT_EQ(field(Predict({3}, "x")), "input.data");
+  EXPECT_EQ(field(Predict({3}, Bytes({1, 2, kNan}))), "input.data");
+  EXPECT_EQ(field(Predict({3}, Bytes({1, 2, 3}), v1::DATA_TYPE_UNSPECIFIED)),
+            "input.datatype");
+  EXPECT_EQ(field(Predict({3}, Bytes({1, 2, 3}))), std::nullopt);
 }
 
 // One input of one row of three values, typed.
@@ -383,6 +405,33 @@ TEST(DecodeInfer, RefusesSharedMemory) {
             "contents");
 }
 
+TEST(DecodeInfer, SaysWhichFieldIsWrong) {
+  using Request = inference::ModelInferRequest;
+  const auto field = [](void (*spoil)(Request&)) {
+    Request request = Raw();
+    spoil(request);
+    return BadField(InferError(request)).value_or("none");
+  };
+  EXPECT_EQ(field([](Request&) {}), "none");
+  EXPECT_EQ(field([](Request& r) { r.clear_inputs(); }), "inputs");
+  EXPECT_EQ(field([](Request& r) { r.mutable_inputs(0)->set_name("x"); }),
+            "inputs[0].name");
+  EXPECT_EQ(field([](Request& r) { r.mutable_inputs(0)->set_datatype("x"); }),
+            "inputs[0].datatype");
+  EXPECT_EQ(field([](Request& r) { r.mutable_inputs(0)->add_shape(2); }),
+            "inputs[0].shape");
+  EXPECT_EQ(field([](Request& r) { r.mutable_inputs(0)->mutable_contents(); }),
+            "inputs[0].contents");
+  EXPECT_EQ(field([](Request& r) { r.clear_raw_input_contents(); }),
+            "inputs[0].contents");
+  EXPECT_EQ(field([](Request& r) { r.add_raw_input_contents(); }),
+            "raw_input_contents");
+  EXPECT_EQ(field([](Request& r) { r.set_raw_input_contents(0, "x"); }),
+            "raw_input_contents[0]");
+  EXPECT_EQ(field([](Request& r) { r.add_outputs()->set_name("x"); }),
+            "outputs");
+}
+
 TEST(DecodeInfer, TakesParametersItDoesNotUse) {
   inference::ModelInferRequest request = Raw();
   (*request.mutable_parameters())["triton_enable_empty_final_response"]
@@ -437,7 +486,7 @@ TEST(DecodeVersion, RefusesEverythingElse) {
   for (const std::string version :
        {"0", "-1", "x", "1 ", " 1", "+1", "1.0", "1e3", "0x1",
         "9223372036854775808", "latest"}) {
-    EXPECT_EQ(DecodeVersion(version).status(),
+    EXPECT_EQ(Bare(DecodeVersion(version).status()),
               absl::InvalidArgumentError(
                   "got model version '" + version +
                   "', wanted a positive decimal number or nothing"));
@@ -466,7 +515,7 @@ TEST(DecodeTimeout, OfOurOwnApiIsMicroseconds) {
   request.set_timeout_us(std::numeric_limits<int64_t>::max());
   EXPECT_EQ(*DecodeTimeout(request), std::chrono::hours(24));
   request.set_timeout_us(-1);
-  EXPECT_EQ(DecodeTimeout(request).status(),
+  EXPECT_EQ(Bare(DecodeTimeout(request).status()),
             absl::InvalidArgumentError(
                 "got timeout_us -1, wanted 0 (none) or above"));
 }
@@ -497,7 +546,7 @@ TEST(DecodeTimeout, RefusesEverythingElse) {
   for (const inference::InferParameter& value : values) {
     inference::ModelInferRequest request;
     (*request.mutable_parameters())["timeout"] = value;
-    EXPECT_EQ(DecodeTimeout(request).status(),
+    EXPECT_EQ(Bare(DecodeTimeout(request).status()),
               absl::InvalidArgumentError("parameter 'timeout': wanted a "
                                          "non-negative integer of "
                                          "microseconds"));

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "server/rpc/bad_field.h"
 #include "server/serving/retry_after.h"
 
 namespace fff::rpc {
@@ -40,6 +41,31 @@ TEST(ToGrpc, ATimeToRetryAfterBecomesADetail) {
             "full\x1a\x36" +
                 any);
   EXPECT_EQ(ToGrpc(status).error_message(), "full");
+}
+
+// The bytes of google.rpc.Status{3, "no", [Any{BadRequest{[{"x", "no"}]}}]}.
+TEST(ToGrpc, TheFieldThatWasWrongBecomesADetail) {
+  const absl::Status status = InField("x", absl::InvalidArgumentError("no"));
+  const std::string bad = std::string("\x0a\x07\x0a\x01x\x12\x02no");
+  const std::string url = "type.googleapis.com/google.rpc.BadRequest";
+  const std::string any = "\x0a\x29" + url + "\x12\x09" + bad;
+  EXPECT_EQ(ToGrpc(status).error_details(), "\x08\x03\x12\x02no\x1a\x36" + any);
+  EXPECT_EQ(ToGrpc(status).error_message(), "no");
+  // The innermost field is the one that says most.
+  EXPECT_EQ(BadField(InField("outer", status)), "x");
+  EXPECT_EQ(BadField(InField("x", absl::OkStatus())), std::nullopt);
+}
+
+TEST(ToGrpc, DetailsOfLongMessagesFitTheHeaderToo) {
+  for (const std::string unit : {"x", "\n", "%", "\xc3\xa4", "\xff"}) {
+    std::string message;
+    while (message.size() < 20000) message += unit;
+    const grpc::Status status =
+        ToGrpc(InField("input.shape", absl::InvalidArgumentError(message)));
+    EXPECT_LE(status.error_details().size() * 4 / 3, 3000u) << unit;
+    EXPECT_THAT(status.error_details(), HasSubstr("input.shape"));
+    EXPECT_THAT(status.error_details(), HasSubstr("(20000 bytes)"));
+  }
 }
 
 TEST(ToGrpc, NamesMatchTheCodesThatClientsKnow) {
