@@ -217,6 +217,12 @@ void AddConnectionOptions(CLI::App& app, Config& config) {
                "Seconds that an answer may wait for a client that does not "
                "read, while half of the memory for answers is taken; 0 = for "
                "ever");
+  app.add_option("--overload-status", config.overload_status,
+                 "Status of requests that a full queue or full memory refuses; "
+                 "unavailable is what clients of other servers retry")
+      ->check(CLI::IsMember({"resource_exhausted", "unavailable"}))
+      ->envname("FFF_OVERLOAD_STATUS")
+      ->capture_default_str();
   app.add_option("--max-connection-streams", config.max_connection_streams,
                  "Calls at once on one connection; 0 = no bound")
       ->check(CLI::Range(0, std::numeric_limits<int32_t>::max()))

@@ -40,6 +40,8 @@ struct CallEnvironment {
   // How long an answer may wait for its client while memory is short; 0 = for
   // ever (unread_answers.h).
   serving::Clock::duration unread_timeout{0};
+  // Requests refused for want of room get UNAVAILABLE, not RESOURCE_EXHAUSTED.
+  bool overload_is_unavailable = false;
   // Set before the server ends: new requests are answered UNAVAILABLE.
   std::atomic<bool> refusing{false};
 };
@@ -47,6 +49,10 @@ struct CallEnvironment {
 // What a request is answered with once `refusing` is set, and how a stream
 // ends.
 absl::Status StoppingError();
+// What is answered instead of `refusal`: itself, or the same as UNAVAILABLE
+// when it says RESOURCE_EXHAUSTED and the environment wants that.
+absl::Status RefusalAnswer(const CallEnvironment& environment,
+                           const absl::Status& refusal);
 // What a request of `bytes` is answered with that does not fit into `memory`.
 absl::Status MemoryError(const serving::MemoryBudget& memory, int64_t bytes);
 

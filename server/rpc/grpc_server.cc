@@ -106,11 +106,17 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
       open_inference_(repository, &admin_,
                       [this] { return serving_.load() && registry_->Ready(); }),
       memory_(options.answer_memory_bytes),
-      environment_{
-          registry_,   scheduler,        metrics,
-          &inference_, &open_inference_, &health_,
-          &memory_,    nullptr,          Seconds(options.unread_answer_seconds),
-          {false}} {}
+      environment_{registry_,
+                   scheduler,
+                   metrics,
+                   &inference_,
+                   &open_inference_,
+                   &health_,
+                   &memory_,
+                   nullptr,
+                   Seconds(options.unread_answer_seconds),
+                   options.overload_is_unavailable,
+                   {false}} {}
 
 GrpcServer::~GrpcServer() {
   if (server_ != nullptr) Stop(std::chrono::system_clock::now());

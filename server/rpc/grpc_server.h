@@ -52,6 +52,8 @@ struct GrpcServerOptions {
   // While more than half of that is in use, answers that a client has not read
   // for so long are dropped, oldest first, with their calls. 0 = never.
   double unread_answer_seconds = 10;
+  // Requests refused for want of room get UNAVAILABLE, not RESOURCE_EXHAUSTED.
+  bool overload_is_unavailable = false;
   // Where requests are logged, a JSON object a line: a file, "-" for standard
   // output, "" for nowhere. And which part of those that succeed, 0 to 1.
   std::string access_log;

@@ -15,6 +15,20 @@ absl::Status StoppingError() {
       "the server is shutting down; retry on another one");
 }
 
+absl::Status RefusalAnswer(const CallEnvironment& environment,
+                           const absl::Status& refusal) {
+  if (!environment.overload_is_unavailable ||
+      !absl::IsResourceExhausted(refusal)) {
+    return refusal;
+  }
+  absl::Status answer = absl::UnavailableError(refusal.message());
+  refusal.ForEachPayload(
+      [&answer](absl::string_view type, const absl::Cord& payload) {
+        answer.SetPayload(type, payload);
+      });
+  return answer;
+}
+
 absl::Status MemoryError(const serving::MemoryBudget& memory, int64_t bytes) {
   absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
       "the memory for requests is full: ", memory.used(), " bytes of ",

@@ -56,7 +56,7 @@ class InferTask final : public serving::Task {
     split_ = {};
     timing = {};
     const absl::Status status = Begin(request);
-    if (!status.ok()) OnDone(status);
+    if (!status.ok()) OnDone(RefusalAnswer(*environment, status));
   }
 
   void OnDone(const absl::Status& status) override {

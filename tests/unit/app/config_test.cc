@@ -116,6 +116,7 @@ TEST_F(ConfigTest, HasDefaultsForAllButTheRepository) {
   EXPECT_EQ(config_.access_log_sample, 1);
   EXPECT_EQ(config_.request_memory_bytes, 0);
   EXPECT_EQ(config_.unread_answer_timeout_seconds, 10);
+  EXPECT_EQ(config_.overload_status, "resource_exhausted");
   EXPECT_EQ(config_.model_control, serving::ModelControl::kPoll);
   EXPECT_EQ(config_.repository_poll_seconds, 5);
   EXPECT_FALSE(config_.insecure);
@@ -151,6 +152,7 @@ TEST_F(ConfigTest, TakesEveryFlag) {
                "--access-log-sample=0.25",
                "--request-memory-bytes=1000000",
                "--unread-answer-timeout=1500ms",
+               "--overload-status=unavailable",
                "--drain-delay=0",
                "--drain-timeout=7",
                "--tls-cert=" + pem,
@@ -182,6 +184,7 @@ TEST_F(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config_.access_log_sample, 0.25);
   EXPECT_EQ(config_.request_memory_bytes, 1000000);
   EXPECT_EQ(config_.unread_answer_timeout_seconds, 1.5);
+  EXPECT_EQ(config_.overload_status, "unavailable");
   EXPECT_EQ(config_.drain_delay_seconds, 0);
   EXPECT_EQ(config_.drain_timeout_seconds, 7);
   EXPECT_EQ(config_.tls_cert, pem);

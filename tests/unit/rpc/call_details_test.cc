@@ -185,5 +185,28 @@ TEST_F(CallDetailsTest, RequestsBeyondTheMemoryAreRefused) {
   EXPECT_TRUE(large.ok()) << large.error_message();
 }
 
+TEST_F(CallDetailsTest, ARefusalForWantOfRoomCanBeUnavailable) {
+  options_.overload_is_unavailable = true;
+  StartServer(options_);
+  BusyWorker busy(&scheduler_);
+  std::thread waiting([this] {
+    grpc::ClientContext context;
+    EXPECT_TRUE(Predict(context, 99).ok());
+  });
+  AwaitQueuedRows("leaf", 99);
+  grpc::ClientContext context;
+  const grpc::Status status = Predict(context, 2);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), HasSubstr("the queue is full: 99 rows"));
+  EXPECT_THAT(status.error_details(), HasSubstr("google.rpc.RetryInfo"));
+  EXPECT_NE(Trailing(context, "grpc-retry-pushback-ms"), "");
+  // Other refusals are what they are.
+  grpc::ClientContext other;
+  EXPECT_EQ(Predict(other, 1, "nope").error_code(),
+            grpc::StatusCode::NOT_FOUND);
+  busy.Open();
+  waiting.join();
+}
+
 }  // namespace
 }  // namespace fff::rpc
