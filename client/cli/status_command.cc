@@ -79,10 +79,11 @@ void PrintText(const ServerState& state, const std::string& target) {
   for (const v1::ModelSummary& model : state.models) {
     rows.push_back(
         {model.name(), absl::StrCat(model.version()), StateName(model.state()),
-         model.is_default_version() ? "default" : "", model.reason()});
+         model.is_default_version() ? "default" : "",
+         model.reason().empty() ? model.description() : model.reason()});
   }
-  std::cout << benchmark::TextTable({"model", "version", "state", "", "reason"},
-                                    rows);
+  std::cout << benchmark::TextTable(
+      {"model", "version", "state", "", "description or reason"}, rows);
   PrintKernels(state);
 }
 
@@ -113,6 +114,7 @@ void PrintJson(const ServerState& state) {
                       {"version", model.version()},
                       {"state", StateName(model.state())},
                       {"is_default_version", model.is_default_version()},
+                      {"description", model.description()},
                       {"reason", model.reason()}});
   }
   Json loaded = Json::array();

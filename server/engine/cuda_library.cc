@@ -68,18 +68,6 @@ bool CudaDriverPresent() {
   return dlopen("libcuda.so.1", RTLD_LAZY) != nullptr;
 }
 
-absl::string_view Name(Precision precision) {
-  switch (precision) {
-    case Precision::kFp32:
-      return "fp32";
-    case Precision::kBf16:
-      return "bf16";
-    case Precision::kTf32:
-      return "tf32";
-  }
-  return "unknown";
-}
-
 absl::StatusOr<std::shared_ptr<const DeviceEngine>> OpenCudaEngine(
     const std::string& path) {
   std::string error;

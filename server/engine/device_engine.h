@@ -19,13 +19,6 @@
 // the process opens at run time (cuda_library.h), so nothing here knows CUDA.
 namespace fff::engine {
 
-enum class Precision {
-  kFp32,  // exact: routes as fp32 arithmetic decides them
-  kBf16,  // weights in bf16, sums in fp32
-  kTf32,  // dense layers alone (tensor cores); others stay fp32
-};
-absl::string_view Name(Precision precision);
-
 // Element by element, any width.
 struct ActivationOp {
   Activation activation = Activation::kIdentity;

@@ -105,11 +105,14 @@ absl::StatusOr<std::shared_ptr<const Kernel>> Make(
 }
 
 int64_t BytesOf(const PathWeights& weights) {
-  return 4 * (weights.x.size() + weights.y.size());
+  return 4 * (weights.x.size() + weights.y.size()) + weights.reduced_x.bytes() +
+         weights.reduced_y.bytes();
 }
 int64_t BytesOf(const LeafWeights& weights) {
-  return 4 *
-         (weights.node_weights.size() + weights.w1.size() + weights.w2.size());
+  return 4 * (weights.node_weights.size() + weights.w1.size() +
+              weights.w2.size()) +
+         weights.reduced_node_weights.bytes() + weights.reduced_w1.bytes() +
+         weights.reduced_w2.bytes();
 }
 int64_t BytesOf(const DenseWeights& weights) { return 4 * weights.w.size(); }
 

@@ -30,6 +30,22 @@ absl::string_view Name(Activation activation);
 // Where z = 0 goes. kRight: right when z >= 0. kLeft: right only when z > 0.
 enum class Tie { kRight, kLeft };
 
+// How the large weights of a layer are held; sums are in fp32 always.
+enum class Precision {
+  kFp32,  // exact: routes as fp32 arithmetic decides them
+  kBf16,  // weights in bf16, rounded to nearest even
+  kTf32,  // dense layers on a device alone (tensor cores); others stay fp32
+  kInt8,  // weights in 8 bits with one fp32 scale a neuron; CPU kernels alone
+};
+absl::string_view Name(Precision precision);
+// ", int8 weights"; empty for fp32. For descriptions.
+std::string PrecisionText(Precision precision);
+// Bytes of one weight.
+inline int64_t BytesAWeight(Precision precision) {
+  if (precision == Precision::kInt8) return 1;
+  return precision == Precision::kBf16 ? 2 : 4;
+}
+
 // Path family (UltraFastBERT, arXiv 2311.10770): every visited node
 // contributes. For each tree, over `levels` nodes n from the root:
 //   z = X[n].x + b[n];  y += act(z) * Y[n];  n = 2n+1 + right(z).
@@ -41,6 +57,7 @@ struct PathProblem {
   Tie tie = Tie::kRight;
   Activation activation = Activation::kIdentity;
   bool has_bias = false;
+  Precision precision = Precision::kFp32;  // of X and Y
 
   int64_t nodes() const { return (int64_t{1} << levels) - 1; }  // a tree
   std::string ToString() const;
@@ -57,6 +74,7 @@ struct LeafProblem {
   Tie tie = Tie::kRight;
   Activation activation = Activation::kRelu;
   bool has_output_bias = true;
+  Precision precision = Precision::kFp32;  // of W, w1 and w2
 
   int64_t nodes() const { return (int64_t{1} << depth) - 1; }
   int64_t leaves() const { return int64_t{1} << depth; }

@@ -14,6 +14,9 @@
 // `source` is the checkpoint's file, for messages.
 namespace fff::model {
 
+// config.precision as the engine's value.
+engine::Precision PrecisionOf(const ModelConfig& config);
+
 absl::StatusOr<std::shared_ptr<const Model>> BuildModelOf(
     const ModelConfig& config, absl::Span<const LoadedLayer> layers,
     const std::string& source, const BuildOptions& options);

@@ -9,11 +9,19 @@
 
 namespace fff::model {
 
+engine::Precision PrecisionOf(const ModelConfig& config) {
+  if (config.precision == "bf16") return engine::Precision::kBf16;
+  if (config.precision == "int8") return engine::Precision::kInt8;
+  return engine::Precision::kFp32;
+}
+
 absl::StatusOr<std::shared_ptr<const Model>> BuildModelOf(
     const ModelConfig& config, absl::Span<const LoadedLayer> layers,
     const std::string& source, const BuildOptions& options) {
+  BuildOptions own = options;
+  own.precision = PrecisionOf(config);
   return BuildChain(config.input, config.output, layers, {source, "layers"},
-                    options);
+                    own);
 }
 
 absl::StatusOr<std::shared_ptr<const Model>> BuildModel(

@@ -15,6 +15,9 @@ namespace fff::model {
 struct BuildOptions {
   engine::Device device = engine::Device::kCpu;  // of the layers' own kernels
   Placement placement;
+  // Of the matrices of fff layers on the CPU. The functions below take it from
+  // the config, whatever stands here.
+  engine::Precision precision = engine::Precision::kFp32;
   // What choosing the CPU kernels of one model by measurement may take, all its
   // layers together; 0: by predicted cost (engine::PlanOptions).
   double tuning_seconds = 0;

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
+#include "server/engine/reduced_weights.h"
 #include "server/model/activation_layer.h"
 #include "server/model/device_build.h"
 #include "server/model/fff_leaf_layer.h"
@@ -126,6 +127,7 @@ bool ChoiceMovesNoRoute(absl::Span<const LoadedLayer> layers, size_t i) {
 struct MakeLayer {
   int64_t width;  // of the rows that enter
   const engine::PlanOptions& options;
+  engine::Precision precision;         // of fff layers on the CPU
   std::vector<engine::DeviceOp>& ops;  // gets what a device is to compute
 
   absl::StatusOr<LayerPtr> operator()(const LoadedFff& fff) const {
@@ -133,18 +135,21 @@ struct MakeLayer {
     if (const auto* path = std::get_if<LoadedPath>(&fff.weights)) {
       auto weights = ToEngineWeights(*path);
       ops.push_back(weights);
+      FFF_ASSIGN_OR_RETURN(weights,
+                           engine::Reduced(std::move(weights), precision));
       return FffPathLayer::Make(convention, std::move(weights), options);
     }
     const auto& leaf = std::get<LoadedLeaf>(fff.weights);
+    FFF_ASSIGN_OR_RETURN(const auto weights,
+                         engine::Reduced(leaf.weights, precision));
     if (leaf.master != nullptr) {
       ops.push_back(engine::MasterLeafOp{leaf.weights, leaf.master->hidden,
                                          leaf.master->output,
                                          leaf.master->fff_share});
-      return MasterLeafLayer::Make(convention, leaf.weights, *leaf.master,
-                                   options);
+      return MasterLeafLayer::Make(convention, weights, *leaf.master, options);
     }
     ops.push_back(leaf.weights);
-    return FffLeafLayer::Make(convention, leaf.weights, options);
+    return FffLeafLayer::Make(convention, weights, options);
   }
   absl::StatusOr<LayerPtr> operator()(const LoadedLinear& linear) const {
     ops.push_back(linear.weights);
@@ -187,8 +192,8 @@ absl::StatusOr<std::shared_ptr<const Model>> BuildChain(
   const double share = TuningShare(layers, options.tuning_seconds);
   for (size_t i = 0; i < layers.size(); ++i) {
     plan.tuning_seconds = ChoiceMovesNoRoute(layers, i) ? share : 0;
-    absl::StatusOr<LayerPtr> layer =
-        std::visit(MakeLayer{widths[i], plan, ops[i]}, layers[i]);
+    absl::StatusOr<LayerPtr> layer = std::visit(
+        MakeLayer{widths[i], plan, options.precision, ops[i]}, layers[i]);
     if (!layer.ok()) {
       return base::Annotate(layer.status(), Place(names, i, layers[i]));
     }

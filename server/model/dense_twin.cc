@@ -63,6 +63,13 @@ absl::Status CheckEdge(const char* edge, int64_t got, int64_t wanted,
                    ", wanted ", wanted, ", the FFF model's"));
 }
 
+// The twin is fp32 on the CPU always: no weaker an opponent for the FFF's
+// rounding, nor a stronger one.
+std::string PrecisionNote(const ModelConfig& config) {
+  if (config.precision == "fp32") return "";
+  return absl::StrCat("; weights fp32, the FFF's are ", config.precision);
+}
+
 }  // namespace
 
 absl::StatusOr<DenseTwin> BuildCostTwinOf(const ModelConfig& config,
@@ -91,7 +98,8 @@ absl::StatusOr<DenseTwin> BuildCostTwinOf(const ModelConfig& config,
       BuildChain(config.input, output, dense,
                  {absl::StrCat(source, " evaluated densely"), "dense layers"},
                  options));
-  twin.description = CostDescription(std::move(neurons));
+  twin.description =
+      absl::StrCat(CostDescription(std::move(neurons)), PrecisionNote(config));
   return twin;
 }
 
@@ -132,9 +140,9 @@ absl::StatusOr<DenseTwin> BuildTrainedTwin(
       twin.model, BuildChain(EdgeOf(fff.input()), EdgeOf(fff.output()), layers,
                              {source, "dense_layers"}, options));
   twin.trained = true;
-  twin.description =
-      absl::StrCat("trained dense network from dense.safetensors: ",
-                   NetworkOf(layers, fff.input().width()));
+  twin.description = absl::StrCat(
+      "trained dense network from dense.safetensors: ",
+      NetworkOf(layers, fff.input().width()), PrecisionNote(config));
   return twin;
 }
 

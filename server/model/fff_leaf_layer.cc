@@ -32,7 +32,8 @@ std::string FffLeafLayer::Describe() const {
                       problem.leaves() == 1 ? " leaf), " : " leaves), ",
                       engine::Name(problem.activation), ", right when z ",
                       problem.tie == engine::Tie::kRight ? ">= 0" : "> 0",
-                      problem.has_output_bias ? "" : ", no leaf output bias");
+                      problem.has_output_bias ? "" : ", no leaf output bias",
+                      engine::PrecisionText(problem.precision));
 }
 
 RoutingShape FffLeafLayer::routing() const {
@@ -51,7 +52,9 @@ int64_t FffLeafLayer::weights_bytes() const {
                          weights_->node_biases.size() + weights_->w1.size() +
                          weights_->b1.size() + weights_->w2.size() +
                          weights_->b2.size();
-  return floats * static_cast<int64_t>(sizeof(float)) + plan_.packed_bytes();
+  return floats * static_cast<int64_t>(sizeof(float)) +
+         weights_->reduced_node_weights.bytes() + weights_->reduced_w1.bytes() +
+         weights_->reduced_w2.bytes() + plan_.packed_bytes();
 }
 
 LayerCost FffLeafLayer::cost() const {
@@ -60,11 +63,13 @@ LayerCost FffLeafLayer::cost() const {
   const auto in = static_cast<double>(problem.input_width);
   const auto leaf = static_cast<double>(problem.leaf_width);
   const auto out = static_cast<double>(problem.output_width);
+  const double leaf_and_nodes = depth * in + in * leaf + leaf * out;
   LayerCost cost;
   cost.flops = depth * 2 * in + 2 * in * leaf + 2 * leaf * out;
   cost.weight_bytes =
-      sizeof(float) * (depth * (in + 1) + in * leaf + leaf + leaf * out +
-                       (problem.has_output_bias ? out : 0));
+      static_cast<double>(engine::BytesAWeight(problem.precision)) *
+          leaf_and_nodes +
+      sizeof(float) * (depth + leaf + (problem.has_output_bias ? out : 0));
   return cost;
 }
 

@@ -32,7 +32,8 @@ std::string FffPathLayer::Describe() const {
       problem.levels, problem.levels == 1 ? " level (" : " levels (",
       problem.nodes(), problem.nodes() == 1 ? " node), " : " nodes), ",
       engine::Name(problem.activation), ", right when z ",
-      problem.tie == engine::Tie::kRight ? ">= 0" : "> 0");
+      problem.tie == engine::Tie::kRight ? ">= 0" : "> 0",
+      engine::PrecisionText(problem.precision));
 }
 
 RoutingShape FffPathLayer::routing() const {
@@ -50,18 +51,22 @@ NeuronCount FffPathLayer::neurons() const {
 int64_t FffPathLayer::weights_bytes() const {
   const int64_t floats =
       weights_->x.size() + weights_->bias.size() + weights_->y.size();
-  return floats * static_cast<int64_t>(sizeof(float)) + plan_.packed_bytes();
+  return floats * static_cast<int64_t>(sizeof(float)) +
+         weights_->reduced_x.bytes() + weights_->reduced_y.bytes() +
+         plan_.packed_bytes();
 }
 
 LayerCost FffPathLayer::cost() const {
   const engine::PathProblem& problem = weights_->problem;
   const double visited =
       static_cast<double>(problem.levels) * static_cast<double>(problem.trees);
-  const double floats = static_cast<double>(
-      problem.input_width + problem.output_width + (problem.has_bias ? 1 : 0));
+  const double bias = problem.has_bias ? sizeof(float) : 0;
   const double products =
       static_cast<double>(problem.input_width + problem.output_width);
-  return {visited * 2 * products, visited * floats * sizeof(float)};
+  return {visited * 2 * products,
+          visited * (products * static_cast<double>(
+                                    engine::BytesAWeight(problem.precision)) +
+                     bias)};
 }
 
 void FffPathLayer::Run(tensor::ConstRows x, tensor::MutableRows y,

@@ -143,8 +143,30 @@ std::vector<int64_t> ReadWarmup(JsonFields& fields, int64_t rows_max) {
 }
 
 std::string ReadPrecision(JsonFields& fields) {
-  const auto index = fields.Choice("precision", {"fp32", "bf16"});
-  return index.value_or(0) == 0 ? "fp32" : "bf16";
+  constexpr const char* kNames[] = {"fp32", "bf16", "int8"};
+  const auto index =
+      fields.Choice("precision", {kNames[0], kNames[1], kNames[2]});
+  return kNames[index.value_or(0)];
+}
+
+// A file of the version directory, so no path.
+std::string ReadPrecisionRows(JsonFields& fields,
+                              const std::string& precision) {
+  const auto name = fields.String("precision_rows", kNameBytesMax);
+  if (!name.has_value()) return "";
+  if (name->empty() || name->front() == '.' ||
+      name->find('/') != std::string::npos) {
+    fields.errors().Add(
+        fields.PathOf("precision_rows"),
+        absl::StrCat("found \"", *name,
+                     "\", wanted the name of a file of the version directory "
+                     "that does not begin with a dot"));
+  } else if (precision == "fp32") {
+    fields.errors().Add(fields.PathOf("precision_rows"),
+                        "is for \"precision\": \"bf16\" or \"int8\" alone; "
+                        "found \"fp32\"");
+  }
+  return *name;
 }
 
 DeviceChoice ReadDevice(JsonFields& fields) {
@@ -164,6 +186,7 @@ ModelConfig ReadModel(JsonFields& fields) {
       ReadEdge(fields.Find("output"), "output", Edge::kOutput, errors);
   config.batching = ReadBatching(fields.Find("batching"), errors);
   config.precision = ReadPrecision(fields);
+  config.precision_rows = ReadPrecisionRows(fields, config.precision);
   config.device = ReadDevice(fields);
   config.versions = ReadVersions(fields.Find("versions"), errors);
   config.warmup_batch_rows = ReadWarmup(fields, config.batching.max_batch_rows);

@@ -83,9 +83,14 @@ struct ModelConfig {
   EdgeConfig input;
   EdgeConfig output;
   BatchingConfig batching;
-  // "fp32" or "bf16": what devices may round weights and rows to. The CPU
-  // computes in fp32 either way.
+  // "fp32", "bf16" or "int8": how the matrices of fff layers are held, on the
+  // CPU and, but for int8, on devices (which round rows to bf16, too). Other
+  // layers and the dense twin stay fp32 on the CPU.
   std::string precision = "fp32";
+  // A file of the version directory with the rows on which a precision other
+  // than fp32 is held against fp32 when the version is loaded: one tensor
+  // [rows, input width]. "" = random rows.
+  std::string precision_rows;
   DeviceChoice device = DeviceChoice::kAuto;
   VersionPolicy versions;
   std::vector<int64_t> warmup_batch_rows = {1, 64};

@@ -68,10 +68,10 @@ absl::StatusOr<std::string> ReadBounded(const std::string& path) {
 }
 
 // Files of a version directory under names of their authors' choice, at most
-// two: the caller takes one and refuses more. Hidden files and the dense
-// network do not count.
+// two: the caller takes one and refuses more. Hidden files, the dense network
+// and the rows of the precision report do not count.
 absl::StatusOr<std::vector<std::string>> OtherFiles(
-    const std::string& version_dir) {
+    const std::string& version_dir, const std::string& precision_rows) {
   std::error_code error;
   std::vector<std::string> found;
   fs::directory_iterator it(version_dir, error);
@@ -80,7 +80,7 @@ absl::StatusOr<std::vector<std::string>> OtherFiles(
     const std::string name = it->path().filename().string();
     std::error_code ignored;
     if (name.front() == '.' || name == kDenseCheckpointFile ||
-        !it->is_regular_file(ignored)) {
+        name == precision_rows || !it->is_regular_file(ignored)) {
       continue;
     }
     found.push_back(name);
@@ -90,7 +90,8 @@ absl::StatusOr<std::vector<std::string>> OtherFiles(
   return found;
 }
 
-absl::StatusOr<std::string> FindCheckpointFile(const std::string& version_dir) {
+absl::StatusOr<std::string> FindCheckpointFile(
+    const std::string& version_dir, const std::string& precision_rows) {
   std::vector<std::string> found;
   for (const char* name : kCheckpointFiles) {
     FFF_ASSIGN_OR_RETURN(const bool exists,
@@ -98,7 +99,7 @@ absl::StatusOr<std::string> FindCheckpointFile(const std::string& version_dir) {
     if (exists) found.emplace_back(name);
   }
   if (found.empty()) {
-    FFF_ASSIGN_OR_RETURN(found, OtherFiles(version_dir));
+    FFF_ASSIGN_OR_RETURN(found, OtherFiles(version_dir, precision_rows));
   }
   if (found.size() == 1) return found.front();
   if (found.empty()) {
@@ -109,6 +110,24 @@ absl::StatusOr<std::string> FindCheckpointFile(const std::string& version_dir) {
   return absl::FailedPreconditionError(
       absl::StrCat(version_dir, ": found several checkpoints (",
                    absl::StrJoin(found, ", "), "), wanted exactly one"));
+}
+
+absl::StatusOr<PrecisionReport> ComparePrecision(
+    const std::string& version_dir, const ModelConfig& config,
+    absl::Span<const LoadedLayer> layers, const std::string& source,
+    const Model& reduced) {
+  ModelConfig exact = config;
+  exact.precision = "fp32";
+  FFF_ASSIGN_OR_RETURN(const std::shared_ptr<const Model> fp32,
+                       BuildModelOf(exact, layers, source, BuildOptions()));
+  FFF_ASSIGN_OR_RETURN(
+      const ReportRows rows,
+      config.precision_rows.empty()
+          ? RandomReportRows(fp32->input().width())
+          : ReadReportRows(
+                (fs::path(version_dir) / config.precision_rows).string(),
+                fp32->input().width()));
+  return ReportPrecision(config.precision, *fp32, reduced, rows);
 }
 
 // The version's trained dense network; nothing when it ships none.
@@ -127,7 +146,8 @@ absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
                                    const BuildOptions& options) {
   FFF_RETURN_IF_ERROR(CheckDirectory(version_dir));
   LoadedVersion loaded;
-  FFF_ASSIGN_OR_RETURN(loaded.checkpoint_file, FindCheckpointFile(version_dir));
+  FFF_ASSIGN_OR_RETURN(loaded.checkpoint_file,
+                       FindCheckpointFile(version_dir, config.precision_rows));
   const std::string path =
       (fs::path(version_dir) / loaded.checkpoint_file).string();
   FFF_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint,
@@ -137,6 +157,11 @@ absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
   const std::string& source = checkpoint.source();
   FFF_ASSIGN_OR_RETURN(loaded.fff,
                        BuildModelOf(config, layers, source, options));
+  if (PrecisionOf(config) != engine::Precision::kFp32) {
+    FFF_ASSIGN_OR_RETURN(
+        loaded.precision,
+        ComparePrecision(version_dir, config, layers, source, *loaded.fff));
+  }
   FFF_ASSIGN_OR_RETURN(const std::optional<checkpoint::Checkpoint> dense,
                        OpenDense(version_dir));
   FFF_ASSIGN_OR_RETURN(

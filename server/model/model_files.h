@@ -1,12 +1,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "server/model/builder.h"
 #include "server/model/model.h"
 #include "server/model/model_config.h"
+#include "server/model/precision_report.h"
 
 // From the model repository's folders to models. A model directory holds an
 // optional config.json and one numbered directory a version; a version
@@ -26,6 +28,9 @@ struct LoadedVersion {
   std::shared_ptr<const Model> fff;
   DenseTwin dense;
   std::string checkpoint_file;  // the file name alone, e.g. "model.pt"
+  // What the config's precision changed against fp32 (precision_report.h);
+  // nothing for fp32.
+  std::optional<PrecisionReport> precision;
 };
 
 // Reads `model_dir`/config.json; the default config when there is no such file.
@@ -36,12 +41,14 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& model_dir);
 
 // Opens the one checkpoint of `version_dir` and builds the model and its dense
 // twin: the trained network of dense.safetensors when that file is there, the
-// cost baseline otherwise. Touches the disk and allocates; thread-safe. The
-// result holds no file: what happens to them later does not reach it. NOT_FOUND
-// when there is no directory or no checkpoint in it, FAILED_PRECONDITION when
-// there are several, RESOURCE_EXHAUSTED when the weights do not fit into
-// memory, ABORTED when a file changed while it was read, else the errors of
-// OpenCheckpoint, BuildModel, BuildCostTwin and BuildTrainedTwin.
+// cost baseline otherwise. A precision other than fp32 is held against fp32 on
+// the rows of config.precision_rows, or random ones. Touches the disk and
+// allocates; thread-safe. The result holds no file: what happens to them later
+// does not reach it. NOT_FOUND when there is no directory or no checkpoint in
+// it, FAILED_PRECONDITION when there are several, RESOURCE_EXHAUSTED when the
+// weights do not fit into memory, ABORTED when a file changed while it was
+// read, else the errors of OpenCheckpoint, BuildModel, BuildCostTwin and
+// BuildTrainedTwin.
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
                                           const ModelConfig& config,
                                           const BuildOptions& options);

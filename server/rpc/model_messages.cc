@@ -32,6 +32,8 @@ std::string Description(const serving::Servable& servable) {
   for (const auto& layer : servable.model().layers()) {
     absl::StrAppend(&text, text.empty() ? "" : " | ", layer->Describe());
   }
+  const std::string& precision = servable.parts().precision_report;
+  if (!precision.empty()) absl::StrAppend(&text, " | ", precision);
   return text;
 }
 

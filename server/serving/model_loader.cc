@@ -107,10 +107,19 @@ absl::StatusOr<model::Placement> PlacementOf(const model::ModelConfig& config,
   if (config.precision == "bf16") {
     placement.precision = engine::Precision::kBf16;
   }
+  if (config.precision == "int8") {
+    if (config.device == model::DeviceChoice::kCuda) {
+      return absl::FailedPreconditionError(
+          "config.json asks for precision \"int8\" on device \"cuda\"; allowed "
+          "there: \"fp32\", \"bf16\"");
+    }
+    placement.engine = nullptr;  // the CPU's kernels alone
+  }
   return placement;
 }
 
-// What reduced precision did to a model, for the log; empty for fp32.
+// What reduced precision did to a model on its device, beside what it did on
+// the CPU, for the log; empty without a device.
 std::string PrecisionNote(const model::Model& model,
                           const model::Placement& placement) {
   constexpr int64_t kSample = 1024;
@@ -119,8 +128,8 @@ std::string PrecisionNote(const model::Model& model,
     return "";
   }
   return absl::StrCat(" precision=", engine::Name(placement.precision),
-                      " routes_changed=", model::RoutesChanged(model, kSample),
-                      "/", kSample);
+                      " device_routes_changed=",
+                      model::RoutesChanged(model, kSample), "/", kSample);
 }
 
 }  // namespace
@@ -153,11 +162,15 @@ absl::StatusOr<LoadedServables> LoadServables(
   parts.device = parts.model->device();
   parts.batching = config.batching;
   parts.accuracy = config.accuracy;
+  if (loaded.precision.has_value()) {
+    parts.precision_report = loaded.precision->ToString();
+  }
   parts.load_seconds =
       std::chrono::duration<double>(Clock::now() - start).count();
   Servable::Parts dense = parts;
   parts.metrics = RegisterMetrics(*metrics, parts);
   dense.implementation = Implementation::kDense;
+  dense.precision_report.clear();
   dense.model = std::move(loaded.dense.model);
   dense.device = dense.model->device();
   dense.metrics = RegisterMetrics(*metrics, dense);
@@ -173,6 +186,11 @@ absl::StatusOr<LoadedServables> LoadServables(
       "kernels model=", base::Printable(version.model_name),
       " version=", version.version, " fff=\"", DescribeKernels(*parts.model),
       "\" dense=\"", DescribeKernels(*dense.model), "\""));
+  if (!parts.precision_report.empty()) {
+    base::LogInfo(absl::StrCat(
+        "precision model=", base::Printable(version.model_name),
+        " version=", version.version, " ", parts.precision_report));
+  }
   servables.fff = std::make_shared<const Servable>(std::move(parts));
   servables.dense = std::make_shared<const Servable>(std::move(dense));
   return servables;

@@ -35,6 +35,9 @@ class Servable {
     double load_seconds = 0;
     model::BatchingConfig batching;
     model::AccuracyConfig accuracy;
+    // What the model's precision changed against fp32; empty for fp32 and for
+    // the dense twin.
+    std::string precision_report;
     std::shared_ptr<metrics::ModelMetrics> metrics;
   };
   explicit Servable(Parts parts);

@@ -1,6 +1,8 @@
 // Times every kernel of the kernel list on a few problems and batch sizes, by
 // itself: which kernel is fastest where, and did a change make one slower.
-//   kernel_bench --benchmark_filter='path/.*/768-768-l12'
+//   kernel_bench --benchmark_filter='path/.*/768-768-l12/'
+// Shapes whose name ends in -bf16 or -int8 hold their weights so:
+//   kernel_bench --benchmark_filter='path/.*/768-768-l12-int8/'
 // FFF against dense, by the runner that `fffctl benchmark` uses, stands under
 // case/: kernel_bench --benchmark_filter='case/path-768-l12/'
 #include <benchmark/benchmark.h>
@@ -14,6 +16,7 @@
 #include "server/benchmark/input_rows.h"
 #include "server/benchmark/random.h"
 #include "server/engine/kernel_list.h"
+#include "server/engine/reduced_weights.h"
 #include "tests/bench/case_bench.h"
 
 namespace fff::engine {
@@ -38,7 +41,8 @@ struct Shape {
   std::string name;
   Problem problem;
   double flops_per_row = 0;
-  std::shared_ptr<const Weights> weights;
+  std::shared_ptr<const Weights> weights = nullptr;
+  int64_t rows_max = 2048;
 };
 
 std::shared_ptr<const PathWeights> MakeWeights(const PathProblem& problem) {
@@ -67,7 +71,15 @@ std::shared_ptr<const LeafWeights> MakeWeights(const LeafProblem& problem) {
   return weights;
 }
 
-std::shared_ptr<const DenseWeights> MakeWeights(const DenseProblem& problem) {
+// The same in the problem's precision.
+template <class Problem>
+auto MakeReduced(Problem problem) {
+  const Precision precision =
+      std::exchange(problem.precision, Precision::kFp32);
+  return *Reduced(MakeWeights(problem), precision);
+}
+
+std::shared_ptr<const DenseWeights> MakeReduced(const DenseProblem& problem) {
   auto weights = std::make_shared<DenseWeights>();
   weights->problem = problem;
   weights->w = RandomArray(problem.output_width * problem.input_width, kSeed);
@@ -106,7 +118,7 @@ void Register(absl::string_view family,
       }
       const auto body = [shared, entry](::benchmark::State& state) {
         if (shared->weights == nullptr) {
-          shared->weights = MakeWeights(shared->problem);
+          shared->weights = MakeReduced(shared->problem);
         }
         RunKernel(state, *entry.make(shared->weights),
                   shared->problem.input_width, shared->problem.output_width,
@@ -117,7 +129,7 @@ void Register(absl::string_view family,
       auto* registered =
           ::benchmark::RegisterBenchmark(name.c_str(), body)->UseRealTime();
       registered->ArgName("rows")->Arg(1)->Arg(16);
-      if (!entry.is_reference) registered->Arg(256)->Arg(2048);
+      if (!entry.is_reference) registered->Arg(256)->Arg(shape.rows_max);
     }
   }
 }
@@ -130,7 +142,7 @@ Shape<PathProblem, PathWeights> Path(std::string name, int64_t width,
   problem.trees = trees;
   problem.activation = Activation::kGelu;
   const double flops = 4.0 * static_cast<double>(width * levels * trees);
-  return {std::move(name), problem, flops, nullptr};
+  return {std::move(name), problem, flops};
 }
 
 Shape<LeafProblem, LeafWeights> Leaf(std::string name, int64_t input,
@@ -142,7 +154,7 @@ Shape<LeafProblem, LeafWeights> Leaf(std::string name, int64_t input,
   problem.depth = depth;
   const double flops =
       2.0 * static_cast<double>(depth * input + leaf * (input + output));
-  return {std::move(name), problem, flops, nullptr};
+  return {std::move(name), problem, flops};
 }
 
 Shape<DenseProblem, DenseWeights> Dense(std::string name, int64_t input,
@@ -153,18 +165,43 @@ Shape<DenseProblem, DenseWeights> Dense(std::string name, int64_t input,
   problem.activation = Activation::kRelu;
   problem.has_bias = true;
   const double flops = 2.0 * static_cast<double>(input * output);
-  return {std::move(name), problem, flops, nullptr};
+  return {std::move(name), problem, flops};
+}
+
+// Each shape in every precision that the CPU has, side by side.
+template <class Problem, class Weights>
+std::vector<Shape<Problem, Weights>> InEveryPrecision(
+    std::vector<Shape<Problem, Weights>> shapes) {
+  std::vector<Shape<Problem, Weights>> all;
+  for (const Shape<Problem, Weights>& shape : shapes) {
+    all.push_back(shape);
+    for (const Precision precision : {Precision::kBf16, Precision::kInt8}) {
+      all.push_back(shape);
+      all.back().name = absl::StrCat(shape.name, "-", Name(precision));
+      all.back().problem.precision = precision;
+    }
+  }
+  return all;
+}
+
+std::vector<Shape<PathProblem, PathWeights>> PathShapes() {
+  auto flagship = Path("768-768-l12", 768, 12, 1);
+  flagship.rows_max = 16384;
+  auto wide = Path("16384-16384-l14", 16384, 14, 1);
+  wide.rows_max = 256;
+  return {Path("64-64-l6", 64, 6, 1), flagship, wide,
+          Path("768-768-l5-t128", 768, 5, 128)};
 }
 
 void RegisterAll() {
-  Register<PathWeights, PathProblem>(
-      "path", PathKernels(),
-      {Path("64-64-l6", 64, 6, 1), Path("768-768-l12", 768, 12, 1),
-       Path("768-768-l5-t128", 768, 5, 128)});
+  Register<PathWeights, PathProblem>("path", PathKernels(),
+                                     InEveryPrecision(PathShapes()));
   Register<LeafWeights, LeafProblem>(
       "leaf", LeafKernels(),
-      {Leaf("64-4-16-d4", 64, 4, 16, 4), Leaf("784-8-10-d4", 784, 8, 10, 4),
-       Leaf("768-32-768-d8", 768, 32, 768, 8)});
+      InEveryPrecision<LeafProblem, LeafWeights>(
+          {Leaf("64-4-16-d4", 64, 4, 16, 4), Leaf("784-8-10-d4", 784, 8, 10, 4),
+           Leaf("768-32-768-d8", 768, 32, 768, 8),
+           Leaf("768-32-768-d12", 768, 32, 768, 12)}));
   Register<DenseWeights, DenseProblem>(
       "dense", DenseKernels(),
       {Dense("64-32", 64, 32), Dense("784-128", 784, 128),

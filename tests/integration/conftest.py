@@ -41,6 +41,14 @@ def add_model(repository, name, checkpoint, layers=None, version=1, file_name=No
         (repository / name / "config.json").write_text(json.dumps(config))
 
 
+def add_reduced_demo(repository, precision):
+    """The demo model as fashion-mnist-bf16 or fashion-mnist-int8."""
+    to = repository / f"fashion-mnist-{precision}"
+    shutil.copytree(DEMO / "fashion-mnist", to)
+    config = json.loads((to / "config.json").read_text())
+    (to / "config.json").write_text(json.dumps({**config, "precision": precision}))
+
+
 def copied_vector(case):
     """The case's io tensors."""
     return safetensors_file.read(REFERENCE / "vectors" / case / "io.safetensors")
@@ -66,6 +74,8 @@ def reference_repository(tmp_path_factory):
         add_model(repository, name, REFERENCE / "checkpoints" / name)
     if (DEMO / "fashion-mnist").exists():
         shutil.copytree(DEMO / "fashion-mnist", repository / "fashion-mnist")
+        for precision in ("bf16", "int8"):
+            add_reduced_demo(repository, precision)
     return repository
 
 

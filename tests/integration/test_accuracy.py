@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fff_api
+from fff_api import v1
 
 DATA = os.environ.get("FFF_FASHION_MNIST", "/usr/share/datasets/fashion-mnist/")
 BATCH_ROWS = 1000
@@ -54,3 +55,19 @@ def test_demo_model_scores_at_least_what_its_issue_asks(api, images, labels):
     print(f"fashion-mnist: FFF {got}, dense {dense} of 10,000 correct")
     assert got >= 8750
     assert dense >= 8750
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_demo_model_in_fewer_bits_is_within_two_points(api, images, labels, precision):
+    exact = correct(api, "fashion-mnist", images, labels)
+    got = correct(api, f"fashion-mnist-{precision}", images, labels)
+    print(f"fashion-mnist: fp32 {exact}, {precision} {got} of 10,000 correct")
+    assert abs(got - exact) <= len(labels) // 50
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_precision_report_stands_in_the_models_description(api, precision):
+    request = v1.GetModelRequest(model=f"fashion-mnist-{precision}")
+    description = api.own.GetModel(request, timeout=60).summary.description
+    assert f", {precision} weights | {precision}: " in description
+    assert "routes changed against fp32 on 1024 random rows" in description

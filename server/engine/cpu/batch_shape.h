@@ -15,11 +15,12 @@ struct BatchShape {
   int64_t rows_ahead;   // rows to fetch ahead of the walk
 };
 
-// For rows of `width` floats. An L2 cache of 1 MB and up is assumed; three
-// quarters of it are left to rows and outputs.
-inline BatchShape ShapeFor(int64_t width) {
+// For rows of `width` floats and weights of `weight_bytes` each. An L2 cache of
+// 1 MB and up is assumed; three quarters of it are left to rows and outputs.
+inline BatchShape ShapeFor(int64_t width, int64_t weight_bytes) {
   BatchShape shape = {1, 4, 8};
-  while (((int64_t{2} << shape.stage_levels) - 1) * width * 4 <= (256 << 10)) {
+  while (((int64_t{2} << shape.stage_levels) - 1) * width * weight_bytes <=
+         (256 << 10)) {
     ++shape.stage_levels;
   }
   // Rows wider than this would push each other out of L1 before their turn.

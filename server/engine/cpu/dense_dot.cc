@@ -50,9 +50,9 @@ HWY_INLINE void DotOutputs(const DenseDotArgs& args, int64_t r, int64_t begin,
     x[b] = args.x.row(r + b);
     y[b] = args.y.row(r + b) + begin;
   }
-  MultiplyRowsTransposed<kRows>(
-      {x, p.input_width, weights.w.data() + begin * p.input_width, end - begin,
-       p.has_bias ? weights.bias.data() + begin : nullptr, y});
+  MultiplyRowsTransposed<kRows>(Product<float>{
+      x, p.input_width, weights.w.data() + begin * p.input_width, p.input_width,
+      end - begin, p.has_bias ? weights.bias.data() + begin : nullptr, y});
   for (int b = 0; b < kRows; ++b) {
     ActivateInPlace(p.activation, y[b], end - begin);
   }

@@ -45,8 +45,8 @@ namespace HWY_NAMESPACE {
 constexpr int kPairsOfTarget = HWY_LANES(float) >= 16 ? 4 : 2;
 
 // Rows that start a stage stand at one node, which is then loaded once.
-template <int kPairs>
-HWY_INLINE bool SameNode(const float* const (*w)[1]) {
+template <int kPairs, class W>
+HWY_INLINE bool SameNode(const W* const (*w)[1]) {
   bool same = true;
   for (int b = 1; b < kPairs; ++b) same &= w[b][0] == w[0][0];
   return same;
@@ -55,32 +55,33 @@ HWY_INLINE bool SameNode(const float* const (*w)[1]) {
 // Walks kPairs (row, tree) pairs from level_begin to level_end. node[b] is the
 // node to start at and becomes the node to visit next; z[b][level] is written.
 // `prefetch` is stepped once a level.
-template <int kPairs, class Prefetch>
-HWY_INLINE void Descend(const Router* const* tree, const float* const* x,
+template <int kPairs, class W, class Prefetch>
+HWY_INLINE void Descend(const Router<W>* const* tree, const float* const* x,
                         int level_begin, int level_end, int32_t* node,
                         float* const* z, Prefetch& prefetch) {
   for (int level = level_begin; level < level_end; ++level) {
     prefetch.Step();
-    const float* w[kPairs][1];
+    const W* w[kPairs][1];
     float dot[kPairs][1];
     for (int b = 0; b < kPairs; ++b) {
-      w[b][0] = tree[b]->weights + int64_t{node[b]} * tree[b]->width;
+      w[b][0] = tree[b]->weights.Row(node[b]);
     }
     if (kPairs > 1 && level == level_begin && SameNode<kPairs>(w)) {
-      DotTile<kPairs, 1, true>(w, x, tree[0]->width, dot);
+      DotTile<true, kPairs, 1, W>(w, x, tree[0]->width, dot);
     } else {
-      DotTile<kPairs, 1, false>(w, x, tree[0]->width, dot);
+      DotTile<false, kPairs, 1, W>(w, x, tree[0]->width, dot);
     }
     for (int b = 0; b < kPairs; ++b) {
-      z[b][level] = dot[b][0] + tree[b]->Bias(node[b]);
+      z[b][level] = tree[b]->Z(dot[b][0], node[b]);
       node[b] = 2 * node[b] + 1 + tree[b]->Right(z[b][level]);
     }
   }
 }
 
 // Rows of one tree on their way down.
+template <class W>
 struct Walk {
-  Router router;
+  Router<W> router;
   int levels;      // decisions in all
   const float* x;  // [rows, router.width]
   int64_t rows;
@@ -89,10 +90,10 @@ struct Walk {
   int32_t* node;  // [rows], the node to visit next
 };
 
-template <int kPairs, class Prefetch>
-HWY_INLINE void DescendPairs(const Walk& walk, const int32_t* row, int begin,
+template <int kPairs, class W, class Prefetch>
+HWY_INLINE void DescendPairs(const Walk<W>& walk, const int32_t* row, int begin,
                              int end, Prefetch& prefetch) {
-  const Router* tree[kPairs];
+  const Router<W>* tree[kPairs];
   const float* x[kPairs];
   float* z[kPairs];
   int32_t node[kPairs];
@@ -107,7 +108,8 @@ HWY_INLINE void DescendPairs(const Walk& walk, const int32_t* row, int begin,
 }
 
 // All rows, in the given order.
-HWY_INLINE void DescendInOrder(const Walk& walk, const int32_t* order,
+template <class W>
+HWY_INLINE void DescendInOrder(const Walk<W>& walk, const int32_t* order,
                                int begin, int end, const BatchShape& shape) {
   RowPrefetch prefetch(walk.x, order, walk.rows, walk.router.width,
                        shape.rows_ahead,
@@ -123,7 +125,9 @@ HWY_INLINE void DescendInOrder(const Walk& walk, const int32_t* order,
 
 // All rows from the root to the bottom. Returns the order in which they were
 // visited last, [walk.rows] row ids; it lives in `workspace`.
-HWY_INLINE const int32_t* DescendAll(const Walk& walk, const BatchShape& shape,
+template <class W>
+HWY_INLINE const int32_t* DescendAll(const Walk<W>& walk,
+                                     const BatchShape& shape,
                                      Workspace& workspace) {
   int32_t* order = workspace.Ints(kOrder, walk.rows);
   int32_t* other = workspace.Ints(kOrderOther, walk.rows);

@@ -15,20 +15,26 @@ namespace fff::engine {
 namespace HWY_NAMESPACE {
 
 // y[r] [width] = bias [width] (null: 0) + a[r] [terms] . w [terms, width].
+// Rows of w are `stride` elements apart; w may be held in fewer bits.
+template <class W>
 struct Product {
   const float* const* a;
   int64_t terms;
-  const float* w;
+  const W* w;
+  int64_t stride;
   int64_t width;
   const float* bias;
   float* const* y;
+  // [width], transposed products alone: what each sum is multiplied with before
+  // the bias is added; null: 1.
+  const float* scale = nullptr;
 };
 
 // Columns col .. col + kVectors vectors of kRows rows; kSplit partial sums over
 // the terms hide the latency of fused multiply-add where kRows * kVectors is
 // small. Each w is loaded once for all rows.
-template <int kRows, int kVectors, int kSplit>
-HWY_INLINE void ProductTile(const Product& p, int64_t col) {
+template <int kRows, int kVectors, int kSplit, class W>
+HWY_INLINE void ProductTile(const Product<W>& p, int64_t col) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   V acc[kSplit][kRows][kVectors];
@@ -40,13 +46,13 @@ HWY_INLINE void ProductTile(const Product& p, int64_t col) {
       for (int k = 1; k < kSplit; ++k) acc[k][r][c] = hn::Zero(d);
     }
   }
-  const float* w = p.w + col;
+  const W* w = p.w + col;
   int64_t i = 0;
   for (; i + kSplit <= p.terms; i += kSplit) {
     for (int k = 0; k < kSplit; ++k) {
       V ws[kVectors];
       for (int c = 0; c < kVectors; ++c) {
-        ws[c] = hn::LoadU(d, w + k * p.width + c * lanes);
+        ws[c] = LoadWeights(d, w + k * p.stride + c * lanes);
       }
       for (int r = 0; r < kRows; ++r) {
         const V a = hn::Set(d, p.a[r][i + k]);
@@ -55,11 +61,11 @@ HWY_INLINE void ProductTile(const Product& p, int64_t col) {
         }
       }
     }
-    w += kSplit * p.width;
+    w += kSplit * p.stride;
   }
-  for (; i < p.terms; ++i, w += p.width) {
+  for (; i < p.terms; ++i, w += p.stride) {
     for (int c = 0; c < kVectors; ++c) {
-      const V ws = hn::LoadU(d, w + c * lanes);
+      const V ws = LoadWeights(d, w + c * lanes);
       for (int r = 0; r < kRows; ++r) {
         acc[0][r][c] = hn::MulAdd(hn::Set(d, p.a[r][i]), ws, acc[0][r][c]);
       }
@@ -75,8 +81,8 @@ HWY_INLINE void ProductTile(const Product& p, int64_t col) {
 }
 
 // The last columns, fewer than a vector.
-template <int kRows, int kSplit>
-HWY_INLINE void ProductTail(const Product& p, int64_t col) {
+template <int kRows, int kSplit, class W>
+HWY_INLINE void ProductTail(const Product<W>& p, int64_t col) {
   const D d;
   const auto part = static_cast<size_t>(p.width - col);
   V acc[kSplit][kRows];
@@ -86,19 +92,19 @@ HWY_INLINE void ProductTail(const Product& p, int64_t col) {
     acc[0][r] = bias;
     for (int k = 1; k < kSplit; ++k) acc[k][r] = hn::Zero(d);
   }
-  const float* w = p.w + col;
+  const W* w = p.w + col;
   int64_t i = 0;
   for (; i + kSplit <= p.terms; i += kSplit) {
     for (int k = 0; k < kSplit; ++k) {
-      const V ws = LoadFirst(d, w + k * p.width, part);
+      const V ws = LoadWeightsFirst(d, w + k * p.stride, part);
       for (int r = 0; r < kRows; ++r) {
         acc[k][r] = hn::MulAdd(hn::Set(d, p.a[r][i + k]), ws, acc[k][r]);
       }
     }
-    w += kSplit * p.width;
+    w += kSplit * p.stride;
   }
-  for (; i < p.terms; ++i, w += p.width) {
-    const V ws = LoadFirst(d, w, part);
+  for (; i < p.terms; ++i, w += p.stride) {
+    const V ws = LoadWeightsFirst(d, w, part);
     for (int r = 0; r < kRows; ++r) {
       acc[0][r] = hn::MulAdd(hn::Set(d, p.a[r][i]), ws, acc[0][r]);
     }
@@ -112,8 +118,8 @@ HWY_INLINE void ProductTail(const Product& p, int64_t col) {
 
 // All columns of kRows rows. Tiles keep 8 to 16 sums in flight: two fused
 // multiply-adds a cycle, four cycles each.
-template <int kRows>
-HWY_INLINE void MultiplyRows(const Product& p) {
+template <int kRows, class W>
+HWY_INLINE void MultiplyRows(const Product<W>& p) {
   constexpr int kWide = kRows >= 4 ? 4 : 8 / kRows;
   constexpr int kSplit = kRows >= 4 ? 1 : 4 / kRows;
   const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
@@ -133,11 +139,11 @@ HWY_INLINE void MultiplyRows(const Product& p) {
 // The same with w transposed, wt [width, terms]: each output is a dot product
 // over contiguous terms. For widths below a vector, where rows of w would leave
 // lanes idle. kRows x kColumns sums in flight.
-template <int kRows, int kColumns>
-HWY_INLINE void DotColumns(const Product& p, int64_t col) {
+template <int kRows, int kColumns, class W>
+HWY_INLINE void DotColumns(const Product<W>& p, int64_t col) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const float* wt = p.w + col * p.terms;
+  const W* wt = p.w + col * p.stride;
   V acc[kRows][kColumns];
   for (int r = 0; r < kRows; ++r) {
     for (int c = 0; c < kColumns; ++c) acc[r][c] = hn::Zero(d);
@@ -146,7 +152,7 @@ HWY_INLINE void DotColumns(const Product& p, int64_t col) {
   for (; i + lanes <= p.terms; i += lanes) {
     V ws[kColumns];
     for (int c = 0; c < kColumns; ++c) {
-      ws[c] = hn::LoadU(d, wt + c * p.terms + i);
+      ws[c] = LoadWeights(d, wt + c * p.stride + i);
     }
     for (int r = 0; r < kRows; ++r) {
       const V a = hn::LoadU(d, p.a[r] + i);
@@ -160,21 +166,23 @@ HWY_INLINE void DotColumns(const Product& p, int64_t col) {
     for (int r = 0; r < kRows; ++r) {
       const V a = LoadFirst(d, p.a[r] + i, part);
       for (int c = 0; c < kColumns; ++c) {
-        acc[r][c] =
-            hn::MulAdd(a, LoadFirst(d, wt + c * p.terms + i, part), acc[r][c]);
+        acc[r][c] = hn::MulAdd(
+            a, LoadWeightsFirst(d, wt + c * p.stride + i, part), acc[r][c]);
       }
     }
   }
   for (int r = 0; r < kRows; ++r) {
     for (int c = 0; c < kColumns; ++c) {
       const float bias = p.bias != nullptr ? p.bias[col + c] : 0.0f;
-      p.y[r][col + c] = bias + hn::GetLane(hn::SumOfLanes(d, acc[r][c]));
+      const float sum = hn::GetLane(hn::SumOfLanes(d, acc[r][c]));
+      p.y[r][col + c] =
+          bias + (p.scale != nullptr ? sum * p.scale[col + c] : sum);
     }
   }
 }
 
-template <int kRows>
-HWY_INLINE void MultiplyRowsTransposed(const Product& p) {
+template <int kRows, class W>
+HWY_INLINE void MultiplyRowsTransposed(const Product<W>& p) {
   int64_t col = 0;
   for (; col + 4 <= p.width; col += 4) DotColumns<kRows, 4>(p, col);
   for (; col < p.width; ++col) DotColumns<kRows, 1>(p, col);

@@ -7,7 +7,8 @@
 // 3. For each run of rows with one leaf: hidden = act(x.w1 + b1), then
 //    y = hidden.w2 + b2, four rows at a time, so that a leaf's weights are
 //    loaded once for four rows.
-// 4. Long runs of wide leaves go to oneDNN's sgemm instead, on gathered rows.
+// 4. Long runs of wide fp32 leaves go to oneDNN's sgemm instead, on gathered
+// rows.
 //
 // Work is split by rows, never by leaf: a leaf that takes most of the batch is
 // shared by all threads. A row takes 2 * (depth * I + l * (I + O)) FLOPs and
@@ -17,6 +18,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "server/engine/cpu/cpu_kernels.h"
@@ -29,6 +31,7 @@
 #include "server/engine/cpu/activation-inl.h"
 #include "server/engine/cpu/descent-inl.h"
 #include "server/engine/cpu/leaf-inl.h"
+#include "server/engine/cpu/leaf_products-inl.h"
 
 #ifndef FFF_ENGINE_CPU_LEAF_GROUPED_ONCE
 #define FFF_ENGINE_CPU_LEAF_GROUPED_ONCE
@@ -63,7 +66,7 @@ HWY_BEFORE_NAMESPACE();
 namespace fff::engine {
 namespace HWY_NAMESPACE {
 
-template <int kRows>
+template <class W, int kRows>
 HWY_INLINE void RunLeafTile(const LeafGroupedArgs& args, const LeafRun& run,
                             int64_t at, float* hidden) {
   const PackedLeaf& layer = *args.layer;
@@ -77,27 +80,20 @@ HWY_INLINE void RunLeafTile(const LeafGroupedArgs& args, const LeafRun& run,
     h[b] = hidden + b * p.leaf_width;
     y[b] = args.y.row(row);
   }
-  const Product first = {
-      x, p.input_width, layer.W1(run.leaf), p.leaf_width, layer.B1(run.leaf),
-      h};
-  if (layer.transposed()) {
-    MultiplyRowsTransposed<kRows>(first);
-  } else {
-    MultiplyRows<kRows>(first);
-  }
+  FirstProduct<W, kRows>(layer, run.leaf, x, h);
   ActivateInPlace(p.activation, hidden, kRows * p.leaf_width);
-  MultiplyRows<kRows>({h, p.leaf_width, layer.W2(run.leaf), p.output_width,
-                       layer.B2(run.leaf), y});
+  SecondProduct<W, kRows>(layer, run.leaf, h, y);
 }
 
+template <class W>
 HWY_INLINE void RunLeafTiles(const LeafGroupedArgs& args, const LeafRun& run,
                              Workspace& workspace) {
   float* hidden =
       workspace.Floats(kHidden, 4 * args.layer->problem().leaf_width);
   int64_t i = 0;
-  for (; i + 4 <= run.count; i += 4) RunLeafTile<4>(args, run, i, hidden);
-  for (; i + 2 <= run.count; i += 2) RunLeafTile<2>(args, run, i, hidden);
-  for (; i < run.count; ++i) RunLeafTile<1>(args, run, i, hidden);
+  for (; i + 4 <= run.count; i += 4) RunLeafTile<W, 4>(args, run, i, hidden);
+  for (; i + 2 <= run.count; i += 2) RunLeafTile<W, 2>(args, run, i, hidden);
+  for (; i < run.count; ++i) RunLeafTile<W, 1>(args, run, i, hidden);
 }
 
 // y [rows, n] += a [rows, k] . w [k, n], on this thread alone.
@@ -129,9 +125,11 @@ HWY_INLINE void RunLeafGemm(const LeafGroupedArgs& args, const LeafRun& run,
       std::fill(to, to + p.output_width, 0.0f);
     }
   }
-  Gemm(run.count, p.leaf_width, p.input_width, x, layer.W1(run.leaf), hidden);
+  Gemm(run.count, p.leaf_width, p.input_width, x,
+       layer.W1<float>(run.leaf).data, hidden);
   ActivateInPlace(p.activation, hidden, run.count * p.leaf_width);
-  Gemm(run.count, p.output_width, p.leaf_width, hidden, layer.W2(run.leaf), y);
+  Gemm(run.count, p.output_width, p.leaf_width, hidden,
+       layer.W2<float>(run.leaf).data, y);
   for (int64_t i = 0; i < run.count; ++i) {
     const float* from = y + i * p.output_width;
     std::copy(from, from + p.output_width,
@@ -139,33 +137,37 @@ HWY_INLINE void RunLeafGemm(const LeafGroupedArgs& args, const LeafRun& run,
   }
 }
 
+template <class W>
 HWY_INLINE void RunLeaf(const LeafGroupedArgs& args, LeafRun run,
                         Workspace& workspace) {
-  const PackedLeaf& layer = *args.layer;
-  while (run.count >= kGemmRows && layer.problem().leaf_width >= kGemmWidth) {
-    LeafRun part = run;
-    part.count = std::min(run.count, kGemmRowsMax);
-    RunLeafGemm(args, part, workspace);
-    run.order += part.count;
-    run.count -= part.count;
+  if constexpr (std::is_same_v<W, float>) {
+    while (run.count >= kGemmRows &&
+           args.layer->problem().leaf_width >= kGemmWidth) {
+      LeafRun part = run;
+      part.count = std::min(run.count, kGemmRowsMax);
+      RunLeafGemm(args, part, workspace);
+      run.order += part.count;
+      run.count -= part.count;
+    }
   }
-  RunLeafTiles(args, run, workspace);
+  RunLeafTiles<W>(args, run, workspace);
 }
 
-void LeafGroupedRows(const LeafGroupedArgs& args, int64_t begin, int64_t end,
-                     Workspace& workspace) {
+template <class W>
+HWY_INLINE void GroupedRows(const LeafGroupedArgs& args, int64_t begin,
+                            int64_t end, Workspace& workspace) {
   const LeafWeights& weights = args.layer->weights();
   const LeafProblem& p = weights.problem;
   for (int64_t r = begin; r < end; r += args.chunk_rows) {
     const int64_t rows = std::min(args.chunk_rows, end - r);
-    const Walk walk = {{weights.node_weights.data(), weights.node_biases.data(),
-                        p.input_width, p.tie == Tie::kRight},
-                       p.depth,
-                       args.x.row(r),
-                       rows,
-                       workspace.Floats(kZ, rows * p.depth),
-                       p.depth,
-                       workspace.Ints(kNodes, rows)};
+    const Walk<W> walk = {{args.layer->Nodes<W>(), weights.node_biases.data(),
+                           p.input_width, p.tie == Tie::kRight},
+                          p.depth,
+                          args.x.row(r),
+                          rows,
+                          workspace.Floats(kZ, rows * p.depth),
+                          p.depth,
+                          workspace.Ints(kNodes, rows)};
     const int32_t* order = DescendAll(walk, args.shape, workspace);
     int32_t* sorted = workspace.Ints(kSorted, rows);
     const int32_t first = LevelBegin(p.depth);
@@ -183,9 +185,21 @@ void LeafGroupedRows(const LeafGroupedArgs& args, int64_t begin, int64_t end,
       const int32_t node = walk.node[sorted[i]];
       int64_t j = i + 1;
       while (j < rows && walk.node[sorted[j]] == node) ++j;
-      RunLeaf(args, {node - first, r, sorted + i, j - i}, workspace);
+      RunLeaf<W>(args, {node - first, r, sorted + i, j - i}, workspace);
       i = j;
     }
+  }
+}
+
+void LeafGroupedRows(const LeafGroupedArgs& args, int64_t begin, int64_t end,
+                     Workspace& workspace) {
+  switch (args.layer->problem().precision) {
+    case Precision::kBf16:
+      return GroupedRows<Bf16>(args, begin, end, workspace);
+    case Precision::kInt8:
+      return GroupedRows<int8_t>(args, begin, end, workspace);
+    default:
+      return GroupedRows<float>(args, begin, end, workspace);
   }
 }
 
@@ -206,7 +220,7 @@ int64_t ChunkRows(const LeafProblem& p) {
   const int64_t weights =
       p.leaves() * p.leaf_width * (p.input_width + p.output_width) +
       p.nodes() * p.input_width;
-  if (weights * 4 > (512 << 10)) return 16384;
+  if (weights * BytesAWeight(p.precision) > (512 << 10)) return 16384;
   return std::max<int64_t>(64, (384 << 10) / (4 * p.input_width));
 }
 
@@ -222,7 +236,12 @@ class LeafGroupedKernel : public Kernel {
            ExecutionContext& context) const override {
     const LeafProblem& p = layer_.problem();
     const LeafGroupedArgs args = {
-        &layer_, ShapeFor(p.input_width), ChunkRows(p), x, y, routes};
+        &layer_,
+        ShapeFor(p.input_width, BytesAWeight(p.precision)),
+        ChunkRows(p),
+        x,
+        y,
+        routes};
     context.ParallelFor(x.rows, 16,
                         [&](int64_t begin, int64_t end, int thread) {
                           HWY_DYNAMIC_DISPATCH(LeafGroupedRows)

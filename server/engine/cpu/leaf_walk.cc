@@ -22,6 +22,7 @@
 #include "server/engine/cpu/activation-inl.h"
 #include "server/engine/cpu/descent-inl.h"
 #include "server/engine/cpu/leaf-inl.h"
+#include "server/engine/cpu/leaf_products-inl.h"
 
 #ifndef FFF_ENGINE_CPU_LEAF_WALK_ONCE
 #define FFF_ENGINE_CPU_LEAF_WALK_ONCE
@@ -42,31 +43,24 @@ namespace fff::engine {
 namespace HWY_NAMESPACE {
 
 // One row through its leaf.
+template <class W>
 HWY_INLINE void WalkLeaf(const PackedLeaf& layer, int64_t leaf, const float* x,
                          float* hidden, float* y) {
-  const LeafProblem& p = layer.problem();
-  const Product first = {&x,           p.input_width,  layer.W1(leaf),
-                         p.leaf_width, layer.B1(leaf), &hidden};
-  if (layer.transposed()) {
-    MultiplyRowsTransposed<1>(first);
-  } else {
-    MultiplyRows<1>(first);
-  }
-  ActivateInPlace(p.activation, hidden, p.leaf_width);
-  const float* a = hidden;
-  MultiplyRows<1>(
-      {&a, p.leaf_width, layer.W2(leaf), p.output_width, layer.B2(leaf), &y});
+  FirstProduct<W, 1>(layer, leaf, &x, &hidden);
+  ActivateInPlace(layer.problem().activation, hidden,
+                  layer.problem().leaf_width);
+  SecondProduct<W, 1>(layer, leaf, &hidden, &y);
 }
 
-void LeafWalkRows(const LeafWalkArgs& args, int64_t begin, int64_t end,
-                  Workspace& workspace) {
+template <class W>
+HWY_INLINE void WalkRows(const LeafWalkArgs& args, int64_t begin, int64_t end,
+                         Workspace& workspace) {
   const PackedLeaf& layer = *args.layer;
   const LeafWeights& weights = layer.weights();
   const LeafProblem& p = layer.problem();
-  const Router router = {weights.node_weights.data(),
-                         weights.node_biases.data(), p.input_width,
-                         p.tie == Tie::kRight};
-  const Router* routers = &router;
+  const Router<W> router = {layer.Nodes<W>(), weights.node_biases.data(),
+                            p.input_width, p.tie == Tie::kRight};
+  const Router<W>* routers = &router;
   float* z = workspace.Floats(kZ, p.depth);
   float* hidden = workspace.Floats(kHidden, p.leaf_width);
   for (int64_t r = begin; r < end; ++r) {
@@ -81,7 +75,19 @@ void LeafWalkRows(const LeafWalkArgs& args, int64_t begin, int64_t end,
     if (args.routes.margins != nullptr) {
       std::copy(z, z + p.depth, args.routes.margins + r * p.depth);
     }
-    WalkLeaf(layer, leaf, x, hidden, args.y.row(r));
+    WalkLeaf<W>(layer, leaf, x, hidden, args.y.row(r));
+  }
+}
+
+void LeafWalkRows(const LeafWalkArgs& args, int64_t begin, int64_t end,
+                  Workspace& workspace) {
+  switch (args.layer->problem().precision) {
+    case Precision::kBf16:
+      return WalkRows<Bf16>(args, begin, end, workspace);
+    case Precision::kInt8:
+      return WalkRows<int8_t>(args, begin, end, workspace);
+    default:
+      return WalkRows<float>(args, begin, end, workspace);
   }
 }
 

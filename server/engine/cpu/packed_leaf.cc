@@ -7,7 +7,9 @@ namespace fff::engine {
 PackedLeaf::PackedLeaf(std::shared_ptr<const LeafWeights> weights)
     : weights_(std::move(weights)) {
   const LeafProblem& p = problem();
-  if (p.leaf_width >= kTransposedBelow) return;
+  if (p.leaf_width >= kTransposedBelow || p.precision != Precision::kFp32) {
+    return;
+  }
   tensor::FloatBuffer packed(p.leaves() * p.input_width * p.leaf_width);
   const float* from = weights_->w1.data();
   float* to = packed.data();

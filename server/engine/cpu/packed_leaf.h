@@ -3,13 +3,15 @@
 #include <cstdint>
 #include <memory>
 
+#include "server/engine/cpu/router.h"
 #include "server/engine/weights.h"
 
 namespace fff::engine {
 
 // Whether all leaves together stay in a last-level cache of usual size.
 inline bool LeavesInCache(const LeafProblem& p) {
-  return p.leaves() * p.leaf_width * (p.input_width + p.output_width) * 4 <=
+  return p.leaves() * p.leaf_width * (p.input_width + p.output_width) *
+             BytesAWeight(p.precision) <=
          (int64_t{24} << 20);
 }
 
@@ -25,19 +27,35 @@ class PackedLeaf {
 
   const LeafProblem& problem() const { return weights_->problem; }
   const LeafWeights& weights() const { return *weights_; }
-  // True: W1 is [leaf_width, input_width]; else [input_width, leaf_width].
-  bool transposed() const { return !transposed_.empty(); }
-  const float* W1(int64_t leaf) const {
+  // True: W1 is [leaf_width, input_width], as it always is in reduced
+  // precision; else [input_width, leaf_width].
+  bool transposed() const {
+    return problem().precision != Precision::kFp32 || !transposed_.empty();
+  }
+  // W is float, Bf16 or int8_t, as the layer holds its weights.
+  template <class W>
+  WeightRows<W> Nodes() const {
+    return RowsOf<W>(weights_->node_weights, problem().input_width,
+                     weights_->reduced_node_weights);
+  }
+  template <class W>
+  WeightRows<W> W1(int64_t leaf) const {
     const LeafProblem& p = problem();
-    const float* all = transposed() ? transposed_.data() : weights_->w1.data();
-    return all + leaf * p.input_width * p.leaf_width;
+    if (transposed()) {
+      return RowsOf<W>(transposed_, p.input_width, weights_->reduced_w1)
+          .From(leaf * p.leaf_width);
+    }
+    return RowsOf<W>(weights_->w1, p.leaf_width, weights_->reduced_w1)
+        .From(leaf * p.input_width);
   }
   const float* B1(int64_t leaf) const {
     return weights_->b1.data() + leaf * problem().leaf_width;
   }
-  const float* W2(int64_t leaf) const {
+  template <class W>
+  WeightRows<W> W2(int64_t leaf) const {
     const LeafProblem& p = problem();
-    return weights_->w2.data() + leaf * p.leaf_width * p.output_width;
+    return RowsOf<W>(weights_->w2, p.output_width, weights_->reduced_w2)
+        .From(leaf * p.leaf_width);
   }
   // Null when the layer has no output bias.
   const float* B2(int64_t leaf) const {

@@ -17,18 +17,19 @@ namespace HWY_NAMESPACE {
 // One weighted sum of kRows x kVectors vectors at column `col`:
 //   y[r] = (accumulate ? y[r] : 0) + sum_s a[r][s] * source[r][s], s ascending.
 // The first `shared` sources are the same for all rows and are loaded once.
+template <class W>
 struct Sum {
-  const float* const* const* source;  // [rows][count]
-  const float* const* a;              // [rows][count]
-  float* const* y;                    // [rows]
+  const W* const* const* source;  // [rows][count]
+  const float* const* a;          // [rows][count]
+  float* const* y;                // [rows]
   int count;
   int shared;
   bool accumulate;
   bool stream;  // y is vector-aligned and too large to stay in cache
 };
 
-template <int kRows, int kVectors>
-HWY_INLINE void SumColumns(const Sum& sum, int64_t col) {
+template <int kRows, int kVectors, class W>
+HWY_INLINE void SumColumns(const Sum<W>& sum, int64_t col) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   V acc[kRows][kVectors];
@@ -40,9 +41,11 @@ HWY_INLINE void SumColumns(const Sum& sum, int64_t col) {
   }
   int s = 0;
   for (; s < sum.shared; ++s) {
-    const float* source = sum.source[0][s] + col;
+    const W* source = sum.source[0][s] + col;
     V y[kVectors];
-    for (int c = 0; c < kVectors; ++c) y[c] = hn::LoadU(d, source + c * lanes);
+    for (int c = 0; c < kVectors; ++c) {
+      y[c] = LoadWeights(d, source + c * lanes);
+    }
     for (int r = 0; r < kRows; ++r) {
       const V a = hn::Set(d, sum.a[r][s]);
       for (int c = 0; c < kVectors; ++c) {
@@ -53,9 +56,10 @@ HWY_INLINE void SumColumns(const Sum& sum, int64_t col) {
   for (; s < sum.count; ++s) {
     for (int r = 0; r < kRows; ++r) {
       const V a = hn::Set(d, sum.a[r][s]);
-      const float* source = sum.source[r][s] + col;
+      const W* source = sum.source[r][s] + col;
       for (int c = 0; c < kVectors; ++c) {
-        acc[r][c] = hn::MulAdd(a, hn::LoadU(d, source + c * lanes), acc[r][c]);
+        acc[r][c] =
+            hn::MulAdd(a, LoadWeights(d, source + c * lanes), acc[r][c]);
       }
     }
   }
@@ -72,20 +76,21 @@ HWY_INLINE void SumColumns(const Sum& sum, int64_t col) {
 }
 
 // The last, partial vector of one row.
-HWY_INLINE void SumTail(const Sum& sum, int row, int64_t col, size_t part) {
+template <class W>
+HWY_INLINE void SumTail(const Sum<W>& sum, int row, int64_t col, size_t part) {
   const D d;
   float* to = sum.y[row] + col;
   V acc = sum.accumulate ? LoadFirst(d, to, part) : hn::Zero(d);
   for (int s = 0; s < sum.count; ++s) {
     acc = hn::MulAdd(hn::Set(d, sum.a[row][s]),
-                     LoadFirst(d, sum.source[row][s] + col, part), acc);
+                     LoadWeightsFirst(d, sum.source[row][s] + col, part), acc);
   }
   StoreFirst(acc, d, to, part);
 }
 
 // All columns of kRows rows of `width` floats.
-template <int kRows, int kVectors>
-HWY_INLINE void SumRows(const Sum& sum, int64_t width) {
+template <int kRows, int kVectors, class W>
+HWY_INLINE void SumRows(const Sum<W>& sum, int64_t width) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
   int64_t col = 0;
   for (; col + kVectors * lanes <= width; col += kVectors * lanes) {

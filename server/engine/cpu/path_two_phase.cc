@@ -67,19 +67,23 @@ struct Chunk {
   const int32_t* order = nullptr;  // [rows]
 };
 
+template <class W>
 HWY_INLINE void DescendTree(const PathTwoPhaseArgs& args, int64_t tree,
                             Chunk& chunk, Workspace& workspace) {
   const PathProblem& p = args.weights->problem;
   const int64_t first = (chunk.first_tree + tree) * p.nodes();
-  const Walk walk = {{args.weights->x.data() + first * p.input_width,
-                      p.has_bias ? args.weights->bias.data() + first : nullptr,
-                      p.input_width, p.tie == Tie::kRight},
-                     p.levels,
-                     args.x.row(chunk.first_row),
-                     chunk.rows,
-                     chunk.z + tree * p.levels,
-                     chunk.trees * p.levels,
-                     chunk.leaf + tree * chunk.rows};
+  const WeightRows<W> rows =
+      RowsOf<W>(args.weights->x, p.input_width, args.weights->reduced_x);
+  const Walk<W> walk = {
+      {rows.From(first),
+       p.has_bias ? args.weights->bias.data() + first : nullptr, p.input_width,
+       p.tie == Tie::kRight},
+      p.levels,
+      args.x.row(chunk.first_row),
+      chunk.rows,
+      chunk.z + tree * p.levels,
+      chunk.trees * p.levels,
+      chunk.leaf + tree * chunk.rows};
   chunk.order = DescendAll(walk, args.shape, workspace);
   // From the node below the bottom back to its parent, counted from the left.
   const int32_t below = LevelBegin(p.levels);
@@ -105,30 +109,35 @@ HWY_INLINE void ReportRoutes(const PathTwoPhaseArgs& args, const Chunk& chunk) {
   }
 }
 
-// Y rows of one row's paths, tree by tree, root first.
+// Y rows of one row's paths, tree by tree, root first. The row's activated z
+// are multiplied with their scales.
+template <class W>
 HWY_INLINE void FindSources(const PathTwoPhaseArgs& args, const Chunk& chunk,
-                            int32_t row, const float** source) {
+                            int32_t row, const W** source) {
   const PathProblem& p = args.weights->problem;
-  const float* tree =
-      args.weights->y.data() + chunk.first_tree * p.nodes() * p.output_width;
+  const WeightRows<W> all =
+      RowsOf<W>(args.weights->y, p.output_width, args.weights->reduced_y);
+  float* a = chunk.z + row * chunk.trees * p.levels;
   for (int64_t t = 0; t < chunk.trees; ++t) {
     const int32_t leaf = chunk.leaf[t * chunk.rows + row];
+    const WeightRows<W> tree = all.From((chunk.first_tree + t) * p.nodes());
     for (int level = 0; level < p.levels; ++level) {
       const int64_t node = LevelBegin(level) + (leaf >> (p.levels - 1 - level));
-      *source++ = tree + node * p.output_width;
+      *a = tree.Scaled(*a, node);
+      ++a;
+      *source++ = tree.Row(node);
     }
-    tree += p.nodes() * p.output_width;
   }
 }
 
 // kRows rows from position `at` of the order.
-template <int kRows, int kVectors>
+template <class W, int kRows, int kVectors>
 HWY_INLINE void CombineTile(const PathTwoPhaseArgs& args, const Chunk& chunk,
                             int64_t at) {
   const PathProblem& p = args.weights->problem;
   const auto values = static_cast<int>(chunk.trees * p.levels);
-  const float* sources[kRows][kGroupLevelsMax];
-  const float* const* source[kRows];
+  const W* sources[kRows][kGroupLevelsMax];
+  const W* const* source[kRows];
   const float* a[kRows];
   float* y[kRows];
   int32_t apart = 0;  // bits in which the rows' leaves differ
@@ -143,10 +152,11 @@ HWY_INLINE void CombineTile(const PathTwoPhaseArgs& args, const Chunk& chunk,
   int shared = chunk.trees == 1 ? values : 0;
   for (; apart != 0 && shared > 0; apart >>= 1) --shared;
   SumRows<kRows, kVectors>(
-      {source, a, y, values, shared, chunk.first_tree > 0, args.stream},
+      Sum<W>{source, a, y, values, shared, chunk.first_tree > 0, args.stream},
       p.output_width);
 }
 
+template <class W>
 HWY_INLINE void CombineAll(const PathTwoPhaseArgs& args, Chunk& chunk,
                            Workspace& workspace) {
   const PathProblem& p = args.weights->problem;
@@ -158,13 +168,14 @@ HWY_INLINE void CombineAll(const PathTwoPhaseArgs& args, Chunk& chunk,
   }
   int64_t i = 0;
   for (; i + kTileRows <= chunk.rows; i += kTileRows) {
-    CombineTile<kTileRows, kTileVectors>(args, chunk, i);
+    CombineTile<W, kTileRows, kTileVectors>(args, chunk, i);
   }
-  for (; i < chunk.rows; ++i) CombineTile<1, 8>(args, chunk, i);
+  for (; i < chunk.rows; ++i) CombineTile<W, 1, 8>(args, chunk, i);
 }
 
-void PathTwoPhaseRows(const PathTwoPhaseArgs& args, int64_t begin, int64_t end,
-                      Workspace& workspace) {
+template <class W>
+HWY_INLINE void TwoPhaseRows(const PathTwoPhaseArgs& args, int64_t begin,
+                             int64_t end, Workspace& workspace) {
   const PathProblem& p = args.weights->problem;
   for (int64_t r = begin; r < end; r += args.chunk_rows) {
     for (int64_t tree = 0; tree < p.trees; tree += args.group) {
@@ -177,12 +188,24 @@ void PathTwoPhaseRows(const PathTwoPhaseArgs& args, int64_t begin, int64_t end,
       chunk.z = workspace.Floats(kZ, values);
       chunk.leaf = workspace.Ints(kNodes, chunk.rows * chunk.trees);
       for (int64_t t = 0; t < chunk.trees; ++t) {
-        DescendTree(args, t, chunk, workspace);
+        DescendTree<W>(args, t, chunk, workspace);
       }
       ReportRoutes(args, chunk);
       ActivateInPlace(p.activation, chunk.z, values);
-      CombineAll(args, chunk, workspace);
+      CombineAll<W>(args, chunk, workspace);
     }
+  }
+}
+
+void PathTwoPhaseRows(const PathTwoPhaseArgs& args, int64_t begin, int64_t end,
+                      Workspace& workspace) {
+  switch (args.weights->problem.precision) {
+    case Precision::kBf16:
+      return TwoPhaseRows<Bf16>(args, begin, end, workspace);
+    case Precision::kInt8:
+      return TwoPhaseRows<int8_t>(args, begin, end, workspace);
+    default:
+      return TwoPhaseRows<float>(args, begin, end, workspace);
   }
 }
 
@@ -212,7 +235,7 @@ class PathTwoPhaseKernel : public Kernel {
     const PathProblem& p = weights_->problem;
     PathTwoPhaseArgs args;
     args.weights = weights_.get();
-    args.shape = ShapeFor(p.input_width);
+    args.shape = ShapeFor(p.input_width, BytesAWeight(p.precision));
     // One tree gains from every further row; with several, x and y of a chunk
     // stay in L2 from tree to tree.
     args.chunk_rows =

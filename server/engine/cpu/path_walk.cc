@@ -54,17 +54,19 @@ namespace HWY_NAMESPACE {
 
 // Descends trees [tree, tree + kTrees) for one row. z [kTrees * levels] and
 // leaf [kTrees] are written.
-template <int kTrees>
+template <class W, int kTrees>
 HWY_INLINE void WalkTrees(const PathWeights& weights, int64_t tree,
                           const float* x, float* z, int32_t* leaf) {
   const PathProblem& p = weights.problem;
-  Router routers[kTrees];
-  const Router* tree_of[kTrees];
+  const WeightRows<W> rows =
+      RowsOf<W>(weights.x, p.input_width, weights.reduced_x);
+  Router<W> routers[kTrees];
+  const Router<W>* tree_of[kTrees];
   const float* x_of[kTrees];
   float* z_of[kTrees];
   for (int b = 0; b < kTrees; ++b) {
     const int64_t first = (tree + b) * p.nodes();
-    routers[b] = {weights.x.data() + first * p.input_width,
+    routers[b] = {rows.From(first),
                   p.has_bias ? weights.bias.data() + first : nullptr,
                   p.input_width, p.tie == Tie::kRight};
     tree_of[b] = &routers[b];
@@ -79,28 +81,35 @@ HWY_INLINE void WalkTrees(const PathWeights& weights, int64_t tree,
   }
 }
 
-// Adds trees [tree, tree + trees) to y; z holds activated values.
+// Adds trees [tree, tree + trees) to y; z holds activated values, which are
+// multiplied with the scales of their Y rows.
+template <class W>
 HWY_INLINE void SumTrees(const PathWeights& weights, int64_t tree,
-                         int64_t trees, const float* z, const int32_t* leaf,
+                         int64_t trees, float* z, const int32_t* leaf,
                          float* y) {
   const PathProblem& p = weights.problem;
-  const float* sources[kSourcesMax];
+  const WeightRows<W> all =
+      RowsOf<W>(weights.y, p.output_width, weights.reduced_y);
+  const W* sources[kSourcesMax];
   int count = 0;
   for (int64_t t = 0; t < trees; ++t) {
-    const float* rows =
-        weights.y.data() + (tree + t) * p.nodes() * p.output_width;
+    const WeightRows<W> rows = all.From((tree + t) * p.nodes());
     for (int level = 0; level < p.levels; ++level) {
       const int64_t node =
           LevelBegin(level) + (leaf[t] >> (p.levels - 1 - level));
-      sources[count++] = rows + node * p.output_width;
+      z[count] = rows.Scaled(z[count], node);
+      sources[count++] = rows.Row(node);
     }
   }
-  const float* const* source = sources;
-  SumRows<1, 8>({&source, &z, &y, count, 0, tree > 0, false}, p.output_width);
+  const W* const* source = sources;
+  const float* a = z;
+  SumRows<1, 8>(Sum<W>{&source, &a, &y, count, 0, tree > 0, false},
+                p.output_width);
 }
 
-void PathWalkRows(const PathWalkArgs& args, int64_t begin, int64_t end,
-                  Workspace& workspace) {
+template <class W>
+HWY_INLINE void WalkRows(const PathWalkArgs& args, int64_t begin, int64_t end,
+                         Workspace& workspace) {
   const PathWeights& weights = *args.weights;
   const PathProblem& p = weights.problem;
   const int64_t group = std::max<int64_t>(1, kSourcesMax / p.levels);
@@ -110,10 +119,10 @@ void PathWalkRows(const PathWalkArgs& args, int64_t begin, int64_t end,
     const float* x = args.x.row(r);
     int64_t tree = 0;
     for (; tree + 4 <= p.trees; tree += 4) {
-      WalkTrees<4>(weights, tree, x, z + tree * p.levels, leaf + tree);
+      WalkTrees<W, 4>(weights, tree, x, z + tree * p.levels, leaf + tree);
     }
     for (; tree < p.trees; ++tree) {
-      WalkTrees<1>(weights, tree, x, z + tree * p.levels, leaf + tree);
+      WalkTrees<W, 1>(weights, tree, x, z + tree * p.levels, leaf + tree);
     }
     const int64_t values = p.trees * p.levels;
     if (args.routes.margins != nullptr) {
@@ -124,9 +133,21 @@ void PathWalkRows(const PathWalkArgs& args, int64_t begin, int64_t end,
     }
     ActivateInPlace(p.activation, z, values);
     for (tree = 0; tree < p.trees; tree += group) {
-      SumTrees(weights, tree, std::min(group, p.trees - tree),
-               z + tree * p.levels, leaf + tree, args.y.row(r));
+      SumTrees<W>(weights, tree, std::min(group, p.trees - tree),
+                  z + tree * p.levels, leaf + tree, args.y.row(r));
     }
+  }
+}
+
+void PathWalkRows(const PathWalkArgs& args, int64_t begin, int64_t end,
+                  Workspace& workspace) {
+  switch (args.weights->problem.precision) {
+    case Precision::kBf16:
+      return WalkRows<Bf16>(args, begin, end, workspace);
+    case Precision::kInt8:
+      return WalkRows<int8_t>(args, begin, end, workspace);
+    default:
+      return WalkRows<float>(args, begin, end, workspace);
   }
 }
 

@@ -1,20 +1,58 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "server/engine/problem.h"
+#include "server/engine/reduced_matrix.h"
+#include "server/tensor/float_array.h"
 
 namespace fff::engine {
 
+// Rows of weights, held as W: float, Bf16 or int8_t. Points into weights that
+// the kernel keeps alive.
+template <class W>
+struct WeightRows {
+  const W* data = nullptr;
+  int64_t stride = 0;            // elements from row to row
+  const float* scale = nullptr;  // of each row; null: 1
+
+  const W* Row(int64_t row) const { return data + row * stride; }
+  // A product with the stored row -> one with the weights.
+  float Scaled(float product, int64_t row) const {
+    return scale != nullptr ? product * scale[row] : product;
+  }
+  WeightRows From(int64_t row) const {
+    return {Row(row), stride, scale != nullptr ? scale + row : nullptr};
+  }
+};
+
+// The matrix in the form in which a layer holds it: `full` [rows, width] when W
+// is float, else `reduced`.
+template <class W>
+WeightRows<W> RowsOf(const tensor::FloatArray& full, int64_t width,
+                     const ReducedMatrix& reduced) {
+  if constexpr (std::is_same_v<W, float>) {
+    return {full.data(), width, nullptr};
+  } else {
+    return {reduced.data<W>(), reduced.stride(), reduced.scale()};
+  }
+}
+
 // One tree's decisions as a kernel's inner loop sees them: pointers into
 // weights that the kernel keeps alive. Node ids are heap order, root 0.
+template <class W>
 struct Router {
-  const float* weights = nullptr;  // [nodes, width]
-  const float* bias = nullptr;     // [nodes]; null: none
+  WeightRows<W> weights;        // [nodes, width]
+  const float* bias = nullptr;  // [nodes]; null: none
   int64_t width = 0;
   bool tie_right = true;
 
   float Bias(int32_t node) const { return bias != nullptr ? bias[node] : 0; }
+  // The node's z, given the dot product of its stored weights.
+  float Z(float dot, int32_t node) const {
+    return weights.Scaled(dot, node) + Bias(node);
+  }
   // 1 when z sends a row right. NaN goes left, -0.0 counts as 0.
   int32_t Right(float z) const {
     return static_cast<int32_t>(z > 0) | (tie_right & (z == 0));

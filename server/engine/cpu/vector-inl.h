@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "hwy/highway.h"
+#include "server/engine/reduced_matrix.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fff::engine {
@@ -41,6 +42,33 @@ HWY_INLINE void StoreFirst(V v, D d, float* HWY_RESTRICT p, size_t count) {
 #else
   hn::BlendedStore(v, hn::FirstN(d, count), d, p);
 #endif
+}
+
+// A vector of weights, widened to fp32 where they are held in fewer bits.
+HWY_INLINE V LoadWeights(D d, const float* HWY_RESTRICT p) {
+  return hn::LoadU(d, p);
+}
+HWY_INLINE V LoadWeights(D d, const Bf16* HWY_RESTRICT p) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::Rebind<uint16_t, D> du16;
+  const auto bits = hn::PromoteTo(du, hn::LoadU(du16, &p->bits));
+  return hn::BitCast(d, hn::ShiftLeft<16>(bits));
+}
+HWY_INLINE V LoadWeights(D d, const int8_t* HWY_RESTRICT p) {
+  const hn::RebindToSigned<D> di;
+  const hn::Rebind<int8_t, D> di8;
+  return hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(di8, p)));
+}
+
+// The first `count` < Lanes weights at p; what follows is unspecified but
+// finite and, for fp32, zero. Reduced rows may be read beyond their end
+// (ReducedMatrix).
+HWY_INLINE V LoadWeightsFirst(D d, const float* HWY_RESTRICT p, size_t count) {
+  return LoadFirst(d, p, count);
+}
+template <class W>
+HWY_INLINE V LoadWeightsFirst(D d, const W* HWY_RESTRICT p, size_t /*count*/) {
+  return LoadWeights(d, p);
 }
 
 #if HWY_TARGET != HWY_SCALAR
@@ -84,14 +112,13 @@ HWY_INLINE void SumLanesOf4(V a, V b, V c, V d4, float* HWY_RESTRICT out) {
 
 // One vector of every product into partial sum kSum. Indices into `sum` are
 // constants throughout, so that all of it stays in registers.
-template <int kSum, int kRows, int kNodes, bool kShared>
-HWY_INLINE void AddProducts(const float* const (*w)[kNodes],
-                            const float* const* x, int64_t at,
-                            V (&sum)[kRows][kNodes][4]) {
+template <int kSum, bool kShared, int kRows, int kNodes, class W>
+HWY_INLINE void AddProducts(const W* const (*w)[kNodes], const float* const* x,
+                            int64_t at, V (&sum)[kRows][kNodes][4]) {
   const D d;
   V shared[kNodes];
   if constexpr (kShared) {
-    for (int k = 0; k < kNodes; ++k) shared[k] = hn::LoadU(d, w[0][k] + at);
+    for (int k = 0; k < kNodes; ++k) shared[k] = LoadWeights(d, w[0][k] + at);
   }
   for (int r = 0; r < kRows; ++r) {
     const V v = hn::LoadU(d, x[r] + at);
@@ -100,14 +127,15 @@ HWY_INLINE void AddProducts(const float* const (*w)[kNodes],
         sum[r][k][kSum] = hn::MulAdd(shared[k], v, sum[r][k][kSum]);
       } else {
         sum[r][k][kSum] =
-            hn::MulAdd(hn::LoadU(d, w[r][k] + at), v, sum[r][k][kSum]);
+            hn::MulAdd(LoadWeights(d, w[r][k] + at), v, sum[r][k][kSum]);
       }
     }
   }
 }
 
-// Dot products of kRows rows with kNodes rows each, z[r][k] = w[r][k] . x[r].
-// With kShared all rows meet the nodes w[0][..], which are then loaded once.
+// Dot products of kRows rows with kNodes rows of weights each, z[r][k] =
+// w[r][k] . x[r]. With kShared all rows meet the nodes w[0][..], which are then
+// loaded once.
 //
 // The order of summation is the same for every tile: vector c of a row goes to
 // partial sum c % 4, the rest to sum 0, the partial sums are added as
@@ -117,8 +145,8 @@ HWY_INLINE void AddProducts(const float* const (*w)[kNodes],
 //
 // Four partial sums cover the latency of fused multiply-add (4 cycles, two a
 // cycle) for two products at once.
-template <int kRows, int kNodes, bool kShared>
-HWY_INLINE void DotTile(const float* const (*w)[kNodes], const float* const* x,
+template <bool kShared, int kRows, int kNodes, class W>
+HWY_INLINE void DotTile(const W* const (*w)[kNodes], const float* const* x,
                         int64_t n, float (*z)[kNodes]) {
   constexpr int kSums = 4;
   const D d;
@@ -131,20 +159,20 @@ HWY_INLINE void DotTile(const float* const (*w)[kNodes], const float* const* x,
   }
   int64_t i = 0;
   for (; i + kSums * lanes <= n; i += kSums * lanes) {
-    AddProducts<0, kRows, kNodes, kShared>(w, x, i, sum);
-    AddProducts<1, kRows, kNodes, kShared>(w, x, i + lanes, sum);
-    AddProducts<2, kRows, kNodes, kShared>(w, x, i + 2 * lanes, sum);
-    AddProducts<3, kRows, kNodes, kShared>(w, x, i + 3 * lanes, sum);
+    AddProducts<0, kShared, kRows, kNodes>(w, x, i, sum);
+    AddProducts<1, kShared, kRows, kNodes>(w, x, i + lanes, sum);
+    AddProducts<2, kShared, kRows, kNodes>(w, x, i + 2 * lanes, sum);
+    AddProducts<3, kShared, kRows, kNodes>(w, x, i + 3 * lanes, sum);
   }
   // Up to three whole vectors are left, then a part of one.
   if (i + lanes <= n) {
-    AddProducts<0, kRows, kNodes, kShared>(w, x, i, sum);
+    AddProducts<0, kShared, kRows, kNodes>(w, x, i, sum);
   }
   if (i + 2 * lanes <= n) {
-    AddProducts<1, kRows, kNodes, kShared>(w, x, i + lanes, sum);
+    AddProducts<1, kShared, kRows, kNodes>(w, x, i + lanes, sum);
   }
   if (i + 3 * lanes <= n) {
-    AddProducts<2, kRows, kNodes, kShared>(w, x, i + 2 * lanes, sum);
+    AddProducts<2, kShared, kRows, kNodes>(w, x, i + 2 * lanes, sum);
   }
   const int64_t whole = n / lanes * lanes;
   if (whole < n) {
@@ -152,8 +180,9 @@ HWY_INLINE void DotTile(const float* const (*w)[kNodes], const float* const* x,
     for (int r = 0; r < kRows; ++r) {
       const V v = LoadFirst(d, x[r] + whole, part);
       for (int k = 0; k < kNodes; ++k) {
-        sum[r][k][0] = hn::MulAdd(
-            LoadFirst(d, w[kShared ? 0 : r][k] + whole, part), v, sum[r][k][0]);
+        sum[r][k][0] =
+            hn::MulAdd(LoadWeightsFirst(d, w[kShared ? 0 : r][k] + whole, part),
+                       v, sum[r][k][0]);
       }
     }
   }

@@ -24,6 +24,12 @@ double SumBound(int64_t terms, double magnitude, double inherited) {
          static_cast<double>(terms + 1) * kHalfSubnormal;
 }
 
+// Roundings of a sum beyond one a term: int8 weights meet their scale once, in
+// fp32, after (the dot product) or before (the weighted sum) the terms.
+int64_t ScaleRoundings(Precision precision) {
+  return precision == Precision::kInt8 ? 1 : 0;
+}
+
 // Largest slope of the activation.
 double Slope(Activation activation) {
   switch (activation) {
@@ -42,6 +48,9 @@ double Slope(Activation activation) {
 // Accumulates sum a[j] * w[j] where both magnitudes and inherited errors count.
 class Sum {
  public:
+  explicit Sum(Precision precision)
+      : is_int8_(precision == Precision::kInt8),
+        terms_(ScaleRoundings(precision)) {}
   void Add(const Bounded& a, double w) {
     value_ += a.value * w;
     magnitude_ += std::abs(a.value * w);
@@ -50,14 +59,19 @@ class Sum {
     ++terms_;
   }
   Bounded Finish() const {
-    return {value_, SumBound(terms_, magnitude_, inherited_)};
+    // A factor that met its scale may be subnormal, and off by half a subnormal
+    // times the whole number that it then meets.
+    const double halves =
+        is_int8_ ? 128.0 * static_cast<double>(terms_) * kHalfSubnormal : 0;
+    return {value_, SumBound(terms_, magnitude_, inherited_) + halves};
   }
 
  private:
   double value_ = 0;
   double magnitude_ = 0;
   double inherited_ = 0;
-  int64_t terms_ = 0;
+  bool is_int8_;
+  int64_t terms_;
 };
 
 // Walks `decisions` nodes; `z_of(node)` evaluates one, `right_at(level, z)`
@@ -91,7 +105,8 @@ auto PathZ(const PathWeights& weights, const float* x, int64_t tree) {
     const PathProblem& p = weights.problem;
     const int64_t row = tree * p.nodes() + node;
     return BoundedDot(weights.x.data() + row * p.input_width, 1, x,
-                      p.input_width, p.has_bias ? weights.bias[row] : 0.0);
+                      p.input_width, p.has_bias ? weights.bias[row] : 0.0,
+                      ScaleRoundings(p.precision));
   };
 }
 
@@ -99,7 +114,8 @@ auto LeafZ(const LeafWeights& weights, const float* x) {
   return [&weights, x](int64_t node) {
     const LeafProblem& p = weights.problem;
     return BoundedDot(weights.node_weights.data() + node * p.input_width, 1, x,
-                      p.input_width, weights.node_biases[node]);
+                      p.input_width, weights.node_biases[node],
+                      ScaleRoundings(p.precision));
   };
 }
 
@@ -131,7 +147,7 @@ double ActivateExactly(Activation activation, double z) {
 }
 
 Bounded BoundedDot(const float* w, int64_t w_stride, const float* x, int64_t n,
-                   double bias) {
+                   double bias, int64_t roundings) {
   double value = bias;
   double magnitude = std::abs(bias);
   for (int64_t i = 0; i < n; ++i) {
@@ -139,7 +155,7 @@ Bounded BoundedDot(const float* w, int64_t w_stride, const float* x, int64_t n,
     value += product;
     magnitude += std::abs(product);
   }
-  return {value, SumBound(n, magnitude, 0)};
+  return {value, SumBound(n + roundings, magnitude, 0)};
 }
 
 Bounded BoundedActivation(Activation activation, const Bounded& z) {
@@ -182,7 +198,7 @@ Route LeafRouteTo(const LeafWeights& weights, const float* x, int32_t leaf) {
 std::vector<Bounded> PathOutputs(const PathWeights& weights, const float* x,
                                  absl::Span<const int32_t> leaves) {
   const PathProblem& p = weights.problem;
-  std::vector<Sum> sums(static_cast<size_t>(p.output_width));
+  std::vector<Sum> sums(static_cast<size_t>(p.output_width), Sum(p.precision));
   for (int64_t tree = 0; tree < p.trees; ++tree) {
     const int32_t leaf = leaves[static_cast<size_t>(tree)];
     const Route route = PathRouteTo(weights, x, tree, leaf);
@@ -204,13 +220,14 @@ std::vector<Bounded> PathOutputs(const PathWeights& weights, const float* x,
 std::vector<Bounded> LeafOutputs(const LeafWeights& weights, const float* x,
                                  int32_t leaf) {
   const LeafProblem& p = weights.problem;
-  std::vector<Sum> sums(static_cast<size_t>(p.output_width));
+  std::vector<Sum> sums(static_cast<size_t>(p.output_width), Sum(p.precision));
   const float* w1 = weights.w1.data() + leaf * p.input_width * p.leaf_width;
   const float* w2 = weights.w2.data() + leaf * p.leaf_width * p.output_width;
   for (int64_t j = 0; j < p.leaf_width; ++j) {
     const Bounded a = BoundedActivation(
         p.activation, BoundedDot(w1 + j, p.leaf_width, x, p.input_width,
-                                 weights.b1[leaf * p.leaf_width + j]));
+                                 weights.b1[leaf * p.leaf_width + j],
+                                 ScaleRoundings(p.precision)));
     for (size_t o = 0; o < sums.size(); ++o) {
       sums[o].Add(a, w2[j * p.output_width + static_cast<int64_t>(o)]);
     }

@@ -24,9 +24,10 @@ struct Bounded {
 // act(z) in double; NaN stays NaN.
 double ActivateExactly(Activation activation, double z);
 
-// sum w[i] * x[i * x_stride] + bias over n terms.
+// sum w[i * w_stride] * x[i] + bias over n terms, with `roundings` more than
+// one a term and one of the bias.
 Bounded BoundedDot(const float* w, int64_t w_stride, const float* x, int64_t n,
-                   double bias);
+                   double bias, int64_t roundings = 0);
 
 // act(z) for a z that is itself only known to z.bound, computed in fp32 by a
 // kernel that keeps the accuracy stated in cpu/activation-inl.h.

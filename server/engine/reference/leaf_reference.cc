@@ -45,7 +45,7 @@ class LeafReferenceKernel : public Kernel {
   std::shared_ptr<const LeafWeights> weights_;
 };
 
-bool Supports(const LeafProblem&) { return true; }
+bool Supports(const LeafProblem& p) { return p.precision == Precision::kFp32; }
 
 // About 1 ns a multiply-add; only ever compared with itself.
 double Cost(const LeafProblem& p, int64_t rows) {

@@ -65,7 +65,7 @@ class PathReferenceKernel : public Kernel {
   std::shared_ptr<const PathWeights> weights_;
 };
 
-bool Supports(const PathProblem&) { return true; }
+bool Supports(const PathProblem& p) { return p.precision == Precision::kFp32; }
 
 // About 1 ns a multiply-add; only ever compared with itself.
 double Cost(const PathProblem& p, int64_t rows) {

@@ -117,5 +117,24 @@ TEST(DemoModelAccuracyTest, FffAndItsDenseTwinAreBothTrained) {
   EXPECT_GE(CountRight(*version->dense.model), 8750);
 }
 
+// The demo model's 10,000 answers in fewer bits.
+TEST(DemoModelAccuracyTest, ReducedPrecisionIsWithinTwoPointsOfFp32) {
+  ASSERT_EQ(Images().labels.size(), static_cast<size_t>(kCount));
+  const std::string dir =
+      std::string(FFF_SOURCE_DIR) + "/deploy/models/fashion-mnist";
+  auto config = ReadModelConfig(dir);
+  ASSERT_TRUE(config.ok()) << config.status();
+  int fp32 = 0;
+  for (const char* precision : {"fp32", "bf16", "int8"}) {
+    config->precision = precision;
+    const auto version = LoadVersion(dir + "/1", *config, {});
+    ASSERT_TRUE(version.ok()) << version.status();
+    const int right = CountRight(*version->fff);
+    RecordProperty(precision, right);
+    if (fp32 == 0) fp32 = right;
+    EXPECT_NEAR(right, fp32, kCount / 50) << precision;
+  }
+}
+
 }  // namespace
 }  // namespace fff::model

@@ -35,6 +35,15 @@ TEST(ModelConfigTest, EmptyObjectGivesTheDefaults) {
   EXPECT_THAT(config.warmup_batch_rows, ElementsAre(1, 64));
 }
 
+TEST(ModelConfigTest, ReadsEveryPrecision) {
+  EXPECT_EQ(Parsed(R"({"precision": "fp32"})").precision, "fp32");
+  EXPECT_EQ(Parsed(R"({"precision": "bf16"})").precision, "bf16");
+  const ModelConfig config =
+      Parsed(R"({"precision": "int8", "precision_rows": "rows.safetensors"})");
+  EXPECT_EQ(config.precision, "int8");
+  EXPECT_EQ(config.precision_rows, "rows.safetensors");
+}
+
 TEST(ModelConfigTest, ReadsEveryKeyOfTheDesign) {
   const ModelConfig config = Parsed(R"({
     "layers": [
@@ -172,7 +181,8 @@ const BadConfig kBadConfigs[] = {
     {"UnknownKey",
      R"({"modle": 1})",
      {"modle: unknown key, allowed are layers, dense_layers, input, output, "
-      "batching, precision, device, versions, warmup_batch_rows, accuracy"}},
+      "batching, precision, precision_rows, device, versions, "
+      "warmup_batch_rows, accuracy"}},
     {"AccuracyInPercent",
      R"({"accuracy": {"fff": 88.1, "data": "test"}})",
      {"accuracy.fff: found the number 88.1"}},
@@ -274,7 +284,18 @@ const BadConfig kBadConfigs[] = {
       "batching.max_batch_rows, 100"}},
     {"Precision",
      R"({"precision": "fp16"})",
-     {R"(precision: found the string "fp16", wanted one of "fp32", "bf16")"}},
+     {R"(precision: found the string "fp16", wanted one of "fp32", "bf16", "int8")"}},
+    {"PrecisionOfNothing",
+     R"({"precision": 8})",
+     {"precision: found the number 8"}},
+    {"PrecisionRowsInAnotherDirectory",
+     R"({"precision": "int8", "precision_rows": "../rows.safetensors"})",
+     {R"(precision_rows: found "../rows.safetensors", wanted the name of a )"
+      "file of the version directory that does not begin with a dot"}},
+    {"PrecisionRowsWithoutAPrecision",
+     R"({"precision_rows": "rows.safetensors"})",
+     {R"(precision_rows: is for "precision": "bf16" or "int8" alone; found )"
+      R"("fp32")"}},
     {"Device",
      R"({"device": "tpu"})",
      {R"(device: found the string "tpu", wanted one of "auto", "cpu", "cuda")"}},
