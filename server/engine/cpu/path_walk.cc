@@ -10,7 +10,8 @@
 //
 // Work is split by rows. A row reads 4 * trees * levels * (I + O) bytes of
 // weights, and takes half as many FLOPs. Benchmark cases: path-768-l12 and
-// sap-16384-d14 with 1 row.
+// sap-16384-d14 with 1 row. Weights of bf16 and int8 take a half and a quarter
+// of the bytes: 1.9, 1.3 and 1.1 us, and 42, 33 and 23 us (Zen 5).
 //
 // Tried and dropped: one row of sap-16384-d14 on two threads, one descending
 // and one adding Y rows behind it as nodes are known (the same bits). 36 us on

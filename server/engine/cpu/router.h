@@ -75,8 +75,9 @@ class RowPrefetch {
       : base_(base), id_(id), count_(count), width_(width), row_(rows_ahead) {
     if (rows_ahead == 0 || steps_a_row <= 0) row_ = count_;
     if (row_ < count_) {
-      const double lines = static_cast<double>((width + kLine - 1) / kLine);
-      lines_a_step_ = static_cast<int64_t>(lines / steps_a_row) + 1;
+      const int64_t lines = (width + kLine - 1) / kLine;
+      lines_a_step_ =
+          static_cast<int64_t>(static_cast<double>(lines) / steps_a_row) + 1;
     }
     Advance();
   }

@@ -66,7 +66,7 @@ TEST(ReducedMatrix, Int8IsOffByHalfAStepOfItsRowAtMost) {
   for (int64_t i = 0; i < wide.size(); ++i) {
     const float scale = matrix->scale()[i / 40];
     const auto at = i / 40 * matrix->stride() + i % 40;
-    const int whole = matrix->data<int8_t>()[at];
+    const int8_t whole = matrix->data<int8_t>()[at];
     EXPECT_LE(std::abs(whole), 127);
     // Exact: the scale has 16 bits, the whole number 7.
     EXPECT_EQ(double{wide[i]}, double{scale} * whole);
