@@ -109,7 +109,7 @@ int HeapsOfFourThreads() {
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       const std::vector<char> block(100 << 10);
-      allocated.fetch_add(block.size() > 0 ? 1 : 0);
+      allocated.fetch_add(block.empty() ? 0 : 1);
       counted.WaitForNotification();
     });
   }

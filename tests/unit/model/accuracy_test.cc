@@ -132,7 +132,7 @@ TEST(DemoModelAccuracyTest, ReducedPrecisionIsWithinTwoPointsOfFp32) {
     const int right = CountRight(*version->fff);
     RecordProperty(precision, right);
     if (fp32 == 0) fp32 = right;
-    EXPECT_NEAR(right, fp32, kCount / 50) << precision;
+    EXPECT_NEAR(right, fp32, 0.02 * kCount) << precision;
   }
 }
 
