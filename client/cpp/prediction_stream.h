@@ -24,7 +24,7 @@ class PredictionStream {
     absl::StatusOr<Prediction> prediction;
   };
 
-  // Cancels what is unanswered.
+  // Cancels what is unanswered. No thread may be in Send or Receive.
   ~PredictionStream();
   PredictionStream(const PredictionStream&) = delete;
   PredictionStream& operator=(const PredictionStream&) = delete;

@@ -123,7 +123,7 @@ absl::StatusOr<PrecisionReport> ComparePrecision(
   FFF_ASSIGN_OR_RETURN(
       const ReportRows rows,
       config.precision_rows.empty()
-          ? RandomReportRows(fp32->input().width())
+          ? absl::StatusOr<ReportRows>(RandomReportRows(fp32->input().width()))
           : ReadReportRows(
                 (fs::path(version_dir) / config.precision_rows).string(),
                 fp32->input().width()));

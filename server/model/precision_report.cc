@@ -51,14 +51,14 @@ std::string PrecisionReport::ToString() const {
                                       output_difference_max, output_max));
 }
 
-absl::StatusOr<ReportRows> RandomReportRows(int64_t width) {
+ReportRows RandomReportRows(int64_t width) {
   const int64_t rows = std::clamp<int64_t>(
       kRandomFloatsMax / std::max<int64_t>(width, 1), 1, kReportRowsRandom);
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   tensor::FloatBuffer values(rows * width);
   for (float& value : values.span()) value = normal(random);
-  return ReportRows{std::move(values).Freeze(), "random rows"};
+  return {std::move(values).Freeze(), "random rows"};
 }
 
 absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,

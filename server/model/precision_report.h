@@ -37,7 +37,7 @@ inline constexpr int64_t kReportRowsMax = 65536;
 
 // kReportRowsRandom standard-normal rows, fewer where a row is so wide that
 // they would take more than 64 MiB; a fixed seed.
-absl::StatusOr<ReportRows> RandomReportRows(int64_t width);
+ReportRows RandomReportRows(int64_t width);
 
 // The one tensor of the file, [1 to kReportRowsMax, width]. INVALID_ARGUMENT
 // (the message has file, found and wanted) when it is another, the errors of

@@ -22,10 +22,8 @@ absl::Status RefusalAnswer(const CallEnvironment& environment,
     return refusal;
   }
   absl::Status answer = absl::UnavailableError(refusal.message());
-  refusal.ForEachPayload(
-      [&answer](absl::string_view type, const absl::Cord& payload) {
-        answer.SetPayload(type, payload);
-      });
+  const auto delay = serving::RetryAfter(refusal);
+  if (delay.has_value()) serving::SetRetryAfter(*delay, answer);
   return answer;
 }
 

@@ -11,8 +11,8 @@
 // allocates and frees eight times. These keep them.
 namespace fff::rpc {
 
-// As message.Clear(), but a sub-message that was there stays, cleared: has_
-// input(), has_output() and has_timing() stay true.
+// As message.Clear(), but a sub-message that was there stays, cleared:
+// has_input(), has_output() and has_timing() stay true.
 void ClearKeepingBuffers(v1::PredictRequest& message);
 void ClearKeepingBuffers(v1::PredictResponse& message);
 void ClearKeepingBuffers(inference::ModelInferRequest& message);

@@ -58,15 +58,13 @@ TEST(PrecisionTest, Bf16IsWhatFp32MakesOfTheRoundedWeights) {
   std::vector<float> x;
   for (int i = 0; i < 15 * 8; ++i) x.push_back(static_cast<float>(i % 7 - 3));
   checkpoint.Add("X", {15, 8}, x).Add("Y", {15, 8}, x);
-  const auto input = RandomReportRows(8);
-  ASSERT_TRUE(input.ok());
+  const ReportRows input = RandomReportRows(8);
   const auto fp32 =
       BuildModel(ConfigWith("fp32"), checkpoint.Build(), BuildOptions());
   const auto bf16 =
       BuildModel(ConfigWith("bf16"), checkpoint.Build(), BuildOptions());
   ASSERT_TRUE(fp32.ok() && bf16.ok());
-  const PrecisionReport report =
-      ReportPrecision("bf16", **fp32, **bf16, *input);
+  const PrecisionReport report = ReportPrecision("bf16", **fp32, **bf16, input);
   EXPECT_EQ(report.ToString().find("bf16: 0 of 1024 routes changed against "
                                    "fp32 on 1024 random rows, largest output "
                                    "difference 0 (outputs up to "),
@@ -77,16 +75,15 @@ TEST(PrecisionTest, Bf16IsWhatFp32MakesOfTheRoundedWeights) {
 TEST(PrecisionTest, TheReportCountsRoutesAndTheLargestDifference) {
   const auto fp32 = Built("fp32");
   const auto int8 = Built("int8");
-  const auto rows = RandomReportRows(32);
-  ASSERT_TRUE(rows.ok());
-  const PrecisionReport report = ReportPrecision("int8", *fp32, *int8, *rows);
+  const ReportRows rows = RandomReportRows(32);
+  const PrecisionReport report = ReportPrecision("int8", *fp32, *int8, rows);
   EXPECT_EQ(report.rows, 1024);
   EXPECT_EQ(report.routes, 1024);
   EXPECT_GT(report.routes_changed, 0);
   EXPECT_LT(report.routes_changed, 200);
   EXPECT_GT(report.output_difference_max, 0);
   EXPECT_GT(report.output_max, 1);
-  const PrecisionReport none = ReportPrecision("fp32", *fp32, *fp32, *rows);
+  const PrecisionReport none = ReportPrecision("fp32", *fp32, *fp32, rows);
   EXPECT_EQ(none.routes_changed, 0);
   EXPECT_EQ(none.output_difference_max, 0);
 }
