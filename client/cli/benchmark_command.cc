@@ -57,8 +57,11 @@ absl::StatusOr<benchmark::BenchmarkReport> RunCase(
 // One case, or one report that holds the case at every depth asked for.
 absl::StatusOr<benchmark::BenchmarkReport> RunInProcess(
     const BenchmarkCommand& command) {
-  FFF_ASSIGN_OR_RETURN(const benchmark::CaseSpec spec,
+  FFF_ASSIGN_OR_RETURN(benchmark::CaseSpec spec,
                        benchmark::FindCase(command.case_name));
+  if (!command.engine.empty()) {
+    FFF_ASSIGN_OR_RETURN(spec, benchmark::WithEngine(spec, command.engine));
+  }
   if (command.depths.empty()) return RunCase(spec, command);
   if (command.rows.size() != 1) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -165,6 +168,11 @@ CLI::App* BenchmarkCommand::Register(CLI::App& app) {
       ->check(CLI::Range(0, 60000))
       ->needs(in_process_option)
       ->capture_default_str();
+  sub->add_option("--engine", engine,
+                  "fff, or auto: the FFF may be evaluated densely, as "
+                  "\"engine\" of config.json says; the case's own by default")
+      ->check(CLI::IsMember({"fff", "auto"}))
+      ->needs(in_process_option);
   sub->add_option("--depths", depths,
                   "Depths of the case's tree, as in 3,5,7: a sweep over "
                   "training widths at one batch size")

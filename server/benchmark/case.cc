@@ -74,6 +74,16 @@ absl::Status Rows(absl::string_view value, CaseSpec* spec) {
   return absl::OkStatus();
 }
 
+absl::Status Engine(absl::string_view value, CaseSpec* spec) {
+  if (value != "fff" && value != "auto") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got '", value, "', wanted fff or auto"));
+  }
+  spec->engine =
+      value == "auto" ? model::EngineChoice::kAuto : model::EngineChoice::kFff;
+  return absl::OkStatus();
+}
+
 absl::Status SetKey(absl::string_view key, absl::string_view value,
                     CaseSpec* spec) {
   if (key == "about") {
@@ -82,6 +92,7 @@ absl::Status SetKey(absl::string_view key, absl::string_view value,
   }
   if (key == "convention") return Convention(value, spec);
   if (key == "dense") return Dense(value, spec);
+  if (key == "engine") return Engine(value, spec);
   if (key == "rows") return Rows(value, spec);
   if (key == "weights") {
     if (value != "warm" && value != "cold") {
@@ -107,7 +118,7 @@ absl::Status SetKey(absl::string_view key, absl::string_view value,
   }
   return absl::InvalidArgumentError(
       "unknown key, wanted about, convention, input_width, output_width, "
-      "depth, leaf_width, trees, dense, rows or weights");
+      "depth, leaf_width, trees, dense, engine, rows or weights");
 }
 
 absl::Status Check(const CaseSpec& spec) {
@@ -199,6 +210,14 @@ absl::StatusOr<CaseSpec> WithDepth(const CaseSpec& spec, int64_t depth) {
   FFF_RETURN_IF_ERROR(
       base::Annotate(SetKey("depth", absl::StrCat(depth), &changed), where));
   FFF_RETURN_IF_ERROR(base::Annotate(Check(changed), where));
+  return changed;
+}
+
+absl::StatusOr<CaseSpec> WithEngine(const CaseSpec& spec,
+                                    absl::string_view engine) {
+  CaseSpec changed = spec;
+  FFF_RETURN_IF_ERROR(base::Annotate(
+      Engine(engine, &changed), absl::StrCat("case ", spec.name, ", engine")));
   return changed;
 }
 

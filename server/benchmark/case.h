@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "server/model/model_config.h"
 
 // A benchmark case: the shape of one FFF layer and of the dense network it is
 // held against, as a small text file. The files of cases/ are compiled into the
@@ -22,6 +23,8 @@
 //   dense        neurons (the FFF's own neurons, all evaluated) |
 //                linear (one linear layer, input_width to output_width) |
 //                width N (linear, the FFF's activation, linear; N neurons)
+//   engine       fff (by default) | auto: the FFF may be evaluated densely, as
+//                "engine" of config.json says
 //   rows         batch sizes when none are asked for, separated by spaces
 //   weights      warm (by default) | cold (caches flushed before every call)
 namespace fff::benchmark {
@@ -43,6 +46,7 @@ struct CaseSpec {
   int64_t trees = 1;
   DenseOpponent dense = DenseOpponent::kNeurons;
   int64_t dense_width = 0;  // kWidth only
+  model::EngineChoice engine = model::EngineChoice::kFff;
   std::vector<int64_t> rows = {1, 16, 256, 2048};
   bool cold_weights = false;
 
@@ -59,6 +63,10 @@ absl::StatusOr<CaseSpec> ParseCase(absl::string_view name,
 // The case with another depth, and so another number of neurons, under the name
 // "NAME-dN". INVALID_ARGUMENT as ParseCase says it for the file.
 absl::StatusOr<CaseSpec> WithDepth(const CaseSpec& spec, int64_t depth);
+
+// The case with another `engine`. INVALID_ARGUMENT as ParseCase says it.
+absl::StatusOr<CaseSpec> WithEngine(const CaseSpec& spec,
+                                    absl::string_view engine);
 
 struct EmbeddedCase {
   absl::string_view name;  // the file's name without ".case"

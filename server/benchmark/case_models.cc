@@ -86,6 +86,7 @@ model::ModelConfig FffConfig(const CaseSpec& spec) {
   if (spec.convention == "ultrafastbert") layer.trees = spec.trees;
   model::ModelConfig config;
   config.layers.emplace_back(layer);
+  config.engine = spec.engine;
   return config;
 }
 

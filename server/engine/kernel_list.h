@@ -28,6 +28,9 @@ struct KernelEntry {
   // the kernel's own file, with the measurement it came from.
   double (*cost)(const Problem& problem, int64_t rows);
   std::unique_ptr<Kernel> (*make)(std::shared_ptr<const Weights> weights);
+  // Evaluates every neuron of an FFF layer, those beside the path too; a
+  // candidate only where PlanOptions::dense_allowed says so.
+  bool dense = false;
 };
 
 using PathKernelEntry = KernelEntry<PathWeights, PathProblem>;

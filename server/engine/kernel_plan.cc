@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -18,13 +19,28 @@ constexpr int64_t kRowsBucketMax = 16384;
 template <class Entry>
 using Candidates = std::vector<const Entry*>;
 
-// What may serve the problem: on the device, able to, and not the oracle unless
-// it was asked for by name.
+// Whether a dense kernel is predicted to come near the others for any batch.
+template <class Entry, class Problem>
+bool WorthTrying(const Entry& dense, const Candidates<Entry>& others,
+                 const Problem& problem) {
+  for (int64_t rows = 1; rows <= kRowsBucketMax; rows *= 2) {
+    double least = std::numeric_limits<double>::infinity();
+    for (const Entry* other : others) {
+      least = std::min(least, other->cost(problem, rows));
+    }
+    if (dense.cost(problem, rows) <= kDenseCostMax * least) return true;
+  }
+  return false;
+}
+
+// What may serve the problem: on the device, able to, and neither the oracle
+// nor dense where that is not allowed, unless it was asked for by name.
 template <class Entry, class Problem>
 absl::StatusOr<Candidates<Entry>> FindCandidates(absl::Span<const Entry> list,
                                                  const Problem& problem,
                                                  const PlanOptions& options) {
   Candidates<Entry> found;
+  Candidates<Entry> dense;
   std::vector<absl::string_view> names;
   bool named = options.kernel_name.empty();
   for (const Entry& entry : list) {
@@ -33,10 +49,16 @@ absl::StatusOr<Candidates<Entry>> FindCandidates(absl::Span<const Entry> list,
     if (!options.kernel_name.empty()) {
       if (entry.name != options.kernel_name) continue;
       named = true;
-    } else if (entry.is_reference) {
+    } else if (entry.is_reference || (entry.dense && !options.dense_allowed)) {
       continue;
     }
-    if (entry.supports(problem)) found.push_back(&entry);
+    if (!entry.supports(problem)) continue;
+    (entry.dense ? dense : found).push_back(&entry);
+  }
+  for (const Entry* entry : dense) {
+    if (!options.kernel_name.empty() || WorthTrying(*entry, found, problem)) {
+      found.push_back(entry);
+    }
   }
   if (!named) {
     std::string known;

@@ -19,6 +19,8 @@ struct PlanOptions {
   // by rounding at most, routes not at all: all kernels decide with the same
   // bits.
   double tuning_seconds = 0;
+  // Whether kernels that evaluate an FFF layer densely are candidates, too.
+  bool dense_allowed = false;
 };
 
 // Which kernel serves which batch size of one layer. Immutable after Plan…;
@@ -53,9 +55,13 @@ class KernelPlan {
 // (kernel_tuner.h), or that has the least predicted cost where it was not.
 // Measuring builds every candidate, so packed copies of losers exist for a
 // moment; a layer for which memory does not suffice, or of more than
-// kTunedWeightsBytesMax, is not measured. UNIMPLEMENTED when no kernel on the
-// device supports the problem; NOT_FOUND for an unknown kernel_name.
+// kTunedWeightsBytesMax, is not measured. Dense kernels of FFF layers are
+// candidates where the options allow them and prediction comes near (at most
+// kDenseCostMax times the least of the others, at one bucket at least), so that
+// no time is spent on measuring what cannot win. UNIMPLEMENTED when no kernel
+// on the device supports the problem; NOT_FOUND for an unknown kernel_name.
 inline constexpr int64_t kTunedWeightsBytesMax = int64_t{512} << 20;
+inline constexpr double kDenseCostMax = 1.5;
 absl::StatusOr<KernelPlan> PlanPath(std::shared_ptr<const PathWeights> weights,
                                     const PlanOptions& options);
 absl::StatusOr<KernelPlan> PlanLeaf(std::shared_ptr<const LeafWeights> weights,

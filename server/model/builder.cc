@@ -20,6 +20,7 @@ absl::StatusOr<std::shared_ptr<const Model>> BuildModelOf(
     const std::string& source, const BuildOptions& options) {
   BuildOptions own = options;
   own.precision = PrecisionOf(config);
+  own.dense_allowed = config.engine == EngineChoice::kAuto;
   return BuildChain(config.input, config.output, layers, {source, "layers"},
                     own);
 }

@@ -18,6 +18,9 @@ struct BuildOptions {
   // Of the matrices of fff layers on the CPU. The functions below take it from
   // the config, whatever stands here.
   engine::Precision precision = engine::Precision::kFp32;
+  // Whether fff layers may be evaluated densely (EngineChoice::kAuto); from the
+  // config as well.
+  bool dense_allowed = false;
   // What choosing the CPU kernels of one model by measurement may take, all its
   // layers together; 0: by predicted cost (engine::PlanOptions).
   double tuning_seconds = 0;

@@ -187,6 +187,7 @@ absl::StatusOr<std::shared_ptr<const Model>> BuildChain(
                        MakeEdge(output, "output", widths.back(), names));
   engine::PlanOptions plan;
   plan.device = options.device;
+  plan.dense_allowed = options.dense_allowed;
   std::vector<LayerPtr> made;
   LayerOps ops(layers.size());
   const double share = TuningShare(layers, options.tuning_seconds);

@@ -169,6 +169,11 @@ std::string ReadPrecisionRows(JsonFields& fields,
   return *name;
 }
 
+EngineChoice ReadEngine(JsonFields& fields) {
+  const auto index = fields.Choice("engine", {"fff", "auto"});
+  return index.value_or(0) == 1 ? EngineChoice::kAuto : EngineChoice::kFff;
+}
+
 DeviceChoice ReadDevice(JsonFields& fields) {
   constexpr DeviceChoice kChoices[] = {DeviceChoice::kAuto, DeviceChoice::kCpu,
                                        DeviceChoice::kCuda};
@@ -187,6 +192,7 @@ ModelConfig ReadModel(JsonFields& fields) {
   config.batching = ReadBatching(fields.Find("batching"), errors);
   config.precision = ReadPrecision(fields);
   config.precision_rows = ReadPrecisionRows(fields, config.precision);
+  config.engine = ReadEngine(fields);
   config.device = ReadDevice(fields);
   config.versions = ReadVersions(fields.Find("versions"), errors);
   config.warmup_batch_rows = ReadWarmup(fields, config.batching.max_batch_rows);

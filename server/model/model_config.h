@@ -66,6 +66,11 @@ struct AccuracyConfig {
   std::string data;             // what they were measured on
 };
 
+// How fp32 fff layers may be evaluated on the CPU. kFff: the nodes on the path
+// alone. kAuto: also all nodes with those beside the path masked, at the batch
+// sizes at which that is faster; routes and outputs are the same.
+enum class EngineChoice { kFff, kAuto };
+
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 
 // versions: {"latest": n} | {"all": true} | {"specific": [..]}
@@ -91,6 +96,7 @@ struct ModelConfig {
   // than fp32 is held against fp32 when the version is loaded: one tensor
   // [rows, input width]. "" = random rows.
   std::string precision_rows;
+  EngineChoice engine = EngineChoice::kFff;
   DeviceChoice device = DeviceChoice::kAuto;
   VersionPolicy versions;
   std::vector<int64_t> warmup_batch_rows = {1, 64};

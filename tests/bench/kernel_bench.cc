@@ -189,7 +189,13 @@ std::vector<Shape<PathProblem, PathWeights>> PathShapes() {
   flagship.rows_max = 16384;
   auto wide = Path("16384-16384-l14", 16384, 14, 1);
   wide.rows_max = 256;
-  return {Path("64-64-l6", 64, 6, 1), flagship, wide,
+  return {Path("64-64-l6", 64, 6, 1),
+          flagship,
+          wide,
+          Path("768-768-l1-t128", 768, 1, 128),
+          Path("768-768-l2-t128", 768, 2, 128),
+          Path("768-768-l3-t128", 768, 3, 128),
+          Path("768-768-l4-t128", 768, 4, 128),
           Path("768-768-l5-t128", 768, 5, 128)};
 }
 

@@ -77,7 +77,7 @@ def config():
                        "labels": ["t-shirt", "trouser"]},
             "batching": {"max_batch_rows": 4096, "max_queue_delay_us": 0,
                          "max_queue_rows": 65536},
-            "precision": "fp32", "device": "auto", "versions": {"latest": 1},
+            "precision": "fp32", "engine": "auto", "device": "auto", "versions": {"latest": 1},
             "warmup_batch_rows": [1, 64]},
         "explicit": {"layers": [{**layer, "family": "leaf", "tie": "left",
                                  "output_bias": False, "trees": 2},

@@ -13,6 +13,33 @@ using engine::PathProblem;
 using engine::PathWeights;
 using engine::Tie;
 
+// The same layer without bias, its X such that x[width - 1 - i] = x[i] sums to
+// nothing: w[width - 1 - i] = -w[i].
+std::shared_ptr<const PathWeights> NearTies(
+    const std::shared_ptr<const PathWeights>& drawn) {
+  auto weights = std::make_shared<PathWeights>(*drawn);
+  const int64_t width = weights->problem.input_width;
+  tensor::FloatBuffer x(weights->x.size());
+  for (int64_t i = 0; i < x.size(); ++i) {
+    const int64_t begin = i / width * width;
+    const int64_t mirror = begin + (width - 1 - (i - begin));
+    x.data()[i] = i <= mirror ? weights->x[i] : -weights->x[mirror];
+  }
+  weights->x = std::move(x).Freeze();
+  weights->problem.has_bias = false;
+  weights->bias = tensor::FloatArray();
+  return weights;
+}
+
+std::vector<float> MirroredRows(int64_t rows, int64_t width, uint64_t seed) {
+  auto x = RandomRows(rows, width, Values::kNormal, seed);
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto row = x.begin() + r * width;
+    for (int64_t i = 0; i < width / 2; ++i) row[width - 1 - i] = row[i];
+  }
+  return x;
+}
+
 class PathParity : public testing::TestWithParam<PathKernelEntry> {};
 
 TEST_P(PathParity, AgreesWithTheOracleOnEveryProblem) {
@@ -69,6 +96,29 @@ TEST_P(PathParity, ARowAloneAndInABatchIsTheSameBitForBit) {
     EXPECT_TRUE(SameBits(alone.y, y)) << "row " << r;
     EXPECT_EQ(alone.leaves[0], batch.leaves[static_cast<size_t>(2 * r)]);
     EXPECT_EQ(alone.leaves[1], batch.leaves[static_cast<size_t>(2 * r + 1)]);
+  }
+}
+
+// Every z is a sum that cancels: the exact value is a few last places of the
+// products or zero, so it has the sign that its order of summation gives it,
+// and another order would take other ways.
+TEST_P(PathParity, ZWithinRoundingOfZeroDecidesAsTheWalkDoesBitForBit) {
+  const PathProblem problem = {210, 33, 3, 40, Tie::kRight, Activation::kGelu,
+                               true};
+  const auto weights = NearTies(RandomPath(problem, Values::kNormal, 21));
+  const auto walk = engine::PathKernels()[1].make(weights);
+  ASSERT_EQ(walk->name(), "path_walk");
+  const auto kernel = GetParam().make(weights);
+  const auto x = MirroredRows(150, problem.input_width, 23);
+  const Result wanted = RunPath(*walk, problem, x, 1);
+  int64_t near = 0;
+  for (const float z : wanted.margins) near += std::abs(z) < 1e-5F ? 1 : 0;
+  EXPECT_EQ(near, static_cast<int64_t>(wanted.margins.size()));
+  for (const int threads : {1, 2}) {
+    const Result got = RunPath(*kernel, problem, x, threads);
+    EXPECT_THAT(got.leaves, testing::ContainerEq(wanted.leaves));
+    EXPECT_TRUE(SameBits(got.margins, wanted.margins));
+    EXPECT_TRUE(SameBits(got.y, wanted.y));
   }
 }
 

@@ -8,6 +8,7 @@ namespace fff::engine {
 
 PathKernelEntry PathWalk();
 PathKernelEntry PathTwoPhase();
+PathKernelEntry PathMasked();
 LeafKernelEntry LeafWalk();
 LeafKernelEntry LeafGrouped();
 DenseKernelEntry DenseDot();

@@ -26,6 +26,7 @@ depth: 4
 dense: width 128
 rows: 1 2048
 weights: cold
+engine: auto
 )";
 
 std::string ErrorOf(absl::string_view text) {
@@ -48,6 +49,7 @@ TEST(CaseTest, ReadsEveryKey) {
   EXPECT_EQ(spec->dense_width, 128);
   EXPECT_THAT(spec->rows, ElementsAre(1, 2048));
   EXPECT_TRUE(spec->cold_weights);
+  EXPECT_EQ(spec->engine, model::EngineChoice::kAuto);
 }
 
 TEST(CaseTest, DepthCountsAsTheConventionCountsIt) {
@@ -60,6 +62,20 @@ TEST(CaseTest, DepthCountsAsTheConventionCountsIt) {
   EXPECT_EQ(nodes("sap-fff"), 7);
   EXPECT_EQ(nodes("ultrafastbert"), 15);
   EXPECT_EQ(nodes("ultrafastbert-bmm"), 15);
+}
+
+TEST(CaseTest, TheEngineOfACaseIsFffUnlessChanged) {
+  const auto spec = FindCase("path-768-t128-l5");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->engine, model::EngineChoice::kFff);
+  const auto changed = WithEngine(*spec, "auto");
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_EQ(changed->engine, model::EngineChoice::kAuto);
+  EXPECT_EQ(changed->name, spec->name);
+  const auto wrong = WithEngine(*spec, "dense");
+  EXPECT_EQ(wrong.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(wrong.status().message()),
+              HasSubstr("engine: got 'dense', wanted fff or auto"));
 }
 
 TEST(CaseTest, UnknownKeyNamesLineAndAllowedKeys) {

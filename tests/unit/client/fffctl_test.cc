@@ -215,6 +215,9 @@ TEST(FffctlUsageTest, WrongUsageExitsWithTwo) {
   EXPECT_EQ(Fffctl("benchmark --case tiny").code, 2);
   EXPECT_EQ(Fffctl("benchmark --model a --in-process --case tiny").code, 2);
   EXPECT_EQ(Fffctl("benchmark --model a --rows 0").code, 2);
+  EXPECT_EQ(Fffctl("benchmark --model a --engine auto").code, 2);
+  EXPECT_EQ(Fffctl("benchmark --in-process --case tiny --engine dense").code,
+            2);
   EXPECT_EQ(Fffctl("benchmark --model a --rows 1,many").code, 2);
   EXPECT_EQ(Fffctl("models --timeout -1").code, 2);
   const std::string input = TempFile("in.csv", "1\n");
@@ -244,6 +247,20 @@ TEST(FffctlInProcessTest, RunsABuiltInCaseWithoutAServer) {
   EXPECT_GT(json["speedup"], 0);
   EXPECT_EQ(json["distinct_leaves"], 8);
   EXPECT_FALSE(json["kernel"].get<std::string>().empty());
+}
+
+TEST(FffctlInProcessTest, EngineAutoMayEvaluateTheFffDensely) {
+  const auto kernel = [](const std::string& engine) {
+    const Outcome outcome = Fffctl(
+        "benchmark --in-process --case=path-768-t128-l5 --depths=1 --rows=64 "
+        "--threads=1 --seconds=0.001 --twin-only --tune-budget-ms=0 --json "
+        "--engine=" +
+        engine);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return nlohmann::json::parse(outcome.out)["kernel"].get<std::string>();
+  };
+  EXPECT_EQ(kernel("fff"), "path_two_phase");
+  EXPECT_EQ(kernel("auto"), "path_masked");
 }
 
 TEST(FffctlInProcessTest, UnknownCaseListsTheKnownOnes) {

@@ -153,6 +153,50 @@ TEST(KernelPlan, FewRowsAndManyGoToDifferentKernels) {
   EXPECT_EQ(dense->KernelNameFor(4096), "dense_onednn");
 }
 
+// 128 trees: all nodes densely cost less than their paths from a few rows on.
+std::shared_ptr<const PathWeights> ManyTrees(int levels) {
+  auto weights = std::make_shared<PathWeights>();
+  PathProblem& p = weights->problem;
+  p = {256, 256, levels, 128, Tie::kLeft, Activation::kGelu, false};
+  weights->x = Filled(p.trees * p.nodes() * 256, 0.5f);
+  weights->y = Filled(p.trees * p.nodes() * 256, 0.25f);
+  return weights;
+}
+
+PlanOptions DenseAllowed() {
+  PlanOptions options;
+  options.dense_allowed = true;
+  return options;
+}
+
+TEST(KernelPlan, EvaluatesDenselyOnlyWhereThatIsAllowed) {
+  const auto plan = PlanPath(ManyTrees(2), {});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->KernelNameFor(256), "path_two_phase");
+  const auto dense = PlanPath(ManyTrees(2), DenseAllowed());
+  ASSERT_TRUE(dense.ok()) << dense.status();
+  ExpectSound(*dense);
+  EXPECT_EQ(dense->KernelNameFor(1), "path_walk");
+  EXPECT_EQ(dense->KernelNameFor(256), "path_masked");
+}
+
+TEST(KernelPlan, DoesNotTryADenseKernelThatCannotComeNear) {
+  PlanOptions options = DenseAllowed();
+  options.tuning_seconds = 1e-3;
+  const auto plan = PlanPath(Path(64, 9), options);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  for (const KernelPlan::Step& step : plan->steps()) {
+    EXPECT_THAT(step.reason, testing::Not(HasSubstr("path_masked")));
+    EXPECT_NE(step.kernel, "path_masked");
+  }
+}
+
+TEST(KernelPlan, ADenseKernelIsThereForWhoNamesIt) {
+  const auto plan = PlanPath(Path(8, 9), {Device::kCpu, "path_masked"});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->KernelNameFor(1), "path_masked");
+}
+
 TEST(KernelPlan, ABatchOfNoRowsIsFine) {
   const auto plan = PlanLeaf(Leaf(4, 2, 3, 2), {});
   ASSERT_TRUE(plan.ok()) << plan.status();

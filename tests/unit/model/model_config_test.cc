@@ -29,6 +29,7 @@ TEST(ModelConfigTest, EmptyObjectGivesTheDefaults) {
   EXPECT_EQ(config.batching.max_queue_delay_us, 0);
   EXPECT_EQ(config.batching.max_queue_rows, 65536);
   EXPECT_EQ(config.precision, "fp32");
+  EXPECT_EQ(config.engine, EngineChoice::kFff);
   EXPECT_EQ(config.device, DeviceChoice::kAuto);
   EXPECT_EQ(config.versions.kind, VersionPolicy::Kind::kLatest);
   EXPECT_EQ(config.versions.latest, 1);
@@ -42,6 +43,11 @@ TEST(ModelConfigTest, ReadsEveryPrecision) {
       Parsed(R"({"precision": "int8", "precision_rows": "rows.safetensors"})");
   EXPECT_EQ(config.precision, "int8");
   EXPECT_EQ(config.precision_rows, "rows.safetensors");
+}
+
+TEST(ModelConfigTest, ReadsEveryEngine) {
+  EXPECT_EQ(Parsed(R"({"engine": "fff"})").engine, EngineChoice::kFff);
+  EXPECT_EQ(Parsed(R"({"engine": "auto"})").engine, EngineChoice::kAuto);
 }
 
 TEST(ModelConfigTest, ReadsEveryKeyOfTheDesign) {
@@ -181,7 +187,7 @@ const BadConfig kBadConfigs[] = {
     {"UnknownKey",
      R"({"modle": 1})",
      {"modle: unknown key, allowed are layers, dense_layers, input, output, "
-      "batching, precision, precision_rows, device, versions, "
+      "batching, precision, precision_rows, engine, device, versions, "
       "warmup_batch_rows, accuracy"}},
     {"AccuracyInPercent",
      R"({"accuracy": {"fff": 88.1, "data": "test"}})",
@@ -285,6 +291,10 @@ const BadConfig kBadConfigs[] = {
     {"Precision",
      R"({"precision": "fp16"})",
      {R"(precision: found the string "fp16", wanted one of "fp32", "bf16", "int8")"}},
+    {"Engine",
+     R"({"engine": "dense"})",
+     {R"(engine: found the string "dense", wanted one of "fff", "auto")"}},
+    {"EngineOfNothing", R"({"engine": true})", {"engine: found true"}},
     {"PrecisionOfNothing",
      R"({"precision": 8})",
      {"precision: found the number 8"}},
