@@ -300,7 +300,7 @@ int Main(const Options& options) {
     if (shape.name == "path-768-l12") {
       for (const char* kernel :
            {"path_walk", "path_grouped/5", "path_grouped/6", "path_grouped/7",
-            "path_grouped/8"}) {
+            "path_grouped/8", "path_tensor"}) {
         Shape large = shape;
         large.rows = {16384};
         for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {

@@ -4,6 +4,7 @@
 // bf16 the rounding of the outputs). Outputs
 // are poisoned before each run. Without a device every test is skipped.
 #include <cstring>
+#include <set>
 #include <thread>
 
 #include "gmock/gmock.h"
@@ -202,6 +203,10 @@ INSTANTIATE_TEST_SUITE_P(
                                "path_wide"},
                               {Precision::kFp32, Precision::kBf16})),
     ChoiceName);
+INSTANTIATE_TEST_SUITE_P(GpuTensor, PathKernels,
+                         testing::ValuesIn(Choices({"path_tensor"},
+                                                   {Precision::kBf16})),
+                         ChoiceName);
 INSTANTIATE_TEST_SUITE_P(
     Gpu, LeafKernels,
     testing::ValuesIn(Choices({"", "leaf_walk", "leaf_row"},
@@ -232,6 +237,57 @@ TEST(PathKernels, ShareTheOrderOfTheirSums) {
     EXPECT_EQ(result.leaves, results[0].leaves);
     EXPECT_TRUE(parity::SameBits(result.margins, results[0].margins));
     EXPECT_TRUE(parity::SameBits(result.y, results[0].y));
+  }
+}
+
+// Rows and nodes whose products cancel: every z is a rounding error, of either
+// sign as the order of the sum will have it.
+struct Cancelling {
+  std::shared_ptr<engine::PathWeights> weights;
+  std::vector<float> x;
+};
+Cancelling MakeCancelling(const engine::PathProblem& problem, int64_t rows) {
+  Cancelling made;
+  const auto drawn = parity::RandomPath(problem, Values::kNormal, 3);
+  made.weights = WithRounded(*drawn);
+  const int64_t width = problem.input_width;
+  tensor::FloatBuffer weights(drawn->x.size());
+  made.x = parity::RandomRows(rows, width, Values::kNormal, 5);
+  for (float& value : made.x) value = Rounded(value);
+  for (int64_t i = 0; i < weights.size(); ++i) {
+    const bool mirrored = i % width >= width / 2;
+    weights.data()[i] = made.weights->x[mirrored ? i - width / 2 : i];
+  }
+  for (size_t i = 0; i < made.x.size(); ++i) {
+    const auto column = static_cast<int64_t>(i) % width;
+    if (column >= width / 2) made.x[i] = -made.x[i - size_t(width / 2)];
+  }
+  made.weights->x = std::move(weights).Freeze();
+  return made;
+}
+
+TEST(PathKernels, DecideTiesOfBf16Alike) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  for (const int64_t width : {70, 768, 1000}) {
+    const engine::PathProblem problem = {
+        width, 40, 12, 1, engine::Tie::kLeft, engine::Activation::kGelu, false};
+    const Cancelling tied = MakeCancelling(problem, 3000);
+    std::vector<Result> results;
+    for (const char* name : {"path_walk", "path_grouped", "path_tensor"}) {
+      DeviceOptions options;
+      options.kernel_name = name;
+      options.precision = Precision::kBf16;
+      options.rows_max = 3000;
+      const auto kernel = MakeDeviceKernel<engine::PathWeights>(
+          *Engine(), tied.weights, options);
+      ASSERT_TRUE(kernel.ok()) << kernel.status();
+      results.push_back(parity::RunPath(**kernel, problem, tied.x, 1));
+      EXPECT_EQ(results.back().leaves, results[0].leaves) << name;
+      EXPECT_TRUE(parity::SameBits(results.back().margins, results[0].margins));
+    }
+    const std::set<int32_t> leaves(results[0].leaves.begin(),
+                                   results[0].leaves.end());
+    EXPECT_GT(leaves.size(), 100u) << width;
   }
 }
 

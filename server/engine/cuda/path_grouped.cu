@@ -23,6 +23,7 @@
 // with bf16 weights 85 us; blocks of 512 threads with ranges apart, 72 % hits.
 #include "server/engine/cuda/path_combine.cuh"
 #include "server/engine/cuda/row_math.cuh"
+#include "server/engine/cuda/sort.cuh"
 
 namespace fff::engine::cuda {
 namespace {
@@ -52,54 +53,9 @@ __global__ void __launch_bounds__(kThreads<W>, kBlocks<W>)
             layer.x_pitch, 0, split, layer.tie_left, lane, descent);
     if (lane < split) scratch.top_z[row * kSplitMax + lane] = descent.z;
     if (lane == 0) {
-      const int bucket = descent.node - ((1 << split) - 1);
-      const int place = atomicAdd(scratch.counts + bucket, 1);
-      scratch.order[int64_t{bucket} * scratch.rows_max + place] = row;
+      FileRow(scratch, descent.node - ((1 << split) - 1), row);
     }
   }
-}
-
-// ends[b] = rows in buckets 0 .. b. By the first kBucketsMax threads.
-__device__ inline void PrefixSums(const int32_t* counts, int buckets,
-                                  int* ends) {
-  const int b = threadIdx.x;
-  if (b < kBucketsMax) ends[b] = b < buckets ? counts[b] : 0;
-  __syncthreads();
-  for (int distance = 1; distance < kBucketsMax; distance *= 2) {
-    int add = 0;
-    if (b < kBucketsMax && b >= distance) add = ends[b - distance];
-    __syncthreads();
-    if (b < kBucketsMax) ends[b] += add;
-    __syncthreads();
-  }
-}
-
-// The first bucket whose end lies behind `place`.
-__device__ inline int BucketOf(const int* ends, int buckets, int place) {
-  int low = 0;
-  int high = buckets - 1;
-  while (low < high) {
-    const int middle = (low + high) / 2;
-    if (ends[middle] > place) {
-      high = middle;
-    } else {
-      low = middle + 1;
-    }
-  }
-  return low;
-}
-
-// The last block to come here empties the buckets for the next call.
-__device__ inline void ResetCounts(const SortScratch& scratch, int buckets) {
-  __shared__ bool last;
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    __threadfence();
-    last = atomicAdd(scratch.ticket, 1) == static_cast<int>(gridDim.x) - 1;
-    if (last) *scratch.ticket = 0;
-  }
-  __syncthreads();
-  if (last && threadIdx.x < buckets) scratch.counts[threadIdx.x] = 0;
 }
 
 template <class W, int kChunks, bool kExact>
@@ -112,7 +68,7 @@ __global__ void __launch_bounds__(kThreads<W>, kBlocks<W>)
   const int lane = threadIdx.x % kWarp;
   const int warp = threadIdx.x / kWarp;
   const int buckets = 1 << split;
-  PrefixSums(scratch.counts, buckets, ends);
+  PrefixSums(scratch.counts, 1, ends);
   const int64_t blocks = gridDim.x;
   // Blocks go to the multiprocessors in turn: those that meet on one take
   // neighbouring ranges.

@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "server/engine/cuda/device_layer.h"
+#include "server/engine/cuda/path_tensor.h"
 
 namespace fff::engine::cuda {
 namespace {
@@ -52,6 +54,9 @@ class PathLayer : public DeviceLayer {
                                               return weights.bias.data();
                                             }}));
     }
+    if (type_ == WeightType::kBf16) {
+      FFF_ASSIGN_OR_RETURN(tensor_, TensorWeights::Make(weights));
+    }
     args_.x_weights = x_.data();
     args_.y_weights = y_.data();
     args_.bias = bias_.As<const float>();
@@ -62,12 +67,13 @@ class PathLayer : public DeviceLayer {
   int64_t trees() const override { return problem_.trees; }
   int decisions() const override { return problem_.levels; }
   int64_t weights_bytes() const override {
-    return x_.size() + y_.size() + bias_.size();
+    return x_.size() + y_.size() + bias_.size() +
+           (tensor_ ? tensor_->bytes() : 0);
   }
 
   ScratchNeed Needs(int64_t rows_max) const override {
     ScratchNeed need;
-    need.sorts = Sorts();
+    need.sorts = Sorts() || tensor_.has_value();
     if (problem_.trees > 1) {
       need.bytes = std::max(
           TreeBytes(), std::min(kPartialsBytesMax, rows_max * TreeBytes()));
@@ -98,6 +104,9 @@ class PathLayer : public DeviceLayer {
       for (int split = std::min(kSplitMin, most); split <= most; ++split) {
         found.push_back({"path_grouped", split});
       }
+    }
+    if ((rows >= kSortRowsMin || all) && tensor_) {
+      found.push_back({"path_tensor", 0});
     }
     // Another order of sums than the others': never mixed with them.
     if (found.empty() || all) found.push_back({"path_wide", cluster_});
@@ -168,6 +177,12 @@ class PathLayer : public DeviceLayer {
       return PathGrouped(type_, args_, rows, candidate.variant, processors_,
                          sort, stream);
     }
+    if (candidate.kernel == "path_tensor") {
+      const TensorArgs tensor = tensor_->args();
+      const cudaError_t top = PathTensorTop(args_, tensor, rows, sort, stream);
+      if (top != cudaSuccess) return top;
+      return PathTensorFinish(args_, tensor, rows, processors_, sort, stream);
+    }
     if (candidate.kernel == "path_row") {
       return PathRow(type_, args_, rows, partials, stream);
     }
@@ -182,6 +197,7 @@ class PathLayer : public DeviceLayer {
   DeviceBuffer x_;
   DeviceBuffer y_;
   DeviceBuffer bias_;
+  std::optional<TensorWeights> tensor_;
 };
 
 }  // namespace

@@ -1,0 +1,413 @@
+// path_tensor, second kernel: 16 rows of one subtree a warp.
+//
+//   Shapes as path_walk.cu; rows sorted by subtree, top_z: path_tensor_top.cu.
+//
+// All of the subtree's nodes times the rows; each row walks down the products.
+// Its activations, zero for the nodes off its path, times the Y of the path to
+// the subtree and of the subtree. Activations are cut into three bf16 that
+// together have all bits of the float, so that outputs are the fp32 sums that
+// they are elsewhere. With one tile a warp there are few warps to hide behind:
+// rows, X and Y are asked for several parts ahead.
+// A row: 32 * width + 3 * 40 * output width multiply-adds; x from the
+// second-level cache as far as that kept it, y written once.
+// Benchmark case: path-768-l12, 16,384 rows, an H100: 32 us, path_tensor_top
+// 25, together 57 (path_grouped 65, path_walk 71). Half of the second-level
+// cache's bandwidth; a third of the time products wait for x, a third is the
+// outputs. Tried: x and X in registers, four steps ahead, 35 us (and as many
+// moves as products: a fragment's words come from two rows); the x that is
+// coming asked to stay in the second-level cache, 37 instead of 46 MB from
+// device memory, 2 us; X into the first-level cache at once, 1 us slower;
+// activations as two bf16, 1 us faster and not exact; x four parts ahead
+// instead of six, the same.
+#include "server/engine/cuda/fragments.cuh"
+#include "server/engine/cuda/path_tensor.h"
+#include "server/engine/cuda/sort.cuh"
+#include "server/engine/cuda/tensor_walk.cuh"
+
+namespace fff::engine::cuda {
+namespace {
+
+constexpr int kWarps = 10;
+constexpr int kTiles = 4;   // of nodes, a subtree
+constexpr int kStages = 6;  // parts of the rows in flight
+constexpr int kRing = 2;    // parts of the weights in flight
+constexpr int kAhead = 3;   // groups of columns in flight
+constexpr int kSlotPitch = kTensorSlots + 1;
+constexpr int kSlotSteps = kTensorSlots / 8;
+constexpr int kTerms = 3;  // bf16 that make up a float
+constexpr int kGroupColumns = 32;
+static_assert(kTensorSteps % (kRing * kPartSteps) == 0);
+
+// 16 rows times the nodes of a subtree, by one warp.
+class SubtreeProduct {
+ public:
+  using Parts = RowPart<kTileRows>[kStages];
+  float sum[kTiles][4] = {};
+
+  // Asks for the first weights at once.
+  __device__ SubtreeProduct(const PathArgs& layer, const TensorArgs& tensor,
+                            int subtree, Parts& parts, int lane)
+      : parts_(parts),
+        vectors_(layer.x_pitch / kVector<Bf16>),
+        count_(tensor.steps / kPartSteps),
+        lane_(lane),
+        weights_(static_cast<const uint4*>(tensor.x_tiles) + lane +
+                 int64_t{tensor.steps} * kWarp *
+                     (tensor.top_tiles + subtree * kTiles)) {
+#pragma unroll
+    for (int r = 0; r < kRing; ++r) LoadWeights(r, ring_[r]);
+  }
+
+  // Lane l < 16 has the l-th row in `row`.
+  __device__ void Multiply(const RowArgs& rows, const PathArgs& layer,
+                           int row) {
+#pragma unroll
+    for (int c = 0; c < kCopies; ++c) {
+      const int mine = __shfl_sync(kAllLanes, row, Row(c));
+      x_[c] = reinterpret_cast<const uint4*>(
+          RowOf<Bf16>(rows.x, mine, layer.x_pitch));
+    }
+#pragma unroll
+    for (int part = 0; part < kStages - 1; ++part) CopyRows(part);
+    for (int base = 0; base < count_; base += kRing) {
+#pragma unroll
+      for (int r = 0; r < kRing; ++r) {
+        AwaitCopies<kStages - 2>();
+        __syncwarp();  // the part is there, and its predecessor done with
+        CopyRows(base + r + kStages - 1);
+        Add(parts_[(base + r) % kStages], ring_[r]);
+        LoadWeights(base + r + kRing, ring_[r]);
+      }
+    }
+    AwaitCopies<0>();
+    __syncwarp();
+  }
+
+ private:
+  static constexpr int kCopies = kTileRows * kPartVectors / kWarp;
+  struct Weights {
+    uint4 w[kPartSteps][kTiles];
+  };
+
+  __device__ int Row(int copy) const {
+    return (lane_ + copy * kWarp) / kPartVectors;
+  }
+  // Commits a group also where there is no such part.
+  __device__ void CopyRows(int part) {
+    if (part < count_) {
+      const int at = lane_ % kPartVectors;
+      const int vector = part * kPartVectors + at;
+      const bool inside = vector < vectors_;
+#pragma unroll
+      for (int c = 0; c < kCopies; ++c) {
+        CopyAsync(parts_[part % kStages].At(Row(c), at),
+                  x_[c] + (inside ? vector : 0), inside, policy_);
+      }
+    }
+    CommitCopies();
+  }
+  // The last once more past the last part.
+  __device__ void LoadWeights(int part, Weights& to) const {
+    const uint4* const w =
+        weights_ + min(part, count_ - 1) * (kPartSteps * kTiles * kWarp);
+#pragma unroll
+    for (int i = 0; i < kPartSteps * kTiles; ++i) {
+      to.w[i / kTiles][i % kTiles] = LoadRaw(w + i * kWarp);
+    }
+  }
+  __device__ void Add(RowPart<kTileRows>& part, const Weights& weights) {
+#pragma unroll
+    for (int step = 0; step < kPartSteps; ++step) {
+      const RowFragment first = part.Load(0, 2 * step, lane_);
+      const RowFragment second = part.Load(0, 2 * step + 1, lane_);
+#pragma unroll
+      for (int j = 0; j < kTiles; ++j) {
+        const uint4& w = weights.w[step][j];
+        MultiplyAdd16(first, w.x, w.y, sum[j]);
+        MultiplyAdd16(second, w.z, w.w, sum[j]);
+      }
+    }
+  }
+
+  Parts& parts_;
+  const uint4* x_[kCopies];
+  int vectors_;
+  int count_;
+  int lane_;
+  const uint4* weights_;
+  Weights ring_[kRing];
+  uint64_t policy_ = DropSoonPolicy();  // x is read for the last time
+};
+
+// The upper halves of two floats: two bf16, rounded toward zero.
+__device__ inline unsigned UpperHalves(float first, float second) {
+  return __byte_perm(__float_as_uint(first), __float_as_uint(second), 0x7632);
+}
+// What UpperHalves leaves of a float, exactly. An infinity leaves nothing.
+__device__ inline float Remainder(float value) {
+  const unsigned upper = __float_as_uint(value) & 0xffff0000u;
+  return isinf(value) ? 0.0f : value - __uint_as_float(upper);
+}
+
+// What a warp of the second kernel keeps of its 16 rows.
+struct Kept {
+  float slots[kTileRows][kSlotPitch];  // z, then activations
+  alignas(16) float z[kTileRows][kTensorLevelsMax];
+  int rows[kTileRows];
+  int leaves[kTileRows];
+  float slack[kWarp];  // of the subtree's nodes
+};
+
+// Rows of one subtree, at most 16.
+struct Tile {
+  int subtree;
+  int first;  // of the rows of the subtree
+  int count;
+};
+
+__device__ inline Tile FindTile(const SortScratch& scratch, const int* ends,
+                                int buckets, int index) {
+  const int bucket = BucketOf(ends, buckets, index);
+  const int first = (index - (bucket == 0 ? 0 : ends[bucket - 1])) * kTileRows;
+  return {bucket, first, min(kTileRows, scratch.counts[bucket] - first)};
+}
+
+// Decisions of a tile: fills kept.z, leaves and the routes.
+__device__ inline void FinishWalk(const PathArgs& layer,
+                                  const TensorArgs& tensor, const RowArgs& rows,
+                                  const SortScratch& scratch, const Tile& tile,
+                                  SubtreeProduct::Parts& parts, Kept& kept,
+                                  int lane) {
+  SubtreeProduct product(layer, tensor, tile.subtree, parts, lane);
+  const int mine_at = lane % kTileRows;
+  const int row = scratch.order[int64_t{tile.subtree} * scratch.rows_max +
+                                tile.first + min(mine_at, tile.count - 1)];
+  const int levels = layer.levels - tensor.split;
+  const int local = min(lane, (1 << levels) - 2);
+  const float slack =
+      tensor.slack[NodeInTree(tensor.split, tile.subtree, local)];
+  // Half of the row's z of the top in each of its two lanes.
+  const float4 top = reinterpret_cast<const float4*>(
+      scratch.top_z + int64_t{row} * kSplitMax)[lane / kTileRows];
+  product.Multiply(rows, layer, row);
+  kept.slack[lane] = slack;
+  reinterpret_cast<float4*>(kept.z[mine_at])[lane / kTileRows] = top;
+#pragma unroll
+  for (int j = 0; j < kTiles; ++j) {
+    StoreSums(product.sum[j], layer, tensor.split, tile.subtree,
+              j * kTileColumns, kept.slots[0], kSlotPitch, lane);
+  }
+  __syncwarp();
+
+  Walker mine;
+  mine.walks = lane < tile.count;
+  mine.x = RowOf<Bf16>(rows.x, row, layer.x_pitch);
+  mine.z = kept.slots[mine_at];
+  float* const z = kept.z[mine_at];
+  mine.length = z[kLengthAt];
+  __syncwarp();
+  const int below =
+      Walk(layer, kept.slack, mine, tensor.split, tile.subtree, levels, lane,
+           [&](int level, float value) { z[tensor.split + level] = value; });
+  if (lane < kTileRows) {
+    // The decision on the last level leads nowhere: back to its parent.
+    const int across = (below - 1) / 2 - ((1 << (levels - 1)) - 1);
+    kept.rows[lane] = row;
+    kept.leaves[lane] = (tile.subtree << (levels - 1)) + across;
+    if (mine.walks) rows.leaves[row] = kept.leaves[lane];
+  }
+  __syncwarp();
+}
+
+// The slot of the node that the path to `leaf` visits on `level`.
+__device__ inline int SlotOf(int leaf, int level, int split, int levels) {
+  if (level < split) return level;
+  const int down = level - split;
+  const int across = (leaf >> (levels - 1 - level)) & ((1 << down) - 1);
+  return kTensorPathSlots + (1 << down) - 1 + across;
+}
+
+// kept.slots: the activations on each row's path, zero elsewhere.
+__device__ inline void FillSlots(const PathArgs& layer, int split,
+                                 const RowArgs& rows, int count, Kept& kept,
+                                 int lane) {
+  for (int i = lane; i < kTileRows * kSlotPitch; i += kWarp) {
+    (&kept.slots[0][0])[i] = 0;
+  }
+  __syncwarp();
+  for (int i = lane; i < count * layer.levels; i += kWarp) {
+    const int r = i / layer.levels;
+    const int level = i % layer.levels;
+    const float z = kept.z[r][level];
+    kept.slots[r][SlotOf(kept.leaves[r], level, split, layer.levels)] =
+        Activate(layer.activation, z);
+    if (rows.margins != nullptr) {
+      rows.margins[int64_t{kept.rows[r]} * layer.levels + level] = z;
+    }
+  }
+  __syncwarp();
+}
+
+__device__ inline unsigned Pair(float first, float second) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
+  return *reinterpret_cast<const unsigned*>(&pair);
+}
+
+// Activations of a tile as factors, each as kTerms bf16.
+class Activations {
+ public:
+  __device__ Activations(const Kept& kept, int lane) {
+    const int slot = 2 * (lane % 4);
+#pragma unroll
+    for (int step = 0; step < kSlotSteps; ++step) {
+      Split(kept.slots[lane / 4] + slot + 8 * step, low_[step]);
+      Split(kept.slots[lane / 4 + 8] + slot + 8 * step, high_[step]);
+    }
+  }
+  // A group of columns: rows of Y as TensorArgs::y_groups has them, eight
+  // outputs of rows group and group + 8.
+  __device__ void Multiply(const uint4 (&y)[kSlotSteps],
+                           uint4 (&out)[2]) const {
+    const unsigned words[] = {y[0].x, y[0].y, y[0].z, y[0].w, y[1].x,
+                              y[1].y, y[1].z, y[1].w, y[2].x, y[2].y,
+                              y[2].z, y[2].w, y[3].x, y[3].y, y[3].z,
+                              y[3].w, y[4].x, y[4].y, y[4].z, y[4].w};
+    unsigned low[4];
+    unsigned high[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      float sum[4] = {};
+      AddColumns(words + j * kSlotSteps, sum);
+      low[j] = Pair(sum[0], sum[1]);
+      high[j] = Pair(sum[2], sum[3]);
+    }
+    out[0] = {low[0], low[1], low[2], low[3]};
+    out[1] = {high[0], high[1], high[2], high[3]};
+  }
+
+ private:
+  __device__ static void Split(const float* pair, unsigned (&terms)[kTerms]) {
+    float first = pair[0];
+    float second = pair[1];
+#pragma unroll
+    for (int term = 0; term < kTerms; ++term) {
+      terms[term] = UpperHalves(first, second);
+      first = Remainder(first);
+      second = Remainder(second);
+    }
+  }
+  // Eight columns; the smallest terms first.
+  __device__ void AddColumns(const unsigned* y, float (&sum)[4]) const {
+#pragma unroll
+    for (int term = kTerms - 1; term >= 0; --term) {
+#pragma unroll
+      for (int step = 0; step + 1 < kSlotSteps; step += 2) {
+        MultiplyAdd16({low_[step][term], high_[step][term],
+                       low_[step + 1][term], high_[step + 1][term]},
+                      y[step], y[step + 1], sum);
+      }
+      MultiplyAdd8(low_[kSlotSteps - 1][term], high_[kSlotSteps - 1][term],
+                   y[kSlotSteps - 1], sum);
+    }
+  }
+
+  unsigned low_[kSlotSteps][kTerms];
+  unsigned high_[kSlotSteps][kTerms];
+};
+
+// The outputs of a tile. Asks for the first rows of Y when it is made.
+class Outputs {
+ public:
+  __device__ Outputs(const PathArgs& layer, const TensorArgs& tensor,
+                     int subtree, int lane)
+      : groups_((layer.y_pitch + kGroupColumns - 1) / kGroupColumns),
+        y_(static_cast<const uint4*>(tensor.y_groups) + lane +
+           int64_t{subtree} * groups_ * kSlotSteps * kWarp) {
+#pragma unroll
+    for (int r = 0; r < kAhead; ++r) LoadGroup(r, ring_[r]);
+  }
+
+  __device__ void Combine(const PathArgs& layer, const RowArgs& rows,
+                          const Kept& kept, int count, int lane) {
+    const Activations activations(kept, lane);
+    const int group = lane / 4;
+    Bf16* const low = RowOf<Bf16>(rows.y, kept.rows[group], layer.y_pitch);
+    Bf16* const high = RowOf<Bf16>(rows.y, kept.rows[group + 8], layer.y_pitch);
+    for (int base = 0; base < groups_; base += kAhead) {
+#pragma unroll
+      for (int r = 0; r < kAhead; ++r) {
+        uint4 words[2];
+        activations.Multiply(ring_[r], words);
+        LoadGroup(base + r + kAhead, ring_[r]);
+        const int column = (base + r) * kGroupColumns + 8 * (lane % 4);
+        if (column >= layer.y_pitch) continue;
+        if (group < count) {
+          __stcs(reinterpret_cast<uint4*>(low + column), words[0]);
+        }
+        if (group + 8 < count) {
+          __stcs(reinterpret_cast<uint4*>(high + column), words[1]);
+        }
+      }
+    }
+  }
+
+ private:
+  // Of the last group once more where there is no such group.
+  __device__ void LoadGroup(int g, uint4 (&to)[kSlotSteps]) const {
+    const uint4* const from = y_ + min(g, groups_ - 1) * (kSlotSteps * kWarp);
+#pragma unroll
+    for (int v = 0; v < kSlotSteps; ++v) to[v] = LoadRaw(from + v * kWarp);
+  }
+
+  int groups_;
+  const uint4* y_;
+  uint4 ring_[kAhead][kSlotSteps];
+};
+
+__global__ void __launch_bounds__(kWarps* kWarp, 1)
+    PathTensorFinishKernel(const PathArgs layer, const TensorArgs tensor,
+                           const RowArgs rows, const SortScratch scratch) {
+  __shared__ int ends[kBucketsMax];
+  __shared__ Kept kept[kWarps];
+  extern __shared__ uint4 shared[];
+  auto* const parts = reinterpret_cast<SubtreeProduct::Parts*>(shared);
+  const int warp = threadIdx.x / kWarp;
+  const int lane = threadIdx.x % kWarp;
+  const int buckets = 1 << tensor.split;
+  PrefixSums(scratch.counts, kTileRows, ends);
+  const int64_t tiles = ends[buckets - 1];
+  const auto begin = static_cast<int>(tiles * blockIdx.x / gridDim.x);
+  const auto end = static_cast<int>(tiles * (blockIdx.x + 1) / gridDim.x);
+  for (int i = begin + warp; i < end; i += kWarps) {
+    const Tile tile = FindTile(scratch, ends, buckets, i);
+    FinishWalk(layer, tensor, rows, scratch, tile, parts[warp], kept[warp],
+               lane);
+    Outputs outputs(layer, tensor, tile.subtree, lane);
+    FillSlots(layer, tensor.split, rows, tile.count, kept[warp], lane);
+    outputs.Combine(layer, rows, kept[warp], tile.count, lane);
+    __syncwarp();
+  }
+  ResetCounts(scratch, buckets);
+}
+
+constexpr int kSharedBytes =
+    kWarps * static_cast<int>(sizeof(SubtreeProduct::Parts));
+
+}  // namespace
+
+cudaError_t PreparePathTensorFinish() {
+  return cudaFuncSetAttribute(PathTensorFinishKernel,
+                              cudaFuncAttributeMaxDynamicSharedMemorySize,
+                              kSharedBytes);
+}
+
+cudaError_t PathTensorFinish(const PathArgs& layer, const TensorArgs& tensor,
+                             const RowArgs& rows, int processors,
+                             const SortScratch& scratch, cudaStream_t stream) {
+  PathTensorFinishKernel<<<static_cast<unsigned>(processors), kWarps * kWarp,
+                           kSharedBytes, stream>>>(layer, tensor, rows,
+                                                   scratch);
+  return cudaGetLastError();
+}
+
+}  // namespace fff::engine::cuda
