@@ -182,6 +182,9 @@ std::vector<Shape> Shapes(const std::string& filter) {
   leaf("leaf-784-1-10-d7",
        {784, 1, 10, 7, Tie::kRight, Activation::kRelu, true}, 128,
        {1, 256, 2048});
+  leaf("leaf-768-128-768-d4",
+       {768, 128, 768, 4, Tie::kRight, Activation::kRelu, true}, 2048,
+       {1, 256, 2048, 16384});
   leaf("leaf-768-32-768-d12",
        {768, 32, 768, 12, Tie::kRight, Activation::kRelu, true}, 131072,
        {1, 256, 2048});

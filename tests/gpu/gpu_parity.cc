@@ -209,7 +209,7 @@ INSTANTIATE_TEST_SUITE_P(GpuTensor, PathKernels,
                          ChoiceName);
 INSTANTIATE_TEST_SUITE_P(
     Gpu, LeafKernels,
-    testing::ValuesIn(Choices({"", "leaf_walk", "leaf_row"},
+    testing::ValuesIn(Choices({"", "leaf_walk", "leaf_row", "leaf_grouped"},
                               {Precision::kFp32, Precision::kBf16})),
     ChoiceName);
 INSTANTIATE_TEST_SUITE_P(Gpu, DenseKernels,

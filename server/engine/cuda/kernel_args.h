@@ -64,7 +64,7 @@ struct LeafArgs {
 };
 
 // Scratch of the grouped kernels: rows sorted into the subtrees below the first
-// levels.
+// levels, or into leaves.
 inline constexpr int kSplitMax = 8;
 inline constexpr int kBucketsMax = 1 << kSplitMax;
 struct SortScratch {
@@ -114,6 +114,14 @@ bool LeafWalkSupports(WeightType type, int x_pitch, int leaf_width);
 cudaError_t LeafRow(WeightType type, const LeafArgs& layer, const RowArgs& rows,
                     cudaStream_t stream);
 bool LeafRowSupports(int leaf_width);
+
+// Rows sorted by leaf, then matrix products a leaf; at most kBucketsMax leaves.
+// hidden: LeafGroupedScratchBytes(leaf_width) a row.
+cudaError_t LeafGrouped(WeightType type, const LeafArgs& layer,
+                        const RowArgs& rows, float* hidden,
+                        const SortScratch& scratch, cudaStream_t stream);
+bool LeafGroupedSupports(int leaf_width, int depth);
+int64_t LeafGroupedScratchBytes(int leaf_width);
 
 // y[r] = sum over parts of partials[r][part], first part first.
 cudaError_t SumPartials(WeightType type, const float* partials, void* y,

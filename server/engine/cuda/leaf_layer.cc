@@ -8,6 +8,10 @@
 namespace fff::engine::cuda {
 namespace {
 
+// What the hidden activations of one launch may take.
+constexpr int64_t kHiddenBytesMax = int64_t{64} << 20;
+constexpr int64_t kSharedRowsMin = 8;
+
 class LeafLayer : public DeviceLayer {
  public:
   LeafLayer(const LeafProblem& problem, const LayerBuild& build)
@@ -67,19 +71,36 @@ class LeafLayer : public DeviceLayer {
     return nodes_.size() + node_biases_.size() + w1_.size() + b1_.size() +
            w2_.size() + b2_.size();
   }
-  ScratchNeed Needs(int64_t) const override { return {}; }
+  ScratchNeed Needs(int64_t rows_max) const override {
+    ScratchNeed need;
+    if (Groups()) {
+      need.sorts = true;
+      need.bytes = std::max(
+          HiddenBytes(), std::min(kHiddenBytesMax, rows_max * HiddenBytes()));
+    }
+    return need;
+  }
 
-  std::vector<Candidate> Candidates(int64_t, Which) const override {
+  std::vector<Candidate> Candidates(int64_t rows, Which which) const override {
     std::vector<Candidate> found;
     if (LeafWalkSupports(type_, args_.x_pitch, args_.leaf_width)) {
       found.push_back({"leaf_walk", 0});
     }
     if (LeafRowSupports(args_.leaf_width)) found.push_back({"leaf_row", 0});
+    // Below a few rows a leaf there is nothing to share.
+    const bool many = rows >= kSharedRowsMin * problem_.leaves();
+    if (Groups() && (many || which == Which::kAll || found.empty())) {
+      found.push_back({"leaf_grouped", 0});
+    }
     return found;
   }
 
   absl::Status Launch(const Candidate& candidate, const RowArgs& rows,
-                      const Scratch&, cudaStream_t stream) const override {
+                      const Scratch& scratch,
+                      cudaStream_t stream) const override {
+    if (candidate.kernel == "leaf_grouped") {
+      return LaunchGrouped(rows, scratch, stream);
+    }
     return ToStatus(candidate.kernel == "leaf_walk"
                         ? LeafWalk(type_, args_, rows, stream)
                         : LeafRow(type_, args_, rows, stream),
@@ -87,6 +108,37 @@ class LeafLayer : public DeviceLayer {
   }
 
  private:
+  bool Groups() const {
+    return LeafGroupedSupports(args_.leaf_width, args_.depth);
+  }
+  // Of one row.
+  int64_t HiddenBytes() const {
+    return LeafGroupedScratchBytes(args_.leaf_width);
+  }
+
+  // As many rows at a time as the scratch has room for.
+  absl::Status LaunchGrouped(const RowArgs& rows, const Scratch& scratch,
+                             cudaStream_t stream) const {
+    const int64_t together = std::max<int64_t>(1, scratch.size / HiddenBytes());
+    for (int64_t begin = 0; begin < rows.rows; begin += together) {
+      RowArgs piece = rows;
+      piece.rows =
+          static_cast<int>(std::min<int64_t>(together, rows.rows - begin));
+      piece.x = static_cast<const char*>(rows.x) +
+                begin * args_.x_pitch * BytesOf(type_);
+      piece.y =
+          static_cast<char*>(rows.y) + begin * args_.y_pitch * BytesOf(type_);
+      piece.leaves += begin;
+      if (piece.margins != nullptr) piece.margins += begin * args_.depth;
+      FFF_RETURN_IF_ERROR(
+          ToStatus(LeafGrouped(type_, args_, piece,
+                               reinterpret_cast<float*>(scratch.bytes),
+                               scratch.sort, stream),
+                   "leaf_grouped"));
+    }
+    return absl::OkStatus();
+  }
+
   static absl::StatusOr<DeviceBuffer> UploadVector(
       const tensor::FloatArray& array) {
     return Upload(WeightType::kFp32,

@@ -148,28 +148,6 @@ struct Sums {
   }
 };
 
-// Files every row of the block under its subtree; one addition a subtree and
-// block, so that rows that all go one way do not queue. below: of thread i's
-// row, negative where there is none.
-__device__ inline void FileRows(const SortScratch& scratch, int buckets,
-                                int below, int row) {
-  __shared__ int counts[kBucketsMax];
-  static_assert(kBucketsMax <= kThreads);
-  if (threadIdx.x < buckets) counts[threadIdx.x] = 0;
-  __syncthreads();
-  const int place = below < 0 ? 0 : atomicAdd(counts + below, 1);
-  __syncthreads();
-  if (threadIdx.x < buckets && counts[threadIdx.x] != 0) {
-    counts[threadIdx.x] =
-        atomicAdd(scratch.counts + threadIdx.x, counts[threadIdx.x]);
-  }
-  __syncthreads();
-  if (below >= 0) {
-    scratch.order[int64_t{below} * scratch.rows_max + counts[below] + place] =
-        row;
-  }
-}
-
 template <int kTiles>
 __global__ void __launch_bounds__(kThreads, 1)
     PathTensorTopKernel(const PathArgs layer, const TensorArgs tensor,
@@ -229,7 +207,8 @@ __global__ void __launch_bounds__(kThreads, 1)
            [kept](int level, float value) { kept[level] = value; });
   if (mine.walks) kept[kLengthAt] = mine.length;
   const int buckets = 1 << tensor.split;
-  FileRows(scratch, buckets, mine.walks ? below - (buckets - 1) : -1, row);
+  FileRows<kThreads>(scratch, buckets, mine.walks ? below - (buckets - 1) : -1,
+                     row);
 }
 
 template <int kTiles>

@@ -13,6 +13,29 @@ __device__ inline void FileRow(const SortScratch& scratch, int bucket,
   scratch.order[int64_t{bucket} * scratch.rows_max + place] = row;
 }
 
+// Files every row of the block under its subtree; one addition a subtree and
+// block, so that rows that all go one way do not queue. below: of thread i's
+// row, negative where there is none.
+template <int kThreads>
+__device__ inline void FileRows(const SortScratch& scratch, int buckets,
+                                int below, int row) {
+  __shared__ int counts[kBucketsMax];
+  static_assert(kBucketsMax <= kThreads);
+  if (threadIdx.x < buckets) counts[threadIdx.x] = 0;
+  __syncthreads();
+  const int place = below < 0 ? 0 : atomicAdd(counts + below, 1);
+  __syncthreads();
+  if (threadIdx.x < buckets && counts[threadIdx.x] != 0) {
+    counts[threadIdx.x] =
+        atomicAdd(scratch.counts + threadIdx.x, counts[threadIdx.x]);
+  }
+  __syncthreads();
+  if (below >= 0) {
+    scratch.order[int64_t{below} * scratch.rows_max + counts[below] + place] =
+        row;
+  }
+}
+
 // ends[b] = portions of `portion` rows, the last perhaps smaller, in buckets
 // 0 .. b. By the whole block; counts of
 // no bucket are zero.
@@ -62,7 +85,8 @@ __device__ inline void ResetCounts(const SortScratch& scratch, int buckets) {
   __syncthreads();
   if (threadIdx.x == 0) {
     __threadfence();
-    last = atomicAdd(scratch.ticket, 1) == static_cast<int>(gridDim.x) - 1;
+    last = atomicAdd(scratch.ticket, 1) ==
+           static_cast<int>(gridDim.x * gridDim.y) - 1;
     if (last) *scratch.ticket = 0;
   }
   __syncthreads();

@@ -1,0 +1,292 @@
+// leaf_grouped: rows sorted by leaf, then matrix products a leaf; for wide
+// leaves that many rows share.
+//
+//   Shapes as leaf_walk.cu; hidden [rows, hidden_pitch] floats between.
+//
+// A plain walk reads a leaf's weights once a row. So: (1) LeafSplit: a warp a
+// row descends, and the rows are filed under their leaves; (2) two products of
+// 64 rows of one leaf by 64 columns a block, through shared memory: first x
+// times w1, bias and activation into `hidden`, then hidden times w2. fp32
+// multiply-adds; a thread has 4 x 4 sums, each over k in order, so that a row's
+// result does not depend on its neighbours. A leaf with most of the rows only
+// has more blocks.
+// Weights: a leaf's once for 64 of its rows; hidden written and read once.
+#include "server/engine/cuda/row_math.cuh"
+#include "server/engine/cuda/sort.cuh"
+
+namespace fff::engine::cuda {
+namespace {
+
+constexpr int kSplitThreads = 256;
+constexpr int kSplitRows = 4;  // a warp
+constexpr int kThreads = 256;
+constexpr int kTile = 64;  // rows and columns of a block
+constexpr int kDeep = 16;  // k at a time
+constexpr int kEach = 4;   // rows and columns of a thread
+constexpr int kTilePitch = kTile + 4;
+static_assert(kThreads * kEach * kEach == kTile * kTile);
+static_assert(kThreads * 4 == kTile * kDeep);
+
+template <class W>
+__global__ void __launch_bounds__(kSplitThreads)
+    LeafSplitKernel(const LeafArgs layer, const RowArgs rows,
+                    const SortScratch scratch) {
+  const int lane = threadIdx.x % kWarp;
+  const auto warp = static_cast<int>(blockIdx.x * (kSplitThreads / kWarp)) +
+                    static_cast<int>(threadIdx.x) / kWarp;
+  int leaf = -1;  // of the lane's row
+  for (int i = 0; i < kSplitRows; ++i) {
+    const int row = warp * kSplitRows + i;
+    if (row >= rows.rows) break;
+    const W* const x = RowOf<W>(rows.x, row, layer.x_pitch);
+    int node = 0;
+    float mine = 0;
+    for (int level = 0; level < layer.depth; ++level) {
+      const float z = WarpDot(RowOf<W>(layer.node_weights, node, layer.x_pitch),
+                              x, layer.x_pitch, lane) +
+                      __ldg(layer.node_biases + node);
+      if (lane == level) mine = z;
+      node = 2 * node + 1 + (GoesRight(layer.tie_left, z) ? 1 : 0);
+    }
+    const int reached = node - ((1 << layer.depth) - 1);
+    if (lane == i) leaf = reached;
+    if (lane == 0) rows.leaves[row] = reached;
+    if (rows.margins != nullptr && lane < layer.depth) {
+      rows.margins[int64_t{row} * layer.depth + lane] = mine;
+    }
+  }
+  FileRows<kSplitThreads>(scratch, 1 << layer.depth, leaf,
+                          warp * kSplitRows + lane);
+}
+
+// Four numbers from p on, zero from `left` of them on. p is a multiple of four
+// elements from the start of a row, rows are padded to eight.
+__device__ inline float4 LoadFour(const float* p) {
+  return *reinterpret_cast<const float4*>(p);
+}
+__device__ inline float4 LoadFour(const __nv_bfloat16* p) {
+  const uint2 raw = *reinterpret_cast<const uint2*>(p);
+  return {__uint_as_float(raw.x << 16), __uint_as_float(raw.x & 0xffff0000u),
+          __uint_as_float(raw.y << 16), __uint_as_float(raw.y & 0xffff0000u)};
+}
+__device__ inline void StoreFour(float* p, const float4& v) {
+  *reinterpret_cast<float4*>(p) = v;
+}
+__device__ inline void StoreFour(__nv_bfloat16* p, const float4& v) {
+  const __nv_bfloat162 low = __floats2bfloat162_rn(v.x, v.y);
+  const __nv_bfloat162 high = __floats2bfloat162_rn(v.z, v.w);
+  *reinterpret_cast<uint2*>(p) =
+      uint2{*reinterpret_cast<const unsigned*>(&low),
+            *reinterpret_cast<const unsigned*>(&high)};
+}
+
+// kDeep numbers of kTile rows (or columns), k by k.
+using Panel = float[kDeep][kTilePitch];
+
+// Thread t holds four k of one row: its place in a panel whose rows are rows of
+// memory.
+struct ByRow {
+  int row = static_cast<int>(threadIdx.x) / (kDeep / 4);
+  int k = static_cast<int>(threadIdx.x) % (kDeep / 4) * 4;
+  __device__ void Store(const float4& v, Panel& to) const {
+    to[k][row] = v.x;
+    to[k + 1][row] = v.y;
+    to[k + 2][row] = v.z;
+    to[k + 3][row] = v.w;
+  }
+};
+// Thread t holds four columns of one k.
+struct ByColumn {
+  int k = static_cast<int>(threadIdx.x) / (kTile / 4);
+  int column = static_cast<int>(threadIdx.x) % (kTile / 4) * 4;
+  __device__ void Store(const float4& v, Panel& to) const {
+    StoreFour(&to[k][column], v);
+  }
+};
+
+// The sums of a block: sum[i][j] of row 4 (t / 16) + i and column 4 (t % 16) +
+// j. load_a(k) and load_b(k) give this thread's four numbers of the panels that
+// begin at k, zero beyond the depth.
+template <class A, class B, class LoadA, class LoadB>
+__device__ inline void Multiply(int deep, const A& a_place, const B& b_place,
+                                const LoadA& load_a, const LoadB& load_b,
+                                float (&sum)[kEach][kEach]) {
+  __shared__ alignas(16) Panel a[2];
+  __shared__ alignas(16) Panel b[2];
+  const int row = static_cast<int>(threadIdx.x) / (kTile / kEach) * kEach;
+  const int column = static_cast<int>(threadIdx.x) % (kTile / kEach) * kEach;
+  a_place.Store(load_a(0), a[0]);
+  b_place.Store(load_b(0), b[0]);
+  __syncthreads();
+  int now = 0;
+  for (int k = 0; k < deep; k += kDeep, now ^= 1) {
+    const float4 next_a = load_a(k + kDeep);
+    const float4 next_b = load_b(k + kDeep);
+#pragma unroll
+    for (int i = 0; i < kDeep; ++i) {
+      const float4 x = LoadFour(&a[now][i][row]);
+      const float4 w = LoadFour(&b[now][i][column]);
+      const float xs[kEach] = {x.x, x.y, x.z, x.w};
+      const float ws[kEach] = {w.x, w.y, w.z, w.w};
+#pragma unroll
+      for (int r = 0; r < kEach; ++r) {
+#pragma unroll
+        for (int c = 0; c < kEach; ++c) {
+          sum[r][c] = fmaf(xs[r], ws[c], sum[r][c]);
+        }
+      }
+    }
+    a_place.Store(next_a, a[now ^ 1]);
+    b_place.Store(next_b, b[now ^ 1]);
+    __syncthreads();
+  }
+}
+
+// 64 rows of one leaf: blockIdx.x-th of all, in order of leaves.
+struct LeafTile {
+  int leaf = 0;
+  int count = 0;  // rows; 0: there is no such tile
+  const int32_t* rows = nullptr;
+};
+__device__ inline LeafTile FindTile(const SortScratch& scratch, int leaves) {
+  __shared__ int ends[kBucketsMax];
+  PrefixSums(scratch.counts, kTile, ends);
+  const auto index = static_cast<int>(blockIdx.x);
+  if (index >= ends[leaves - 1]) return {};
+  const int leaf = BucketOf(ends, leaves, index);
+  const int first = (index - (leaf == 0 ? 0 : ends[leaf - 1])) * kTile;
+  return {leaf, min(kTile, scratch.counts[leaf] - first),
+          scratch.order + int64_t{leaf} * scratch.rows_max + first};
+}
+
+__device__ inline int RowOfTile(const LeafTile& tile, int place) {
+  return tile.rows[min(place, tile.count - 1)];
+}
+
+template <class W>
+__global__ void __launch_bounds__(kThreads)
+    LeafHiddenKernel(const LeafArgs layer, const RowArgs rows, float* hidden,
+                     const int pitch, const SortScratch scratch) {
+  const LeafTile tile = FindTile(scratch, 1 << layer.depth);
+  if (tile.count == 0) return;
+  const int first = static_cast<int>(blockIdx.y) * kTile;
+  const int64_t neurons = int64_t{tile.leaf} * layer.leaf_width;
+  const ByRow place;
+  const W* const x =
+      RowOf<W>(rows.x, RowOfTile(tile, place.row), layer.x_pitch) + place.k;
+  const W* const w =
+      RowOf<W>(layer.w1, neurons + min(first + place.row, layer.leaf_width - 1),
+               layer.x_pitch) +
+      place.k;
+  const int left = layer.x_pitch - place.k;
+  float sum[kEach][kEach] = {};
+  Multiply(
+      layer.x_pitch, place, place,
+      [x, left](int k) { return k < left ? LoadFour(x + k) : float4{}; },
+      [w, left](int k) { return k < left ? LoadFour(w + k) : float4{}; }, sum);
+
+  const int row = static_cast<int>(threadIdx.x) / (kTile / kEach) * kEach;
+  const int column =
+      first + static_cast<int>(threadIdx.x) % (kTile / kEach) * kEach;
+  for (int r = 0; r < kEach && row + r < tile.count; ++r) {
+    float* const to = hidden + int64_t{tile.rows[row + r]} * pitch;
+    for (int c = 0; c < kEach && column + c < layer.leaf_width; ++c) {
+      to[column + c] = Activate(layer.activation,
+                                sum[r][c] + layer.b1[neurons + column + c]);
+    }
+  }
+}
+
+template <class W>
+__global__ void __launch_bounds__(kThreads)
+    LeafOutputKernel(const LeafArgs layer, const RowArgs rows,
+                     const float* hidden, const int pitch,
+                     const SortScratch scratch) {
+  const int leaves = 1 << layer.depth;
+  const LeafTile tile = FindTile(scratch, leaves);
+  if (tile.count != 0) {
+    const int first = static_cast<int>(blockIdx.y) * kTile;
+    const ByRow a_place;
+    const ByColumn b_place;
+    const float* const h =
+        hidden + int64_t{RowOfTile(tile, a_place.row)} * pitch;
+    const W* const w = RowOf<W>(layer.w2, int64_t{tile.leaf} * layer.leaf_width,
+                                layer.y_pitch);
+    const int b_column = first + b_place.column;
+    const int deep = layer.leaf_width;
+    float sum[kEach][kEach] = {};
+    Multiply(
+        deep, a_place, b_place,
+        [=](int k) {
+          const int at = k + a_place.k;
+          float4 v = at < deep ? LoadFour(h + at) : float4{};
+          // What lies between the width and the pitch was never written.
+          if (at + 1 >= deep) v.y = 0;
+          if (at + 2 >= deep) v.z = 0;
+          if (at + 3 >= deep) v.w = 0;
+          return v;
+        },
+        [=](int k) {
+          const int at = k + b_place.k;
+          return at < deep && b_column < layer.y_pitch
+                     ? LoadFour(w + int64_t{at} * layer.y_pitch + b_column)
+                     : float4{};
+        },
+        sum);
+    const int row = static_cast<int>(threadIdx.x) / (kTile / kEach) * kEach;
+    const int column =
+        first + static_cast<int>(threadIdx.x) % (kTile / kEach) * kEach;
+    if (column < layer.y_pitch) {
+      float4 bias = {};
+      if (layer.b2 != nullptr) {
+        bias = LoadFour(layer.b2 + int64_t{tile.leaf} * layer.y_pitch + column);
+      }
+      for (int r = 0; r < kEach && row + r < tile.count; ++r) {
+        W* const y = RowOf<W>(rows.y, tile.rows[row + r], layer.y_pitch);
+        StoreFour(y + column, {sum[r][0] + bias.x, sum[r][1] + bias.y,
+                               sum[r][2] + bias.z, sum[r][3] + bias.w});
+      }
+    }
+  }
+  ResetCounts(scratch, leaves);
+}
+
+template <class W>
+cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows, float* hidden,
+                   const SortScratch& scratch, cudaStream_t stream) {
+  const auto blocks = [](int64_t count, int64_t each) {
+    return static_cast<unsigned>((count + each - 1) / each);
+  };
+  const int pitch = static_cast<int>(PitchOf(layer.leaf_width));
+  LeafSplitKernel<W><<<blocks(rows.rows, kSplitThreads / kWarp * kSplitRows),
+                       kSplitThreads, 0, stream>>>(layer, rows, scratch);
+  // A leaf may leave its last tile unfilled.
+  const unsigned tiles = blocks(rows.rows, kTile) + (1u << layer.depth) - 1;
+  LeafHiddenKernel<W>
+      <<<dim3(tiles, blocks(layer.leaf_width, kTile)), kThreads, 0, stream>>>(
+          layer, rows, hidden, pitch, scratch);
+  LeafOutputKernel<W>
+      <<<dim3(tiles, blocks(layer.y_pitch, kTile)), kThreads, 0, stream>>>(
+          layer, rows, hidden, pitch, scratch);
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+bool LeafGroupedSupports(int leaf_width, int depth) {
+  return leaf_width <= 65535 * kTile && (1 << depth) <= kBucketsMax;
+}
+
+int64_t LeafGroupedScratchBytes(int leaf_width) {
+  return PitchOf(leaf_width) * static_cast<int64_t>(sizeof(float));
+}
+
+cudaError_t LeafGrouped(WeightType type, const LeafArgs& layer,
+                        const RowArgs& rows, float* hidden,
+                        const SortScratch& scratch, cudaStream_t stream) {
+  return type == WeightType::kFp32
+             ? Launch<float>(layer, rows, hidden, scratch, stream)
+             : Launch<__nv_bfloat16>(layer, rows, hidden, scratch, stream);
+}
+
+}  // namespace fff::engine::cuda
