@@ -92,12 +92,16 @@ class MasterLeafLayer : public DeviceLayer {
     return leaf_->weights_bytes() + hidden_->weights_bytes() +
            output_->weights_bytes();
   }
-  // Both intermediates lie before what the parts themselves need.
+  // The leaf is done with its scratch when the others begin; both intermediates
+  // lie before what these need.
   ScratchNeed Needs(int64_t rows_max) const override {
+    const ScratchNeed leaf = leaf_->Needs(rows_max);
     ScratchNeed need = hidden_->Needs(rows_max);
     need.bytes = std::max(need.bytes, output_->Needs(rows_max).bytes) +
                  rows_max * (RowBytes(hidden_->output_width()) +
                              RowBytes(output_width()));
+    need.bytes = std::max(need.bytes, leaf.bytes);
+    need.sorts = leaf.sorts;
     return need;
   }
   std::vector<Candidate> Candidates(int64_t rows, Which which) const override {
