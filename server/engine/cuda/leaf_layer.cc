@@ -119,7 +119,10 @@ class LeafLayer : public DeviceLayer {
   // As many rows at a time as the scratch has room for.
   absl::Status LaunchGrouped(const RowArgs& rows, const Scratch& scratch,
                              cudaStream_t stream) const {
-    const int64_t together = std::max<int64_t>(1, scratch.size / HiddenBytes());
+    if (scratch.sort.counts == nullptr || scratch.size < HiddenBytes()) {
+      return absl::InternalError("leaf_grouped: no scratch");
+    }
+    const int64_t together = scratch.size / HiddenBytes();
     for (int64_t begin = 0; begin < rows.rows; begin += together) {
       RowArgs piece = rows;
       piece.rows =

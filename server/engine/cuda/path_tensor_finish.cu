@@ -33,7 +33,6 @@ constexpr int kAhead = 3;  // groups of columns in flight
 constexpr int kSlotPitch = kTensorSlots + 1;
 constexpr int kSlotSteps = kTensorSlots / 8;
 constexpr int kTerms = 3;  // bf16 that make up a float
-constexpr int kGroupColumns = 32;
 
 // The upper halves of two floats: two bf16, rounded toward zero.
 __device__ inline unsigned UpperHalves(float first, float second) {
@@ -216,7 +215,7 @@ class Outputs {
  public:
   __device__ Outputs(const PathArgs& layer, const TensorArgs& tensor,
                      int subtree, int lane)
-      : groups_((layer.y_pitch + kGroupColumns - 1) / kGroupColumns),
+      : groups_((layer.y_pitch + kTensorColumns - 1) / kTensorColumns),
         y_(static_cast<const uint4*>(tensor.y_groups) + lane +
            int64_t{subtree} * groups_ * kSlotSteps * kWarp) {
 #pragma unroll
@@ -235,7 +234,7 @@ class Outputs {
         uint4 words[2];
         activations.Multiply(ring_[r], words);
         LoadGroup(base + r + kAhead, ring_[r]);
-        const int column = (base + r) * kGroupColumns + 8 * (lane % 4);
+        const int column = (base + r) * kTensorColumns + 8 * (lane % 4);
         if (column >= layer.y_pitch) continue;
         if (group < count) {
           __stcs(reinterpret_cast<uint4*>(low + column), words[0]);

@@ -8,7 +8,7 @@ namespace fff::engine::cuda {
 // 16 rows times the nodes of a subtree, by one warp.
 class SubtreeProduct {
  public:
-  static constexpr int kTiles = 4;   // of nodes
+  static constexpr int kTiles = kTensorTiles;
   static constexpr int kStages = 6;  // parts of the rows in flight
   using Parts = RowPart<kTileRows>[kStages];
   float sum[kTiles][4] = {};
