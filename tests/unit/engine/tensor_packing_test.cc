@@ -114,7 +114,7 @@ float YProduct(const float* block, int column, const ActivationOf& activation) {
   std::vector<float> pairs(32 * 40);
   for (int lane = 0; lane < 32; ++lane) {
     for (int i = 0; i < 40; ++i) {
-      pairs[size_t(lane * 40 + i)] = block[(i / 8 * 32 + lane) * 8 + i % 8];
+      pairs.data()[lane * 40 + i] = block[(i / 8 * 32 + lane) * 8 + i % 8];
     }
   }
   // Tile j of the group: sums 2 * quad + i of a lane are columns 8 * quad +
@@ -129,7 +129,7 @@ float YProduct(const float* block, int column, const ActivationOf& activation) {
   for (int quad = 0; quad < 4; ++quad) {  // the last eight slots
     for (int i = 0; i < 2; ++i) {
       sum += activation(32 + 2 * quad + i) *
-             pairs[size_t((in_tile * 4 + quad) * 40 + (tile * 5 + 4) * 2 + i)];
+             pairs.data()[(in_tile * 4 + quad) * 40 + (tile * 5 + 4) * 2 + i];
     }
   }
   return sum;
