@@ -14,6 +14,7 @@ absl::Span<const PathKernelEntry> PathKernels() {
       PathReference(),
       PathWalk(),
       PathTwoPhase(),
+      PathTiled(),
       PathMasked(),
   };
   return kKernels;

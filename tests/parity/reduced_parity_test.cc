@@ -179,7 +179,7 @@ TEST_P(ReducedParity, EveryLeafKernelTakesTheSameRoutes) {
 
 TEST_P(ReducedParity, TheReferenceAndTheDenseKernelComputeFp32Alone) {
   for (const auto& entry : engine::PathKernels()) {
-    engine::PathProblem problem = {8, 8, 3, 1};
+    engine::PathProblem problem = {8, 8, 3, 4};
     problem.precision = GetParam();
     EXPECT_EQ(entry.supports(problem), !entry.is_reference && !entry.dense)
         << entry.name;

@@ -8,6 +8,7 @@ namespace fff::engine {
 
 PathKernelEntry PathWalk();
 PathKernelEntry PathTwoPhase();
+PathKernelEntry PathTiled();
 PathKernelEntry PathMasked();
 LeafKernelEntry LeafWalk();
 LeafKernelEntry LeafGrouped();

@@ -15,23 +15,22 @@
 //
 // Work is split by rows. A row takes 2 * trees * nodes * (I + O) FLOPs, of
 // which levels / nodes serve; a chunk reads all weights. It pays where trees
-// have few levels: rows that share weights keep the multipliers busy, rows on
-// paths of their own wait for L2. 128 trees of 768 -> 768, us a row on one
-// thread of a Zen 5 and how many times as long the best other kernel took
-// (`fffctl benchmark --in-process --case=path-768-t128-l5 --depths=D --rows=N
-// --threads=1 --twin-only --tune-budget-ms=2000 --engine=auto`, and `fff`;
-// levels are D + 1; 4 levels by kernel_bench, since nobody chooses it):
+// have one or two levels: rows that share weights keep the multipliers busy.
+// 128 trees of 768 -> 768, us a row on one thread of a Zen 5 and how many times
+// as long path_tiled took, the best of the others (`kernel_bench
+// --benchmark_filter='path/.*/768-768-l.-t128/'`):
 //
 //   rows      1 level      2 levels     3 levels     4 levels
-//   16        2.1  2.7x    6.1  1.6x    14.3 1.05x   36   0.7x
-//   256       2.0  3.2x    6.0  1.9x    13.6 1.15x   38   0.7x
-//   4,096     2.0  3.3x    6.0  1.8x    13.9 1.13x   37   0.7x
+//   16        2.2  1.6x    6.2  1.2x    14.3 0.9x    34   0.6x
+//   256       2.0  1.6x    5.9  1.1x    13.7 0.8x    37   0.5x
+//   2,048     2.0  1.6x    5.8  1.1x    14.0 0.8x    32   0.6x
 //
-// One row is slower than path_walk (0.8x, 0.6x, 0.4x). oneDNN's two products
-// alone, which decide nothing and add in another order, take 0.80 to 0.92 of
-// the time of 1 to 3 levels. They would have to be followed by a second look at
-// every z below a rounding bound, and y would not be the same from batch to
-// batch.
+// One row is slower than path_walk (0.8x, 0.6x, 0.5x). oneDNN's two products
+// alone, which decide nothing and add in another order, take 0.81 to 0.91 of
+// the time of 1 and 2 levels (`fffctl benchmark --in-process
+// --case=path-768-t128-l5 --depths=0,1 --rows=256 --twin-only --engine=auto`).
+// They would have to be followed by a second look at every z below a rounding
+// bound, and y would not be the same from batch to batch.
 #include <algorithm>
 #include <utility>
 

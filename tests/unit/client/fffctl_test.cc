@@ -259,7 +259,7 @@ TEST(FffctlInProcessTest, EngineAutoMayEvaluateTheFffDensely) {
     EXPECT_EQ(outcome.code, 0) << outcome.err;
     return nlohmann::json::parse(outcome.out)["kernel"].get<std::string>();
   };
-  EXPECT_EQ(kernel("fff"), "path_two_phase");
+  EXPECT_EQ(kernel("fff"), "path_tiled");
   EXPECT_EQ(kernel("auto"), "path_masked");
 }
 

@@ -172,12 +172,19 @@ PlanOptions DenseAllowed() {
 TEST(KernelPlan, EvaluatesDenselyOnlyWhereThatIsAllowed) {
   const auto plan = PlanPath(ManyTrees(2), {});
   ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_EQ(plan->KernelNameFor(256), "path_two_phase");
+  EXPECT_EQ(plan->KernelNameFor(256), "path_tiled");
   const auto dense = PlanPath(ManyTrees(2), DenseAllowed());
   ASSERT_TRUE(dense.ok()) << dense.status();
   ExpectSound(*dense);
   EXPECT_EQ(dense->KernelNameFor(1), "path_walk");
   EXPECT_EQ(dense->KernelNameFor(256), "path_masked");
+}
+
+TEST(KernelPlan, ManyTreesOfMoreLevelsAreNotEvaluatedDensely) {
+  const auto plan = PlanPath(ManyTrees(5), DenseAllowed());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->KernelNameFor(1), "path_walk");
+  EXPECT_EQ(plan->KernelNameFor(256), "path_tiled");
 }
 
 TEST(KernelPlan, DoesNotTryADenseKernelThatCannotComeNear) {
