@@ -62,6 +62,10 @@ absl::StatusOr<benchmark::BenchmarkReport> RunInProcess(
   if (!command.engine.empty()) {
     FFF_ASSIGN_OR_RETURN(spec, benchmark::WithEngine(spec, command.engine));
   }
+  if (!command.precision.empty()) {
+    FFF_ASSIGN_OR_RETURN(spec,
+                         benchmark::WithPrecision(spec, command.precision));
+  }
   if (command.depths.empty()) return RunCase(spec, command);
   if (command.rows.size() != 1) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -172,6 +176,11 @@ CLI::App* BenchmarkCommand::Register(CLI::App& app) {
                   "fff, or auto: the FFF may be evaluated densely, as "
                   "\"engine\" of config.json says; the case's own by default")
       ->check(CLI::IsMember({"fff", "auto"}))
+      ->needs(in_process_option);
+  sub->add_option("--precision", precision,
+                  "fp32, bf16 or int8 weights of the FFF, as \"precision\" of "
+                  "config.json says; dense networks stay fp32")
+      ->check(CLI::IsMember({"fp32", "bf16", "int8"}))
       ->needs(in_process_option);
   sub->add_option("--depths", depths,
                   "Depths of the case's tree, as in 3,5,7: a sweep over "

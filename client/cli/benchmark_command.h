@@ -28,7 +28,8 @@ struct BenchmarkCommand {
   bool cold = false;
   bool twin_only = false;
   int64_t tune_budget_ms = 100;
-  std::string engine;  // "" = the case's own
+  std::string engine;     // "" = the case's own
+  std::string precision;  // likewise
 
   // Adds the sub-command to `app`; both must outlive the parsing.
   CLI::App* Register(CLI::App& app);

@@ -84,6 +84,15 @@ absl::Status Engine(absl::string_view value, CaseSpec* spec) {
   return absl::OkStatus();
 }
 
+absl::Status Precision(absl::string_view value, CaseSpec* spec) {
+  if (value != "fp32" && value != "bf16" && value != "int8") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got '", value, "', wanted fp32, bf16 or int8"));
+  }
+  spec->precision = std::string(value);
+  return absl::OkStatus();
+}
+
 absl::Status SetKey(absl::string_view key, absl::string_view value,
                     CaseSpec* spec) {
   if (key == "about") {
@@ -93,6 +102,7 @@ absl::Status SetKey(absl::string_view key, absl::string_view value,
   if (key == "convention") return Convention(value, spec);
   if (key == "dense") return Dense(value, spec);
   if (key == "engine") return Engine(value, spec);
+  if (key == "precision") return Precision(value, spec);
   if (key == "rows") return Rows(value, spec);
   if (key == "weights") {
     if (value != "warm" && value != "cold") {
@@ -118,7 +128,7 @@ absl::Status SetKey(absl::string_view key, absl::string_view value,
   }
   return absl::InvalidArgumentError(
       "unknown key, wanted about, convention, input_width, output_width, "
-      "depth, leaf_width, trees, dense, engine, rows or weights");
+      "depth, leaf_width, trees, dense, engine, precision, rows or weights");
 }
 
 absl::Status Check(const CaseSpec& spec) {
@@ -218,6 +228,15 @@ absl::StatusOr<CaseSpec> WithEngine(const CaseSpec& spec,
   CaseSpec changed = spec;
   FFF_RETURN_IF_ERROR(base::Annotate(
       Engine(engine, &changed), absl::StrCat("case ", spec.name, ", engine")));
+  return changed;
+}
+
+absl::StatusOr<CaseSpec> WithPrecision(const CaseSpec& spec,
+                                       absl::string_view precision) {
+  CaseSpec changed = spec;
+  FFF_RETURN_IF_ERROR(
+      base::Annotate(Precision(precision, &changed),
+                     absl::StrCat("case ", spec.name, ", precision")));
   return changed;
 }
 

@@ -25,6 +25,8 @@
 //                width N (linear, the FFF's activation, linear; N neurons)
 //   engine       fff (by default) | auto: the FFF may be evaluated densely, as
 //                "engine" of config.json says
+//   precision    fp32 (by default) | bf16 | int8: of the FFF's weights, as in
+//                config.json; dense networks stay fp32
 //   rows         batch sizes when none are asked for, separated by spaces
 //   weights      warm (by default) | cold (caches flushed before every call)
 namespace fff::benchmark {
@@ -47,6 +49,7 @@ struct CaseSpec {
   DenseOpponent dense = DenseOpponent::kNeurons;
   int64_t dense_width = 0;  // kWidth only
   model::EngineChoice engine = model::EngineChoice::kFff;
+  std::string precision = "fp32";
   std::vector<int64_t> rows = {1, 16, 256, 2048};
   bool cold_weights = false;
 
@@ -67,6 +70,9 @@ absl::StatusOr<CaseSpec> WithDepth(const CaseSpec& spec, int64_t depth);
 // The case with another `engine`. INVALID_ARGUMENT as ParseCase says it.
 absl::StatusOr<CaseSpec> WithEngine(const CaseSpec& spec,
                                     absl::string_view engine);
+// The case with another `precision`. INVALID_ARGUMENT as ParseCase says it.
+absl::StatusOr<CaseSpec> WithPrecision(const CaseSpec& spec,
+                                       absl::string_view precision);
 
 struct EmbeddedCase {
   absl::string_view name;  // the file's name without ".case"

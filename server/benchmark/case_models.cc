@@ -87,6 +87,7 @@ model::ModelConfig FffConfig(const CaseSpec& spec) {
   model::ModelConfig config;
   config.layers.emplace_back(layer);
   config.engine = spec.engine;
+  config.precision = spec.precision;
   return config;
 }
 

@@ -27,6 +27,7 @@ dense: width 128
 rows: 1 2048
 weights: cold
 engine: auto
+precision: int8
 )";
 
 std::string ErrorOf(absl::string_view text) {
@@ -50,6 +51,7 @@ TEST(CaseTest, ReadsEveryKey) {
   EXPECT_THAT(spec->rows, ElementsAre(1, 2048));
   EXPECT_TRUE(spec->cold_weights);
   EXPECT_EQ(spec->engine, model::EngineChoice::kAuto);
+  EXPECT_EQ(spec->precision, "int8");
 }
 
 TEST(CaseTest, DepthCountsAsTheConventionCountsIt) {
@@ -62,6 +64,19 @@ TEST(CaseTest, DepthCountsAsTheConventionCountsIt) {
   EXPECT_EQ(nodes("sap-fff"), 7);
   EXPECT_EQ(nodes("ultrafastbert"), 15);
   EXPECT_EQ(nodes("ultrafastbert-bmm"), 15);
+}
+
+TEST(CaseTest, ThePrecisionOfACaseIsFp32UnlessChanged) {
+  const auto spec = FindCase("path-768-l12");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->precision, "fp32");
+  const auto changed = WithPrecision(*spec, "bf16");
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_EQ(changed->precision, "bf16");
+  const auto wrong = WithPrecision(*spec, "fp8");
+  EXPECT_EQ(wrong.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(wrong.status().message()),
+              HasSubstr("precision: got 'fp8', wanted fp32, bf16 or int8"));
 }
 
 TEST(CaseTest, TheEngineOfACaseIsFffUnlessChanged) {

@@ -218,6 +218,9 @@ TEST(FffctlUsageTest, WrongUsageExitsWithTwo) {
   EXPECT_EQ(Fffctl("benchmark --model a --engine auto").code, 2);
   EXPECT_EQ(Fffctl("benchmark --in-process --case tiny --engine dense").code,
             2);
+  EXPECT_EQ(Fffctl("benchmark --model a --precision bf16").code, 2);
+  EXPECT_EQ(Fffctl("benchmark --in-process --case tiny --precision fp8").code,
+            2);
   EXPECT_EQ(Fffctl("benchmark --model a --rows 1,many").code, 2);
   EXPECT_EQ(Fffctl("models --timeout -1").code, 2);
   const std::string input = TempFile("in.csv", "1\n");
@@ -247,6 +250,21 @@ TEST(FffctlInProcessTest, RunsABuiltInCaseWithoutAServer) {
   EXPECT_GT(json["speedup"], 0);
   EXPECT_EQ(json["distinct_leaves"], 8);
   EXPECT_FALSE(json["kernel"].get<std::string>().empty());
+}
+
+TEST(FffctlInProcessTest, FewerBitsReadFewerBytes) {
+  const auto bytes = [](const std::string& precision) {
+    const Outcome outcome = Fffctl(
+        "benchmark --in-process --case=tiny --rows=8 --threads=1 "
+        "--seconds=0.001 --twin-only --json --precision=" +
+        precision);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return nlohmann::json::parse(outcome.out)["fff_bytes_per_row"]
+        .get<double>();
+  };
+  const double fp32 = bytes("fp32");
+  EXPECT_LT(bytes("bf16"), fp32);
+  EXPECT_LT(bytes("int8"), bytes("bf16"));
 }
 
 TEST(FffctlInProcessTest, EngineAutoMayEvaluateTheFffDensely) {
