@@ -16,8 +16,8 @@
 // outputs. Tried: x and X in registers, four steps ahead, 35 us (and as many
 // moves as products: a fragment's words come from two rows); the x that is
 // coming asked to stay in the second-level cache, 37 instead of 46 MB from
-// device memory, 2 us; X into the first-level cache at once, 1 us slower;
-// activations as two bf16, 1 us faster and not exact; x four parts ahead
+// device memory, 1 us; X into the first-level cache at once, 2 us slower;
+// activations as two bf16, 2 us faster and not exact; x four parts ahead
 // instead of six, the same.
 #include "server/engine/cuda/fragments.cuh"
 #include "server/engine/cuda/path_tensor.h"
