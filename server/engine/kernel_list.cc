@@ -11,11 +11,7 @@ absl::string_view Name(Device device) {
 
 absl::Span<const PathKernelEntry> PathKernels() {
   static const PathKernelEntry kKernels[] = {
-      PathReference(),
-      PathWalk(),
-      PathTwoPhase(),
-      PathTiled(),
-      PathMasked(),
+      PathReference(), PathWalk(), PathTwoPhase(), PathTiled(), PathMasked(),
   };
   return kKernels;
 }

@@ -12,8 +12,8 @@
 // has more blocks.
 // Weights: a leaf's once for 64 of its rows; hidden written and read once.
 // Benchmark case: leaf-768-128-768-d4, 16,384 rows, an H100: 325 us fp32, 20
-// TFLOP/s, 6.3 times as fast as the dense layer; 285 us bf16, where tensor cores
-// take 149 us for the dense one. 2,048 rows 99 and 94 us.
+// TFLOP/s, 6.3 times as fast as the dense layer; 285 us bf16, where tensor
+// cores take 149 us for the dense one. 2,048 rows 99 and 94 us.
 #include "server/engine/cuda/row_math.cuh"
 #include "server/engine/cuda/sort.cuh"
 
