@@ -5,6 +5,7 @@
 namespace fff::serving {
 namespace {
 
+constexpr std::chrono::microseconds kShareMin(500);
 constexpr std::chrono::microseconds kInlineMax(8);
 constexpr std::chrono::microseconds kInlineAloneMax(100);
 
@@ -27,10 +28,19 @@ Clock::time_point DispatchTime(const BatchPolicy& policy, int64_t queued_rows,
   return ripe;
 }
 
-int64_t RowsToTake(const BatchPolicy& policy, int64_t batch_rows,
-                   int64_t task_rows) {
-  if (task_rows <= policy.max_batch_rows - batch_rows) return task_rows;
-  return batch_rows == 0 ? policy.max_batch_rows : 0;
+int64_t BatchRowsMax(const BatchPolicy& policy, int64_t queued_rows, int idle,
+                     std::chrono::nanoseconds compute) {
+  // What a share left behind would begin to wait anew.
+  if (policy.max_queue_delay.count() > 0) return policy.max_batch_rows;
+  const int64_t shares =
+      std::min<int64_t>(int64_t{idle} + 1, compute / kShareMin);
+  if (shares <= 1) return policy.max_batch_rows;
+  return std::min(policy.max_batch_rows, (queued_rows + shares - 1) / shares);
+}
+
+int64_t RowsToTake(int64_t rows_max, int64_t batch_rows, int64_t task_rows) {
+  if (task_rows <= rows_max - batch_rows) return task_rows;
+  return batch_rows == 0 ? rows_max : 0;
 }
 
 Fate Judge(bool cancelled, Clock::time_point deadline, Clock::time_point now,

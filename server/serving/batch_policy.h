@@ -23,12 +23,20 @@ Clock::time_point DispatchTime(const BatchPolicy& policy, int64_t queued_rows,
                                Clock::time_point oldest_submitted,
                                Clock::time_point earliest_deadline);
 
-// How many rows of the task that comes next join a batch of `batch_rows`, when
-// `task_rows` of it are left: all of them where they fit, else none, so that a
-// task stays whole; of a task that is larger than any batch, a batch's worth,
-// alone. Never 0 for an empty batch.
-int64_t RowsToTake(const BatchPolicy& policy, int64_t batch_rows,
-                   int64_t task_rows);
+// How many rows the next batch of a queue may have while `idle` other workers
+// have nothing to do: an even share of what waits, at most max_batch_rows. No
+// share takes less than half a millisecond, ten times what it takes to wake a
+// worker; `compute` is how long all of it takes one worker, zero when not
+// known. Then, with no idle worker, and where the policy waits for full
+// batches, max_batch_rows.
+int64_t BatchRowsMax(const BatchPolicy& policy, int64_t queued_rows, int idle,
+                     std::chrono::nanoseconds compute);
+
+// How many rows of the task that comes next join a batch of `batch_rows` that
+// may have rows_max, when `task_rows` of it are left: all of them where they
+// fit, else none, so that a task stays whole; of a task that is larger than the
+// batch may be, a batch's worth, alone. Never 0 for an empty batch.
+int64_t RowsToTake(int64_t rows_max, int64_t batch_rows, int64_t task_rows);
 
 // What becomes of a task that is taken from the queue.
 enum class Fate {

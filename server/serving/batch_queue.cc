@@ -35,7 +35,8 @@ Clock::time_point BatchQueue::dispatch_time() const {
 }
 
 bool BatchQueue::TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
-                           const ComputeEstimate& estimate, Batch& batch) {
+                           const ComputeEstimate& estimate, int64_t rows_max,
+                           Batch& batch) {
   Waiting& front = lane.front();
   Task& task = *front.task;
   const int64_t left = task.x.rows - front.next_row;
@@ -44,7 +45,7 @@ bool BatchQueue::TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
             std::chrono::nanoseconds(estimate.Nanoseconds(left)));
   int64_t rows = left;
   if (fate == Fate::kRun) {
-    rows = RowsToTake(policy_, batch_rows_, left);
+    rows = RowsToTake(rows_max, batch_rows_, left);
     if (rows == 0) return false;
     batch_rows_ += rows;
     batch.pieces.push_back({&task, front.next_row, rows});
@@ -69,14 +70,15 @@ bool BatchQueue::TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
 }
 
 void BatchQueue::PopBatch(Clock::time_point now,
-                          const ComputeEstimate& estimate, Batch& batch) {
+                          const ComputeEstimate& estimate, int64_t rows_max,
+                          Batch& batch) {
   batch.Clear();
   batch_rows_ = 0;
   const auto fill = [&] {
     for (std::deque<Waiting>& lane : lanes_) {
       while (!lane.empty()) {
-        if (!TakeFront(lane, now, estimate, batch)) return;
-        if (batch_rows_ >= policy_.max_batch_rows) return;
+        if (!TakeFront(lane, now, estimate, rows_max, batch)) return;
+        if (batch_rows_ >= rows_max) return;
       }
     }
   };

@@ -47,10 +47,11 @@ class BatchQueue {
   // The queue must not be empty.
   Clock::time_point dispatch_time() const;
 
-  // Moves the next batch to `batch`, which is cleared first. Tasks that need no
-  // arithmetic any more do not count for its size. The queue must not be empty.
+  // Moves the next batch, of at most rows_max rows (BatchRowsMax), to `batch`,
+  // which is cleared first. Tasks that need no arithmetic any more do not count
+  // for its size. The queue must not be empty.
   void PopBatch(Clock::time_point now, const ComputeEstimate& estimate,
-                Batch& batch);
+                int64_t rows_max, Batch& batch);
 
   // Fairness between queues: the moment, in compute time spent on it, at which
   // this queue was last served; see Scheduler.
@@ -69,7 +70,8 @@ class BatchQueue {
   // Moves the front of `lane`, or the part that fits, to `batch`; false when
   // nothing of it fits.
   bool TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
-                 const ComputeEstimate& estimate, Batch& batch);
+                 const ComputeEstimate& estimate, int64_t rows_max,
+                 Batch& batch);
 
   const BatchPolicy policy_;
   const int64_t max_queue_rows_;

@@ -99,6 +99,11 @@ absl::Status Scheduler::Submit(const std::shared_ptr<const Servable>& servable,
   return absl::OkStatus();
 }
 
+int Scheduler::idle_workers() const {
+  absl::MutexLock lock(&mutex_);
+  return free_workers_;
+}
+
 void Scheduler::Stop() {
   {
     absl::MutexLock lock(&mutex_);
@@ -129,7 +134,14 @@ size_t Scheduler::NextDue(Clock::time_point now, Clock::time_point& due) const {
 void Scheduler::PopBatch(size_t position, Clock::time_point now, Batch& batch) {
   const Servable& servable = *ready_[position];
   BatchQueue& queue = servable.queue();
-  queue.PopBatch(now, servable.estimate(), batch);
+  // This worker is among the free ones; others may have queues of their own to
+  // serve.
+  const int idle = free_workers_ - static_cast<int>(ready_.size());
+  const int64_t waiting = queue.queued_rows();
+  const int64_t rows_max =
+      BatchRowsMax(queue.policy(), waiting, std::max(0, idle),
+                   std::chrono::nanoseconds(QueueNs(servable, waiting)));
+  queue.PopBatch(now, servable.estimate(), rows_max, batch);
   int64_t rows = 0;
   for (const Piece& piece : batch.pieces) rows += piece.rows;
   virtual_now_ns_ = queue.virtual_ns;

@@ -14,10 +14,11 @@
 namespace fff::serving {
 
 // Worker threads and the queues they serve. Work-conserving: a free worker
-// takes the next batch at once (see batch_policy.h). Fair: of the queues that
-// are due, the one served is that which has had the least compute time, so one
-// busy model, or its dense twin, does not starve another, however long its
-// batches are. Thread-safe.
+// takes the next batch at once, and no more of it than leaves the other free
+// ones their share where that is worth waking them (see batch_policy.h). Fair:
+// of the queues that are due, the one served is that which has had the least
+// compute time, so one busy model, or its dense twin, does not starve another,
+// however long its batches are. Thread-safe.
 class Scheduler {
  public:
   // workers >= 1 threads, each evaluating one batch at a time on one thread.
@@ -48,6 +49,7 @@ class Scheduler {
   void Stop();
 
   int workers() const { return workers_; }
+  int idle_workers() const;
 
  private:
   void WorkerLoop();
@@ -68,7 +70,7 @@ class Scheduler {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int workers_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   absl::CondVar work_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   int free_workers_ ABSL_GUARDED_BY(mutex_) = 0;

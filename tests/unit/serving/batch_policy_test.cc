@@ -48,24 +48,45 @@ TEST(DispatchTime, IsInThePastWhenTheDeadlineIs) {
   EXPECT_LE(DispatchTime(policy, 1, kOldest, kOldest), kOldest);
 }
 
+TEST(BatchRowsMax, IsAnEvenShareWhereOthersAreIdle) {
+  const BatchPolicy policy = {4096, microseconds(0)};
+  EXPECT_EQ(BatchRowsMax(policy, 4000, 1, microseconds(10000)), 2000);
+  EXPECT_EQ(BatchRowsMax(policy, 4001, 3, microseconds(10000)), 1001);
+}
+
+TEST(BatchRowsMax, WakesNobodyForLessThanHalfAMillisecond) {
+  const BatchPolicy policy = {4096, microseconds(0)};
+  EXPECT_EQ(BatchRowsMax(policy, 4000, 7, microseconds(999)), 4096);
+  EXPECT_EQ(BatchRowsMax(policy, 4000, 7, microseconds(1000)), 2000);
+  EXPECT_EQ(BatchRowsMax(policy, 4000, 7, microseconds(0)), 4096);
+}
+
+TEST(BatchRowsMax, IsTheBoundOfThePolicyWhereNobodyIsIdle) {
+  const BatchPolicy policy = {4096, microseconds(0)};
+  EXPECT_EQ(BatchRowsMax(policy, 4000, 0, microseconds(10000)), 4096);
+  EXPECT_EQ(BatchRowsMax(policy, 100000, 1, microseconds(1000000)), 4096);
+}
+
+TEST(BatchRowsMax, LeavesNothingBehindThatWouldWaitForCompany) {
+  const BatchPolicy policy = {4096, microseconds(500)};
+  EXPECT_EQ(BatchRowsMax(policy, 4000, 3, microseconds(10000)), 4096);
+}
+
 TEST(RowsToTake, TakesEveryTaskThatFits) {
-  const BatchPolicy policy = {8, microseconds(0)};
-  EXPECT_EQ(RowsToTake(policy, 0, 1), 1);
-  EXPECT_EQ(RowsToTake(policy, 0, 8), 8);
-  EXPECT_EQ(RowsToTake(policy, 5, 3), 3);
+  EXPECT_EQ(RowsToTake(8, 0, 1), 1);
+  EXPECT_EQ(RowsToTake(8, 0, 8), 8);
+  EXPECT_EQ(RowsToTake(8, 5, 3), 3);
 }
 
 TEST(RowsToTake, KeepsATaskWhole) {
-  const BatchPolicy policy = {8, microseconds(0)};
-  EXPECT_EQ(RowsToTake(policy, 5, 4), 0);
-  EXPECT_EQ(RowsToTake(policy, 8, 1), 0);
+  EXPECT_EQ(RowsToTake(8, 5, 4), 0);
+  EXPECT_EQ(RowsToTake(8, 8, 1), 0);
 }
 
 TEST(RowsToTake, CutsATaskAboveTheBoundIntoBatches) {
-  const BatchPolicy policy = {8, microseconds(0)};
-  EXPECT_EQ(RowsToTake(policy, 0, 100), 8);
-  EXPECT_EQ(RowsToTake(policy, 1, 100), 0);
-  EXPECT_EQ(RowsToTake(policy, 0, 4), 4);  // what is left of it
+  EXPECT_EQ(RowsToTake(8, 0, 100), 8);
+  EXPECT_EQ(RowsToTake(8, 1, 100), 0);
+  EXPECT_EQ(RowsToTake(8, 0, 4), 4);  // what is left of it
 }
 
 TEST(Judge, DropsTheCancelledFirst) {

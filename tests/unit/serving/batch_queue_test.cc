@@ -29,7 +29,11 @@ class BatchQueueTest : public ::testing::Test {
 
   // The rows of each piece of the next batch; batch_ holds all of it.
   std::vector<int64_t> Pop(BatchQueue& queue) {
-    queue.PopBatch(Clock::time_point(std::chrono::hours(1)), estimate_, batch_);
+    return Pop(queue, queue.policy().max_batch_rows);
+  }
+  std::vector<int64_t> Pop(BatchQueue& queue, int64_t rows_max) {
+    queue.PopBatch(Clock::time_point(std::chrono::hours(1)), estimate_,
+                   rows_max, batch_);
     std::vector<int64_t> rows;
     for (const Piece& piece : batch_.pieces) rows.push_back(piece.rows);
     return rows;
@@ -87,6 +91,20 @@ TEST_F(BatchQueueTest, CutsALargeTaskIntoPiecesThatFollowEachOther) {
     next += rows;
   }
   EXPECT_TRUE(queue.empty());
+}
+
+TEST_F(BatchQueueTest, GivesAShareOfALargeTaskAndKeepsSmallOnesWhole) {
+  BatchQueue queue({8, {}}, 64);
+  Push(queue, 7);
+  EXPECT_THAT(Pop(queue, 4), ElementsAre(4));
+  EXPECT_EQ(batch_.pieces[0].first_row, 0);
+  EXPECT_THAT(Pop(queue, 8), ElementsAre(3));
+  EXPECT_EQ(batch_.pieces[0].first_row, 4);
+  EXPECT_TRUE(queue.empty());
+  Push(queue, 3);
+  Push(queue, 2);
+  EXPECT_THAT(Pop(queue, 4), ElementsAre(3));
+  EXPECT_THAT(Pop(queue, 4), ElementsAre(2));
 }
 
 TEST_F(BatchQueueTest, GivesHigherPrioritiesFirst) {

@@ -152,6 +152,20 @@ TEST_F(SchedulerTest, SeveralWorkersShareALargeRequest) {
   EXPECT_THAT(task.output(), Each(2));
 }
 
+TEST_F(SchedulerTest, IdleWorkersShareARequestThatTakesLong) {
+  const auto servable = GatedServable();
+  servable->estimate().Add(6, 3'000'000);
+  Scheduler scheduler(3);
+  while (scheduler.idle_workers() < 3) std::this_thread::yield();
+  TestTask& task = Submit(scheduler, servable, 6);
+  gate_.AwaitEntered(3);  // all of them are inside at once
+  gate_.Open();
+  EXPECT_TRUE(task.Await().ok());
+  EXPECT_THAT(task.output(), Each(2));
+  EXPECT_THAT(log_.rows(), ElementsAre(2, 2, 2));
+  EXPECT_EQ(task.timing.batch_rows, 2);
+}
+
 TEST_F(SchedulerTest, ALargeRequestThatIsCancelledIsAnsweredOnce) {
   ServableOptions options;
   options.batching.max_batch_rows = 2;
