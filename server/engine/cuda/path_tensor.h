@@ -27,7 +27,9 @@ class TensorWeights {
  public:
   // Nothing where the kernel cannot compute the layer: several trees, fewer
   // than 2 or more than kTensorLevelsMax levels, wider rows than path_walk
-  // takes, numbers that bf16 has not (a zero times an infinity is no zero).
+  // takes, numbers that bf16 has not (a zero times an infinity is no zero), or
+  // a device whose blocks have less shared memory than the kernels need, 157
+  // KiB (compute capability 8.6 and 8.9 have 99).
   static absl::StatusOr<std::optional<TensorWeights>> Make(
       const PathWeights& weights);
 
@@ -41,7 +43,8 @@ class TensorWeights {
   TensorArgs args_;
 };
 
-// Once a device, before the first launch there.
+// Once a device, before the first launch there. cudaErrorInvalidValue: its
+// blocks have too little shared memory.
 cudaError_t PreparePathTensorTop();
 cudaError_t PreparePathTensorFinish();
 // The first levels: fills `scratch`; top_z also keeps each row's length, in

@@ -29,8 +29,14 @@ absl::StatusOr<std::optional<TensorWeights>> TensorWeights::Make(
       !FitsBf16(weights.y)) {
     return std::nullopt;
   }
-  FFF_RETURN_IF_ERROR(ToStatus(PreparePathTensorTop(), "path_tensor"));
-  FFF_RETURN_IF_ERROR(ToStatus(PreparePathTensorFinish(), "path_tensor"));
+  for (const cudaError_t prepared :
+       {PreparePathTensorTop(), PreparePathTensorFinish()}) {
+    if (prepared == cudaErrorInvalidValue) {
+      cudaGetLastError();  // no lasting error: the other kernels serve
+      return std::nullopt;
+    }
+    FFF_RETURN_IF_ERROR(ToStatus(prepared, "path_tensor"));
+  }
   const TensorPacking packing(weights);
   TensorWeights made;
   FFF_ASSIGN_OR_RETURN(made.x_,
