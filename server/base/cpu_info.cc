@@ -49,6 +49,8 @@ CpuInfo ReadCpuInfo() {
   return info;
 }
 
+int64_t L1DataBytes() { return std::max(0L, sysconf(_SC_LEVEL1_DCACHE_SIZE)); }
+
 int AvailableCpus() {
   const CpuInfo info = ReadCpuInfo();
   if (info.cgroup_cpu_limit <= 0) return info.logical_cpus;

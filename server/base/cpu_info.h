@@ -17,6 +17,9 @@ struct CpuInfo {
 // Reads /proc and sysconf; never fails, unknown fields keep their defaults.
 CpuInfo ReadCpuInfo();
 
+// A core's L1 data cache; 0 when unknown.
+int64_t L1DataBytes();
+
 // CPUs worth a thread each: the affinity mask cut by the cgroup quota, >= 1.
 int AvailableCpus();
 

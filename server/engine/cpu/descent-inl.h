@@ -112,7 +112,7 @@ template <class W>
 HWY_INLINE void DescendInOrder(const Walk<W>& walk, const int32_t* order,
                                int begin, int end, const BatchShape& shape) {
   RowPrefetch prefetch(walk.x, order, walk.rows, walk.router.width,
-                       shape.rows_ahead,
+                       shape.rows_ahead, shape.fetch_to,
                        static_cast<double>(end - begin) / kPairsOfTarget);
   int64_t i = 0;
   for (; i + kPairsOfTarget <= walk.rows; i += kPairsOfTarget) {

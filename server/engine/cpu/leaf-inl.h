@@ -138,9 +138,10 @@ HWY_INLINE void MultiplyRows(const Product<W>& p) {
 
 // The same with w transposed, wt [width, terms]: each output is a dot product
 // over contiguous terms. For widths below a vector, where rows of w would leave
-// lanes idle. kRows x kColumns sums in flight.
+// lanes idle. kRows x kColumns sums in flight, kColumns 1, 2 or 4. Not
+// inlined, where gcc 12 keeps the sums in memory.
 template <int kRows, int kColumns, class W>
-HWY_INLINE void DotColumns(const Product<W>& p, int64_t col) {
+HWY_NOINLINE void DotColumns(const Product<W>& p, int64_t col) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const W* wt = p.w + col * p.stride;
@@ -153,9 +154,11 @@ HWY_INLINE void DotColumns(const Product<W>& p, int64_t col) {
     V ws[kColumns];
     for (int c = 0; c < kColumns; ++c) {
       ws[c] = LoadWeights(d, wt + c * p.stride + i);
+      if constexpr (kRows > 1) KeepInRegister(ws[c]);
     }
     for (int r = 0; r < kRows; ++r) {
-      const V a = hn::LoadU(d, p.a[r] + i);
+      V a = hn::LoadU(d, p.a[r] + i);
+      if constexpr (kColumns > 1) KeepInRegister(a);
       for (int c = 0; c < kColumns; ++c) {
         acc[r][c] = hn::MulAdd(a, ws[c], acc[r][c]);
       }
@@ -172,19 +175,24 @@ HWY_INLINE void DotColumns(const Product<W>& p, int64_t col) {
     }
   }
   for (int r = 0; r < kRows; ++r) {
+    float sum[4];
+    SumLanesOf4(acc[r][0], acc[r][1 % kColumns], acc[r][2 % kColumns],
+                acc[r][3 % kColumns], sum);
     for (int c = 0; c < kColumns; ++c) {
       const float bias = p.bias != nullptr ? p.bias[col + c] : 0.0f;
-      const float sum = hn::GetLane(hn::SumOfLanes(d, acc[r][c]));
       p.y[r][col + c] =
-          bias + (p.scale != nullptr ? sum * p.scale[col + c] : sum);
+          bias + (p.scale != nullptr ? sum[c] * p.scale[col + c] : sum[c]);
     }
   }
 }
 
 template <int kRows, class W>
 HWY_INLINE void MultiplyRowsTransposed(const Product<W>& p) {
+  constexpr int kColumns = HWY_LANES(float) >= 16 || kRows < 4 ? 4 : 2;
   int64_t col = 0;
-  for (; col + 4 <= p.width; col += 4) DotColumns<kRows, 4>(p, col);
+  for (; col + kColumns <= p.width; col += kColumns) {
+    DotColumns<kRows, kColumns>(p, col);
+  }
   for (; col < p.width; ++col) DotColumns<kRows, 1>(p, col);
 }
 

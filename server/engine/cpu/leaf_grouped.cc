@@ -22,6 +22,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "server/base/cpu_info.h"
 #include "server/engine/cpu/cpu_kernels.h"
 #include "server/engine/cpu/packed_leaf.h"
 
@@ -228,7 +229,10 @@ int64_t ChunkRows(const LeafProblem& p) {
 class LeafGroupedKernel : public Kernel {
  public:
   explicit LeafGroupedKernel(std::shared_ptr<const LeafWeights> weights)
-      : layer_(std::move(weights)) {}
+      : layer_(std::move(weights)),
+        shape_(ShapeFor(layer_.problem().input_width,
+                        BytesAWeight(layer_.problem().precision),
+                        base::L1DataBytes())) {}
 
   absl::string_view name() const override { return "leaf_grouped"; }
   int64_t packed_bytes() const override { return layer_.packed_bytes(); }
@@ -236,13 +240,7 @@ class LeafGroupedKernel : public Kernel {
   void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
            ExecutionContext& context) const override {
     const LeafProblem& p = layer_.problem();
-    const LeafGroupedArgs args = {
-        &layer_,
-        ShapeFor(p.input_width, BytesAWeight(p.precision)),
-        ChunkRows(p),
-        x,
-        y,
-        routes};
+    const LeafGroupedArgs args = {&layer_, shape_, ChunkRows(p), x, y, routes};
     context.ParallelFor(x.rows, 16,
                         [&](int64_t begin, int64_t end, int thread) {
                           HWY_DYNAMIC_DISPATCH(LeafGroupedRows)
@@ -252,6 +250,7 @@ class LeafGroupedKernel : public Kernel {
 
  private:
   PackedLeaf layer_;
+  BatchShape shape_;
 };
 
 bool Supports(const LeafProblem&) { return true; }

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/base/cpu_info.h"
 #include "server/engine/cpu/cpu_kernels.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -228,7 +229,10 @@ constexpr int64_t kStreamBytes = int64_t{8} << 20;
 class PathTwoPhaseKernel : public Kernel {
  public:
   explicit PathTwoPhaseKernel(std::shared_ptr<const PathWeights> weights)
-      : weights_(std::move(weights)) {}
+      : weights_(std::move(weights)),
+        shape_(ShapeFor(weights_->problem.input_width,
+                        BytesAWeight(weights_->problem.precision),
+                        base::L1DataBytes())) {}
 
   absl::string_view name() const override { return "path_two_phase"; }
 
@@ -237,7 +241,7 @@ class PathTwoPhaseKernel : public Kernel {
     const PathProblem& p = weights_->problem;
     PathTwoPhaseArgs args;
     args.weights = weights_.get();
-    args.shape = ShapeFor(p.input_width, BytesAWeight(p.precision));
+    args.shape = shape_;
     // One tree gains from every further row; with several, x and y of a chunk
     // stay in L2 from tree to tree.
     args.chunk_rows =
@@ -265,6 +269,7 @@ class PathTwoPhaseKernel : public Kernel {
 
  private:
   std::shared_ptr<const PathWeights> weights_;
+  BatchShape shape_;
 };
 
 bool Supports(const PathProblem&) { return true; }

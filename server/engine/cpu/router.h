@@ -64,15 +64,23 @@ struct NoPrefetch {
   void Step() {}
 };
 
-// Fetches rows of floats into L1 some rows before the walk comes to them, a few
-// lines a step, so that memory works while the multipliers do.
+enum class CacheLevel { kL1, kL2 };
+
+// Fetches rows of floats into a cache some rows before the walk comes to them,
+// a few lines a step, so that memory works while the multipliers do.
 class RowPrefetch {
  public:
   // The rows base + id[0 .. count) * width in that order, `rows_ahead` before
   // their turn (0: never); the walk takes `steps_a_row` steps for each.
   RowPrefetch(const float* base, const int32_t* id, int64_t count,
-              int64_t width, int64_t rows_ahead, double steps_a_row)
-      : base_(base), id_(id), count_(count), width_(width), row_(rows_ahead) {
+              int64_t width, int64_t rows_ahead, CacheLevel to,
+              double steps_a_row)
+      : base_(base),
+        id_(id),
+        count_(count),
+        width_(width),
+        to_(to),
+        row_(rows_ahead) {
     if (rows_ahead == 0 || steps_a_row <= 0) row_ = count_;
     if (row_ < count_) {
       const int64_t lines = (width + kLine - 1) / kLine;
@@ -84,7 +92,11 @@ class RowPrefetch {
 
   void Step() {
     for (int64_t i = 0; i < lines_a_step_; ++i) {
-      __builtin_prefetch(at_);
+      if (to_ == CacheLevel::kL1) {
+        __builtin_prefetch(at_);
+      } else {
+        __builtin_prefetch(at_, 0, 2);
+      }
       at_ += kLine;
       if (at_ >= end_) Advance();
     }
@@ -107,6 +119,7 @@ class RowPrefetch {
   const int32_t* id_;
   int64_t count_;
   int64_t width_;
+  CacheLevel to_;
   int64_t lines_a_step_ = 0;
   int64_t row_;
   const float* at_ = nullptr;   // next line to fetch

@@ -15,6 +15,7 @@ TEST(CpuInfoTest, DescribesThisMachine) {
   EXPECT_EQ(info.model.find('\n'), std::string::npos);
   EXPECT_GE(info.logical_cpus, 1);
   EXPECT_GE(info.l2_bytes, 0);
+  EXPECT_GE(L1DataBytes(), 0);
   EXPECT_GE(info.l3_bytes, 0);
   EXPECT_GE(info.cgroup_cpu_limit, 0);
 }
