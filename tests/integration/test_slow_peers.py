@@ -82,13 +82,15 @@ class WellBehaved:
         np.testing.assert_allclose(self._ask(count), self._wanted[count], atol=1e-4)
 
     def check_patiently(self, count):
-        """For a minute at least the memory for answers may be full: a busy machine
-        takes its time to drop what hundreds of clients do not read."""
+        """For a minute at least the memory may be full: a busy machine takes its time
+        to drop what hundreds of clients do not read. While it is full of requests that
+        arrive, gRPC ends idle connections, on a busy machine all four of RETRIES."""
         for _ in range(600):
             try:
                 return self.check(count)
             except grpc.RpcError as error:
-                assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error
+                assert error.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED,
+                                        grpc.StatusCode.UNAVAILABLE), error
                 threading.Event().wait(0.1)  # as the answer's retry hint says
         return self.check(count)
 
@@ -171,7 +173,7 @@ def test_clients_that_never_finish_writing_hold_a_bounded_memory(server, client)
     peers = [Peer(server.grpc_port, PREDICT, Announced(MESSAGE_MAX)) for _ in range(PEERS)]
     # More than the server may take in all, or they would prove nothing.
     for _ in range(1 if SANITIZED else 10):
-        step_all(peers, 100, 16384, client.check)
+        step_all(peers, 100, 16384, lambda: client.check_patiently(1))
         if sum(peer.sent for peer in peers) > LIMIT / 2:
             break
     assert SANITIZED or sum(peer.sent for peer in peers) > LIMIT / 2
