@@ -30,7 +30,11 @@ def run(command):
 
 def result_of(command, name):
     """The peer's JSON, or None when it cannot take part."""
-    done = run(command)
+    try:
+        done = run(command)
+    except FileNotFoundError as error:
+        print(f"left out: {name}: {error.filename} is not there", file=sys.stderr)
+        return None
     if done.returncode == NOT_POSSIBLE:
         print(f"left out: {name}: {done.stderr.strip()}", file=sys.stderr)
         return None
@@ -40,6 +44,8 @@ def result_of(command, name):
 
 
 def cases(bin_dir):
+    if not (bin_dir / "fffctl").is_file():
+        sys.exit(f"--bin: no fffctl in {bin_dir}")
     done = run([bin_dir / "fffctl", "benchmark", "--list-cases", "--json"])
     if done.returncode != 0:
         sys.exit(done.stderr.strip())
@@ -73,6 +79,13 @@ def peers(options, case, rows):
     return [result for result in found if result]
 
 
+def row_counts(text):
+    try:
+        return [int(rows) for rows in text.split(",")]
+    except ValueError:
+        sys.exit(f"--rows: '{text}' is no list of numbers like 1,256")
+
+
 def table(results):
     lines = [f"{'rows':>6} {'median':>12} {'against ours':>13}  what"]
     best = {}
@@ -95,11 +108,12 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    rows_wanted = row_counts(options.rows)
     known = cases(options.bin)
     if options.case not in known:
         sys.exit(f"no case '{options.case}', there are: {', '.join(known)}")
     results = []
-    for rows in map(int, options.rows.split(",")):
+    for rows in rows_wanted:
         results += ours(options, rows)
         results += peers(options, known[options.case], rows)
     print(json.dumps({"case": options.case, "results": results}, indent=2)
