@@ -209,14 +209,14 @@ absl::Status BenchmarkCommand::Run(const GlobalOptions& global) const {
   FFF_ASSIGN_OR_RETURN(
       const benchmark::BenchmarkReport report,
       in_process ? RunInProcess(*this) : RunOnServer(*this, global));
-  if (!svg.empty()) {
-    const auto axis = depths.empty() ? benchmark::ChartAxis::kRows
-                                     : benchmark::ChartAxis::kNeurons;
-    FFF_RETURN_IF_ERROR(WriteFile(svg, benchmark::ReportSvg(report, axis)));
-  }
+  // Printed first: what was measured is not lost with a chart that cannot be
+  // written.
   std::cout << (json ? benchmark::ReportJson(report)
                      : benchmark::ReportText(report));
-  return absl::OkStatus();
+  if (svg.empty()) return absl::OkStatus();
+  const auto axis = depths.empty() ? benchmark::ChartAxis::kRows
+                                   : benchmark::ChartAxis::kNeurons;
+  return WriteFile(svg, benchmark::ReportSvg(report, axis));
 }
 
 }  // namespace fff::cli

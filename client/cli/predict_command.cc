@@ -150,14 +150,12 @@ absl::Status PredictCommand::Run(const GlobalOptions& global) const {
   predictions.labels.assign(described.output().labels().begin(),
                             described.output().labels().end());
   predictions.truth = std::move(expected);
-  if (!output.empty()) {
-    FFF_RETURN_IF_ERROR(WriteFile(
-        output,
-        WriteNpy(predictions.output, predictions.rows, predictions.width)));
-  }
+  // Printed first: answers are not lost with a file that cannot be written.
   std::cout << (json ? PredictionsJson(predictions)
                      : PredictionsText(predictions, show));
-  return absl::OkStatus();
+  if (output.empty()) return absl::OkStatus();
+  return WriteFile(output, WriteNpy(predictions.output, predictions.rows,
+                                    predictions.width));
 }
 
 }  // namespace fff::cli

@@ -174,6 +174,21 @@ TEST_F(FffctlTest, StatusShowsHealthAndKernels) {
             "leaf_walk");
 }
 
+TEST_F(FffctlTest, AFileThatCannotBeWrittenLosesNoResult) {
+  const std::string nowhere = TempPath("no-folder/file");
+  const Outcome measured =
+      OnServer("benchmark --model sum --rows 16 --json --svg " + nowhere);
+  EXPECT_EQ(measured.code, 1);
+  EXPECT_THAT(measured.err, HasSubstr(nowhere + ": cannot be written"));
+  EXPECT_EQ(nlohmann::json::parse(measured.out)["speedup"], 4);
+  const std::string input = TempFile("in.csv", "1,1,1,1\n");
+  const Outcome predicted =
+      OnServer("predict --model sum --input " + input + " --output " + nowhere);
+  EXPECT_EQ(predicted.code, 1);
+  EXPECT_THAT(predicted.err, HasSubstr(nowhere + ": cannot be written"));
+  EXPECT_THAT(predicted.out, HasSubstr("up"));
+}
+
 TEST_F(FffctlTest, BenchmarkPrintsTheTableAndWritesTheChart) {
   const std::string chart = TempPath("chart.svg");
   const Outcome outcome =
