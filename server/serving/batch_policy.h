@@ -26,9 +26,9 @@ Clock::time_point DispatchTime(const BatchPolicy& policy, int64_t queued_rows,
 // How many rows the next batch of a queue may have while `idle` other workers
 // have nothing to do: an even share of what waits, at most max_batch_rows. No
 // share takes less than half a millisecond, ten times what it takes to wake a
-// worker; `compute` is how long all of it takes one worker, zero when not
-// known. Then, with no idle worker, and where the policy waits for full
-// batches, max_batch_rows.
+// worker, or less than 32 rows, which would mostly read weights; `compute` is
+// how long all of it takes one worker, zero when not known. Then, with no idle
+// worker, and where the policy waits for full batches, max_batch_rows.
 int64_t BatchRowsMax(const BatchPolicy& policy, int64_t queued_rows, int idle,
                      std::chrono::nanoseconds compute);
 

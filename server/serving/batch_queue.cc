@@ -40,9 +40,12 @@ bool BatchQueue::TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
   Waiting& front = lane.front();
   Task& task = *front.task;
   const int64_t left = task.x.rows - front.next_row;
+  // Where rows_max is a share, others take the rest at the same time.
+  const int64_t alone =
+      rows_max < policy_.max_batch_rows ? std::min(left, rows_max) : left;
   const Fate fate =
       Judge(task.cancelled.load(std::memory_order_relaxed), task.deadline, now,
-            std::chrono::nanoseconds(estimate.Nanoseconds(left)));
+            std::chrono::nanoseconds(estimate.Nanoseconds(alone)));
   int64_t rows = left;
   if (fate == Fate::kRun) {
     rows = RowsToTake(rows_max, batch_rows_, left);

@@ -131,15 +131,25 @@ size_t Scheduler::NextDue(Clock::time_point now, Clock::time_point& due) const {
   return best;
 }
 
+int Scheduler::WorkersToShareWith(const Servable& servable) const {
+  // A device wants large batches, and its copies have lanes of their own.
+  const model::DeviceCopy* copy = servable.model().device_copy();
+  if (copy != nullptr && servable.queue().queued_rows() >= copy->rows_min()) {
+    return 0;
+  }
+  // This worker is among the free ones; others may have queues of their own to
+  // serve, and of three or more one stays free for what is short and comes
+  // meanwhile.
+  const int kept = workers_ > 2 ? 1 : 0;
+  return std::max(0, free_workers_ - static_cast<int>(ready_.size()) - kept);
+}
+
 void Scheduler::PopBatch(size_t position, Clock::time_point now, Batch& batch) {
   const Servable& servable = *ready_[position];
   BatchQueue& queue = servable.queue();
-  // This worker is among the free ones; others may have queues of their own to
-  // serve.
-  const int idle = free_workers_ - static_cast<int>(ready_.size());
   const int64_t waiting = queue.queued_rows();
   const int64_t rows_max =
-      BatchRowsMax(queue.policy(), waiting, std::max(0, idle),
+      BatchRowsMax(queue.policy(), waiting, WorkersToShareWith(servable),
                    std::chrono::nanoseconds(QueueNs(servable, waiting)));
   queue.PopBatch(now, servable.estimate(), rows_max, batch);
   int64_t rows = 0;

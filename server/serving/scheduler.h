@@ -59,6 +59,9 @@ class Scheduler {
   // first; `due` is its moment.
   size_t NextDue(Clock::time_point now, Clock::time_point& due) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // How many other workers may take a part of what waits for `servable`.
+  int WorkersToShareWith(const Servable& servable) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PopBatch(size_t position, Clock::time_point now, Batch& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Records what is known when a batch was taken.

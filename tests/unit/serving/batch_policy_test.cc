@@ -61,6 +61,13 @@ TEST(BatchRowsMax, WakesNobodyForLessThanHalfAMillisecond) {
   EXPECT_EQ(BatchRowsMax(policy, 4000, 7, microseconds(0)), 4096);
 }
 
+TEST(BatchRowsMax, GivesNoShareThatMostlyReadsWeights) {
+  const BatchPolicy policy = {4096, microseconds(0)};
+  EXPECT_EQ(BatchRowsMax(policy, 63, 7, microseconds(1000000)), 4096);
+  EXPECT_EQ(BatchRowsMax(policy, 64, 7, microseconds(1000000)), 32);
+  EXPECT_EQ(BatchRowsMax(policy, 100, 7, microseconds(1000000)), 34);
+}
+
 TEST(BatchRowsMax, IsTheBoundOfThePolicyWhereNobodyIsIdle) {
   const BatchPolicy policy = {4096, microseconds(0)};
   EXPECT_EQ(BatchRowsMax(policy, 4000, 0, microseconds(10000)), 4096);

@@ -107,6 +107,21 @@ TEST_F(BatchQueueTest, GivesAShareOfALargeTaskAndKeepsSmallOnesWhole) {
   EXPECT_THAT(Pop(queue, 4), ElementsAre(2));
 }
 
+TEST_F(BatchQueueTest, ATaskThatOthersShareIsNotTooLateForOneAlone) {
+  BatchQueue queue({8, {}}, 64);
+  estimate_.Add(1, 1'000'000);
+  const Clock::time_point soon =
+      Clock::time_point(std::chrono::hours(1)) + std::chrono::milliseconds(5);
+  Push(queue, 8).deadline = soon;
+  EXPECT_THAT(Pop(queue, 4), ElementsAre(4));
+  EXPECT_THAT(Pop(queue, 4), ElementsAre(4));
+  EXPECT_TRUE(batch_.dropped.empty());
+  Push(queue, 8).deadline = soon;
+  EXPECT_THAT(Pop(queue, 8), ElementsAre());
+  ASSERT_EQ(batch_.dropped.size(), 1u);
+  EXPECT_EQ(batch_.dropped[0].fate, Fate::kTooLate);
+}
+
 TEST_F(BatchQueueTest, GivesHigherPrioritiesFirst) {
   BatchQueue queue({8, {}}, 64);
   Push(queue, 1, Priority::kLow);

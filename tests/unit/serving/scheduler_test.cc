@@ -154,16 +154,31 @@ TEST_F(SchedulerTest, SeveralWorkersShareALargeRequest) {
 
 TEST_F(SchedulerTest, IdleWorkersShareARequestThatTakesLong) {
   const auto servable = GatedServable();
-  servable->estimate().Add(6, 3'000'000);
-  Scheduler scheduler(3);
-  while (scheduler.idle_workers() < 3) std::this_thread::yield();
-  TestTask& task = Submit(scheduler, servable, 6);
-  gate_.AwaitEntered(3);  // all of them are inside at once
+  servable->estimate().Add(96, 30'000'000);
+  Scheduler scheduler(2);
+  while (scheduler.idle_workers() < 2) std::this_thread::yield();
+  TestTask& task = Submit(scheduler, servable, 96);
+  gate_.AwaitEntered(2);  // both are inside at once
   gate_.Open();
   EXPECT_TRUE(task.Await().ok());
   EXPECT_THAT(task.output(), Each(2));
-  EXPECT_THAT(log_.rows(), ElementsAre(2, 2, 2));
-  EXPECT_EQ(task.timing.batch_rows, 2);
+  EXPECT_THAT(log_.rows(), ElementsAre(48, 48));
+  EXPECT_EQ(task.timing.batch_rows, 48);
+}
+
+TEST_F(SchedulerTest, OneOfManyWorkersStaysFreeForWhatIsShort) {
+  const auto large = GatedServable();
+  large->estimate().Add(960, 300'000'000);
+  const auto other = LoggedServable("other", 1);
+  Scheduler scheduler(4);
+  while (scheduler.idle_workers() < 4) std::this_thread::yield();
+  TestTask& shared = Submit(scheduler, large, 960);
+  gate_.AwaitEntered(3);
+  TestTask& brief = Submit(scheduler, other, 1);
+  EXPECT_TRUE(brief.Await().ok());  // while the three still stand at the gate
+  gate_.Open();
+  EXPECT_TRUE(shared.Await().ok());
+  EXPECT_THAT(log_.rows(), testing::UnorderedElementsAre(1, 320, 320, 320));
 }
 
 TEST_F(SchedulerTest, ALargeRequestThatIsCancelledIsAnsweredOnce) {
