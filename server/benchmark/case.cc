@@ -237,6 +237,10 @@ absl::StatusOr<CaseSpec> WithPrecision(const CaseSpec& spec,
   FFF_RETURN_IF_ERROR(
       base::Annotate(Precision(precision, &changed),
                      absl::StrCat("case ", spec.name, ", precision")));
+  // As depths do: a report that is kept says what it is of.
+  if (changed.precision != spec.precision) {
+    changed.name = absl::StrCat(spec.name, "-", changed.precision);
+  }
   return changed;
 }
 

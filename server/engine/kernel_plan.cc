@@ -273,6 +273,15 @@ absl::StatusOr<KernelPlan> PlanPath(std::shared_ptr<const PathWeights> weights,
   return Plan(PathKernels(), weights, options);
 }
 
+absl::StatusOr<std::vector<absl::string_view>> PathCandidates(
+    const PathProblem& problem, const PlanOptions& options) {
+  FFF_ASSIGN_OR_RETURN(const auto found,
+                       FindCandidates(PathKernels(), problem, options));
+  std::vector<absl::string_view> names;
+  for (const PathKernelEntry* entry : found) names.push_back(entry->name);
+  return names;
+}
+
 absl::StatusOr<KernelPlan> PlanLeaf(std::shared_ptr<const LeafWeights> weights,
                                     const PlanOptions& options) {
   return Plan(LeafKernels(), weights, options);

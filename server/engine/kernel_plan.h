@@ -64,6 +64,9 @@ inline constexpr int64_t kTunedWeightsBytesMax = int64_t{512} << 20;
 inline constexpr double kDenseCostMax = 1.5;
 absl::StatusOr<KernelPlan> PlanPath(std::shared_ptr<const PathWeights> weights,
                                     const PlanOptions& options);
+// The kernels among which PlanPath would choose, by name. Same errors.
+absl::StatusOr<std::vector<absl::string_view>> PathCandidates(
+    const PathProblem& problem, const PlanOptions& options);
 absl::StatusOr<KernelPlan> PlanLeaf(std::shared_ptr<const LeafWeights> weights,
                                     const PlanOptions& options);
 absl::StatusOr<KernelPlan> PlanDense(

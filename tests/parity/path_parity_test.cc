@@ -181,9 +181,12 @@ TEST_P(PathParity, AgreesOnEveryInstructionSet) {
       const auto weights = RandomPath(c.problem, c.values, 17);
       const auto kernel = GetParam().make(weights);
       const auto x = RandomRows(70, c.problem.input_width, c.values, 19);
+      const Result result = RunPath(*kernel, c.problem, x, 1);
       Tally tally;
-      EXPECT_TRUE(CheckPath(*weights, x, RunPath(*kernel, c.problem, x, 1),
-                            kCheckedRows, tally));
+      EXPECT_TRUE(CheckPath(*weights, x, result, kCheckedRows, tally));
+      const auto walk = engine::PathKernels()[1].make(weights);
+      EXPECT_TRUE(
+          SameBits(RunPath(*walk, c.problem, x, 1).margins, result.margins));
     }
   }
 }

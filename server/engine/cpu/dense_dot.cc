@@ -2,8 +2,9 @@
 //
 //   x [rows, I], W [O, I], b [O] -> y [rows, O]
 //
-// 1. Four outputs at a time: four rows of W are streamed once against up to
-//    four rows of x that stay in L1, with a vector of partial sums a pair.
+// 1. Four outputs at a time (two where four rows meet the 16 registers of
+//    AVX2): their rows of W are streamed once against up to four rows of x
+//    that stay in L1, with a vector of partial sums a pair.
 // 2. Add the bias, then activate each row's part in one vector pass.
 //
 // Work is split by outputs, so that several threads share one row's weights. A

@@ -220,6 +220,9 @@ HWY_INLINE void CombineGroup(const PathTiledArgs& args,
        col += kSumVectors * lanes) {
     AddPanel<kSumVectors>(rows, chunk, col, to);
   }
+  for (; col + 4 * lanes <= p.output_width; col += 4 * lanes) {
+    AddPanel<4>(rows, chunk, col, to);
+  }
   for (; col + lanes <= p.output_width; col += lanes) {
     AddPanel<1>(rows, chunk, col, to);
   }
@@ -279,6 +282,7 @@ namespace {
 // 41 and 31.
 constexpr int64_t kBlockBytes = 36 << 10;  // rows of x in L1
 constexpr int64_t kDeepBlockRows = 48;
+static_assert(kDeepBlockRows <= kBlockRowsMax);
 constexpr int64_t kChunkBytes = 576 << 10;  // rows of x and y in L2
 constexpr int64_t kCachedBytes = int64_t{8} << 20;
 constexpr int64_t kManyRowsFactor = 3;

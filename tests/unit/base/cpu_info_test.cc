@@ -2,6 +2,8 @@
 
 #include <sched.h>
 
+#include <fstream>
+#include <string>
 #include <thread>
 
 #include "gtest/gtest.h"
@@ -15,9 +17,19 @@ TEST(CpuInfoTest, DescribesThisMachine) {
   EXPECT_EQ(info.model.find('\n'), std::string::npos);
   EXPECT_GE(info.logical_cpus, 1);
   EXPECT_GE(info.l2_bytes, 0);
-  EXPECT_GE(L1DataBytes(), 0);
   EXPECT_GE(info.l3_bytes, 0);
   EXPECT_GE(info.cgroup_cpu_limit, 0);
+}
+
+TEST(CpuInfoTest, KnowsTheL1ThatTheKernelKnows) {
+  std::ifstream type("/sys/devices/system/cpu/cpu0/cache/index0/type");
+  std::ifstream size("/sys/devices/system/cpu/cpu0/cache/index0/size");
+  std::string what;
+  int64_t kib = 0;
+  if (!(type >> what) || what != "Data" || !(size >> kib)) {
+    GTEST_SKIP() << "the kernel says nothing of the caches here";
+  }
+  EXPECT_EQ(L1DataBytes(), kib << 10);
 }
 
 TEST(CpuInfoTest, CountsTheAffinityMaskOfTheCaller) {

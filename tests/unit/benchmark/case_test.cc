@@ -73,6 +73,8 @@ TEST(CaseTest, ThePrecisionOfACaseIsFp32UnlessChanged) {
   const auto changed = WithPrecision(*spec, "bf16");
   ASSERT_TRUE(changed.ok()) << changed.status();
   EXPECT_EQ(changed->precision, "bf16");
+  EXPECT_EQ(changed->name, spec->name + "-bf16");
+  EXPECT_EQ(WithPrecision(*spec, "fp32")->name, spec->name);
   const auto wrong = WithPrecision(*spec, "fp8");
   EXPECT_EQ(wrong.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(wrong.status().message()),

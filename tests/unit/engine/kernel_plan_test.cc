@@ -188,13 +188,24 @@ TEST(KernelPlan, ManyTreesOfMoreLevelsAreNotEvaluatedDensely) {
 }
 
 TEST(KernelPlan, DoesNotTryADenseKernelThatCannotComeNear) {
-  PlanOptions options = DenseAllowed();
-  options.tuning_seconds = 1e-3;
-  const auto plan = PlanPath(Path(64, 9), options);
-  ASSERT_TRUE(plan.ok()) << plan.status();
-  for (const KernelPlan::Step& step : plan->steps()) {
-    EXPECT_THAT(step.reason, testing::Not(HasSubstr("path_masked")));
-    EXPECT_NE(step.kernel, "path_masked");
+  const auto near = PathCandidates(ManyTrees(2)->problem, DenseAllowed());
+  ASSERT_TRUE(near.ok()) << near.status();
+  EXPECT_THAT(*near,
+              testing::UnorderedElementsAre("path_walk", "path_tiled",
+                                            "path_two_phase", "path_masked"));
+  const auto far = PathCandidates(Path(64, 9)->problem, DenseAllowed());
+  ASSERT_TRUE(far.ok()) << far.status();
+  EXPECT_THAT(*far,
+              testing::UnorderedElementsAre("path_walk", "path_two_phase"));
+}
+
+TEST(KernelPlan, FewTreesAreNotEvaluatedDensely) {
+  for (const int levels : {4, 5}) {
+    const auto plan = PlanPath(Path(768, levels), DenseAllowed());
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    for (const KernelPlan::Step& step : plan->steps()) {
+      EXPECT_NE(step.kernel, "path_masked") << levels << " " << step.reason;
+    }
   }
 }
 
