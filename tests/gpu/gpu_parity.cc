@@ -3,6 +3,7 @@
 // with numbers that bf16 holds exactly, so that the same bounds apply (and for
 // bf16 the rounding of the outputs). Outputs
 // are poisoned before each run. Without a device every test is skipped.
+#include <algorithm>
 #include <cstring>
 #include <set>
 #include <thread>
@@ -381,6 +382,71 @@ TEST(Program, AMasterLeafHasRoomForEveryKernelOfItsLeaf) {
     if (first.empty()) first = y;
     EXPECT_THAT(y, testing::Pointwise(testing::FloatNear(1e-3F), first))
         << name;
+  }
+}
+
+tensor::FloatArray Ones(int64_t size) {
+  tensor::FloatBuffer buffer(size);
+  std::fill(buffer.data(), buffer.data() + size, 1.0F);
+  return std::move(buffer).Freeze();
+}
+
+std::shared_ptr<const engine::PathWeights> PathOfOnes(int64_t in, int64_t out) {
+  auto weights = std::make_shared<engine::PathWeights>();
+  weights->problem = {
+      in, out, 3, 1, engine::Tie::kRight, engine::Activation::kRelu, false};
+  weights->x = Ones(7 * in);
+  weights->y = Ones(7 * out);
+  return weights;
+}
+
+std::shared_ptr<const engine::LeafWeights> LeafOfOnes(int64_t in, int64_t out) {
+  auto weights = std::make_shared<engine::LeafWeights>();
+  weights->problem = {
+      in, 5, out, 2, engine::Tie::kRight, engine::Activation::kRelu, false};
+  weights->node_weights = Ones(3 * in);
+  weights->node_biases = Ones(3);
+  weights->w1 = Ones(4 * in * 5);
+  weights->b1 = Ones(4 * 5);
+  weights->w2 = Ones(4 * 5 * out);
+  return weights;
+}
+
+// Rows that overflow in the first of two layers, 12 values wide in rows of 16:
+// every z of the second is +infinity, and NaN, which goes left, were the rest
+// of a row not zero.
+void ExpectAllGoRight(engine::DeviceChain chain, Precision precision,
+                      const char* kernel, int32_t last) {
+  chain.input_width = 8;
+  constexpr int64_t kRows = 70;
+  const std::vector<float> x(kRows * 8, 3e38F);
+  DeviceOptions options;
+  options.precision = precision;
+  options.kernel_name = kernel;
+  const auto program = Engine()->Build(chain, options);
+  ASSERT_TRUE(program.ok()) << kernel << ": " << program.status();
+  std::vector<float> y(kRows * 3);
+  std::vector<int32_t> leaves(kRows, -1);
+  std::vector<engine::RouteSink> sinks(2);
+  sinks[1].leaves = leaves.data();
+  const absl::Status run =
+      (*program)->Run({x.data(), kRows, 8}, {y.data(), kRows, 3}, sinks);
+  ASSERT_TRUE(run.ok()) << kernel << ": " << run;
+  EXPECT_THAT(leaves, testing::Each(last)) << kernel;
+}
+
+TEST(Program, WhatOverflowsStaysOutOfThePaddingOfARow) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  engine::DeviceChain paths;
+  paths.ops = {PathOfOnes(8, 12), PathOfOnes(12, 3)};
+  for (const char* kernel : {"path_walk", "path_row", "path_tensor"}) {
+    ExpectAllGoRight(paths, Precision::kBf16, kernel, 3);
+  }
+  engine::DeviceChain leaves;
+  leaves.ops = {LeafOfOnes(8, 12), LeafOfOnes(12, 3)};
+  for (const char* kernel : {"leaf_walk", "leaf_row", "leaf_grouped"}) {
+    ExpectAllGoRight(leaves, Precision::kFp32, kernel, 3);
+    ExpectAllGoRight(leaves, Precision::kBf16, kernel, 3);
   }
 }
 

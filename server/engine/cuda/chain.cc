@@ -39,6 +39,24 @@ struct MakeLayer {
   }
 };
 
+// What path_row asks for at most, which 8.0 and 9.0 have; and what is left to
+// its static part.
+constexpr int kSharedBytesMax = 160 << 10;
+constexpr int kStaticSharedBytes = 1 << 10;
+
+// Matrix products add in an order of their own: where an FFF layer follows, a
+// near tie there would go by the batch size. They stay where nothing else can
+// compute the layer.
+void KeepOneOrderOfSums(std::vector<Candidate>& found) {
+  const auto multiplies = [](const Candidate& candidate) {
+    return candidate.kernel == "leaf_grouped" ||
+           candidate.kernel == "path_tensor";
+  };
+  if (std::all_of(found.begin(), found.end(), multiplies)) return;
+  found.erase(std::remove_if(found.begin(), found.end(), multiplies),
+              found.end());
+}
+
 bool Multiplies(const DeviceOp& op) {
   return std::holds_alternative<std::shared_ptr<const DenseWeights>>(op) ||
          std::holds_alternative<MasterLeafOp>(op);
@@ -54,6 +72,9 @@ absl::StatusOr<LayerBuild> DescribeDevice(Precision precision) {
   build.precision = precision;
   build.processors = properties.multiProcessorCount;
   build.has_clusters = properties.major >= 9;
+  build.shared_bytes_max = std::min(
+      kSharedBytesMax,
+      static_cast<int>(properties.sharedMemPerBlockOptin) - kStaticSharedBytes);
   return build;
 }
 
@@ -63,6 +84,8 @@ absl::StatusOr<std::unique_ptr<Chain>> Chain::Make(const DeviceChain& chain,
                                                    const DeviceOptions& options,
                                                    int64_t rows_max) {
   FFF_ASSIGN_OR_RETURN(LayerBuild build, DescribeDevice(options.precision));
+  build.rows_max = rows_max;
+  build.named = !options.kernel_name.empty();
   if (std::any_of(chain.ops.begin(), chain.ops.end(), Multiplies)) {
     FFF_ASSIGN_OR_RETURN(build.matmul, MakeMatmulHandle());
   }
@@ -102,7 +125,7 @@ ScratchNeed Chain::needs() const {
   for (const auto& layer : layers_) {
     const ScratchNeed need = layer->Needs(rows_max_);
     all.bytes = std::max(all.bytes, need.bytes);
-    all.sorts = all.sorts || need.sorts;
+    all.buckets = std::max(all.buckets, need.buckets);
     all.multiplies = all.multiplies || need.multiplies;
   }
   return all;
@@ -116,11 +139,20 @@ int64_t Chain::between_pitch() const {
   return pitch;
 }
 
+bool Chain::RoutesBehind(size_t i) const {
+  return std::any_of(layers_.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                     layers_.end(),
+                     [](const LayerPtr& layer) { return layer->trees() > 0; });
+}
+
 std::vector<Candidate> Chain::Candidates(size_t i, int64_t rows) const {
   const bool named = !kernel_name_.empty() && layers_[i]->trees() > 0;
   std::vector<Candidate> found = layers_[i]->Candidates(
       rows, named ? DeviceLayer::Which::kAll : DeviceLayer::Which::kWorthwhile);
-  if (!named) return found;
+  if (!named) {
+    if (RoutesBehind(i)) KeepOneOrderOfSums(found);
+    return found;
+  }
   const auto other = [this](const Candidate& candidate) {
     return candidate.kernel != kernel_name_ &&
            candidate.ToString() != kernel_name_;

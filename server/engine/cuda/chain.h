@@ -46,6 +46,7 @@ class Chain {
 
  private:
   Chain() = default;
+  bool RoutesBehind(size_t i) const;  // in a layer after layer i
 
   int64_t input_width_ = 0;
   int64_t rows_max_ = 0;

@@ -22,7 +22,7 @@ struct Scratch {
 };
 struct ScratchNeed {
   int64_t bytes = 0;
-  bool sorts = false;
+  int buckets = 0;  // of the sort, at most kBucketsMax; 0: does not sort
   bool multiplies = false;
 };
 inline constexpr int64_t kMatmulWorkspaceBytes = int64_t{32} << 20;
@@ -60,6 +60,9 @@ class DeviceLayer {
 struct LayerBuild {
   Precision precision = Precision::kFp32;
   int processors = 0;            // of the device
+  int shared_bytes_max = 0;      // dynamic, a block
+  int64_t rows_max = 0;          // of one launch
+  bool named = false;            // one kernel was asked for by name
   bool has_clusters = false;     // compute capability 9.0 and newer
   std::shared_ptr<void> matmul;  // of MakeMatmulHandle; dense layers need it
 };

@@ -44,6 +44,7 @@ struct PathArgs {
   int levels = 0;
   bool tie_left = false;
   Activation activation = Activation::kIdentity;
+  int shared_bytes_max = 0;  // that a block of path_row may ask for
 };
 
 // One leaf layer on the device. w1 is transposed: a row a hidden neuron.
@@ -68,7 +69,7 @@ struct LeafArgs {
 inline constexpr int kSplitMax = 8;
 inline constexpr int kBucketsMax = 1 << kSplitMax;
 struct SortScratch {
-  int32_t* order = nullptr;   // [buckets, rows_max]: rows of each bucket
+  int32_t* order = nullptr;   // [ScratchNeed::buckets, rows_max]: their rows
   int32_t* counts = nullptr;  // [kBucketsMax], zero between calls
   int32_t* ticket = nullptr;  // [1], zero between calls
   float* top_z = nullptr;     // [rows_max, kSplitMax]
@@ -91,7 +92,7 @@ int PathWalkPartsMin(WeightType type, int trees, int levels);
 // A block a row and tree.
 cudaError_t PathRow(WeightType type, const PathArgs& layer, const RowArgs& rows,
                     float* partials, cudaStream_t stream);
-bool PathRowSupports(WeightType type, int x_pitch, int y_pitch, int levels);
+bool PathRowSupports(WeightType type, const PathArgs& layer);
 
 // A block, or a cluster of blocks, a row and tree; any width.
 cudaError_t PathWide(WeightType type, const PathArgs& layer,
@@ -120,7 +121,7 @@ bool LeafRowSupports(int leaf_width);
 cudaError_t LeafGrouped(WeightType type, const LeafArgs& layer,
                         const RowArgs& rows, float* hidden,
                         const SortScratch& scratch, cudaStream_t stream);
-bool LeafGroupedSupports(int leaf_width, int depth);
+bool LeafGroupedSupports(int leaf_width, int y_pitch, int depth);
 int64_t LeafGroupedScratchBytes(int leaf_width);
 
 // y[r] = sum over parts of partials[r][part], first part first.

@@ -19,11 +19,11 @@ int64_t Aligned(int64_t bytes) {
 
 // Where the parts of the sort scratch begin, in bytes; the last is the end.
 struct SortLayout {
-  explicit SortLayout(int64_t rows_max)
+  SortLayout(int64_t rows_max, int64_t buckets)
       : ticket(kBucketsMax * kFloat),
         top_z(ticket + kAlignment),
         order(top_z + rows_max * kSplitMax * kFloat),
-        end(order + rows_max * kBucketsMax * kFloat) {}
+        end(order + rows_max * buckets * kFloat) {}
   int64_t ticket;
   int64_t top_z;
   int64_t order;
@@ -81,8 +81,9 @@ absl::Status Lane::Allocate() {
   }
   const ScratchNeed need = chain_->needs();
   FFF_ASSIGN_OR_RETURN(scratch_, DeviceBuffer::Make(need.bytes));
-  if (need.sorts) {
-    FFF_ASSIGN_OR_RETURN(sort_, DeviceBuffer::Make(SortLayout(rows).end));
+  if (need.buckets > 0) {
+    FFF_ASSIGN_OR_RETURN(
+        sort_, DeviceBuffer::Make(SortLayout(rows, need.buckets).end));
   }
   if (need.multiplies) {
     FFF_ASSIGN_OR_RETURN(matmul_workspace_,
@@ -102,7 +103,7 @@ Scratch Lane::MakeScratch() const {
   scratch.size = scratch_.size();
   scratch.matmul_workspace = matmul_workspace_.data();
   if (sort_.size() > 0) {
-    const SortLayout layout(chain_->rows_max());
+    const SortLayout layout(chain_->rows_max(), chain_->needs().buckets);
     char* const base = sort_.As<char>();
     scratch.sort.counts = reinterpret_cast<int32_t*>(base);
     scratch.sort.ticket = reinterpret_cast<int32_t*>(base + layout.ticket);

@@ -62,8 +62,8 @@ __global__ void __launch_bounds__(kSplitThreads)
                           warp * kSplitRows + lane);
 }
 
-// Four numbers from p on, zero from `left` of them on. p is a multiple of four
-// elements from the start of a row, rows are padded to eight.
+// Four numbers from p on. p is a multiple of four elements from the start of a
+// row, rows are padded to eight.
 __device__ inline float4 LoadFour(const float* p) {
   return *reinterpret_cast<const float4*>(p);
 }
@@ -244,10 +244,14 @@ __global__ void __launch_bounds__(kThreads)
       if (layer.b2 != nullptr) {
         bias = LoadFour(layer.b2 + int64_t{tile.leaf} * layer.y_pitch + column);
       }
+      // Zeros behind the width: an infinity times the padding of w2 is none.
+      const int inside = layer.output_width - column;
       for (int r = 0; r < kEach && row + r < tile.count; ++r) {
         W* const y = RowOf<W>(rows.y, tile.rows[row + r], layer.y_pitch);
-        StoreFour(y + column, {sum[r][0] + bias.x, sum[r][1] + bias.y,
-                               sum[r][2] + bias.z, sum[r][3] + bias.w});
+        StoreFour(y + column, {inside > 0 ? sum[r][0] + bias.x : 0.0f,
+                               inside > 1 ? sum[r][1] + bias.y : 0.0f,
+                               inside > 2 ? sum[r][2] + bias.z : 0.0f,
+                               inside > 3 ? sum[r][3] + bias.w : 0.0f});
       }
     }
   }
@@ -276,8 +280,10 @@ cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows, float* hidden,
 
 }  // namespace
 
-bool LeafGroupedSupports(int leaf_width, int depth) {
-  return leaf_width <= 65535 * kTile && (1 << depth) <= kBucketsMax;
+bool LeafGroupedSupports(int leaf_width, int y_pitch, int depth) {
+  constexpr int kGridMax = 65535;  // blocks of a grid's second dimension
+  return leaf_width <= kGridMax * kTile && y_pitch <= kGridMax * kTile &&
+         (1 << depth) <= kBucketsMax;
 }
 
 int64_t LeafGroupedScratchBytes(int leaf_width) {

@@ -74,7 +74,7 @@ class LeafLayer : public DeviceLayer {
   ScratchNeed Needs(int64_t rows_max) const override {
     ScratchNeed need;
     if (Groups()) {
-      need.sorts = true;
+      need.buckets = 1 << args_.depth;
       need.bytes = std::max(
           HiddenBytes(), std::min(kHiddenBytesMax, rows_max * HiddenBytes()));
     }
@@ -109,7 +109,7 @@ class LeafLayer : public DeviceLayer {
 
  private:
   bool Groups() const {
-    return LeafGroupedSupports(args_.leaf_width, args_.depth);
+    return LeafGroupedSupports(args_.leaf_width, args_.y_pitch, args_.depth);
   }
   // Of one row.
   int64_t HiddenBytes() const {

@@ -34,6 +34,22 @@ class PathLayer : public DeviceLayer {
     args_.levels = problem.levels;
     args_.tie_left = problem.tie == Tie::kLeft;
     args_.activation = problem.activation;
+    args_.shared_bytes_max = build.shared_bytes_max;
+  }
+
+  // Copies for path_tensor are made only where it can be chosen, and left out
+  // where the memory does not suffice: the others compute the layer, too.
+  absl::Status UploadTensorWeights(const PathWeights& weights,
+                                   const LayerBuild& build) {
+    if (type_ != WeightType::kBf16) return absl::OkStatus();
+    if (!build.named && build.rows_max < kSortRowsMin) return absl::OkStatus();
+    auto made = TensorWeights::Make(weights);
+    if (made.ok()) {
+      tensor_ = *std::move(made);
+    } else if (!absl::IsResourceExhausted(made.status())) {
+      return made.status();
+    }
+    return absl::OkStatus();
   }
 
   absl::Status UploadWeights(const PathWeights& weights) {
@@ -54,9 +70,6 @@ class PathLayer : public DeviceLayer {
                                               return weights.bias.data();
                                             }}));
     }
-    if (type_ == WeightType::kBf16) {
-      FFF_ASSIGN_OR_RETURN(tensor_, TensorWeights::Make(weights));
-    }
     args_.x_weights = x_.data();
     args_.y_weights = y_.data();
     args_.bias = bias_.As<const float>();
@@ -73,7 +86,10 @@ class PathLayer : public DeviceLayer {
 
   ScratchNeed Needs(int64_t rows_max) const override {
     ScratchNeed need;
-    need.sorts = Sorts() || tensor_.has_value();
+    if (Sorts()) need.buckets = 1 << std::min(kSplitMax, problem_.levels - 1);
+    if (tensor_) {
+      need.buckets = std::max(need.buckets, 1 << tensor_->args().split);
+    }
     if (problem_.trees > 1) {
       need.bytes = std::max(
           TreeBytes(), std::min(kPartialsBytesMax, rows_max * TreeBytes()));
@@ -95,8 +111,7 @@ class PathLayer : public DeviceLayer {
     }
     const bool few_rows =
         rows <= kBlockRowsMax && rows * TreeBytes() <= kPartialsBytesMax;
-    if ((few_rows || all) &&
-        PathRowSupports(type_, args_.x_pitch, args_.y_pitch, args_.levels)) {
+    if ((few_rows || all) && PathRowSupports(type_, args_)) {
       found.push_back({"path_row", 0});
     }
     if ((rows >= kSortRowsMin || all) && Sorts()) {
@@ -108,7 +123,7 @@ class PathLayer : public DeviceLayer {
     if ((rows >= kSortRowsMin || all) && tensor_) {
       found.push_back({"path_tensor", 0});
     }
-    // Another order of sums than the others': never mixed with them.
+    // Another order of sums than the others', where x is not in registers.
     if (found.empty() || all) found.push_back({"path_wide", cluster_});
     return found;
   }
@@ -206,6 +221,7 @@ absl::StatusOr<std::unique_ptr<DeviceLayer>> MakePathLayer(
     const PathWeights& weights, const LayerBuild& build) {
   auto layer = std::make_unique<PathLayer>(weights.problem, build);
   FFF_RETURN_IF_ERROR(layer->UploadWeights(weights));
+  FFF_RETURN_IF_ERROR(layer->UploadTensorWeights(weights, build));
   return layer;
 }
 

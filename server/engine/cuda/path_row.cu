@@ -26,7 +26,6 @@ namespace {
 
 constexpr int kWarps = kRoundNodes;
 constexpr int kThreads = kWarps * kWarp;
-constexpr int kSharedBytesMax = 160 << 10;  // fits sm_80 and sm_90
 
 // The z of the round's node that belongs to this warp.
 template <class W, int kChunks>
@@ -126,8 +125,11 @@ cudaError_t Launch(WeightType type, const PathArgs& layer, const RowArgs& rows,
   // less than asking whether it is set.
   const cudaError_t allowed = cudaFuncSetAttribute(
       PathRowKernel<W, kChunks>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-      kSharedBytesMax);
-  if (allowed != cudaSuccess) return allowed;
+      layer.shared_bytes_max);
+  if (allowed != cudaSuccess) {
+    cudaGetLastError();  // it is this launch's error, not the next one's
+    return allowed;
+  }
   const unsigned blocks =
       static_cast<unsigned>(rows.rows) * static_cast<unsigned>(layer.trees);
   PathRowKernel<W, kChunks>
@@ -152,9 +154,10 @@ cudaError_t Dispatch(WeightType type, const PathArgs& layer,
 
 }  // namespace
 
-bool PathRowSupports(WeightType type, int x_pitch, int y_pitch, int levels) {
-  return x_pitch <= (type == WeightType::kFp32 ? 2048 : 4096) &&
-         SharedBytes(type, y_pitch, levels) <= kSharedBytesMax;
+bool PathRowSupports(WeightType type, const PathArgs& layer) {
+  return layer.x_pitch <= (type == WeightType::kFp32 ? 2048 : 4096) &&
+         SharedBytes(type, layer.y_pitch, layer.levels) <=
+             layer.shared_bytes_max;
 }
 
 cudaError_t PathRow(WeightType type, const PathArgs& layer, const RowArgs& rows,

@@ -210,6 +210,20 @@ class Activations {
   unsigned high_[kSlotSteps][kTerms];
 };
 
+// Eight bf16, zeros from `inside` of them on.
+__device__ inline uint4 FirstOf(const uint4& v, int inside) {
+  unsigned words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if (inside <= 2 * i) {
+      words[i] = 0;
+    } else if (inside == 2 * i + 1) {
+      words[i] &= 0xffffu;
+    }
+  }
+  return {words[0], words[1], words[2], words[3]};
+}
+
 // The outputs of a tile. Asks for the first rows of Y when it is made.
 class Outputs {
  public:
@@ -236,6 +250,11 @@ class Outputs {
         LoadGroup(base + r + kAhead, ring_[r]);
         const int column = (base + r) * kTensorColumns + 8 * (lane % 4);
         if (column >= layer.y_pitch) continue;
+        const int inside = layer.output_width - column;
+        if (inside < 8) {  // an infinity times the padding of Y is no zero
+          words[0] = FirstOf(words[0], inside);
+          words[1] = FirstOf(words[1], inside);
+        }
         if (group < count) {
           __stcs(reinterpret_cast<uint4*>(low + column), words[0]);
         }

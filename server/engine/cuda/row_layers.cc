@@ -101,7 +101,7 @@ class MasterLeafLayer : public DeviceLayer {
                  rows_max * (RowBytes(hidden_->output_width()) +
                              RowBytes(output_width()));
     need.bytes = std::max(need.bytes, leaf.bytes);
-    need.sorts = leaf.sorts;
+    need.buckets = leaf.buckets;
     return need;
   }
   std::vector<Candidate> Candidates(int64_t rows, Which which) const override {
