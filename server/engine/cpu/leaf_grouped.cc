@@ -14,7 +14,9 @@
 // shared by all threads. A row takes 2 * (depth * I + l * (I + O)) FLOPs and
 // reads twice that many bytes of weights, most of them from L1 or L2. Benchmark
 // case: leaf-784-8-10-d4. 256 rows of leaf-768-32-768-d12 take 1.63 ms, with
-// weights of bf16 and int8 1.53 and 1.29 (Zen 5).
+// weights of bf16 and int8 1.53 and 1.29 (Zen 5). Tried and dropped: weights of
+// the next 1 to 16 KB of a leaf fetched into L2 ahead, 3.4 to 3.5 ms instead of
+// 3.5 to 3.8, into L1 3.7 to 4.1 (that case, a busy Zen 4).
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 
