@@ -17,17 +17,21 @@ int64_t Aligned(int64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-// Where the parts of the sort scratch begin, in bytes; the last is the end.
+// Where the parts of the sort scratch begin, in bytes. The last one is as long
+// as there are buckets.
 struct SortLayout {
-  SortLayout(int64_t rows_max, int64_t buckets)
-      : ticket(kBucketsMax * kFloat),
+  explicit SortLayout(int64_t rows)
+      : rows_max(rows),
+        ticket(kBucketsMax * kFloat),
         top_z(ticket + kAlignment),
-        order(top_z + rows_max * kSplitMax * kFloat),
-        end(order + rows_max * buckets * kFloat) {}
+        order(top_z + rows_max * kSplitMax * kFloat) {}
+  int64_t Bytes(int64_t buckets) const {
+    return order + rows_max * buckets * kFloat;
+  }
+  int64_t rows_max;
   int64_t ticket;
   int64_t top_z;
   int64_t order;
-  int64_t end;
 };
 
 }  // namespace
@@ -83,7 +87,7 @@ absl::Status Lane::Allocate() {
   FFF_ASSIGN_OR_RETURN(scratch_, DeviceBuffer::Make(need.bytes));
   if (need.buckets > 0) {
     FFF_ASSIGN_OR_RETURN(
-        sort_, DeviceBuffer::Make(SortLayout(rows, need.buckets).end));
+        sort_, DeviceBuffer::Make(SortLayout(rows).Bytes(need.buckets)));
   }
   if (need.multiplies) {
     FFF_ASSIGN_OR_RETURN(matmul_workspace_,
@@ -103,7 +107,7 @@ Scratch Lane::MakeScratch() const {
   scratch.size = scratch_.size();
   scratch.matmul_workspace = matmul_workspace_.data();
   if (sort_.size() > 0) {
-    const SortLayout layout(chain_->rows_max(), chain_->needs().buckets);
+    const SortLayout layout(chain_->rows_max());
     char* const base = sort_.As<char>();
     scratch.sort.counts = reinterpret_cast<int32_t*>(base);
     scratch.sort.ticket = reinterpret_cast<int32_t*>(base + layout.ticket);
