@@ -209,8 +209,9 @@ std::vector<Choice> Choices(const std::vector<std::string>& kernels,
 }
 
 std::string ChoiceName(const testing::TestParamInfo<Choice>& info) {
-  return (info.param.kernel.empty() ? "planned" : info.param.kernel) + "_" +
-         std::string(engine::Name(info.param.precision));
+  std::string name = info.param.kernel.empty() ? "planned" : info.param.kernel;
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name + "_" + std::string(engine::Name(info.param.precision));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -225,9 +226,15 @@ INSTANTIATE_TEST_SUITE_P(GpuTensor, PathKernels,
                          ChoiceName);
 INSTANTIATE_TEST_SUITE_P(
     Gpu, LeafKernels,
-    testing::ValuesIn(Choices({"", "leaf_walk", "leaf_row", "leaf_grouped"},
+    testing::ValuesIn(Choices({"", "leaf_walk", "leaf_row", "leaf_wide",
+                               "leaf_grouped"},
                               {Precision::kFp32, Precision::kBf16})),
     ChoiceName);
+INSTANTIATE_TEST_SUITE_P(GpuTensor, LeafKernels,
+                         testing::ValuesIn(Choices({"leaf_tensor/128",
+                                                    "leaf_tensor/64"},
+                                                   {Precision::kBf16})),
+                         ChoiceName);
 INSTANTIATE_TEST_SUITE_P(Gpu, DenseKernels,
                          testing::ValuesIn(Choices({""}, {Precision::kFp32,
                                                           Precision::kTf32,
@@ -444,10 +451,57 @@ TEST(Program, WhatOverflowsStaysOutOfThePaddingOfARow) {
   }
   engine::DeviceChain leaves;
   leaves.ops = {LeafOfOnes(8, 12), LeafOfOnes(12, 3)};
-  for (const char* kernel : {"leaf_walk", "leaf_row", "leaf_grouped"}) {
+  for (const char* kernel :
+       {"leaf_walk", "leaf_row", "leaf_wide", "leaf_grouped"}) {
     ExpectAllGoRight(leaves, Precision::kFp32, kernel, 3);
     ExpectAllGoRight(leaves, Precision::kBf16, kernel, 3);
   }
+  ExpectAllGoRight(leaves, Precision::kBf16, "leaf_tensor", 3);
+}
+
+// A copy on each device of a machine: which one a batch goes to changes no bit.
+// They are all of one kind here; other kinds may choose other kernels.
+TEST(Devices, AnswerAlike) {
+  const size_t count = Engine() == nullptr ? 0 : Engine()->devices().size();
+  if (count < 2) GTEST_SKIP() << "fewer than two CUDA devices";
+  const engine::PathProblem problem = {
+      100, 60, 8, 1, engine::Tie::kRight, engine::Activation::kGelu, true};
+  const auto weights = parity::RandomPath(problem, Values::kNormal, 3);
+  const auto make = [&](std::vector<int> devices) {
+    DeviceOptions options;
+    options.kernel_name = "path_walk";
+    options.lanes = 1;
+    options.rows_max = 100;
+    options.devices = std::move(devices);
+    return MakeDeviceKernel(*Engine(), weights, options);
+  };
+  const auto x = parity::RandomRows(250, 100, Values::kNormal, 5);
+  std::vector<int> all;
+  std::vector<Result> alone;
+  for (size_t device = 0; device < count; ++device) {
+    all.push_back(static_cast<int>(device));
+    const auto kernel = make({static_cast<int>(device)});
+    ASSERT_TRUE(kernel.ok()) << kernel.status();
+    alone.push_back(parity::RunPath(**kernel, problem, x, 1));
+    ASSERT_TRUE((*kernel)->status().ok()) << (*kernel)->status();
+    EXPECT_TRUE(parity::SameBits(alone[device].y, alone[0].y)) << device;
+  }
+  const auto together = make(all);
+  ASSERT_TRUE(together.ok()) << together.status();
+  // With a lane a device, more callers than devices keep all of them busy.
+  std::vector<std::thread> threads;
+  std::vector<int> equal(4 * count);
+  for (size_t t = 0; t < equal.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 50; ++i) {
+        const Result mine = parity::RunPath(**together, problem, x, 1);
+        equal[t] += parity::SameBits(mine.y, alone[0].y) &&
+                    mine.leaves == alone[0].leaves;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(equal, testing::Each(50));
 }
 
 TEST(Program, SaysWhenDeviceMemoryDoesNotSuffice) {

@@ -4,7 +4,9 @@
 #include <utility>
 #include <variant>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "server/base/status_macros.h"
 
 namespace fff::engine::cuda {
@@ -44,17 +46,17 @@ struct MakeLayer {
 constexpr int kSharedBytesMax = 160 << 10;
 constexpr int kStaticSharedBytes = 1 << 10;
 
-// Matrix products add in an order of their own: where an FFF layer follows, a
-// near tie there would go by the batch size. They stay where nothing else can
+// Some kernels add in an order of their own: where an FFF layer follows, a near
+// tie there would go by the batch size. They stay where nothing else can
 // compute the layer.
 void KeepOneOrderOfSums(std::vector<Candidate>& found) {
-  const auto multiplies = [](const Candidate& candidate) {
-    return candidate.kernel == "leaf_grouped" ||
-           candidate.kernel == "path_tensor";
+  static constexpr absl::string_view kOthers[] = {"leaf_grouped", "leaf_tensor",
+                                                  "leaf_wide", "path_tensor"};
+  const auto differs = [](const Candidate& candidate) {
+    return absl::c_linear_search(kOthers, candidate.kernel);
   };
-  if (std::all_of(found.begin(), found.end(), multiplies)) return;
-  found.erase(std::remove_if(found.begin(), found.end(), multiplies),
-              found.end());
+  if (absl::c_all_of(found, differs)) return;
+  found.erase(std::remove_if(found.begin(), found.end(), differs), found.end());
 }
 
 bool Multiplies(const DeviceOp& op) {

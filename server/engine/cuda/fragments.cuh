@@ -9,6 +9,8 @@
 // (PTX ISA, "Matrix Fragments for mma.m16n8k16").
 namespace fff::engine::cuda {
 
+using Bf16 = __nv_bfloat16;
+
 inline constexpr int kTileRows = 16;
 inline constexpr int kTileColumns = 8;
 
@@ -33,6 +35,43 @@ __device__ inline void MultiplyAdd8(unsigned low, unsigned high, unsigned b,
       : "r"(low), "r"(high), "r"(b));
 }
 
+// Four matrices of 8 x 8 numbers in shared memory, lane l giving the address of
+// row l % 8 of matrix l / 8: a word of each, of row `group`, numbers 2 quad and
+// the next; transposed: of column `group`, rows 2 quad and the next.
+__device__ inline uint4 LoadMatrices(const void* row) {
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  uint4 words;
+  asm volatile(
+      "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+      : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+      : "r"(at)
+      : "memory");
+  return words;
+}
+__device__ inline uint4 LoadMatricesTransposed(const void* row) {
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  uint4 words;
+  asm volatile(
+      "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+      : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+      : "r"(at)
+      : "memory");
+  return words;
+}
+
+// A float as the sum of three bf16, exactly: its upper 8 significant bits, the
+// next 8, the rest.
+inline constexpr int kTermsOfFloat = 3;
+// The upper halves of two floats: two bf16, rounded toward zero.
+__device__ inline unsigned UpperHalves(float first, float second) {
+  return __byte_perm(__float_as_uint(first), __float_as_uint(second), 0x7632);
+}
+// What UpperHalves leaves of a float, exactly. An infinity leaves nothing.
+__device__ inline float Remainder(float value) {
+  const unsigned upper = __float_as_uint(value) & 0xffff0000u;
+  return isinf(value) ? 0.0f : value - __uint_as_float(upper);
+}
+
 // 64 numbers of each of kRows rows of x in shared memory. Vectors change places
 // within their row so that the eight that a step of LoadFragment reads, or a
 // copied row writes, lie in different banks.
@@ -49,15 +88,7 @@ struct RowPart {
   // Rows first to first + 15, the 16 k from 16 * fragment on.
   __device__ RowFragment Load(int first, int fragment, int lane) {
     const int row = first + lane % 16;
-    const auto at = static_cast<unsigned>(
-        __cvta_generic_to_shared(At(row, 2 * fragment + lane / 16)));
-    RowFragment a;
-    asm volatile(
-        "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-        : "=r"(a.x), "=r"(a.y), "=r"(a.z), "=r"(a.w)
-        : "r"(at)
-        : "memory");
-    return a;
+    return LoadMatrices(At(row, 2 * fragment + lane / 16));
   }
 };
 

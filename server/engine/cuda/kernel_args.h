@@ -73,8 +73,16 @@ struct SortScratch {
   int32_t* counts = nullptr;  // [kBucketsMax], zero between calls
   int32_t* ticket = nullptr;  // [1], zero between calls
   float* top_z = nullptr;     // [rows_max, kSplitMax]
+  // [TilesFor(rows_max, kBucketsMax)]: bucket, rows, first row in `order`
+  int4* tiles = nullptr;
   int rows_max = 0;
 };
+// Rows of a bucket that one block multiplies; and how many such tiles there may
+// be, as every bucket may leave its last one unfilled.
+inline constexpr int kRowsOfTile = 64;
+inline int64_t TilesFor(int64_t rows, int64_t buckets) {
+  return (rows + kRowsOfTile - 1) / kRowsOfTile + buckets - 1;
+}
 
 // Every function queues work on `stream`, returns at once and leaves the
 // checking of problem limits to its Supports. The result is that of the launch.
@@ -116,13 +124,36 @@ cudaError_t LeafRow(WeightType type, const LeafArgs& layer, const RowArgs& rows,
                     cudaStream_t stream);
 bool LeafRowSupports(int leaf_width);
 
-// Rows sorted by leaf, then matrix products a leaf; at most kBucketsMax leaves.
-// hidden: LeafGroupedScratchBytes(leaf_width) a row.
+// A block, or a cluster of blocks, a row.
+cudaError_t LeafWide(WeightType type, const LeafArgs& layer,
+                     const RowArgs& rows, int cluster, cudaStream_t stream);
+bool LeafWideSupports(int leaf_width);
+
+// The descent alone, at most kBucketsMax leaves: routes, the rows filed under
+// their leaves, and the tiles that these make, TilesFor(rows, leaves).
+cudaError_t LeafSplit(WeightType type, const LeafArgs& layer,
+                      const RowArgs& rows, const SortScratch& scratch,
+                      cudaStream_t stream);
+
+// LeafSplit, then matrix products a leaf. hidden:
+// LeafGroupedScratchBytes(leaf_width) a row.
 cudaError_t LeafGrouped(WeightType type, const LeafArgs& layer,
                         const RowArgs& rows, float* hidden,
                         const SortScratch& scratch, cudaStream_t stream);
 bool LeafGroupedSupports(int leaf_width, int y_pitch, int depth);
 int64_t LeafGroupedScratchBytes(int leaf_width);
+
+// The same by tensor cores, for bf16; `columns`: one of kLeafTensorColumns, the
+// width of a block. hidden: LeafTensorScratchBytes(leaf_width) a row.
+inline constexpr int kLeafTensorColumns[] = {128, 64};
+cudaError_t LeafTensor(const LeafArgs& layer, const RowArgs& rows, int columns,
+                       void* hidden, const SortScratch& scratch,
+                       cudaStream_t stream);
+bool LeafTensorSupports(int leaf_width, int y_pitch, int depth);
+int64_t LeafTensorScratchBytes(int leaf_width);
+// Once a device, before the first launch there. cudaErrorInvalidValue: its
+// blocks have too little shared memory.
+cudaError_t PrepareLeafTensor();
 
 // y[r] = sum over parts of partials[r][part], first part first.
 cudaError_t SumPartials(WeightType type, const float* partials, void* y,

@@ -23,13 +23,16 @@ struct SortLayout {
   explicit SortLayout(int64_t rows)
       : rows_max(rows),
         ticket(kBucketsMax * kFloat),
-        top_z(ticket + kAlignment),
+        tiles(ticket + kAlignment),
+        top_z(tiles +
+              TilesFor(rows, kBucketsMax) * static_cast<int64_t>(sizeof(int4))),
         order(top_z + rows_max * kSplitMax * kFloat) {}
   int64_t Bytes(int64_t buckets) const {
     return order + rows_max * buckets * kFloat;
   }
   int64_t rows_max;
   int64_t ticket;
+  int64_t tiles;
   int64_t top_z;
   int64_t order;
 };
@@ -111,6 +114,7 @@ Scratch Lane::MakeScratch() const {
     char* const base = sort_.As<char>();
     scratch.sort.counts = reinterpret_cast<int32_t*>(base);
     scratch.sort.ticket = reinterpret_cast<int32_t*>(base + layout.ticket);
+    scratch.sort.tiles = reinterpret_cast<int4*>(base + layout.tiles);
     scratch.sort.top_z = reinterpret_cast<float*>(base + layout.top_z);
     scratch.sort.order = reinterpret_cast<int32_t*>(base + layout.order);
     scratch.sort.rows_max = static_cast<int>(chain_->rows_max());

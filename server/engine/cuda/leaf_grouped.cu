@@ -3,10 +3,10 @@
 //
 //   Shapes as leaf_walk.cu; hidden [rows, hidden_pitch] floats between.
 //
-// A plain walk reads a leaf's weights once a row. So: (1) LeafSplit: a warp a
-// row descends, and the rows are filed under their leaves; (2) two products of
-// 64 rows of one leaf by 64 columns a block, through shared memory: first x
-// times w1, bias and activation into `hidden`, then hidden times w2. fp32
+// A plain walk reads a leaf's weights once a row. So, once leaf_split.cu has
+// filed the rows under their leaves, two products of 64 rows of one leaf by 64
+// columns a block, through shared memory: first x times w1, bias and activation
+// into `hidden`, then hidden times w2. fp32
 // multiply-adds; a thread has 4 x 4 sums, each over k in order, so that a row's
 // result does not depend on its neighbours. A leaf with most of the rows only
 // has more blocks.
@@ -20,8 +20,6 @@
 namespace fff::engine::cuda {
 namespace {
 
-constexpr int kSplitThreads = 256;
-constexpr int kSplitRows = 4;  // a warp
 constexpr int kThreads = 256;
 constexpr int kTile = 64;  // rows and columns of a block
 constexpr int kDeep = 16;  // k at a time
@@ -29,38 +27,7 @@ constexpr int kEach = 4;   // rows and columns of a thread
 constexpr int kTilePitch = kTile + 4;
 static_assert(kThreads * kEach * kEach == kTile * kTile);
 static_assert(kThreads * 4 == kTile * kDeep);
-
-template <class W>
-__global__ void __launch_bounds__(kSplitThreads)
-    LeafSplitKernel(const LeafArgs layer, const RowArgs rows,
-                    const SortScratch scratch) {
-  const int lane = threadIdx.x % kWarp;
-  const auto warp = static_cast<int>(blockIdx.x * (kSplitThreads / kWarp)) +
-                    static_cast<int>(threadIdx.x) / kWarp;
-  int leaf = -1;  // of the lane's row
-  for (int i = 0; i < kSplitRows; ++i) {
-    const int row = warp * kSplitRows + i;
-    if (row >= rows.rows) break;
-    const W* const x = RowOf<W>(rows.x, row, layer.x_pitch);
-    int node = 0;
-    float mine = 0;
-    for (int level = 0; level < layer.depth; ++level) {
-      const float z = WarpDot(RowOf<W>(layer.node_weights, node, layer.x_pitch),
-                              x, layer.x_pitch, lane) +
-                      __ldg(layer.node_biases + node);
-      if (lane == level) mine = z;
-      node = 2 * node + 1 + (GoesRight(layer.tie_left, z) ? 1 : 0);
-    }
-    const int reached = node - ((1 << layer.depth) - 1);
-    if (lane == i) leaf = reached;
-    if (lane == 0) rows.leaves[row] = reached;
-    if (rows.margins != nullptr && lane < layer.depth) {
-      rows.margins[int64_t{row} * layer.depth + lane] = mine;
-    }
-  }
-  FileRows<kSplitThreads>(scratch, 1 << layer.depth, leaf,
-                          warp * kSplitRows + lane);
-}
+static_assert(kTile == kRowsOfTile);
 
 // Four numbers from p on. p is a multiple of four elements from the start of a
 // row, rows are padded to eight.
@@ -145,38 +112,17 @@ __device__ inline void Multiply(int deep, const A& a_place, const B& b_place,
   }
 }
 
-// 64 rows of one leaf: blockIdx.x-th of all, in order of leaves.
-struct LeafTile {
-  int leaf = 0;
-  int count = 0;  // rows; 0: there is no such tile
-  const int32_t* rows = nullptr;
-};
-__device__ inline LeafTile FindTile(const SortScratch& scratch, int leaves) {
-  __shared__ int ends[kBucketsMax];
-  PrefixSums(scratch.counts, kTile, ends);
-  const auto index = static_cast<int>(blockIdx.x);
-  if (index >= ends[leaves - 1]) return {};
-  const int leaf = BucketOf(ends, leaves, index);
-  const int first = (index - (leaf == 0 ? 0 : ends[leaf - 1])) * kTile;
-  return {leaf, min(kTile, scratch.counts[leaf] - first),
-          scratch.order + int64_t{leaf} * scratch.rows_max + first};
-}
-
-__device__ inline int RowOfTile(const LeafTile& tile, int place) {
-  return tile.rows[min(place, tile.count - 1)];
-}
-
 template <class W>
 __global__ void __launch_bounds__(kThreads)
     LeafHiddenKernel(const LeafArgs layer, const RowArgs rows, float* hidden,
                      const int pitch, const SortScratch scratch) {
-  const LeafTile tile = FindTile(scratch, 1 << layer.depth);
+  const auto tile = RowsOfTile(scratch, static_cast<int>(blockIdx.x));
   if (tile.count == 0) return;
   const int first = static_cast<int>(blockIdx.y) * kTile;
-  const int64_t neurons = int64_t{tile.leaf} * layer.leaf_width;
+  const int64_t neurons = int64_t{tile.bucket} * layer.leaf_width;
   const ByRow place;
   const W* const x =
-      RowOf<W>(rows.x, RowOfTile(tile, place.row), layer.x_pitch) + place.k;
+      RowOf<W>(rows.x, tile.Row(place.row), layer.x_pitch) + place.k;
   const W* const w =
       RowOf<W>(layer.w1, neurons + min(first + place.row, layer.leaf_width - 1),
                layer.x_pitch) +
@@ -205,57 +151,53 @@ __global__ void __launch_bounds__(kThreads)
     LeafOutputKernel(const LeafArgs layer, const RowArgs rows,
                      const float* hidden, const int pitch,
                      const SortScratch scratch) {
-  const int leaves = 1 << layer.depth;
-  const LeafTile tile = FindTile(scratch, leaves);
-  if (tile.count != 0) {
-    const int first = static_cast<int>(blockIdx.y) * kTile;
-    const ByRow a_place;
-    const ByColumn b_place;
-    const float* const h =
-        hidden + int64_t{RowOfTile(tile, a_place.row)} * pitch;
-    const W* const w = RowOf<W>(layer.w2, int64_t{tile.leaf} * layer.leaf_width,
-                                layer.y_pitch);
-    const int b_column = first + b_place.column;
-    const int deep = layer.leaf_width;
-    float sum[kEach][kEach] = {};
-    Multiply(
-        deep, a_place, b_place,
-        [=](int k) {
-          const int at = k + a_place.k;
-          float4 v = at < deep ? LoadFour(h + at) : float4{};
-          // What lies between the width and the pitch was never written.
-          if (at + 1 >= deep) v.y = 0;
-          if (at + 2 >= deep) v.z = 0;
-          if (at + 3 >= deep) v.w = 0;
-          return v;
-        },
-        [=](int k) {
-          const int at = k + b_place.k;
-          return at < deep && b_column < layer.y_pitch
-                     ? LoadFour(w + int64_t{at} * layer.y_pitch + b_column)
-                     : float4{};
-        },
-        sum);
-    const int row = static_cast<int>(threadIdx.x) / (kTile / kEach) * kEach;
-    const int column =
-        first + static_cast<int>(threadIdx.x) % (kTile / kEach) * kEach;
-    if (column < layer.y_pitch) {
-      float4 bias = {};
-      if (layer.b2 != nullptr) {
-        bias = LoadFour(layer.b2 + int64_t{tile.leaf} * layer.y_pitch + column);
-      }
-      // Zeros behind the width: an infinity times the padding of w2 is none.
-      const int inside = layer.output_width - column;
-      for (int r = 0; r < kEach && row + r < tile.count; ++r) {
-        W* const y = RowOf<W>(rows.y, tile.rows[row + r], layer.y_pitch);
-        StoreFour(y + column, {inside > 0 ? sum[r][0] + bias.x : 0.0f,
-                               inside > 1 ? sum[r][1] + bias.y : 0.0f,
-                               inside > 2 ? sum[r][2] + bias.z : 0.0f,
-                               inside > 3 ? sum[r][3] + bias.w : 0.0f});
-      }
+  const auto tile = RowsOfTile(scratch, static_cast<int>(blockIdx.x));
+  if (tile.count == 0) return;
+  const int first = static_cast<int>(blockIdx.y) * kTile;
+  const ByRow a_place;
+  const ByColumn b_place;
+  const float* const h = hidden + int64_t{tile.Row(a_place.row)} * pitch;
+  const W* const w = RowOf<W>(layer.w2, int64_t{tile.bucket} * layer.leaf_width,
+                              layer.y_pitch);
+  const int b_column = first + b_place.column;
+  const int deep = layer.leaf_width;
+  float sum[kEach][kEach] = {};
+  Multiply(
+      deep, a_place, b_place,
+      [=](int k) {
+        const int at = k + a_place.k;
+        float4 v = at < deep ? LoadFour(h + at) : float4{};
+        // What lies between the width and the pitch was never written.
+        if (at + 1 >= deep) v.y = 0;
+        if (at + 2 >= deep) v.z = 0;
+        if (at + 3 >= deep) v.w = 0;
+        return v;
+      },
+      [=](int k) {
+        const int at = k + b_place.k;
+        return at < deep && b_column < layer.y_pitch
+                   ? LoadFour(w + int64_t{at} * layer.y_pitch + b_column)
+                   : float4{};
+      },
+      sum);
+  const int row = static_cast<int>(threadIdx.x) / (kTile / kEach) * kEach;
+  const int column =
+      first + static_cast<int>(threadIdx.x) % (kTile / kEach) * kEach;
+  if (column < layer.y_pitch) {
+    float4 bias = {};
+    if (layer.b2 != nullptr) {
+      bias = LoadFour(layer.b2 + int64_t{tile.bucket} * layer.y_pitch + column);
+    }
+    // Zeros behind the width: an infinity times the padding of w2 is none.
+    const int inside = layer.output_width - column;
+    for (int r = 0; r < kEach && row + r < tile.count; ++r) {
+      W* const y = RowOf<W>(rows.y, tile.rows[row + r], layer.y_pitch);
+      StoreFour(y + column, {inside > 0 ? sum[r][0] + bias.x : 0.0f,
+                             inside > 1 ? sum[r][1] + bias.y : 0.0f,
+                             inside > 2 ? sum[r][2] + bias.z : 0.0f,
+                             inside > 3 ? sum[r][3] + bias.w : 0.0f});
     }
   }
-  ResetCounts(scratch, leaves);
 }
 
 template <class W>
@@ -265,10 +207,12 @@ cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows, float* hidden,
     return static_cast<unsigned>((count + each - 1) / each);
   };
   const int pitch = static_cast<int>(PitchOf(layer.leaf_width));
-  LeafSplitKernel<W><<<blocks(rows.rows, kSplitThreads / kWarp * kSplitRows),
-                       kSplitThreads, 0, stream>>>(layer, rows, scratch);
-  // A leaf may leave its last tile unfilled.
-  const unsigned tiles = blocks(rows.rows, kTile) + (1u << layer.depth) - 1;
+  const cudaError_t split = LeafSplit(
+      std::is_same_v<W, float> ? WeightType::kFp32 : WeightType::kBf16, layer,
+      rows, scratch, stream);
+  if (split != cudaSuccess) return split;
+  const auto tiles =
+      static_cast<unsigned>(TilesFor(rows.rows, int64_t{1} << layer.depth));
   LeafHiddenKernel<W>
       <<<dim3(tiles, blocks(layer.leaf_width, kTile)), kThreads, 0, stream>>>(
           layer, rows, hidden, pitch, scratch);

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "server/engine/cuda/device_layer.h"
+#include "server/engine/cuda/tensor_packing.h"
 
 namespace fff::engine::cuda {
 namespace {
@@ -11,11 +12,20 @@ namespace {
 // What the hidden activations of one launch may take.
 constexpr int64_t kHiddenBytesMax = int64_t{64} << 20;
 constexpr int64_t kSharedRowsMin = 8;
+// A cluster of blocks a row pays while there are few, and a leaf that takes one
+// block long to read.
+constexpr int kClusterMax = 8;
+constexpr int64_t kClusterRowsMax = 256;
+constexpr int64_t kClusterBytesMin = int64_t{32} << 10;
+// Narrower leaves leave most of a tensor core's tile to zeros.
+constexpr int kTensorWidthMin = 16;
 
 class LeafLayer : public DeviceLayer {
  public:
   LeafLayer(const LeafProblem& problem, const LayerBuild& build)
-      : problem_(problem), type_(TypeFor(build.precision)) {
+      : problem_(problem),
+        type_(TypeFor(build.precision)),
+        cluster_(build.has_clusters ? kClusterMax : 1) {
     args_.x_pitch = static_cast<int>(PitchOf(problem.input_width));
     args_.y_pitch = static_cast<int>(PitchOf(problem.output_width));
     args_.leaf_width = static_cast<int>(problem.leaf_width);
@@ -23,6 +33,22 @@ class LeafLayer : public DeviceLayer {
     args_.depth = problem.depth;
     args_.tie_left = problem.tie == Tie::kLeft;
     args_.activation = problem.activation;
+  }
+
+  // Whether leaf_tensor serves this layer: bf16, and no weight that is not
+  // finite as such, for two of three terms of an activation may be zero.
+  absl::Status PrepareTensor(const LeafWeights& weights) {
+    if (type_ != WeightType::kBf16 || !FitsBf16(weights.w2) ||
+        !LeafTensorSupports(args_.leaf_width, args_.y_pitch, args_.depth)) {
+      return absl::OkStatus();
+    }
+    const cudaError_t prepared = PrepareLeafTensor();
+    if (prepared == cudaErrorInvalidValue) {
+      cudaGetLastError();  // no lasting error: the other kernels serve
+      return absl::OkStatus();
+    }
+    tensor_ = true;
+    return ToStatus(prepared, "leaf_tensor");
   }
 
   absl::Status UploadWeights(const LeafWeights& weights) {
@@ -74,9 +100,9 @@ class LeafLayer : public DeviceLayer {
   ScratchNeed Needs(int64_t rows_max) const override {
     ScratchNeed need;
     if (Groups()) {
+      const int64_t row = std::max(HiddenBytes(false), HiddenBytes(tensor_));
       need.buckets = 1 << args_.depth;
-      need.bytes = std::max(
-          HiddenBytes(), std::min(kHiddenBytesMax, rows_max * HiddenBytes()));
+      need.bytes = std::max(row, std::min(kHiddenBytesMax, rows_max * row));
     }
     return need;
   }
@@ -87,10 +113,23 @@ class LeafLayer : public DeviceLayer {
       found.push_back({"leaf_walk", 0});
     }
     if (LeafRowSupports(args_.leaf_width)) found.push_back({"leaf_row", 0});
+    const bool large =
+        args_.leaf_width * (args_.x_pitch + args_.y_pitch) * BytesOf(type_) >=
+        kClusterBytesMin;
+    if (LeafWideSupports(args_.leaf_width) &&
+        ((large && rows <= kClusterRowsMax) || which == Which::kAll)) {
+      found.push_back({"leaf_wide", cluster_});
+    }
     // Below a few rows a leaf there is nothing to share.
     const bool many = rows >= kSharedRowsMin * problem_.leaves();
     if (Groups() && (many || which == Which::kAll || found.empty())) {
       found.push_back({"leaf_grouped", 0});
+    }
+    const bool wide = args_.leaf_width >= kTensorWidthMin;
+    if (tensor_ && ((many && wide) || which == Which::kAll)) {
+      for (const int columns : kLeafTensorColumns) {
+        found.push_back({"leaf_tensor", columns});
+      }
     }
     return found;
   }
@@ -98,8 +137,13 @@ class LeafLayer : public DeviceLayer {
   absl::Status Launch(const Candidate& candidate, const RowArgs& rows,
                       const Scratch& scratch,
                       cudaStream_t stream) const override {
-    if (candidate.kernel == "leaf_grouped") {
-      return LaunchGrouped(rows, scratch, stream);
+    if (candidate.kernel == "leaf_grouped" ||
+        candidate.kernel == "leaf_tensor") {
+      return LaunchGrouped(candidate, rows, scratch, stream);
+    }
+    if (candidate.kernel == "leaf_wide") {
+      return ToStatus(LeafWide(type_, args_, rows, candidate.variant, stream),
+                      candidate.kernel);
     }
     return ToStatus(candidate.kernel == "leaf_walk"
                         ? LeafWalk(type_, args_, rows, stream)
@@ -112,17 +156,22 @@ class LeafLayer : public DeviceLayer {
     return LeafGroupedSupports(args_.leaf_width, args_.y_pitch, args_.depth);
   }
   // Of one row.
-  int64_t HiddenBytes() const {
-    return LeafGroupedScratchBytes(args_.leaf_width);
+  int64_t HiddenBytes(bool tensor) const {
+    return tensor ? LeafTensorScratchBytes(args_.leaf_width)
+                  : LeafGroupedScratchBytes(args_.leaf_width);
   }
 
   // As many rows at a time as the scratch has room for.
-  absl::Status LaunchGrouped(const RowArgs& rows, const Scratch& scratch,
+  absl::Status LaunchGrouped(const Candidate& candidate, const RowArgs& rows,
+                             const Scratch& scratch,
                              cudaStream_t stream) const {
-    if (scratch.sort.counts == nullptr || scratch.size < HiddenBytes()) {
-      return absl::InternalError("leaf_grouped: no scratch");
+    const bool tensor = candidate.kernel == "leaf_tensor";
+    const int64_t row_bytes = HiddenBytes(tensor);
+    if (scratch.sort.counts == nullptr || scratch.size < row_bytes) {
+      return absl::InternalError(
+          absl::StrCat(candidate.kernel, ": no scratch"));
     }
-    const int64_t together = scratch.size / HiddenBytes();
+    const int64_t together = scratch.size / row_bytes;
     for (int64_t begin = 0; begin < rows.rows; begin += together) {
       RowArgs piece = rows;
       piece.rows =
@@ -134,10 +183,12 @@ class LeafLayer : public DeviceLayer {
       piece.leaves += begin;
       if (piece.margins != nullptr) piece.margins += begin * args_.depth;
       FFF_RETURN_IF_ERROR(
-          ToStatus(LeafGrouped(type_, args_, piece,
-                               reinterpret_cast<float*>(scratch.bytes),
-                               scratch.sort, stream),
-                   "leaf_grouped"));
+          ToStatus(tensor ? LeafTensor(args_, piece, candidate.variant,
+                                       scratch.bytes, scratch.sort, stream)
+                          : LeafGrouped(type_, args_, piece,
+                                        reinterpret_cast<float*>(scratch.bytes),
+                                        scratch.sort, stream),
+                   candidate.kernel));
     }
     return absl::OkStatus();
   }
@@ -151,6 +202,8 @@ class LeafLayer : public DeviceLayer {
   LeafProblem problem_;
   WeightType type_;
   LeafArgs args_;
+  int cluster_;
+  bool tensor_ = false;
   DeviceBuffer nodes_;
   DeviceBuffer node_biases_;
   DeviceBuffer w1_;
@@ -169,6 +222,7 @@ absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeLeafLayer(
         absl::StrCat("no CUDA kernel computes ", weights.problem.ToString()));
   }
   FFF_RETURN_IF_ERROR(layer->UploadWeights(weights));
+  FFF_RETURN_IF_ERROR(layer->PrepareTensor(weights));
   return layer;
 }
 

@@ -32,17 +32,6 @@ constexpr int kWarps = 10;
 constexpr int kAhead = 3;  // groups of columns in flight
 constexpr int kSlotPitch = kTensorSlots + 1;
 constexpr int kSlotSteps = kTensorSlots / 8;
-constexpr int kTerms = 3;  // bf16 that make up a float
-
-// The upper halves of two floats: two bf16, rounded toward zero.
-__device__ inline unsigned UpperHalves(float first, float second) {
-  return __byte_perm(__float_as_uint(first), __float_as_uint(second), 0x7632);
-}
-// What UpperHalves leaves of a float, exactly. An infinity leaves nothing.
-__device__ inline float Remainder(float value) {
-  const unsigned upper = __float_as_uint(value) & 0xffff0000u;
-  return isinf(value) ? 0.0f : value - __uint_as_float(upper);
-}
 
 // What a warp of the second kernel keeps of its 16 rows.
 struct Kept {
@@ -64,7 +53,7 @@ __device__ inline Tile FindTile(const SortScratch& scratch, const int* ends,
                                 int buckets, int index) {
   const int bucket = BucketOf(ends, buckets, index);
   const int first = (index - (bucket == 0 ? 0 : ends[bucket - 1])) * kTileRows;
-  return {bucket, first, min(kTileRows, scratch.counts[bucket] - first)};
+  return {bucket, first, min(kTileRows, *CountOf(scratch, bucket) - first)};
 }
 
 // Decisions of a tile: fills kept.z, leaves and the routes.
@@ -148,7 +137,7 @@ __device__ inline unsigned Pair(float first, float second) {
   return *reinterpret_cast<const unsigned*>(&pair);
 }
 
-// Activations of a tile as factors, each as kTerms bf16.
+// Activations of a tile as factors, each as kTermsOfFloat bf16.
 class Activations {
  public:
   __device__ Activations(const Kept& kept, int lane) {
@@ -181,11 +170,12 @@ class Activations {
   }
 
  private:
-  __device__ static void Split(const float* pair, unsigned (&terms)[kTerms]) {
+  __device__ static void Split(const float* pair,
+                               unsigned (&terms)[kTermsOfFloat]) {
     float first = pair[0];
     float second = pair[1];
 #pragma unroll
-    for (int term = 0; term < kTerms; ++term) {
+    for (int term = 0; term < kTermsOfFloat; ++term) {
       terms[term] = UpperHalves(first, second);
       first = Remainder(first);
       second = Remainder(second);
@@ -194,7 +184,7 @@ class Activations {
   // Eight columns; the smallest terms first.
   __device__ void AddColumns(const unsigned* y, float (&sum)[4]) const {
 #pragma unroll
-    for (int term = kTerms - 1; term >= 0; --term) {
+    for (int term = kTermsOfFloat - 1; term >= 0; --term) {
 #pragma unroll
       for (int step = 0; step + 1 < kSlotSteps; step += 2) {
         MultiplyAdd16({low_[step][term], high_[step][term],
@@ -206,8 +196,8 @@ class Activations {
     }
   }
 
-  unsigned low_[kSlotSteps][kTerms];
-  unsigned high_[kSlotSteps][kTerms];
+  unsigned low_[kSlotSteps][kTermsOfFloat];
+  unsigned high_[kSlotSteps][kTermsOfFloat];
 };
 
 // Eight bf16, zeros from `inside` of them on.
@@ -288,7 +278,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1)
   const int warp = threadIdx.x / kWarp;
   const int lane = threadIdx.x % kWarp;
   const int buckets = 1 << tensor.split;
-  PrefixSums(scratch.counts, kTileRows, ends);
+  PrefixSums(scratch, kTileRows, ends);
   const int64_t tiles = ends[buckets - 1];
   const auto begin = static_cast<int>(tiles * blockIdx.x / gridDim.x);
   const auto end = static_cast<int>(tiles * (blockIdx.x + 1) / gridDim.x);

@@ -6,10 +6,15 @@
 // kernel_args.h.
 namespace fff::engine::cuda {
 
+// (Counts in cache lines of their own were no faster.)
+__device__ inline int32_t* CountOf(const SortScratch& scratch, int bucket) {
+  return scratch.counts + bucket;
+}
+
 // Files `row` under the subtree it reached.
 __device__ inline void FileRow(const SortScratch& scratch, int bucket,
                                int row) {
-  const int place = atomicAdd(scratch.counts + bucket, 1);
+  const int place = atomicAdd(CountOf(scratch, bucket), 1);
   scratch.order[int64_t{bucket} * scratch.rows_max + place] = row;
 }
 
@@ -25,9 +30,9 @@ __device__ inline void FileRows(const SortScratch& scratch, int buckets,
   __syncthreads();
   const int place = below < 0 ? 0 : atomicAdd(counts + below, 1);
   __syncthreads();
-  if (threadIdx.x < buckets && counts[threadIdx.x] != 0) {
-    counts[threadIdx.x] =
-        atomicAdd(scratch.counts + threadIdx.x, counts[threadIdx.x]);
+  const auto mine = static_cast<int>(threadIdx.x);
+  if (mine < buckets && counts[mine] != 0) {
+    counts[mine] = atomicAdd(CountOf(scratch, mine), counts[mine]);
   }
   __syncthreads();
   if (below >= 0) {
@@ -37,9 +42,8 @@ __device__ inline void FileRows(const SortScratch& scratch, int buckets,
 }
 
 // ends[b] = portions of `portion` rows, the last perhaps smaller, in buckets
-// 0 .. b. By the whole block; counts of
-// no bucket are zero.
-__device__ inline void PrefixSums(const int32_t* counts, int portion,
+// 0 .. b. By the whole block; counts of no bucket are zero.
+__device__ inline void PrefixSums(const SortScratch& scratch, int portion,
                                   int* ends) {
   constexpr int kEach = kBucketsMax / kWarp;
   if (threadIdx.x < kWarp) {
@@ -47,7 +51,7 @@ __device__ inline void PrefixSums(const int32_t* counts, int portion,
     int sums[kEach];
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      sums[i] = (counts[first + i] + portion - 1) / portion;
+      sums[i] = (*CountOf(scratch, first + i) + portion - 1) / portion;
     }
 #pragma unroll
     for (int i = 1; i < kEach; ++i) sums[i] += sums[i - 1];
@@ -79,8 +83,9 @@ __device__ inline int BucketOf(const int* ends, int buckets, int place) {
   return low;
 }
 
-// The last block to come here empties the buckets for the next call.
-__device__ inline void ResetCounts(const SortScratch& scratch, int buckets) {
+// Whether this block is the last one of the grid to come here; what the others
+// wrote before is there for it. By the whole block.
+__device__ inline bool ComesLast(const SortScratch& scratch) {
   __shared__ bool last;
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -90,7 +95,49 @@ __device__ inline void ResetCounts(const SortScratch& scratch, int buckets) {
     if (last) *scratch.ticket = 0;
   }
   __syncthreads();
-  if (last && threadIdx.x < buckets) scratch.counts[threadIdx.x] = 0;
+  return last;
+}
+
+// Empties the buckets for the next call. By the whole block.
+__device__ inline void EmptyBuckets(const SortScratch& scratch, int buckets) {
+  for (int i = static_cast<int>(threadIdx.x); i < buckets;
+       i += static_cast<int>(blockDim.x)) {
+    *CountOf(scratch, i) = 0;
+  }
+}
+
+// Up to kRowsOfTile rows of one bucket.
+struct BucketRows {
+  int bucket;
+  int count;  // 0: there are none
+  const int32_t* rows;
+  // The last one once more behind the last.
+  __device__ int Row(int place) const { return rows[min(place, count - 1)]; }
+};
+__device__ inline BucketRows RowsOfTile(const SortScratch& scratch, int tile) {
+  const int4 t = __ldg(scratch.tiles + tile);
+  return {t.x, t.y, scratch.order + int64_t{t.x} * scratch.rows_max + t.z};
+}
+// Fills the first `tiles` of scratch.tiles. By the whole block.
+__device__ inline void FillTiles(const SortScratch& scratch, int buckets,
+                                 int tiles) {
+  __shared__ int ends[kBucketsMax];
+  PrefixSums(scratch, kRowsOfTile, ends);
+  for (int i = static_cast<int>(threadIdx.x); i < tiles;
+       i += static_cast<int>(blockDim.x)) {
+    int4 tile = {0, 0, 0, 0};
+    if (i < ends[buckets - 1]) {
+      tile.x = BucketOf(ends, buckets, i);
+      tile.z = (i - (tile.x == 0 ? 0 : ends[tile.x - 1])) * kRowsOfTile;
+      tile.y = min(kRowsOfTile, *CountOf(scratch, tile.x) - tile.z);
+    }
+    scratch.tiles[i] = tile;
+  }
+}
+
+// The last block to come here empties the buckets for the next call.
+__device__ inline void ResetCounts(const SortScratch& scratch, int buckets) {
+  if (ComesLast(scratch)) EmptyBuckets(scratch, buckets);
 }
 
 }  // namespace fff::engine::cuda

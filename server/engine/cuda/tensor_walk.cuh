@@ -1,13 +1,11 @@
 #pragma once
 
+#include "server/engine/cuda/fragments.cuh"
 #include "server/engine/cuda/path_tensor.h"
-#include "server/engine/cuda/row_math.cuh"
 
 // What both kernels of path_tensor share: the walk down products that are there
 // already.
 namespace fff::engine::cuda {
-
-using Bf16 = __nv_bfloat16;
 
 inline constexpr int kLengthAt = kSplitMax - 1;  // where top_z keeps |x|
 

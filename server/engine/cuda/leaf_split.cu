@@ -1,0 +1,102 @@
+// leaf_split: rows filed under the leaves they reach; what comes before the
+// products of leaf_grouped.cu and leaf_tensor.cu.
+//
+//   Shapes as leaf_walk.cu; -> leaves, margins, scratch.order, scratch.tiles
+//
+// A warp a row descends; a block files its rows together, with one addition a
+// leaf. The last block cuts the rows of each leaf into tiles, so that the
+// products find theirs with one load.
+// Weights read a row: depth * x_pitch elements.
+#include "server/engine/cuda/row_math.cuh"
+#include "server/engine/cuda/sort.cuh"
+
+namespace fff::engine::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kRows = kThreads / kWarp;
+constexpr int kBlocks = 5;  // a multiprocessor: levels wait, so many rows
+
+// x in the lanes, for rows of up to kChunks vectors a lane; kChunks 0: any
+// width, x read anew on every level. The same sums.
+template <class W, int kChunks>
+__device__ inline Descent DescendAll(const LeafArgs& layer, const W* x,
+                                     int lane) {
+  const auto* const weights = static_cast<const W*>(layer.node_weights);
+  Descent descent;
+  if constexpr (kChunks > 0) {
+    RowInLanes<W, kChunks, false> row;
+    row.Load(x, layer.x_pitch, lane);
+    Descend(row, weights, layer.node_biases, layer.x_pitch, 0, layer.depth,
+            layer.tie_left, lane, descent);
+  } else {
+    for (int level = 0; level < layer.depth; ++level) {
+      const float z = WarpDot(weights + int64_t{descent.node} * layer.x_pitch,
+                              x, layer.x_pitch, lane) +
+                      __ldg(layer.node_biases + descent.node);
+      if (lane == level) descent.z = z;
+      descent.node =
+          2 * descent.node + 1 + (GoesRight(layer.tie_left, z) ? 1 : 0);
+    }
+  }
+  return descent;
+}
+
+template <class W, int kChunks>
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    LeafSplitKernel(const LeafArgs layer, const RowArgs rows, const int tiles,
+                    const SortScratch scratch) {
+  const int lane = threadIdx.x % kWarp;
+  const auto row = static_cast<int>(blockIdx.x * kRows) +
+                   static_cast<int>(threadIdx.x) / kWarp;
+  int leaf = -1;
+  if (row < rows.rows) {
+    const Descent descent = DescendAll<W, kChunks>(
+        layer, RowOf<W>(rows.x, row, layer.x_pitch), lane);
+    leaf = descent.node - ((1 << layer.depth) - 1);
+    if (lane == 0) rows.leaves[row] = leaf;
+    if (rows.margins != nullptr && lane < layer.depth) {
+      rows.margins[int64_t{row} * layer.depth + lane] = descent.z;
+    }
+  }
+  const int leaves = 1 << layer.depth;
+  FileRows<kThreads>(scratch, leaves, lane == 0 ? leaf : -1, row);
+  if (!ComesLast(scratch)) return;
+  FillTiles(scratch, leaves, tiles);
+  __syncthreads();
+  EmptyBuckets(scratch, leaves);
+}
+
+template <class W, int kChunks>
+cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows,
+                   const SortScratch& scratch, cudaStream_t stream) {
+  const auto blocks = static_cast<unsigned>((rows.rows + kRows - 1) / kRows);
+  LeafSplitKernel<W, kChunks><<<blocks, kThreads, 0, stream>>>(
+      layer, rows,
+      static_cast<int>(TilesFor(rows.rows, int64_t{1} << layer.depth)),
+      scratch);
+  return cudaGetLastError();
+}
+
+template <class W>
+cudaError_t Dispatch(const LeafArgs& layer, const RowArgs& rows,
+                     const SortScratch& scratch, cudaStream_t stream) {
+  const int chunks =
+      (layer.x_pitch + kWarp * kVector<W> - 1) / (kWarp * kVector<W>);
+  if (chunks <= 1) return Launch<W, 1>(layer, rows, scratch, stream);
+  if (chunks <= 3) return Launch<W, 3>(layer, rows, scratch, stream);
+  if (chunks <= 6) return Launch<W, 6>(layer, rows, scratch, stream);
+  return Launch<W, 0>(layer, rows, scratch, stream);
+}
+
+}  // namespace
+
+cudaError_t LeafSplit(WeightType type, const LeafArgs& layer,
+                      const RowArgs& rows, const SortScratch& scratch,
+                      cudaStream_t stream) {
+  return type == WeightType::kFp32
+             ? Dispatch<float>(layer, rows, scratch, stream)
+             : Dispatch<__nv_bfloat16>(layer, rows, scratch, stream);
+}
+
+}  // namespace fff::engine::cuda
