@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -65,6 +66,10 @@ absl::StatusOr<model::Placement> ChoosePlacement(const std::string& device) {
       return absl::FailedPreconditionError(absl::StrCat(
           "--device=", device, ": there are ", (*engine)->devices().size(),
           " CUDA devices, numbered from 0"));
+    }
+    if (absl::c_count(placement.devices, number) > 1) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--device=", device, ": device ", number, " is named twice"));
     }
   }
   LogDevices(**engine);

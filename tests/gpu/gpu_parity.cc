@@ -221,7 +221,8 @@ INSTANTIATE_TEST_SUITE_P(
                               {Precision::kFp32, Precision::kBf16})),
     ChoiceName);
 INSTANTIATE_TEST_SUITE_P(GpuTensor, PathKernels,
-                         testing::ValuesIn(Choices({"path_tensor"},
+                         testing::ValuesIn(Choices({"path_tensor",
+                                                    "path_masked"},
                                                    {Precision::kBf16})),
                          ChoiceName);
 INSTANTIATE_TEST_SUITE_P(
@@ -289,28 +290,37 @@ Cancelling MakeCancelling(const engine::PathProblem& problem, int64_t rows) {
   return made;
 }
 
+void ExpectTiesAlike(const engine::PathProblem& problem,
+                     const std::vector<const char*>& kernels) {
+  const Cancelling tied = MakeCancelling(problem, 3000);
+  std::vector<Result> results;
+  for (const char* name : kernels) {
+    DeviceOptions options;
+    options.kernel_name = name;
+    options.precision = Precision::kBf16;
+    options.rows_max = 3000;
+    const auto kernel =
+        MakeDeviceKernel<engine::PathWeights>(*Engine(), tied.weights, options);
+    ASSERT_TRUE(kernel.ok()) << kernel.status();
+    results.push_back(parity::RunPath(**kernel, problem, tied.x, 1));
+    EXPECT_EQ(results.back().leaves, results[0].leaves) << name;
+    EXPECT_TRUE(parity::SameBits(results.back().margins, results[0].margins));
+  }
+  const std::set<int32_t> leaves(results[0].leaves.begin(),
+                                 results[0].leaves.end());
+  const int64_t most = std::min<int64_t>(100, problem.nodes() / 4);
+  EXPECT_GT(leaves.size(), static_cast<size_t>(most)) << problem.ToString();
+}
+
 TEST(PathKernels, DecideTiesOfBf16Alike) {
   if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
   for (const int64_t width : {70, 768, 1000}) {
-    const engine::PathProblem problem = {
-        width, 40, 12, 1, engine::Tie::kLeft, engine::Activation::kGelu, false};
-    const Cancelling tied = MakeCancelling(problem, 3000);
-    std::vector<Result> results;
-    for (const char* name : {"path_walk", "path_grouped", "path_tensor"}) {
-      DeviceOptions options;
-      options.kernel_name = name;
-      options.precision = Precision::kBf16;
-      options.rows_max = 3000;
-      const auto kernel = MakeDeviceKernel<engine::PathWeights>(
-          *Engine(), tied.weights, options);
-      ASSERT_TRUE(kernel.ok()) << kernel.status();
-      results.push_back(parity::RunPath(**kernel, problem, tied.x, 1));
-      EXPECT_EQ(results.back().leaves, results[0].leaves) << name;
-      EXPECT_TRUE(parity::SameBits(results.back().margins, results[0].margins));
-    }
-    const std::set<int32_t> leaves(results[0].leaves.begin(),
-                                   results[0].leaves.end());
-    EXPECT_GT(leaves.size(), 100u) << width;
+    ExpectTiesAlike({width, 40, 12, 1, engine::Tie::kLeft,
+                     engine::Activation::kGelu, false},
+                    {"path_walk", "path_grouped", "path_tensor"});
+    ExpectTiesAlike(
+        {width, 40, 5, 7, engine::Tie::kLeft, engine::Activation::kGelu, false},
+        {"path_walk", "path_masked"});
   }
 }
 
@@ -398,12 +408,13 @@ tensor::FloatArray Ones(int64_t size) {
   return std::move(buffer).Freeze();
 }
 
-std::shared_ptr<const engine::PathWeights> PathOfOnes(int64_t in, int64_t out) {
+std::shared_ptr<const engine::PathWeights> PathOfOnes(int64_t in, int64_t out,
+                                                      int64_t trees = 1) {
   auto weights = std::make_shared<engine::PathWeights>();
   weights->problem = {
-      in, out, 3, 1, engine::Tie::kRight, engine::Activation::kRelu, false};
-  weights->x = Ones(7 * in);
-  weights->y = Ones(7 * out);
+      in, out, 3, trees, engine::Tie::kRight, engine::Activation::kRelu, false};
+  weights->x = Ones(trees * 7 * in);
+  weights->y = Ones(trees * 7 * out);
   return weights;
 }
 
@@ -423,7 +434,7 @@ std::shared_ptr<const engine::LeafWeights> LeafOfOnes(int64_t in, int64_t out) {
 // every z of the second is +infinity, and NaN, which goes left, were the rest
 // of a row not zero.
 void ExpectAllGoRight(engine::DeviceChain chain, Precision precision,
-                      const char* kernel, int32_t last) {
+                      const char* kernel, int32_t last, size_t trees = 1) {
   chain.input_width = 8;
   constexpr int64_t kRows = 70;
   const std::vector<float> x(kRows * 8, 3e38F);
@@ -433,7 +444,7 @@ void ExpectAllGoRight(engine::DeviceChain chain, Precision precision,
   const auto program = Engine()->Build(chain, options);
   ASSERT_TRUE(program.ok()) << kernel << ": " << program.status();
   std::vector<float> y(kRows * 3);
-  std::vector<int32_t> leaves(kRows, -1);
+  std::vector<int32_t> leaves(kRows * trees, -1);
   std::vector<engine::RouteSink> sinks(2);
   sinks[1].leaves = leaves.data();
   const absl::Status run =
@@ -448,6 +459,11 @@ TEST(Program, WhatOverflowsStaysOutOfThePaddingOfARow) {
   paths.ops = {PathOfOnes(8, 12), PathOfOnes(12, 3)};
   for (const char* kernel : {"path_walk", "path_row", "path_tensor"}) {
     ExpectAllGoRight(paths, Precision::kBf16, kernel, 3);
+  }
+  engine::DeviceChain trees;
+  trees.ops = {PathOfOnes(8, 12, 2), PathOfOnes(12, 3, 2)};
+  for (const char* kernel : {"path_walk", "path_masked"}) {
+    ExpectAllGoRight(trees, Precision::kBf16, kernel, 3, 2);
   }
   engine::DeviceChain leaves;
   leaves.ops = {LeafOfOnes(8, 12), LeafOfOnes(12, 3)};

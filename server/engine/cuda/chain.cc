@@ -50,8 +50,8 @@ constexpr int kStaticSharedBytes = 1 << 10;
 // tie there would go by the batch size. They stay where nothing else can
 // compute the layer.
 void KeepOneOrderOfSums(std::vector<Candidate>& found) {
-  static constexpr absl::string_view kOthers[] = {"leaf_grouped", "leaf_tensor",
-                                                  "leaf_wide", "path_tensor"};
+  static constexpr absl::string_view kOthers[] = {
+      "leaf_grouped", "leaf_tensor", "leaf_wide", "path_masked", "path_tensor"};
   const auto differs = [](const Candidate& candidate) {
     return absl::c_linear_search(kOthers, candidate.kernel);
   };

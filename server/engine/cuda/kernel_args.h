@@ -114,6 +114,25 @@ cudaError_t PathGrouped(WeightType type, const PathArgs& layer,
                         const SortScratch& scratch, cudaStream_t stream);
 bool PathGroupedSupports(WeightType type, int x_pitch, int trees, int levels);
 
+// All nodes of all trees by tensor cores, of which each row then keeps its
+// paths; for bf16. slack: tensor_packing.h's, on the device. Scratch as
+// PathMaskedNeedFor says for these rows.
+struct PathMaskedNeed {
+  int parts = 1;  // that the sums are divided into
+  int64_t hidden_bytes = 0;
+  int64_t partials_bytes = 0;
+  int64_t bytes() const { return hidden_bytes + partials_bytes; }
+};
+PathMaskedNeed PathMaskedNeedFor(const PathArgs& layer, int rows,
+                                 int processors);
+cudaError_t PathMasked(const PathArgs& layer, const float* slack,
+                       const RowArgs& rows, const PathMaskedNeed& need,
+                       void* scratch, cudaStream_t stream);
+bool PathMaskedSupports(const PathArgs& layer);
+// Once a device, before the first launch there. cudaErrorInvalidValue: its
+// blocks have too little shared memory.
+cudaError_t PreparePathMasked();
+
 // A warp a row.
 cudaError_t LeafWalk(WeightType type, const LeafArgs& layer,
                      const RowArgs& rows, cudaStream_t stream);

@@ -14,11 +14,11 @@
 // A row: leaf_width * (input_width + 3 * output_width) multiply-adds.
 // Benchmark case: leaf-768-128-768-d4, bf16, an H100; the dense layer and the
 // best other kernel in brackets: 16,384 rows 98 us (149; 260), 2,048 rows 29 us
-// (24; 62), 256 rows 22.5 us (10.8; 22.7). Of 16,384 rows the split takes 27 us,
-// the activations 27, the outputs 41: waiting, tensor cores are busy for a
-// third of it. Tried: four warps a block instead of eight, 104 us; the rows of a
-// block found by each block from the counts, 115 us; activations where the sums
-// are, 163 us (64 copies of their code).
+// (24; 62), 256 rows 22.5 us (10.8; 22.7). Of 16,384 rows the split takes 27
+// us, the activations 27, the outputs 41: waiting, tensor cores are busy for a
+// third of it. Tried: four warps a block instead of eight, 104 us; the rows of
+// a block found by each block from the counts, 115 us; activations where the
+// sums are, 163 us (64 copies of their code).
 #include "server/engine/cuda/row_math.cuh"
 #include "server/engine/cuda/sort.cuh"
 #include "server/engine/cuda/tensor_product.cuh"
@@ -103,14 +103,7 @@ __global__ void __launch_bounds__(kProductThreads, 2)
     Bf16* const row = hidden +
                       int64_t{tile.Row(place)} * kTermsOfFloat * pitch + first +
                       vector * kVector<Bf16>;
-#pragma unroll
-    for (int term = 0; term < kTermsOfFloat; ++term) {
-      *reinterpret_cast<uint4*>(row + term * pitch) = {
-          UpperHalves(v[0], v[1]), UpperHalves(v[2], v[3]),
-          UpperHalves(v[4], v[5]), UpperHalves(v[6], v[7])};
-#pragma unroll
-      for (float& value : v) value = Remainder(value);
-    }
+    StoreTerms(v, row, pitch);
   }
 }
 

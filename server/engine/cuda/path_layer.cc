@@ -20,6 +20,12 @@ constexpr int kClusterMax = 8;
 // Fewer subtrees than 32 leave most of a tree to the second-level cache.
 constexpr int kSplitMin = 5;
 
+// Rows of one launch of path_masked, which takes tens of KiB a row between its
+// products; and from where on there is enough to share.
+constexpr int64_t kMaskedRowsMax = 1024;
+constexpr int64_t kMaskedRowsMin = 16;
+constexpr int64_t kMaskedTreesMin = 4;
+
 class PathLayer : public DeviceLayer {
  public:
   PathLayer(const PathProblem& problem, const LayerBuild& build)
@@ -42,6 +48,7 @@ class PathLayer : public DeviceLayer {
   absl::Status UploadTensorWeights(const PathWeights& weights,
                                    const LayerBuild& build) {
     if (type_ != WeightType::kBf16) return absl::OkStatus();
+    if (problem_.trees > 1) return PrepareMasked(weights);
     if (!build.named && build.rows_max < kSortRowsMin) return absl::OkStatus();
     auto made = TensorWeights::Make(weights);
     if (made.ok()) {
@@ -49,6 +56,26 @@ class PathLayer : public DeviceLayer {
     } else if (!absl::IsResourceExhausted(made.status())) {
       return made.status();
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status PrepareMasked(const PathWeights& weights) {
+    if (!PathMaskedSupports(args_) || !FitsBf16(weights.x) ||
+        !FitsBf16(weights.y)) {
+      return absl::OkStatus();
+    }
+    const cudaError_t prepared = PreparePathMasked();
+    if (prepared == cudaErrorInvalidValue) {
+      cudaGetLastError();  // no lasting error: the other kernels serve
+      return absl::OkStatus();
+    }
+    FFF_RETURN_IF_ERROR(ToStatus(prepared, "path_masked"));
+    const std::vector<float> slack = DecisionSlack(weights);
+    FFF_ASSIGN_OR_RETURN(slack_,
+                         Upload(WeightType::kFp32,
+                                {1, static_cast<int64_t>(slack.size()),
+                                 [&slack](int64_t) { return slack.data(); }}));
+    masks_ = true;
     return absl::OkStatus();
   }
 
@@ -80,7 +107,7 @@ class PathLayer : public DeviceLayer {
   int64_t trees() const override { return problem_.trees; }
   int decisions() const override { return problem_.levels; }
   int64_t weights_bytes() const override {
-    return x_.size() + y_.size() + bias_.size() +
+    return x_.size() + y_.size() + bias_.size() + slack_.size() +
            (tensor_ ? tensor_->bytes() : 0);
   }
 
@@ -93,6 +120,11 @@ class PathLayer : public DeviceLayer {
     if (problem_.trees > 1) {
       need.bytes = std::max(
           TreeBytes(), std::min(kPartialsBytesMax, rows_max * TreeBytes()));
+    }
+    if (masks_) {
+      const auto rows = static_cast<int>(std::min(kMaskedRowsMax, rows_max));
+      need.bytes = std::max(need.bytes, MaskedNeedFor(rows).bytes());
+      need.bytes = std::max(need.bytes, MaskedNeedFor(1).bytes());
     }
     return need;
   }
@@ -123,6 +155,11 @@ class PathLayer : public DeviceLayer {
     if ((rows >= kSortRowsMin || all) && tensor_) {
       found.push_back({"path_tensor", 0});
     }
+    if (masks_ &&
+        ((rows >= kMaskedRowsMin && problem_.trees >= kMaskedTreesMin) ||
+         all)) {
+      found.push_back({"path_masked", 0});
+    }
     // Another order of sums than the others', where x is not in registers.
     if (found.empty() || all) found.push_back({"path_wide", cluster_});
     return found;
@@ -131,6 +168,9 @@ class PathLayer : public DeviceLayer {
   absl::Status Launch(const Candidate& candidate, const RowArgs& rows,
                       const Scratch& scratch,
                       cudaStream_t stream) const override {
+    if (candidate.kernel == "path_masked") {
+      return LaunchMasked(rows, scratch, stream);
+    }
     auto* const partials = reinterpret_cast<float*>(scratch.bytes);
     const int64_t together = RowsTogether(candidate, rows, scratch);
     for (int64_t begin = 0; begin < rows.rows; begin += together) {
@@ -158,6 +198,28 @@ class PathLayer : public DeviceLayer {
   }
   // Of one row's partial sums, one a tree.
   int64_t TreeBytes() const { return problem_.trees * RowBytes(); }
+
+  PathMaskedNeed MaskedNeedFor(int rows) const {
+    return PathMaskedNeedFor(args_, rows, processors_);
+  }
+  absl::Status LaunchMasked(const RowArgs& rows, const Scratch& scratch,
+                            cudaStream_t stream) const {
+    int together =
+        static_cast<int>(std::min<int64_t>(kMaskedRowsMax, rows.rows));
+    while (together > 1 && MaskedNeedFor(together).bytes() > scratch.size) {
+      together = (together + 1) / 2;
+    }
+    for (int begin = 0; begin < rows.rows; begin += together) {
+      const int count = std::min(together, rows.rows - begin);
+      PathMaskedNeed need = MaskedNeedFor(count);
+      if (need.bytes() > scratch.size) need = MaskedNeedFor(together);
+      FFF_RETURN_IF_ERROR(ToStatus(
+          PathMasked(args_, slack_.As<const float>(), Piece(rows, begin, count),
+                     need, scratch.bytes, stream),
+          "path_masked"));
+    }
+    return absl::OkStatus();
+  }
 
   // Rows whose partial sums fit the scratch.
   int64_t RowsTogether(const Candidate& candidate, const RowArgs& rows,
@@ -213,6 +275,8 @@ class PathLayer : public DeviceLayer {
   DeviceBuffer y_;
   DeviceBuffer bias_;
   std::optional<TensorWeights> tensor_;
+  DeviceBuffer slack_;  // of path_masked, where masks_
+  bool masks_ = false;
 };
 
 }  // namespace

@@ -89,10 +89,11 @@ __device__ inline void FinishWalk(const PathArgs& layer,
   mine.z = kept.slots[mine_at];
   float* const z = kept.z[mine_at];
   mine.length = z[kLengthAt];
+  mine.slack = kept.slack;
   __syncwarp();
-  const int below =
-      Walk(layer, kept.slack, mine, tensor.split, tile.subtree, levels, lane,
-           [&](int level, float value) { z[tensor.split + level] = value; });
+  const int below = Walk(
+      layer, mine, tensor.split, tile.subtree, levels, lane,
+      [&](int level, int, float value) { z[tensor.split + level] = value; });
   if (lane < kTileRows) {
     // The decision on the last level leads nowhere: back to its parent.
     const int across = (below - 1) / 2 - ((1 << (levels - 1)) - 1);

@@ -201,10 +201,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   mine.x = RowOf<Bf16>(rows.x, row, layer.x_pitch);
   mine.length = lengths[place];
   mine.z = z + place * kPitch<kTiles>;
+  mine.slack = slack;
   float* const kept = scratch.top_z + int64_t{row} * kSplitMax;
   const int below =
-      Walk(layer, slack, mine, 0, 0, tensor.split, lane,
-           [kept](int level, float value) { kept[level] = value; });
+      Walk(layer, mine, 0, 0, tensor.split, lane,
+           [kept](int level, int, float value) { kept[level] = value; });
   if (mine.walks) kept[kLengthAt] = mine.length;
   const int buckets = 1 << tensor.split;
   FileRows<kThreads>(scratch, buckets, mine.walks ? below - (buckets - 1) : -1,

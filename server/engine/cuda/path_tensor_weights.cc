@@ -49,7 +49,7 @@ absl::StatusOr<std::optional<TensorWeights>> TensorWeights::Make(
                                     [&packing](int64_t block, float* to) {
                                       packing.FillY(block, to);
                                     }));
-  const std::vector<float> slack = packing.Slack();
+  const std::vector<float> slack = DecisionSlack(weights);
   FFF_ASSIGN_OR_RETURN(
       made.slack_,
       Upload(WeightType::kFp32, {1, static_cast<int64_t>(slack.size()),

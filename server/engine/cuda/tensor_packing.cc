@@ -81,16 +81,17 @@ void TensorPacking::FillY(int64_t block, float* to) const {
 // 4,096 numbers (Higham, "Accuracy and Stability", section 3.1):
 // e2 <= 20 * 2^-23. Together below 2 max(K, 64) 2^-23. A hundredth more for
 // the addition of the bias and the length of x, which is a float.
-std::vector<float> TensorPacking::Slack() const {
+std::vector<float> DecisionSlack(const PathWeights& weights) {
   constexpr double kLeast = 1e-15;  // |w|^2 and |x|^2 are floats to the kernel
   constexpr double kMost = 1e15;
-  const int64_t width = weights_.problem.input_width;
+  const int64_t width = weights.problem.input_width;
   const double unit = 1.01 * double(std::max<int64_t>(width, 64)) * 0x1p-22;
   std::vector<float> slack;
-  for (int64_t node = 0; node < weights_.problem.nodes(); ++node) {
+  const int64_t nodes = weights.problem.trees * weights.problem.nodes();
+  for (int64_t node = 0; node < nodes; ++node) {
     double squared = 0;
     for (int64_t i = 0; i < width; ++i) {
-      const double w = double{weights_.x[node * width + i]};
+      const double w = double{weights.x[node * width + i]};
       squared += w * w;
     }
     const double length = std::sqrt(squared) * (1 + 0x1p-8);  // bf16 rounds

@@ -56,11 +56,6 @@ class TensorPacking {
   // heap order.
   void FillY(int64_t block, float* to) const;
 
-  // [nodes]: no |z| above slack[node] * |x| can have the sign of its opposite,
-  // in whichever of the two orders its products are added: the tensor cores' or
-  // WarpDot's. Infinite where any may.
-  std::vector<float> Slack() const;
-
  private:
   // -1: there is no such node.
   int64_t NodeOfTop(int64_t local) const;
@@ -72,6 +67,11 @@ class TensorPacking {
   int64_t steps_;
   int64_t groups_;
 };
+
+// [trees * nodes]: no |z| above slack[node] * |x| can have the sign of its
+// opposite, in whichever of the two orders its products are added: the tensor
+// cores' or WarpDot's. Infinite where any may. Rows of at most 4,096 numbers.
+std::vector<float> DecisionSlack(const PathWeights& weights);
 
 // Whether bf16 holds every number, rounded: a zero times an infinity is no
 // zero.

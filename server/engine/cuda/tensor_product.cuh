@@ -26,9 +26,13 @@ __device__ inline int Swizzled(int row, int vector) {
 
 // kTerms_: numbers of a row come as the sum of this many bf16, each term in a
 // row of its own. kDeep_ numbers a part.
+// kGroup: 0, or how many numbers of a row belong together, of which the weights
+// have rows only for the first WeightPanel::used (kRowIsDepth).
 template <WeightOrder kOrder_, int kTerms_, int kColumns_, int kDeep_,
-          int kStages_>
+          int kStages_, int kGroup_ = 0>
 struct ProductShape {
+  static_assert(kGroup_ % kDeep_ == 0);
+  static constexpr int kGroup = kGroup_;
   static constexpr WeightOrder kOrder = kOrder_;
   static constexpr int kTerms = kTerms_;
   static constexpr int kColumns = kColumns_;
@@ -65,7 +69,26 @@ struct WeightPanel {
   int pitch;
   int rows;
   int vectors;
+  int used = 0;
 };
+
+struct WatchNothing {
+  template <class Part>
+  __device__ void operator()(const Part&) const {}
+};
+
+// Eight floats as three rows of bf16, `pitch` numbers apart.
+__device__ inline void StoreTerms(float (&v)[kVector<Bf16>], Bf16* to,
+                                  int64_t pitch) {
+#pragma unroll
+  for (int term = 0; term < kTermsOfFloat; ++term) {
+    *reinterpret_cast<uint4*>(to + term * pitch) = {
+        UpperHalves(v[0], v[1]), UpperHalves(v[2], v[3]),
+        UpperHalves(v[4], v[5]), UpperHalves(v[6], v[7])};
+#pragma unroll
+    for (float& value : v) value = Remainder(value);
+  }
+}
 
 template <class Shape>
 class TensorProduct {
@@ -77,11 +100,13 @@ class TensorProduct {
   float sum[kRowTiles][kColumnTiles][4] = {};
 
   // row_at(place): row `place` (0 to 63) of memory, always a valid one; its
-  // terms stand `term_pitch` numbers apart; `vectors` vectors of it count. All
-  // threads of the block; `parts` is free again afterwards.
-  template <class RowAt>
+  // terms stand `term_pitch` numbers apart; `vectors` vectors of it count.
+  // watch(part) sees each part of the rows. All threads of the block; `parts`
+  // is free again afterwards.
+  template <class RowAt, class Watch = WatchNothing>
   __device__ void Multiply(const RowAt& row_at, int term_pitch, int vectors,
-                           const WeightPanel& weights, Part* parts) {
+                           const WeightPanel& weights, Part* parts,
+                           const Watch& watch = {}) {
     const uint4* rows[kRowCopies];
 #pragma unroll
     for (int c = 0; c < kRowCopies; ++c) {
@@ -104,6 +129,7 @@ class TensorProduct {
       __syncthreads();  // the part is there, and its predecessor done with
       load(part + Shape::kStages - 1);
       Add(parts[part % Shape::kStages]);
+      watch(parts[part % Shape::kStages]);
     }
     AwaitCopies<0>();
     __syncthreads();
@@ -163,7 +189,13 @@ class TensorProduct {
                                      Part& to) {
     constexpr int kWide = Shape::kWeightVectors;
     constexpr int kAll = Shape::kWeightRows * kWide;
-    const int rows_before = Shape::kByColumn ? 0 : part * Shape::kDeep;
+    int rows_before = Shape::kByColumn ? 0 : part * Shape::kDeep;
+    int rows_end = weights.rows;
+    if constexpr (Shape::kGroup > 0) {
+      const int group = rows_before / Shape::kGroup;
+      rows_end = min(rows_end, (group + 1) * weights.used);
+      rows_before += group * (weights.used - Shape::kGroup);
+    }
     const int vectors_before = Shape::kByColumn ? part * kWide : 0;
 #pragma unroll
     for (int i = 0; i < kAll; i += kProductThreads) {
@@ -171,7 +203,7 @@ class TensorProduct {
       if (kAll % kProductThreads != 0 && index >= kAll) break;
       const int row = index / kWide;
       const int vector = index % kWide;
-      const bool inside = rows_before + row < weights.rows &&
+      const bool inside = rows_before + row < rows_end &&
                           vectors_before + vector < weights.vectors;
       const int64_t from = inside
                                ? int64_t{rows_before + row} * weights.pitch +

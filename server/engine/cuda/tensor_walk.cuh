@@ -25,24 +25,27 @@ __device__ inline float LengthOf(float squared) {
 
 // What the lanes of a warp walk through, each its own row.
 struct Walker {
-  bool walks;      // false: the lane only helps
-  const Bf16* x;   // the row
-  float length;    // of it
-  const float* z;  // of the subtree's nodes, without exact ties
+  bool walks;                    // false: the lane only helps
+  const Bf16* x = nullptr;       // the row
+  float length = 0;              // of it
+  const float* z = nullptr;      // of the subtree's nodes, without exact ties
+  const float* slack = nullptr;  // of those nodes
+  int tree = 0;                  // where the nodes of the tree begin
 };
 
-// Takes every lane's row through `levels` levels of a subtree. slack: of its
-// nodes by their place. store(level, z) gets each decision's z. Returns the
-// place below.
+// Takes every lane's row through `levels` levels of a subtree. store(level,
+// place, z) gets each decision's z and the place of its node in the subtree.
+// Returns the place below.
 template <class Store>
-__device__ inline int Walk(const PathArgs& layer, const float* slack,
-                           const Walker& mine, int root, int subtree,
-                           int levels, int lane, const Store& store) {
+__device__ inline int Walk(const PathArgs& layer, const Walker& mine, int root,
+                           int subtree, int levels, int lane,
+                           const Store& store) {
   int local = 0;
   for (int level = 0; level < levels; ++level) {
-    const int node = NodeInTree(root, subtree, local);
+    const int node = mine.tree + NodeInTree(root, subtree, local);
     float z = mine.walks ? mine.z[local] : 0.0f;
-    const bool near = mine.walks && !(fabsf(z) > mine.length * slack[local]);
+    const bool near =
+        mine.walks && !(fabsf(z) > mine.length * mine.slack[local]);
     for (unsigned todo = __ballot_sync(kAllLanes, near); todo != 0;
          todo &= todo - 1) {
       const int source = __ffs(static_cast<int>(todo)) - 1;
@@ -55,7 +58,7 @@ __device__ inline int Walk(const PathArgs& layer, const float* slack,
           (layer.bias == nullptr ? 0.0f : __ldg(layer.bias + other));
       if (lane == source) z = exact;
     }
-    if (mine.walks) store(level, z);
+    if (mine.walks) store(level, local, z);
     local = 2 * local + 1 + (GoesRight(layer.tie_left, z) ? 1 : 0);
   }
   return local;

@@ -181,7 +181,7 @@ TEST(TensorPackingTest, SlackGrowsWithTheLengthOfANode) {
     x.data()[128 + i] = 1e20F;  // its square is no float
   }
   weights.x = std::move(x).Freeze();
-  const std::vector<float> slack = TensorPacking(weights).Slack();
+  const std::vector<float> slack = DecisionSlack(weights);
   EXPECT_NEAR(slack[0], 4 * 64 * 0x1p-22, 0.02 * 4 * 64 * 0x1p-22);
   EXPECT_GT(slack[0], 4 * 64 * 0x1p-22);
   EXPECT_EQ(slack[1], std::numeric_limits<float>::infinity());
