@@ -119,8 +119,10 @@ Program::Held Program::Acquire() const {
   absl::MutexLock lock(&mutex_);
   mutex_.Await(absl::Condition(&any_free));
   Held held;
+  held.replica = ++taken_ % free_.size();
   for (size_t i = 1; i < free_.size(); ++i) {
-    if (free_[i].size() > free_[held.replica].size()) held.replica = i;
+    const size_t other = (taken_ + i) % free_.size();
+    if (free_[other].size() > free_[held.replica].size()) held.replica = other;
   }
   held.lane = free_[held.replica].front();
   free_[held.replica].pop_front();

@@ -47,7 +47,8 @@ class Program : public DeviceProgram {
   Program() = default;
   absl::Status AddReplica(const DeviceChain& chain,
                           const DeviceOptions& options, int device);
-  // Waits for a lane of the replica with the most free ones.
+  // Waits for a lane of the replica with the most free ones; replicas that have
+  // as many take turns.
   Held Acquire() const;
   // Null lane when none of that replica is free now.
   Held TryAcquireBeside(const Held& held) const;
@@ -69,6 +70,7 @@ class Program : public DeviceProgram {
   mutable absl::Mutex mutex_;
   // Free lanes, a queue a replica.
   mutable std::vector<std::deque<Lane*>> free_ ABSL_GUARDED_BY(mutex_);
+  mutable size_t taken_ ABSL_GUARDED_BY(mutex_) = 0;  // lanes, ever
   mutable absl::Status failed_ ABSL_GUARDED_BY(mutex_);
 };
 
