@@ -179,7 +179,8 @@ void CheckOne(const Choice& choice,
 // Blocks of these have 99 KiB of shared memory; path_tensor needs more.
 bool LacksSharedMemory() {
   const std::string& name = Engine()->devices()[0].architecture;
-  return name == "sm_86" || name == "sm_89" || name == "sm_120";
+  return name == "sm_86" || name == "sm_89" || name == "sm_120" ||
+         name == "sm_121";
 }
 
 template <class Family>
@@ -241,8 +242,7 @@ INSTANTIATE_TEST_SUITE_P(
                               {Precision::kFp32, Precision::kBf16})),
     ChoiceName);
 INSTANTIATE_TEST_SUITE_P(GpuTensor, LeafKernels,
-                         testing::ValuesIn(Choices({"leaf_tensor/256",
-                                                    "leaf_tensor/128",
+                         testing::ValuesIn(Choices({"leaf_tensor/128",
                                                     "leaf_tensor/64"},
                                                    {Precision::kBf16})),
                          ChoiceName);
@@ -251,6 +251,52 @@ INSTANTIATE_TEST_SUITE_P(Gpu, DenseKernels,
                                                           Precision::kTf32,
                                                           Precision::kBf16})),
                          ChoiceName);
+
+// More rows than the scratch of one launch holds.
+TEST(PathKernels, MaskedBatchesRunInPieces) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  if (ShortGrid()) GTEST_SKIP() << "a long batch";
+  const engine::PathProblem problem = {
+      40, 56, 3, 40, engine::Tie::kRight, engine::Activation::kGelu, true};
+  Tally tally;
+  CheckOne<PathFamily>({"path_masked", Precision::kBf16},
+                       {problem, Values::kNormal, {1030, 2100}}, tally);
+  EXPECT_GT(tally.rows, 80);
+}
+TEST(LeafKernels, TensorBatchesRunInPieces) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  if (ShortGrid()) GTEST_SKIP() << "a long batch";
+  const engine::LeafProblem problem = {
+      16, 6000, 24, 1, engine::Tie::kRight, engine::Activation::kRelu, true};
+  Tally tally;
+  CheckOne<LeafFamily>({"leaf_tensor/128", Precision::kBf16},
+                       {problem, Values::kNormal, {2100, 4000}}, tally);
+  EXPECT_GT(tally.rows, 80);
+}
+
+// Rows of zeros, among others: their z is the bias in every order.
+TEST(PathKernels, MaskedRowsOfZerosGoByTheBias) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  const engine::PathProblem problem = {
+      40, 56, 4, 6, engine::Tie::kLeft, engine::Activation::kGelu, true};
+  const auto weights =
+      WithRounded(*parity::RandomPath(problem, Values::kNormal, 3));
+  auto x = parity::RandomRows(100, 40, Values::kNormal, 5);
+  for (size_t i = 0; i < x.size(); ++i) {
+    x[i] = i / 40 % 3 == 0 ? 0.0F : Rounded(x[i]);
+  }
+  DeviceOptions options;
+  options.kernel_name = "path_masked";
+  options.precision = Precision::kBf16;
+  const auto kernel =
+      MakeDeviceKernel<engine::PathWeights>(*Engine(), weights, options);
+  ASSERT_TRUE(kernel.ok()) << kernel.status();
+  Tally tally;
+  EXPECT_TRUE(parity::CheckPath(*weights, x,
+                                parity::RunPath(**kernel, problem, x, 1), 100,
+                                tally, 0x1p-8));
+  EXPECT_EQ(tally.rerouted, 0);
+}
 
 // A row takes the same way, bit for bit, whichever of the kernels it meets.
 TEST(PathKernels, ShareTheOrderOfTheirSums) {
@@ -531,6 +577,26 @@ TEST(Devices, AnswerAlike) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_THAT(equal, testing::Each(50));
+}
+
+// Where no kernel shares the order of sums, one still serves all batch sizes
+// before an FFF layer.
+TEST(Program, OneKernelServesWideLeavesBeforeAnFffLayer) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  engine::DeviceChain chain;
+  chain.input_width = 16;
+  chain.ops = {parity::RandomLeaf({16, 9000, 16, 1, engine::Tie::kRight,
+                                   engine::Activation::kRelu, true},
+                                  Values::kNormal, 3),
+               PathOfOnes(16, 8)};
+  DeviceOptions options;
+  options.precision = Precision::kBf16;
+  options.rows_max = 1024;
+  const auto program = Engine()->Build(chain, options);
+  ASSERT_TRUE(program.ok()) << program.status();
+  for (const engine::KernelPlan::Step& step : (*program)->steps(0)) {
+    EXPECT_EQ(step.kernel, "leaf_grouped") << step.rows_min;
+  }
 }
 
 TEST(Program, SaysWhenDeviceMemoryDoesNotSuffice) {

@@ -47,16 +47,20 @@ constexpr int kSharedBytesMax = 160 << 10;
 constexpr int kStaticSharedBytes = 1 << 10;
 
 // Some kernels add in an order of their own: where an FFF layer follows, a near
-// tie there would go by the batch size. They stay where nothing else can
-// compute the layer.
+// tie there would go by the batch size. Where nothing else can
+// compute the layer the first of them stays.
 void KeepOneOrderOfSums(std::vector<Candidate>& found) {
   static constexpr absl::string_view kOthers[] = {
       "leaf_grouped", "leaf_tensor", "leaf_wide", "path_masked", "path_tensor"};
   const auto differs = [](const Candidate& candidate) {
     return absl::c_linear_search(kOthers, candidate.kernel);
   };
-  if (absl::c_all_of(found, differs)) return;
-  found.erase(std::remove_if(found.begin(), found.end(), differs), found.end());
+  const bool all_differ = absl::c_all_of(found, differs);
+  const std::string first = found[0].kernel;
+  const auto goes = [&](const Candidate& candidate) {
+    return all_differ ? candidate.kernel != first : differs(candidate);
+  };
+  found.erase(std::remove_if(found.begin(), found.end(), goes), found.end());
 }
 
 bool Multiplies(const DeviceOp& op) {

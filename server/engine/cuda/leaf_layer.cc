@@ -113,9 +113,9 @@ class LeafLayer : public DeviceLayer {
       found.push_back({"leaf_walk", 0});
     }
     if (LeafRowSupports(args_.leaf_width)) found.push_back({"leaf_row", 0});
-    const bool large =
-        args_.leaf_width * (args_.x_pitch + args_.y_pitch) * BytesOf(type_) >=
-        kClusterBytesMin;
+    const bool large = int64_t{args_.leaf_width} *
+                           (args_.x_pitch + args_.y_pitch) * BytesOf(type_) >=
+                       kClusterBytesMin;
     if (LeafWideSupports(args_.leaf_width) &&
         ((large && rows <= kClusterRowsMax) || which == Which::kAll)) {
       found.push_back({"leaf_wide", cluster_});

@@ -15,7 +15,12 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kRows = kThreads / kWarp;
-constexpr int kBlocks = 5;  // a multiprocessor: levels wait, so many rows
+// Blocks a multiprocessor: levels wait, so as many as the registers allow that
+// x and the weights of a level take.
+template <class W, int kChunks>
+constexpr int kBlocks = kChunks*(kVector<W> + 4) <= 36   ? 5
+                        : kChunks*(kVector<W> + 4) <= 48 ? 4
+                                                         : 3;
 
 // x in the lanes, for rows of up to kChunks vectors a lane; kChunks 0: any
 // width, x read anew on every level. The same sums.
@@ -43,7 +48,7 @@ __device__ inline Descent DescendAll(const LeafArgs& layer, const W* x,
 }
 
 template <class W, int kChunks>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, kBlocks<W, kChunks>)
     LeafSplitKernel(const LeafArgs layer, const RowArgs rows, const int tiles,
                     const SortScratch scratch) {
   const int lane = threadIdx.x % kWarp;
@@ -85,6 +90,7 @@ cudaError_t Dispatch(const LeafArgs& layer, const RowArgs& rows,
       (layer.x_pitch + kWarp * kVector<W> - 1) / (kWarp * kVector<W>);
   if (chunks <= 1) return Launch<W, 1>(layer, rows, scratch, stream);
   if (chunks <= 3) return Launch<W, 3>(layer, rows, scratch, stream);
+  if (chunks <= 4) return Launch<W, 4>(layer, rows, scratch, stream);
   if (chunks <= 6) return Launch<W, 6>(layer, rows, scratch, stream);
   return Launch<W, 0>(layer, rows, scratch, stream);
 }

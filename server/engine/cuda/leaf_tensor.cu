@@ -30,6 +30,8 @@ namespace {
 static_assert(kProductRows == kRowsOfTile);
 constexpr int kWide = 128;
 constexpr int kNarrow = 64;
+static_assert(kLeafTensorColumns[0] == kWide &&
+              kLeafTensorColumns[1] == kNarrow);
 constexpr int kGridMax = 65535;  // blocks of a grid's second dimension
 
 template <int kColumns>
@@ -91,11 +93,11 @@ __global__ void __launch_bounds__(kProductThreads, 2)
   }
   __syncthreads();
   const int wanted = (pitch - first) / kVector<Bf16>;
-  constexpr int kWide = kTileVectors<kColumns>;
-  for (int i = static_cast<int>(threadIdx.x); i < tile.count * kWide;
+  constexpr int kVectors = kTileVectors<kColumns>;
+  for (int i = static_cast<int>(threadIdx.x); i < tile.count * kVectors;
        i += kProductThreads) {
-    const int place = i / kWide;
-    const int vector = i % kWide;
+    const int place = i / kVectors;
+    const int vector = i % kVectors;
     if (vector >= wanted) continue;
     float v[kVector<Bf16>];
     const float* const from = &z.values[place][vector * kVector<Bf16>];
@@ -146,12 +148,12 @@ __global__ void __launch_bounds__(kProductThreads, 2)
   });
   __syncthreads();
   const int wanted = (layer.y_pitch - first) / kVector<Bf16>;
-  constexpr int kWide = kTileVectors<kColumns>;
-  for (int i = static_cast<int>(threadIdx.x); i < tile.count * kWide;
+  constexpr int kVectors = kTileVectors<kColumns>;
+  for (int i = static_cast<int>(threadIdx.x); i < tile.count * kVectors;
        i += kProductThreads) {
-    const int vector = i % kWide;
+    const int vector = i % kVectors;
     if (vector >= wanted) continue;
-    const int place = i / kWide;
+    const int place = i / kVectors;
     Bf16* const row = RowOf<Bf16>(rows.y, tile.Row(place), layer.y_pitch);
     __stcs(reinterpret_cast<uint4*>(row + first) + vector,
            *reinterpret_cast<const uint4*>(

@@ -20,9 +20,11 @@ constexpr int kClusterMax = 8;
 // Fewer subtrees than 32 leave most of a tree to the second-level cache.
 constexpr int kSplitMin = 5;
 
-// Rows of one launch of path_masked, which takes tens of KiB a row between its
-// products; and from where on there is enough to share.
+// Rows of one launch of path_masked, what they may take between its products,
+// and how many rows must fit that; and from where on there is enough to share.
 constexpr int64_t kMaskedRowsMax = 1024;
+constexpr int kMaskedRowsTile = 64;
+constexpr int64_t kMaskedBytesMax = int64_t{64} << 20;
 constexpr int64_t kMaskedRowsMin = 16;
 constexpr int64_t kMaskedTreesMin = 4;
 
@@ -48,20 +50,23 @@ class PathLayer : public DeviceLayer {
   absl::Status UploadTensorWeights(const PathWeights& weights,
                                    const LayerBuild& build) {
     if (type_ != WeightType::kBf16) return absl::OkStatus();
-    if (problem_.trees > 1) return PrepareMasked(weights);
+    if (problem_.trees > 1) {
+      const bool few =
+          build.rows_max < kMaskedRowsMin || problem_.trees < kMaskedTreesMin;
+      if (few && !build.named) return absl::OkStatus();
+      return UnlessExhausted(PrepareMasked(weights));
+    }
     if (!build.named && build.rows_max < kSortRowsMin) return absl::OkStatus();
     auto made = TensorWeights::Make(weights);
-    if (made.ok()) {
-      tensor_ = *std::move(made);
-    } else if (!absl::IsResourceExhausted(made.status())) {
-      return made.status();
-    }
+    if (!made.ok()) return UnlessExhausted(made.status());
+    tensor_ = *std::move(made);
     return absl::OkStatus();
   }
 
   absl::Status PrepareMasked(const PathWeights& weights) {
-    if (!PathMaskedSupports(args_) || !FitsBf16(weights.x) ||
-        !FitsBf16(weights.y)) {
+    if (!PathMaskedSupports(args_) ||
+        MaskedNeedFor(kMaskedRowsTile).bytes() > kMaskedBytesMax ||
+        !FitsBf16(weights.x) || !FitsBf16(weights.y)) {
       return absl::OkStatus();
     }
     const cudaError_t prepared = PreparePathMasked();
@@ -123,8 +128,8 @@ class PathLayer : public DeviceLayer {
     }
     if (masks_) {
       const auto rows = static_cast<int>(std::min(kMaskedRowsMax, rows_max));
-      need.bytes = std::max(need.bytes, MaskedNeedFor(rows).bytes());
-      need.bytes = std::max(need.bytes, MaskedNeedFor(1).bytes());
+      need.bytes = std::max(
+          need.bytes, std::min(kMaskedBytesMax, MaskedNeedFor(rows).bytes()));
     }
     return need;
   }
@@ -185,6 +190,9 @@ class PathLayer : public DeviceLayer {
   }
 
  private:
+  static absl::Status UnlessExhausted(absl::Status status) {
+    return absl::IsResourceExhausted(status) ? absl::OkStatus() : status;
+  }
   // Clusters pay when one block would have to read tens of KiB a level.
   static int ClusterFor(const PathProblem& problem) {
     const int64_t width = std::max(problem.input_width, problem.output_width);
@@ -206,8 +214,10 @@ class PathLayer : public DeviceLayer {
                             cudaStream_t stream) const {
     int together =
         static_cast<int>(std::min<int64_t>(kMaskedRowsMax, rows.rows));
-    while (together > 1 && MaskedNeedFor(together).bytes() > scratch.size) {
-      together = (together + 1) / 2;
+    while (together > kMaskedRowsTile &&
+           MaskedNeedFor(together).bytes() > scratch.size) {
+      together = (together / 2 + kMaskedRowsTile - 1) / kMaskedRowsTile *
+                 kMaskedRowsTile;
     }
     for (int begin = 0; begin < rows.rows; begin += together) {
       const int count = std::min(together, rows.rows - begin);

@@ -53,17 +53,20 @@ __host__ __device__ inline Groups GroupsOf(const PathArgs& layer) {
   return {nodes, trees, (layer.trees + trees - 1) / trees};
 }
 
-// Squares of the numbers that pass, a quarter of one row a thread.
-struct SquaresOfRows {
-  float& sum;
+// The numbers that pass, a quarter of one row a thread: the sum of their
+// squares, and their bits but the signs.
+struct LengthOfRows {
+  float& squares;
+  unsigned& bits;
   __device__ void operator()(const TopShape::Part& part) const {
     const auto& row = part.rows[0][threadIdx.x / 4];
 #pragma unroll
     for (int i = 0; i < TopShape::kVectors / 4; ++i) {
-      const Vector<Bf16> v = Widen<Bf16>(
-          row[static_cast<int>(threadIdx.x) % 4 * (TopShape::kVectors / 4) +
-              i]);
-      sum += Dot(v, v);
+      const uint4 raw =
+          row[static_cast<int>(threadIdx.x) % 4 * (TopShape::kVectors / 4) + i];
+      const Vector<Bf16> v = Widen<Bf16>(raw);
+      squares += Dot(v, v);
+      bits |= (raw.x | raw.y | raw.z | raw.w) & 0x7fff7fffu;
     }
   }
 };
@@ -116,14 +119,22 @@ __global__ void __launch_bounds__(kProductThreads, 2)
   };
   TensorProduct<TopShape> product;
   float squares = 0;
+  unsigned bits = 0;
   product.Multiply(row_at, 0, vectors,
                    {RowOf<Bf16>(layer.x_weights, first_node, layer.x_pitch),
                     layer.x_pitch, columns, vectors},
                    reinterpret_cast<TopShape::Part*>(shared),
-                   SquaresOfRows{squares});
-  squares += __shfl_xor_sync(kAllLanes, squares, 1);
-  squares += __shfl_xor_sync(kAllLanes, squares, 2);
-  if (threadIdx.x % 4 == 0) lengths[threadIdx.x / 4] = LengthOf(squares);
+                   LengthOfRows{squares, bits});
+#pragma unroll
+  for (int offset = 1; offset < 4; offset *= 2) {
+    squares += __shfl_xor_sync(kAllLanes, squares, offset);
+    bits |= __shfl_xor_sync(kAllLanes, bits, offset);
+  }
+  // A row of zeros, such as fills up a graph's batch, has the same z in every
+  // order: no |z| is near.
+  if (threadIdx.x % 4 == 0) {
+    lengths[threadIdx.x / 4] = bits == 0 ? -1.0f : LengthOf(squares);
+  }
   auto& z = *reinterpret_cast<TopTile*>(shared);
   product.ForEachPair([&](int place, int column, float a, float b) {
     if (layer.bias != nullptr) {

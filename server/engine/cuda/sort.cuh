@@ -93,6 +93,7 @@ __device__ inline bool ComesLast(const SortScratch& scratch) {
     last = atomicAdd(scratch.ticket, 1) ==
            static_cast<int>(gridDim.x * gridDim.y) - 1;
     if (last) *scratch.ticket = 0;
+    __threadfence();
   }
   __syncthreads();
   return last;

@@ -3,7 +3,7 @@
 #include "server/engine/cuda/fragments.cuh"
 #include "server/engine/cuda/path_tensor.h"
 
-// What both kernels of path_tensor share: the walk down products that are there
+// What path_tensor and path_masked share: the walk down products that are there
 // already.
 namespace fff::engine::cuda {
 
