@@ -13,7 +13,7 @@
 // and 64, of which there are more for fewer rows.
 // A row: leaf_width * (input_width + 3 * output_width) multiply-adds.
 // Benchmark case: leaf-768-128-768-d4, bf16, an H100; the dense layer and the
-// best other kernel in brackets: 16,384 rows 97 us (149; 260), 2,048 rows 29 us
+// best other kernel in brackets: 16,384 rows 98 us (149; 260), 2,048 rows 29 us
 // (24; 62), 256 rows 22.5 us (10.8; 22.7). Of 16,384 rows the split takes 27
 // us, the activations 27, the outputs 41: waiting, tensor cores are busy for a
 // third of it. Tried: four warps a block instead of eight, 104 us; the rows of
