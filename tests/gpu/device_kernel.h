@@ -7,10 +7,25 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/engine/cuda_library.h"
 #include "server/engine/device_engine.h"
 #include "server/engine/kernel.h"
 
 namespace fff::gpu {
+
+// The CUDA engine, null where there is no device.
+inline const engine::DeviceEngine* Engine() {
+  static const auto engine = engine::OpenCudaEngine();
+  if (!engine.ok()) return nullptr;
+  return engine->get();
+}
+
+// Blocks of these have 99 KiB of shared memory; path_tensor needs more.
+inline bool LacksSharedMemory() {
+  const std::string& name = Engine()->devices()[0].architecture;
+  return name == "sm_86" || name == "sm_89" || name == "sm_120" ||
+         name == "sm_121";
+}
 
 // A chain of one layer on a device, seen as a kernel, so that the parity
 // checks of the CPU serve. The first error is kept in status().
