@@ -47,8 +47,8 @@ constexpr int kSharedBytesMax = 160 << 10;
 constexpr int kStaticSharedBytes = 1 << 10;
 
 // Some kernels add in an order of their own: where an FFF layer follows, a near
-// tie there would go by the batch size. Where nothing else can
-// compute the layer the first of them stays.
+// tie there would go by the batch size. Where nothing else can compute the
+// layer, the first of them stays.
 void KeepOneOrderOfSums(std::vector<Candidate>& found) {
   static constexpr absl::string_view kOthers[] = {
       "leaf_grouped", "leaf_tensor", "leaf_wide", "path_masked", "path_tensor"};

@@ -9,10 +9,11 @@
 // block has beyond its columns divide the neurons, and their sums are added up
 // in order. That order differs from leaf_row's, so that outputs do, by
 // roundings.
+// Weights read a row: leaf_width * (x_pitch + y_pitch) elements, and 7 / 3 *
+// depth * x_pitch a block.
 // Benchmark case: leaf-768-128-768-d4, clusters of 8 blocks, an H100: 1 row 9.8
-// us fp32 and 8.5 us bf16 (leaf_row 21.5 and 18.0), 16 rows 10.7 and 9.3 us;
-// from 128 rows on leaf_row is faster. Weights read a row: leaf_width *
-// (x_pitch + y_pitch) elements, and 7 / 3 * depth * x_pitch a block.
+// us fp32 and 8.6 us bf16 (leaf_row 21.5 and 18.0), 16 rows 10.7 and 9.3 us;
+// from 128 rows on leaf_row is faster.
 #include <cooperative_groups.h>
 
 #include "server/engine/cuda/leaf_descent.cuh"
