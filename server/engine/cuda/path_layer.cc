@@ -190,7 +190,7 @@ class PathLayer : public DeviceLayer {
   }
 
  private:
-  static absl::Status UnlessExhausted(absl::Status status) {
+  static absl::Status UnlessExhausted(const absl::Status& status) {
     return absl::IsResourceExhausted(status) ? absl::OkStatus() : status;
   }
   // Clusters pay when one block would have to read tens of KiB a level.
