@@ -63,9 +63,10 @@ TEST(Program, RunsBatchesAboveALaneInPieces) {
   }
 }
 
-// The leaf of a master leaf runs in the scratch of the whole.
-TEST(Program, AMasterLeafHasRoomForEveryKernelOfItsLeaf) {
-  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+// Every kernel of `kernels` for the leaf of a master leaf, which runs in the
+// scratch of the whole: outputs within `near` of the first one's.
+void ExpectLeavesAlike(Precision precision,
+                       const std::vector<const char*>& kernels, float near) {
   const engine::LeafProblem problem = {
       64, 24, 40, 3, engine::Tie::kRight, engine::Activation::kRelu, true};
   const auto dense = [](int64_t in, int64_t out, engine::Activation f) {
@@ -82,9 +83,10 @@ TEST(Program, AMasterLeafHasRoomForEveryKernelOfItsLeaf) {
   chain.ops = {master};
   const auto x = parity::RandomRows(700, 64, Values::kNormal, 9);
   std::vector<float> first;
-  for (const char* name : {"leaf_walk", "leaf_row", "leaf_grouped"}) {
+  for (const char* name : kernels) {
     DeviceOptions options;
     options.kernel_name = name;
+    options.precision = precision;
     options.rows_max = 512;
     const auto program = Engine()->Build(chain, options);
     ASSERT_TRUE(program.ok()) << program.status();
@@ -94,9 +96,18 @@ TEST(Program, AMasterLeafHasRoomForEveryKernelOfItsLeaf) {
         (*program)->Run({x.data(), 700, 64}, {y.data(), 700, 40}, {&none, 1});
     ASSERT_TRUE(run.ok()) << name << ": " << run;
     if (first.empty()) first = y;
-    EXPECT_THAT(y, testing::Pointwise(testing::FloatNear(1e-3F), first))
-        << name;
+    EXPECT_THAT(y, testing::Pointwise(testing::FloatNear(near), first)) << name;
   }
+}
+
+TEST(Program, AMasterLeafHasRoomForEveryKernelOfItsLeaf) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  ExpectLeavesAlike(Precision::kFp32,
+                    {"leaf_walk", "leaf_row", "leaf_wide", "leaf_grouped"},
+                    1e-3F);
+  // The same routes; outputs differ where bf16 rounds to a neighbour.
+  ExpectLeavesAlike(Precision::kBf16, {"leaf_walk", "leaf_wide", "leaf_tensor"},
+                    0.06F);
 }
 
 tensor::FloatArray Ones(int64_t size) {

@@ -91,6 +91,16 @@ absl::Status ToStatus(cudaError_t error, absl::string_view doing) {
              : absl::InternalError(message);
 }
 
+absl::StatusOr<bool> IsPrepared(cudaError_t prepared,
+                                absl::string_view kernel) {
+  if (prepared == cudaErrorInvalidValue) {
+    cudaGetLastError();  // no lasting error
+    return false;
+  }
+  FFF_RETURN_IF_ERROR(ToStatus(prepared, kernel));
+  return true;
+}
+
 UseDevice::UseDevice(int device) {
   cudaGetDevice(&before_);
   cudaSetDevice(device);

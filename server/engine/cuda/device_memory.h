@@ -19,6 +19,10 @@ namespace fff::engine::cuda {
 // rest. The message: "CUDA: <doing>: <name of the error>: <its text>".
 absl::Status ToStatus(cudaError_t error, absl::string_view doing);
 
+// Whether a kernel's preparation on the current device succeeded: false where
+// its blocks need more shared memory than there is, and others must serve.
+absl::StatusOr<bool> IsPrepared(cudaError_t prepared, absl::string_view kernel);
+
 // Makes a device current for this thread until the end of the scope.
 class UseDevice {
  public:

@@ -42,13 +42,9 @@ class LeafLayer : public DeviceLayer {
         !LeafTensorSupports(args_.leaf_width, args_.y_pitch, args_.depth)) {
       return absl::OkStatus();
     }
-    const cudaError_t prepared = PrepareLeafTensor();
-    if (prepared == cudaErrorInvalidValue) {
-      cudaGetLastError();  // no lasting error: the other kernels serve
-      return absl::OkStatus();
-    }
-    tensor_ = true;
-    return ToStatus(prepared, "leaf_tensor");
+    FFF_ASSIGN_OR_RETURN(tensor_,
+                         IsPrepared(PrepareLeafTensor(), "leaf_tensor"));
+    return absl::OkStatus();
   }
 
   absl::Status UploadWeights(const LeafWeights& weights) {

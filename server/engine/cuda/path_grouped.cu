@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kThreads<W>, kBlocks<W>)
   const int lane = threadIdx.x % kWarp;
   const int warp = threadIdx.x / kWarp;
   const int buckets = 1 << split;
-  PrefixSums(scratch, 1, ends);
+  PrefixSums(scratch.counts, 1, ends);
   const int64_t blocks = gridDim.x;
   // Blocks go to the multiprocessors in turn: those that meet on one take
   // neighbouring ranges.

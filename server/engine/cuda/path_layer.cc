@@ -69,12 +69,9 @@ class PathLayer : public DeviceLayer {
         !FitsBf16(weights.x) || !FitsBf16(weights.y)) {
       return absl::OkStatus();
     }
-    const cudaError_t prepared = PreparePathMasked();
-    if (prepared == cudaErrorInvalidValue) {
-      cudaGetLastError();  // no lasting error: the other kernels serve
-      return absl::OkStatus();
-    }
-    FFF_RETURN_IF_ERROR(ToStatus(prepared, "path_masked"));
+    FFF_ASSIGN_OR_RETURN(const bool fits,
+                         IsPrepared(PreparePathMasked(), "path_masked"));
+    if (!fits) return absl::OkStatus();
     const std::vector<float> slack = DecisionSlack(weights);
     FFF_ASSIGN_OR_RETURN(slack_,
                          Upload(WeightType::kFp32,

@@ -53,7 +53,7 @@ __device__ inline Tile FindTile(const SortScratch& scratch, const int* ends,
                                 int buckets, int index) {
   const int bucket = BucketOf(ends, buckets, index);
   const int first = (index - (bucket == 0 ? 0 : ends[bucket - 1])) * kTileRows;
-  return {bucket, first, min(kTileRows, *CountOf(scratch, bucket) - first)};
+  return {bucket, first, min(kTileRows, scratch.counts[bucket] - first)};
 }
 
 // Decisions of a tile: fills kept.z, leaves and the routes.
@@ -279,7 +279,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1)
   const int warp = threadIdx.x / kWarp;
   const int lane = threadIdx.x % kWarp;
   const int buckets = 1 << tensor.split;
-  PrefixSums(scratch, kTileRows, ends);
+  PrefixSums(scratch.counts, kTileRows, ends);
   const int64_t tiles = ends[buckets - 1];
   const auto begin = static_cast<int>(tiles * blockIdx.x / gridDim.x);
   const auto end = static_cast<int>(tiles * (blockIdx.x + 1) / gridDim.x);

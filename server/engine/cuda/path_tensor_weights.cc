@@ -31,11 +31,8 @@ absl::StatusOr<std::optional<TensorWeights>> TensorWeights::Make(
   }
   for (const cudaError_t prepared :
        {PreparePathTensorTop(), PreparePathTensorFinish()}) {
-    if (prepared == cudaErrorInvalidValue) {
-      cudaGetLastError();  // no lasting error: the other kernels serve
-      return std::nullopt;
-    }
-    FFF_RETURN_IF_ERROR(ToStatus(prepared, "path_tensor"));
+    FFF_ASSIGN_OR_RETURN(const bool fits, IsPrepared(prepared, "path_tensor"));
+    if (!fits) return std::nullopt;
   }
   const TensorPacking packing(weights);
   TensorWeights made;

@@ -6,21 +6,17 @@
 // kernel_args.h.
 namespace fff::engine::cuda {
 
-// (Counts in cache lines of their own were no faster.)
-__device__ inline int32_t* CountOf(const SortScratch& scratch, int bucket) {
-  return scratch.counts + bucket;
-}
-
 // Files `row` under the subtree it reached.
 __device__ inline void FileRow(const SortScratch& scratch, int bucket,
                                int row) {
-  const int place = atomicAdd(CountOf(scratch, bucket), 1);
+  const int place = atomicAdd(scratch.counts + bucket, 1);
   scratch.order[int64_t{bucket} * scratch.rows_max + place] = row;
 }
 
 // Files every row of the block under its subtree; one addition a subtree and
 // block, so that rows that all go one way do not queue. below: of thread i's
-// row, negative where there is none.
+// row, negative where there is none. (Counts in cache lines of their own were
+// no faster.)
 template <int kThreads>
 __device__ inline void FileRows(const SortScratch& scratch, int buckets,
                                 int below, int row) {
@@ -32,7 +28,7 @@ __device__ inline void FileRows(const SortScratch& scratch, int buckets,
   __syncthreads();
   const auto mine = static_cast<int>(threadIdx.x);
   if (mine < buckets && counts[mine] != 0) {
-    counts[mine] = atomicAdd(CountOf(scratch, mine), counts[mine]);
+    counts[mine] = atomicAdd(scratch.counts + mine, counts[mine]);
   }
   __syncthreads();
   if (below >= 0) {
@@ -43,7 +39,7 @@ __device__ inline void FileRows(const SortScratch& scratch, int buckets,
 
 // ends[b] = portions of `portion` rows, the last perhaps smaller, in buckets
 // 0 .. b. By the whole block; counts of no bucket are zero.
-__device__ inline void PrefixSums(const SortScratch& scratch, int portion,
+__device__ inline void PrefixSums(const int32_t* counts, int portion,
                                   int* ends) {
   constexpr int kEach = kBucketsMax / kWarp;
   if (threadIdx.x < kWarp) {
@@ -51,7 +47,7 @@ __device__ inline void PrefixSums(const SortScratch& scratch, int portion,
     int sums[kEach];
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      sums[i] = (*CountOf(scratch, first + i) + portion - 1) / portion;
+      sums[i] = (counts[first + i] + portion - 1) / portion;
     }
 #pragma unroll
     for (int i = 1; i < kEach; ++i) sums[i] += sums[i - 1];
@@ -103,7 +99,7 @@ __device__ inline bool ComesLast(const SortScratch& scratch) {
 __device__ inline void EmptyBuckets(const SortScratch& scratch, int buckets) {
   for (int i = static_cast<int>(threadIdx.x); i < buckets;
        i += static_cast<int>(blockDim.x)) {
-    *CountOf(scratch, i) = 0;
+    scratch.counts[i] = 0;
   }
 }
 
@@ -123,14 +119,14 @@ __device__ inline BucketRows RowsOfTile(const SortScratch& scratch, int tile) {
 __device__ inline void FillTiles(const SortScratch& scratch, int buckets,
                                  int tiles) {
   __shared__ int ends[kBucketsMax];
-  PrefixSums(scratch, kRowsOfTile, ends);
+  PrefixSums(scratch.counts, kRowsOfTile, ends);
   for (int i = static_cast<int>(threadIdx.x); i < tiles;
        i += static_cast<int>(blockDim.x)) {
     int4 tile = {0, 0, 0, 0};
     if (i < ends[buckets - 1]) {
       tile.x = BucketOf(ends, buckets, i);
       tile.z = (i - (tile.x == 0 ? 0 : ends[tile.x - 1])) * kRowsOfTile;
-      tile.y = min(kRowsOfTile, *CountOf(scratch, tile.x) - tile.z);
+      tile.y = min(kRowsOfTile, scratch.counts[tile.x] - tile.z);
     }
     scratch.tiles[i] = tile;
   }
