@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
@@ -32,6 +34,7 @@ struct PredictApi {
   using Response = v1::PredictResponse;
   using StreamResponse = v1::PredictStreamResponse;
   static constexpr absl::string_view kRequestName = "fff.v1.PredictRequest";
+  static constexpr int kIdField = Request::kRequestIdFieldNumber;
 
   static absl::StatusOr<std::shared_ptr<const serving::Servable>> Find(
       const CallEnvironment& environment, const Request& request, bool dense) {
@@ -83,6 +86,9 @@ struct PredictApi {
   static const std::string& Id(const Request& request) {
     return request.request_id();
   }
+  static void SetId(std::string id, Request& request) {
+    request.set_request_id(std::move(id));
+  }
 };
 
 struct ModelInferApi {
@@ -91,6 +97,7 @@ struct ModelInferApi {
   using StreamResponse = inference::ModelStreamInferResponse;
   static constexpr absl::string_view kRequestName =
       "inference.ModelInferRequest";
+  static constexpr int kIdField = Request::kIdFieldNumber;
 
   static absl::StatusOr<std::shared_ptr<const serving::Servable>> Find(
       const CallEnvironment& environment, const Request& request,
@@ -134,6 +141,9 @@ struct ModelInferApi {
     return request.model_name();
   }
   static const std::string& Id(const Request& request) { return request.id(); }
+  static void SetId(std::string id, Request& request) {
+    request.set_id(std::move(id));
+  }
 };
 
 }  // namespace fff::rpc

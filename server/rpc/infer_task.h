@@ -121,10 +121,13 @@ class InferTask final : public serving::Task {
 
   // The answer comes from OnDone when this returns OK.
   absl::Status Begin(grpc::ByteBuffer* request) {
-    if (environment_->refusing.load(std::memory_order_relaxed)) {
-      return StoppingError();
+    absl::Status admitted = Admit();
+    if (!admitted.ok()) {
+      // The peer of a stream knows by the id which request was refused.
+      Api::SetId(StringField(*request, Api::kIdField), request_);
+      request->Clear();
+      return admitted;
     }
-    FFF_RETURN_IF_ERROR(ChargeMemory(request_bytes_));
     if (!ParseInto(*request, request_)) {
       return absl::InvalidArgumentError(absl::StrCat(
           "got ", request_bytes_, " bytes that are no ", Api::kRequestName));
@@ -137,6 +140,14 @@ class InferTask final : public serving::Task {
     decoded_at_ = serving::Clock::now();
     return environment_->scheduler->Submit(servable_, this, arrival_.offer,
                                            decoded_at_);
+  }
+
+  // Whether the request may be parsed at all.
+  absl::Status Admit() {
+    if (environment_->refusing.load(std::memory_order_relaxed)) {
+      return StoppingError();
+    }
+    return ChargeMemory(request_bytes_);
   }
 
   absl::Status Decode() {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "server/base/log.h"
+#include "server/base/utf8.h"
 #include "server/rpc/decode.h"
 #include "server/rpc/message_reuse.h"
 
@@ -61,12 +62,25 @@ bool ParseReusing(const std::string& bytes,
   return fff::rpc::ParseInto(buffer, reused);
 }
 
+// The id found in bytes that are not parsed: none, or what parsing finds.
+void CheckId(const std::string& bytes, int field, bool parsed,
+             const std::string& id) {
+  const grpc::Slice slice(bytes);
+  grpc::ByteBuffer buffer(&slice, 1);
+  const std::string found = fff::rpc::StringField(buffer, field);
+  Require(fff::base::IsUtf8(found));
+  Require(buffer.Length() == bytes.size());
+  if (parsed) Require(found.empty() || found == id);
+}
+
 void DecodePredict(const std::string& bytes) {
   static auto* const reused = new fff::v1::PredictRequest;
   fff::rpc::ClearKeepingBuffers(*reused);
   fff::v1::PredictRequest request;
   const bool parsed = request.ParseFromString(bytes);
   Require(ParseReusing(bytes, *reused) == parsed);
+  CheckId(bytes, fff::v1::PredictRequest::kRequestIdFieldNumber, parsed,
+          request.request_id());
   if (!parsed) return;
   fff::tensor::FloatBuffer scratch;
   const Rows rows = fff::rpc::DecodePredictInput(request, InputSpec(), scratch);
@@ -84,6 +98,8 @@ void DecodeInfer(const std::string& bytes) {
   inference::ModelInferRequest request;
   const bool parsed = request.ParseFromString(bytes);
   Require(ParseReusing(bytes, *reused) == parsed);
+  CheckId(bytes, inference::ModelInferRequest::kIdFieldNumber, parsed,
+          request.id());
   if (!parsed) return;
   fff::tensor::FloatBuffer scratch;
   const Rows rows =
