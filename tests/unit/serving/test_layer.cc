@@ -75,13 +75,13 @@ void DoublingLayer::Run(tensor::ConstRows x, tensor::MutableRows y,
   }
 }
 
-std::shared_ptr<const model::Model> MakeModel(DoublingLayer::Options options) {
+std::shared_ptr<model::Model> MakeModel(DoublingLayer::Options options) {
   std::vector<DoublingLayer::Options> one;
   one.push_back(std::move(options));
   return MakeModel(std::move(one));
 }
 
-std::shared_ptr<const model::Model> MakeModel(
+std::shared_ptr<model::Model> MakeModel(
     std::vector<DoublingLayer::Options> options) {
   const int64_t width = options.front().width;
   std::vector<std::unique_ptr<const model::Layer>> layers;

@@ -74,8 +74,8 @@ class DoublingLayer : public model::Layer {
 };
 
 // A model of one DoublingLayer, or of several in a chain.
-std::shared_ptr<const model::Model> MakeModel(DoublingLayer::Options options);
-std::shared_ptr<const model::Model> MakeModel(
+std::shared_ptr<model::Model> MakeModel(DoublingLayer::Options options);
+std::shared_ptr<model::Model> MakeModel(
     std::vector<DoublingLayer::Options> options);
 
 }  // namespace fff::serving

@@ -1,0 +1,98 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "server/model/device_copy.h"
+#include "server/serving/scheduler.h"
+#include "tests/unit/serving/test_layer.h"
+#include "tests/unit/serving/test_servable.h"
+
+// Batches of a model that has a copy on a device.
+namespace fff::serving {
+namespace {
+
+using ::testing::Each;
+using ::testing::ElementsAre;
+
+// y = 3x, so that a test sees which side computed; waits and logs as
+// DoublingLayer does.
+class TriplingProgram final : public engine::DeviceProgram {
+ public:
+  TriplingProgram(Gate* gate, RunLog* log) : gate_(gate), log_(log) {}
+  absl::Status Run(tensor::ConstRows x, tensor::MutableRows y,
+                   absl::Span<const engine::RouteSink>) const override {
+    log_->Add("device", x.rows);
+    gate_->Enter();
+    for (int64_t i = 0; i < x.rows * x.width; ++i) y.data[i] = 3 * x.data[i];
+    return absl::OkStatus();
+  }
+  absl::Status health() const override { return absl::OkStatus(); }
+  const std::vector<engine::KernelPlan::Step>& steps(size_t) const override {
+    return steps_;
+  }
+  int64_t device_bytes() const override { return 1; }
+  absl::StatusOr<engine::DeviceTiming> Time(int64_t, int) const override {
+    return engine::DeviceTiming();
+  }
+
+ private:
+  Gate* const gate_;
+  RunLog* const log_;
+  std::vector<engine::KernelPlan::Step> steps_;
+};
+
+class DeviceBatchTest : public ::testing::Test {
+ protected:
+  // Batches of `rows_min` rows and more run on the device. 96 rows would take
+  // 30 ms: long enough for workers to share them.
+  std::shared_ptr<const Servable> OnDeviceFrom(int64_t rows_min) {
+    DoublingLayer::Options layer;
+    layer.gate = &gate_;
+    layer.log = &log_;
+    const std::shared_ptr<model::Model> model = MakeModel(layer);
+    auto copy = std::make_unique<model::DeviceCopy>(
+        std::make_unique<TriplingProgram>(&gate_, &log_), std::vector<int>{0},
+        model::Placement());
+    copy->set_rows_min(rows_min);
+    model->SetDeviceCopy(std::move(copy));
+    auto servable = MakeServable(model);
+    servable->estimate().Add(96, 30'000'000);
+    return servable;
+  }
+
+  Gate gate_;
+  RunLog log_;
+};
+
+TEST_F(DeviceBatchTest, WorkersDoNotShareABatchForADevice) {
+  const auto servable = OnDeviceFrom(96);
+  Scheduler scheduler(2);
+  while (scheduler.idle_workers() < 2) std::this_thread::yield();
+  TestTask task(std::vector<float>(96, 1));
+  ASSERT_TRUE(scheduler.Submit(servable, &task).ok());
+  gate_.Open();
+  EXPECT_TRUE(task.Await().ok());
+  EXPECT_THAT(task.output(), Each(3));
+  EXPECT_THAT(log_.layers(), ElementsAre("device"));
+  EXPECT_THAT(log_.rows(), ElementsAre(96));
+}
+
+TEST_F(DeviceBatchTest, WorkersShareWhatIsTooSmallForTheDevice) {
+  const auto servable = OnDeviceFrom(97);
+  Scheduler scheduler(2);
+  while (scheduler.idle_workers() < 2) std::this_thread::yield();
+  TestTask task(std::vector<float>(96, 1));
+  ASSERT_TRUE(scheduler.Submit(servable, &task).ok());
+  gate_.AwaitEntered(2);
+  gate_.Open();
+  EXPECT_TRUE(task.Await().ok());
+  EXPECT_THAT(task.output(), Each(2));
+  EXPECT_THAT(log_.rows(), ElementsAre(48, 48));
+}
+
+}  // namespace
+}  // namespace fff::serving
