@@ -10,6 +10,7 @@
 #include "server/rpc/call_details.h"
 #include "server/rpc/infer_api.h"
 #include "server/rpc/status_mapping.h"
+#include "server/rpc/string_field.h"
 
 namespace fff::rpc {
 
@@ -123,7 +124,7 @@ class InferTask final : public serving::Task {
   absl::Status Begin(grpc::ByteBuffer* request) {
     absl::Status admitted = Admit();
     if (!admitted.ok()) {
-      // The peer of a stream knows by the id which request was refused.
+      // By the id a stream's peer knows which request it was, and the log.
       Api::SetId(StringField(*request, Api::kIdField), request_);
       request->Clear();
       return admitted;
@@ -142,7 +143,7 @@ class InferTask final : public serving::Task {
                                            decoded_at_);
   }
 
-  // Whether the request may be parsed at all.
+  // Whether the request may be parsed at all; its bytes are charged then.
   absl::Status Admit() {
     if (environment_->refusing.load(std::memory_order_relaxed)) {
       return StoppingError();

@@ -2,8 +2,6 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
-#include <string>
-
 #include "fff/v1/inference.pb.h"
 #include "inference/grpc_service.pb.h"
 
@@ -24,11 +22,5 @@ void ClearKeepingBuffers(inference::ModelInferResponse& message);
 // in either way. False when they are no such message; then some fields may be
 // set.
 bool ParseInto(grpc::ByteBuffer& bytes, google::protobuf::MessageLite& cleared);
-
-// The string field `number` of the message in `bytes`, found without parsing
-// the rest or copying it: what a request that is refused unparsed is known by.
-// Empty when the field is not there, longer than 4 KiB or not UTF-8, or `bytes`
-// are no message.
-std::string StringField(grpc::ByteBuffer& bytes, int number);
 
 }  // namespace fff::rpc

@@ -64,33 +64,32 @@ class DeviceBatchTest : public ::testing::Test {
     return servable;
   }
 
+  // The outputs of 96 rows of 1 for which two workers are free, once `batches`
+  // batches stand at the gate together.
+  std::vector<float> Answer(const std::shared_ptr<const Servable>& servable,
+                            int batches) {
+    Scheduler scheduler(2);
+    while (scheduler.idle_workers() < 2) std::this_thread::yield();
+    TestTask task(std::vector<float>(96, 1));
+    EXPECT_EQ(scheduler.Submit(servable, &task), absl::OkStatus());
+    gate_.AwaitEntered(batches);
+    gate_.Open();
+    EXPECT_EQ(task.Await(), absl::OkStatus());
+    return task.output();
+  }
+
   Gate gate_;
   RunLog log_;
 };
 
 TEST_F(DeviceBatchTest, WorkersDoNotShareABatchForADevice) {
-  const auto servable = OnDeviceFrom(96);
-  Scheduler scheduler(2);
-  while (scheduler.idle_workers() < 2) std::this_thread::yield();
-  TestTask task(std::vector<float>(96, 1));
-  ASSERT_TRUE(scheduler.Submit(servable, &task).ok());
-  gate_.Open();
-  EXPECT_TRUE(task.Await().ok());
-  EXPECT_THAT(task.output(), Each(3));
+  EXPECT_THAT(Answer(OnDeviceFrom(96), 1), Each(3));
   EXPECT_THAT(log_.layers(), ElementsAre("device"));
   EXPECT_THAT(log_.rows(), ElementsAre(96));
 }
 
 TEST_F(DeviceBatchTest, WorkersShareWhatIsTooSmallForTheDevice) {
-  const auto servable = OnDeviceFrom(97);
-  Scheduler scheduler(2);
-  while (scheduler.idle_workers() < 2) std::this_thread::yield();
-  TestTask task(std::vector<float>(96, 1));
-  ASSERT_TRUE(scheduler.Submit(servable, &task).ok());
-  gate_.AwaitEntered(2);
-  gate_.Open();
-  EXPECT_TRUE(task.Await().ok());
-  EXPECT_THAT(task.output(), Each(2));
+  EXPECT_THAT(Answer(OnDeviceFrom(97), 2), Each(2));
   EXPECT_THAT(log_.rows(), ElementsAre(48, 48));
 }
 
