@@ -20,7 +20,7 @@
 #include "server/metrics/exporter.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/version.h"
-#include "server/serving/repository_watcher.h"
+#include "server/serving/repository/repository_watcher.h"
 
 namespace fff::app {
 namespace {

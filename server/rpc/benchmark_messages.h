@@ -4,7 +4,7 @@
 #include "fff/v1/inference.pb.h"
 #include "server/benchmark/report.h"
 #include "server/benchmark/runner.h"
-#include "server/serving/servable.h"
+#include "server/serving/batching/servable.h"
 
 // The Benchmark call's messages to and from benchmark/'s plain values. Pure.
 namespace fff::rpc {

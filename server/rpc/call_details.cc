@@ -2,7 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "server/serving/retry_after.h"
+#include "server/serving/batching/retry_after.h"
 
 namespace fff::rpc {
 namespace {

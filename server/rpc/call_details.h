@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "server/rpc/trace_context.h"
-#include "server/serving/task.h"
+#include "server/serving/batching/task.h"
 
 // What inference calls say in their metadata, and are told in theirs.
 namespace fff::rpc {
@@ -33,7 +33,7 @@ std::string TimingText(const TimeSplit& split,
                        const serving::TaskTiming& timing);
 
 // Tells a refused caller when to try again, where `status` says so
-// (serving/retry_after.h): gRPC's clients wait that long before their next
+// (batching/retry_after.h): gRPC's clients wait that long before their next
 // attempt.
 void AddRetryPushback(const absl::Status& status, grpc::ServerContext& context);
 

@@ -9,10 +9,10 @@
 #include "server/metrics/server_metrics.h"
 #include "server/rpc/access_log.h"
 #include "server/rpc/health_service.h"
-#include "server/serving/memory_budget.h"
-#include "server/serving/model_registry.h"
-#include "server/serving/scheduler.h"
-#include "server/serving/task.h"
+#include "server/serving/batching/memory_budget.h"
+#include "server/serving/batching/scheduler.h"
+#include "server/serving/batching/task.h"
+#include "server/serving/repository/model_registry.h"
 
 namespace fff::rpc {
 

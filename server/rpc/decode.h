@@ -9,7 +9,7 @@
 #include "fff/v1/inference.pb.h"
 #include "inference/grpc_service.pb.h"
 #include "server/model/model.h"
-#include "server/serving/task.h"
+#include "server/serving/batching/task.h"
 #include "server/tensor/float_array.h"
 
 // Requests to rows: pure functions over bytes that a peer wrote. Every error is

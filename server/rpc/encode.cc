@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/rpc/status_mapping.h"
-#include "server/serving/retry_after.h"
+#include "server/serving/batching/retry_after.h"
 
 namespace fff::rpc {
 namespace {

@@ -9,8 +9,8 @@
 #include "inference/grpc_service.pb.h"
 #include "server/engine/kernel.h"
 #include "server/model/model.h"
-#include "server/serving/servable.h"
-#include "server/serving/task.h"
+#include "server/serving/batching/servable.h"
+#include "server/serving/batching/task.h"
 
 // Results to responses. The model writes its output straight into the
 // response's bytes: Prepare… makes room before the run, Finish… fills in the

@@ -16,8 +16,8 @@
 #include "server/rpc/inference_service.h"
 #include "server/rpc/open_inference_service.h"
 #include "server/rpc/tls_files.h"
-#include "server/serving/model_repository.h"
-#include "server/serving/scheduler.h"
+#include "server/serving/batching/scheduler.h"
+#include "server/serving/repository/model_repository.h"
 
 namespace fff::rpc {
 

@@ -6,7 +6,7 @@
 #include "server/rpc/health_calls.h"
 #include "server/rpc/infer_call.h"
 #include "server/rpc/infer_stream.h"
-#include "server/serving/retry_after.h"
+#include "server/serving/batching/retry_after.h"
 
 namespace fff::rpc {
 

@@ -8,7 +8,7 @@
 #include "server/metrics/server_metrics.h"
 #include "server/rpc/admin_access.h"
 #include "server/rpc/call_environment.h"
-#include "server/serving/model_repository.h"
+#include "server/serving/repository/model_repository.h"
 
 namespace fff::rpc {
 

@@ -4,7 +4,7 @@
 
 #include "fff/v1/inference.pb.h"
 #include "inference/grpc_service.pb.h"
-#include "server/serving/model_registry.h"
+#include "server/serving/repository/model_registry.h"
 
 // What the server knows of its models, as messages of both APIs. Pure.
 namespace fff::rpc {

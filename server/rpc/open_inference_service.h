@@ -5,7 +5,7 @@
 #include "inference/grpc_service.grpc.pb.h"
 #include "server/rpc/admin_access.h"
 #include "server/rpc/call_environment.h"
-#include "server/serving/model_repository.h"
+#include "server/serving/repository/model_repository.h"
 
 namespace fff::rpc {
 

@@ -11,7 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "server/base/log.h"
 #include "server/rpc/bad_field.h"
-#include "server/serving/retry_after.h"
+#include "server/serving/batching/retry_after.h"
 
 namespace fff::rpc {
 namespace {

@@ -10,7 +10,7 @@ namespace fff::rpc {
 // equal; the message goes out as it is, control characters written as \xNN, cut
 // where it would take more than 4 KiB of the HTTP/2 header that it travels in,
 // because peers limit the size of that (8 KiB by default). A time to retry
-// after (serving/retry_after.h) becomes a google.rpc.RetryInfo in the details,
+// after (batching/retry_after.h) becomes a google.rpc.RetryInfo in the details,
 // a field that was wrong (bad_field.h) a google.rpc.BadRequest.
 grpc::Status ToGrpc(const absl::Status& status);
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "server/serving/task.h"
+#include "server/serving/batching/task.h"
 
 // Clients that ask and do not read: an answer that waits for its client keeps
 // its memory, and enough of them would have everybody else's requests refused

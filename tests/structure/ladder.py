@@ -19,6 +19,8 @@ FOLDERS = {
     "server/metrics": ["base"],
     "server/benchmark": _CORE,
     "server/serving": _CORE + ["metrics"],
+    "server/serving/batching": _CORE + ["metrics"],
+    "server/serving/repository": _CORE + ["metrics", "serving/batching"],
     "server/rpc": _CORE + ["metrics", "benchmark", "serving"],
     "server/app": _CORE + ["metrics", "benchmark", "serving", "rpc"],
     "server/main.cc": ["base", "app"],

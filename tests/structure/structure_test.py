@@ -53,6 +53,15 @@ class IncludesTest(unittest.TestCase):
                 self.refuses(f"server/{folder}/a.h", f'"server/{above}/b.h"',
                              f"server/{folder} sees only itself and")
 
+    def test_rooms_of_a_folder_include_one_way(self):
+        self.accepts("server/serving/repository/a.h",
+                     '"server/serving/batching/b.h"')
+        self.accepts("tests/unit/serving/a_test.cc",
+                     '"server/serving/repository/b.h"')
+        self.refuses("server/serving/batching/a.h",
+                     '"server/serving/repository/b.h"',
+                     "server/serving/batching sees only itself and")
+
     def test_siblings_do_not_see_each_other(self):
         self.refuses("server/checkpoint/a.h", '"server/engine/b.h"',
                      "server/checkpoint sees only itself and {base, tensor}")

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "server/rpc/bad_field.h"
-#include "server/serving/retry_after.h"
+#include "server/serving/batching/retry_after.h"
 
 namespace fff::rpc {
 namespace {

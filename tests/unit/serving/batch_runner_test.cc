@@ -1,4 +1,4 @@
-#include "server/serving/batch_runner.h"
+#include "server/serving/batching/batch_runner.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

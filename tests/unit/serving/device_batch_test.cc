@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "server/model/device_copy.h"
-#include "server/serving/scheduler.h"
+#include "server/serving/batching/scheduler.h"
 #include "tests/unit/serving/test_layer.h"
 #include "tests/unit/serving/test_servable.h"
 

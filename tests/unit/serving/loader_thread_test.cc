@@ -1,4 +1,4 @@
-#include "server/serving/loader_thread.h"
+#include "server/serving/repository/loader_thread.h"
 
 #include <gtest/gtest.h>
 

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/execution_context.h"
-#include "server/serving/model_repository.h"
+#include "server/serving/repository/model_repository.h"
 #include "tests/unit/serving/temp_repository.h"
 
 namespace fff::serving {

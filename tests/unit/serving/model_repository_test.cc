@@ -1,4 +1,4 @@
-#include "server/serving/model_repository.h"
+#include "server/serving/repository/model_repository.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

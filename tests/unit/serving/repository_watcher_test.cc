@@ -1,4 +1,4 @@
-#include "server/serving/repository_watcher.h"
+#include "server/serving/repository/repository_watcher.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "server/serving/scheduler.h"
+#include "server/serving/batching/scheduler.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <deque>
 #include <thread>
 
-#include "server/serving/retry_after.h"
+#include "server/serving/batching/retry_after.h"
 #include "tests/unit/serving/test_layer.h"
 #include "tests/unit/serving/test_servable.h"
 

@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/synchronization/notification.h"
-#include "server/serving/servable.h"
-#include "server/serving/task.h"
+#include "server/serving/batching/servable.h"
+#include "server/serving/batching/task.h"
 
 namespace fff::serving {
 

@@ -1,4 +1,4 @@
-#include "server/serving/version_choice.h"
+#include "server/serving/repository/version_choice.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
