@@ -18,8 +18,8 @@
 #include "server/base/memory_return.h"
 #include "server/base/status_macros.h"
 #include "server/metrics/exporter.h"
-#include "server/rpc/grpc_server.h"
-#include "server/rpc/version.h"
+#include "server/rpc/messages/version.h"
+#include "server/rpc/service/grpc_server.h"
 #include "server/serving/repository/repository_watcher.h"
 
 namespace fff::app {

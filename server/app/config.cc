@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/rpc/version.h"
+#include "server/rpc/messages/version.h"
 
 namespace fff::app {
 namespace {

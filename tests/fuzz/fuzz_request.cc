@@ -10,9 +10,9 @@
 
 #include "server/base/log.h"
 #include "server/base/utf8.h"
-#include "server/rpc/decode.h"
-#include "server/rpc/message_reuse.h"
-#include "server/rpc/string_field.h"
+#include "server/rpc/messages/decode.h"
+#include "server/rpc/messages/message_reuse.h"
+#include "server/rpc/messages/string_field.h"
 
 namespace {
 

@@ -4,7 +4,8 @@
         -> tensor -> base        metrics: seen by serving, rpc and app only
 
 A folder that is not listed here is an error, so that a new folder gets its
-place on the ladder before its first include.
+place on the ladder before its first include. A large folder has rooms, folders
+below it; its own entry holds for its unit tests, which see all of them.
 """
 
 _CORE = ["base", "tensor", "checkpoint", "engine", "model"]
@@ -22,6 +23,13 @@ FOLDERS = {
     "server/serving/batching": _CORE + ["metrics"],
     "server/serving/repository": _CORE + ["metrics", "serving/batching"],
     "server/rpc": _CORE + ["metrics", "benchmark", "serving"],
+    "server/rpc/access": ["base"],
+    "server/rpc/observe": ["base", "serving/batching"],
+    "server/rpc/messages": _CORE + ["benchmark", "serving"],
+    "server/rpc/transport": _CORE + [
+        "metrics", "serving", "rpc/messages", "rpc/observe"],
+    "server/rpc/service": _CORE + [
+        "metrics", "serving", "rpc/access", "rpc/messages", "rpc/transport"],
     "server/app": _CORE + ["metrics", "benchmark", "serving", "rpc"],
     "server/main.cc": ["base", "app"],
     "client/cpp": ["base", "tensor"],
@@ -44,7 +52,7 @@ THIRD_PARTY = {
         ["grpc/", "grpc++/", "grpcpp/", "google/protobuf/", "fff/v1/",
          "inference/"],
         ["server/rpc", "client"]),
-    "OpenSSL": (["openssl/"], ["server/rpc"]),
+    "OpenSSL": (["openssl/"], ["server/rpc/access"]),
     "oneDNN": (["dnnl", "oneapi/dnnl/"], ["server/engine/cpu"]),
     "Highway": (["hwy/"], ["server/engine/cpu"]),
     "OpenMP": (["omp.h"], ["server/engine/cpu"]),

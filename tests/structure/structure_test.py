@@ -38,10 +38,10 @@ class IncludesTest(unittest.TestCase):
         self.assertIn(f'{file}:3: {include[1:-1]}: {rule}', output)
 
     def test_includes_down_the_ladder_pass(self):
-        self.accepts("server/app/server.cc", '"server/rpc/service.h"',
+        self.accepts("server/app/server.cc", '"server/rpc/service/a.h"',
                      '"server/metrics/exporter.h"', '"CivetServer.h"',
                      '"absl/status/status.h"', '<sys/mman.h>', '<string>')
-        self.accepts("server/rpc/decode.cc", '"server/serving/task.h"',
+        self.accepts("server/rpc/messages/decode.cc", '"server/serving/batching/task.h"',
                      '"fff/v1/inference.pb.h"', '<grpcpp/grpcpp.h>')
         self.accepts("server/engine/cpu/dense.cc", '"server/engine/kernel.h"',
                      '"hwy/highway.h"', '"oneapi/dnnl/dnnl.hpp"')
@@ -61,6 +61,14 @@ class IncludesTest(unittest.TestCase):
         self.refuses("server/serving/batching/a.h",
                      '"server/serving/repository/b.h"',
                      "server/serving/batching sees only itself and")
+        rooms = ["messages", "transport", "service"]
+        for low, room in enumerate(rooms):
+            self.accepts("server/rpc/service/a.h",
+                         f'"server/rpc/{room}/b.h"')
+            for above in rooms[low + 1:]:
+                self.refuses(f"server/rpc/{room}/a.h",
+                             f'"server/rpc/{above}/b.h"',
+                             f"server/rpc/{room} sees only itself and")
 
     def test_siblings_do_not_see_each_other(self):
         self.refuses("server/checkpoint/a.h", '"server/engine/b.h"',
@@ -133,7 +141,7 @@ class IncludesTest(unittest.TestCase):
     def test_the_client_sees_only_its_doors(self):
         self.accepts("client/cli/a.cc", '"server/benchmark/runner.h"',
                      '"client/cpp/client.h"', "<png.h>")
-        self.refuses("client/cli/a.h", '"server/rpc/decode.h"',
+        self.refuses("client/cli/a.h", '"server/rpc/messages/decode.h"',
                      "client/cli sees only itself and")
         self.refuses("client/cpp/a.h", '"server/model/model.h"',
                      "client/cpp sees only itself and")
@@ -146,7 +154,7 @@ class IncludesTest(unittest.TestCase):
 
     def test_unit_tests_see_what_their_folder_sees(self):
         self.accepts("tests/unit/rpc/a_test.cc", "<gtest/gtest.h>",
-                     '"server/rpc/decode.h"', '"fff/v1/inference.pb.h"')
+                     '"server/rpc/messages/decode.h"', '"fff/v1/inference.pb.h"')
         self.accepts("tests/unit/engine/a_test.cc", '"hwy/targets.h"')
         self.refuses("tests/unit/model/a.h", '"hwy/targets.h"',
                      "Highway only in server/engine/cpu")

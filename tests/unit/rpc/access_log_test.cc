@@ -1,4 +1,4 @@
-#include "server/rpc/access_log.h"
+#include "server/rpc/observe/access_log.h"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/struct.pb.h>

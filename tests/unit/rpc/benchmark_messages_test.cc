@@ -1,4 +1,4 @@
-#include "server/rpc/benchmark_messages.h"
+#include "server/rpc/messages/benchmark_messages.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/cpu_info.h"
-#include "server/rpc/version.h"
+#include "server/rpc/messages/version.h"
 #include "tests/unit/serving/test_layer.h"
 #include "tests/unit/serving/test_servable.h"
 

@@ -1,4 +1,4 @@
-#include "server/rpc/decode.h"
+#include "server/rpc/messages/decode.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-#include "server/rpc/bad_field.h"
+#include "server/rpc/messages/bad_field.h"
 
 namespace fff::rpc {
 namespace {

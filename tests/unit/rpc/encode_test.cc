@@ -1,4 +1,4 @@
-#include "server/rpc/encode.h"
+#include "server/rpc/messages/encode.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

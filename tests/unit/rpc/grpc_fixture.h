@@ -10,7 +10,7 @@
 #include "fff/v1/inference.grpc.pb.h"
 #include "inference/grpc_service.grpc.pb.h"
 #include "server/metrics/server_metrics.h"
-#include "server/rpc/grpc_server.h"
+#include "server/rpc/service/grpc_server.h"
 #include "server/serving/batching/scheduler.h"
 #include "server/serving/repository/model_repository.h"
 #include "tests/unit/serving/temp_repository.h"

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/execution_context.h"
-#include "server/rpc/encode.h"
+#include "server/rpc/messages/encode.h"
 #include "tests/unit/rpc/grpc_fixture.h"
 
 // Predict, PredictDense and ModelInfer through a server: what comes back is

@@ -1,4 +1,4 @@
-#include "server/rpc/model_messages.h"
+#include "server/rpc/messages/model_messages.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

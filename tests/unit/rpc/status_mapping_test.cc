@@ -1,4 +1,4 @@
-#include "server/rpc/status_mapping.h"
+#include "server/rpc/messages/status_mapping.h"
 
 #include <gmock/gmock.h>
 #include <grpcpp/support/status.h>
@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "server/rpc/bad_field.h"
+#include "server/rpc/messages/bad_field.h"
 #include "server/serving/batching/retry_after.h"
 
 namespace fff::rpc {
