@@ -1,6 +1,6 @@
 #pragma once
 
-#include "server/engine/kernel_list.h"
+#include "server/engine/kernel_entry.h"
 
 // The CPU kernels: Highway with run-time dispatch, oneDNN for dense products.
 // Each entry's contract (shapes, algorithm, cost) stands in its own file.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "server/engine/kernel_list.h"
+#include "server/engine/kernel_entry.h"
 
 // The oracle: scalar kernels that accumulate in double and decide on the
 // double-precision z. Slow by intent and never picked by the selector.
