@@ -13,9 +13,9 @@
 #include "server/rpc/transport/call_environment.h"
 #include "server/rpc/transport/unread_answers.h"
 
-// The inference methods on asynchronous completion queues: with gRPC 1.51 the
-// callback API costs about a third more CPU a call and stalls for tens of
-// milliseconds when calls are sparse.
+// Calls on asynchronous completion queues: with gRPC 1.51 the callback API
+// costs about a third more CPU a call and stalls for tens of milliseconds when
+// calls are sparse.
 namespace fff::rpc {
 
 // A completion queue event: which call, and what happened to it.
@@ -51,22 +51,11 @@ class DrainableStream {
 serving::Clock::time_point SteadyDeadline(const grpc::ServerContext& context,
                                           serving::Clock::time_point now);
 
-// One completion queue, the thread that serves it, and its calls. All events of
-// a call come on this thread; only answers are handed to gRPC from a worker's.
-class InferQueue {
+// One completion queue and the thread that serves it, as its calls see them. A
+// derived class says which calls there are. All events of a call come on this
+// thread; only answers are handed to gRPC from a worker's.
+class CallQueue {
  public:
-  // Calls waiting for a request, a unary method. Each that receives one arms
-  // another, so an overload is answered at once and never waits inside gRPC.
-  static constexpr int kArmedCalls = 64;
-  // Streams waiting to be opened, a streaming method; health calls, a method.
-  static constexpr int kArmedStreams = 8;
-
-  InferQueue(const CallEnvironment* environment,
-             std::unique_ptr<grpc::ServerCompletionQueue> queue);
-  ~InferQueue();
-
-  // Arms the first calls and starts the thread; after BuildAndStart.
-  void Start();
   // Makes open streams end; once `refusing` is set, later ones end by
   // themselves.
   void DrainStreams();
@@ -90,6 +79,7 @@ class InferQueue {
   serving::Scheduler::InlineOffer Offer() {
     return {&runner_, tasks_in_use_ > 1};
   }
+  int* tasks_in_use() { return &tasks_in_use_; }  // for the pools to count
   void CallStarted();
   void CallEnded();
   // Calls that may be dropped while their clients do not read; between these.
@@ -97,9 +87,15 @@ class InferQueue {
   void StreamStarted(DrainableStream* stream);
   void StreamEnded(DrainableStream* stream);
 
- private:
-  struct Pools;  // the calls, a pool a method
+ protected:
+  CallQueue(const CallEnvironment* environment,
+            std::unique_ptr<grpc::ServerCompletionQueue> queue)
+      : environment_(environment), queue_(std::move(queue)) {}
+  ~CallQueue() = default;  // once stopped
 
+  void StartThread();
+
+ private:
   void Loop();
   void OnStop(bool ok);
   // Once a second: drops answers that nobody reads when memory is short.
@@ -111,16 +107,15 @@ class InferQueue {
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::thread thread_;
   grpc::Alarm stop_alarm_;  // tells the queue's thread to stop
-  MemberEvent<InferQueue> stop_event_{this, &InferQueue::OnStop};
+  MemberEvent<CallQueue> stop_event_{this, &CallQueue::OnStop};
   grpc::Alarm look_alarm_;
-  MemberEvent<InferQueue> look_event_{this, &InferQueue::OnLook};
+  MemberEvent<CallQueue> look_event_{this, &CallQueue::OnLook};
   bool stop_called_ = false;  // of whoever starts and stops
 
   // Of the queue's thread, which takes no lock for a unary call.
   serving::BatchRunner runner_{/*threads=*/1};
   int tasks_in_use_ = 0;
   AnswerHolders answer_holders_;
-  std::unique_ptr<Pools> pools_;
   bool stopping_ = false;
   bool ending_ = false;
   // Written by the queue's thread alone, read by any.

@@ -14,7 +14,7 @@ using grpc::health::v1::HealthCheckResponse;
 // Received, then answered; both on the queue's thread.
 class HealthCheck final {
  public:
-  explicit HealthCheck(InferQueue* owner)
+  explicit HealthCheck(CallQueue* owner)
       : owner_(owner), responder_(&context_) {}
 
   void Arm() {
@@ -51,7 +51,7 @@ class HealthCheck final {
     delete this;
   }
 
-  InferQueue* const owner_;
+  CallQueue* const owner_;
   Event received_event_{this, &HealthCheck::OnReceived};
   Event finished_event_{this, &HealthCheck::OnFinished};
   grpc::ServerContext context_;
@@ -65,7 +65,7 @@ class HealthCheck final {
 class HealthWatch final : public DrainableStream,
                           public HealthService::Watcher {
  public:
-  explicit HealthWatch(InferQueue* owner) : owner_(owner), writer_(&context_) {
+  explicit HealthWatch(CallQueue* owner) : owner_(owner), writer_(&context_) {
     context_.AsyncNotifyWhenDone(&done_event_);
   }
 
@@ -145,7 +145,7 @@ class HealthWatch final : public DrainableStream,
     delete this;
   }
 
-  InferQueue* const owner_;
+  CallQueue* const owner_;
   Event received_event_{this, &HealthWatch::OnReceived};
   Event written_event_{this, &HealthWatch::OnWritten};
   Event finished_event_{this, &HealthWatch::OnFinished};
@@ -165,10 +165,10 @@ class HealthWatch final : public DrainableStream,
 
 }  // namespace
 
-void ArmHealthCheck(InferQueue* owner) {
+void ArmHealthCheck(CallQueue* owner) {
   if (!owner->ending()) (new HealthCheck(owner))->Arm();
 }
-void ArmHealthWatch(InferQueue* owner) {
+void ArmHealthWatch(CallQueue* owner) {
   if (!owner->ending()) (new HealthWatch(owner))->Arm();
 }
 

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "server/rpc/transport/call_queue.h"
 #include "server/rpc/transport/infer_methods.h"
-#include "server/rpc/transport/infer_queue.h"
 #include "server/rpc/transport/infer_task.h"
 
 // One unary inference call from request to answer, for each unary method of
@@ -23,13 +23,13 @@ class CallPool {
   using Tasks = TaskPool<typename Method::Api>;
 
   // Both outlive the pool.
-  CallPool(InferQueue* owner, Tasks* tasks) : owner_(owner), tasks_(tasks) {}
+  CallPool(CallQueue* owner, Tasks* tasks) : owner_(owner), tasks_(tasks) {}
   void ArmOne();
   void Release(std::unique_ptr<InferCall<Method>> call);
 
  private:
   static constexpr size_t kIdleMax = 256;
-  InferQueue* const owner_;
+  CallQueue* const owner_;
   Tasks* const tasks_;
   std::vector<std::unique_ptr<InferCall<Method>>> idle_;
 };
@@ -44,7 +44,7 @@ class InferCall final : public InferTask<typename Method::Api>::Owner,
  public:
   using Task = InferTask<typename Method::Api>;
 
-  InferCall(InferQueue* owner, CallPool<Method>* calls,
+  InferCall(CallQueue* owner, CallPool<Method>* calls,
             typename CallPool<Method>::Tasks* tasks)
       : owner_(owner), calls_(calls), tasks_(tasks) {}
 
@@ -126,7 +126,7 @@ class InferCall final : public InferTask<typename Method::Api>::Owner,
     calls_->Release(std::unique_ptr<InferCall>(this));
   }
 
-  InferQueue* const owner_;
+  CallQueue* const owner_;
   CallPool<Method>* const calls_;
   typename CallPool<Method>::Tasks* const tasks_;
   Event received_event_{this, &InferCall::OnReceived};

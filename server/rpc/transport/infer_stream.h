@@ -7,8 +7,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "server/rpc/transport/call_queue.h"
 #include "server/rpc/transport/infer_methods.h"
-#include "server/rpc/transport/infer_queue.h"
 #include "server/rpc/transport/infer_task.h"
 #include "server/rpc/transport/stream_flow.h"
 
@@ -30,7 +30,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
 
   // Waits for a stream to be opened, unless the queue is ending. The pointers
   // outlive the stream.
-  static void ArmOne(InferQueue* owner, Tasks* tasks) {
+  static void ArmOne(CallQueue* owner, Tasks* tasks) {
     if (owner->ending()) return;
     auto* stream = new InferStream(owner, tasks);
     Method::Arm(owner->environment(), &stream->context_, &stream->stream_,
@@ -78,7 +78,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     bool complete = false;  // the client has closed its side
   };
 
-  InferStream(InferQueue* owner, Tasks* tasks)
+  InferStream(CallQueue* owner, Tasks* tasks)
       : owner_(owner), tasks_(tasks), stream_(&context_) {
     context_.AsyncNotifyWhenDone(&done_event_);
   }
@@ -202,7 +202,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     delete this;
   }
 
-  InferQueue* const owner_;
+  CallQueue* const owner_;
   Tasks* const tasks_;
   Event received_event_{this, &InferStream::OnReceived};
   Event read_event_{this, &InferStream::OnRead};
