@@ -122,7 +122,7 @@ absl::StatusOr<Prediction> Client::Predict(
 
 std::unique_ptr<PredictionStream> Client::OpenStream(
     absl::Duration timeout) const {
-  auto call = std::make_unique<PredictionStream::Call>();
+  auto call = std::make_unique<PredictionStreamCall>();
   SetDeadline(call->context, timeout);
   call->stream = stubs_->fff->PredictStream(&call->context);
   return std::unique_ptr<PredictionStream>(
