@@ -119,7 +119,7 @@ void ExpectMeasurement(const v1::LatencySummary& summary, double median_s) {
   EXPECT_EQ(summary.peak_fraction(), 0.5);
 }
 
-TEST(EncodeReport, CopiesEveryField) {
+benchmark::BenchmarkReport MakeReport() {
   benchmark::BenchmarkReport report;
   benchmark::BenchmarkCase measured;
   measured.rows = 16;
@@ -149,13 +149,17 @@ TEST(EncodeReport, CopiesEveryField) {
   report.dense_flops_per_row = 2;
   report.fff_bytes_per_row = 3;
   report.dense_bytes_per_row = 4;
+  return report;
+}
+
+TEST(EncodeReport, CopiesEveryField) {
   serving::ServableOptions options;
   options.name = "m";
   options.version = 6;
   const auto servable = serving::MakeServable(
       serving::MakeModel(serving::DoublingLayer::Options()), options);
   v1::BenchmarkReport message;
-  EncodeReport(report, *servable, message);
+  EncodeReport(MakeReport(), *servable, message);
   EXPECT_EQ(message.model(), "m");
   EXPECT_EQ(message.version(), 6);
   EXPECT_EQ(message.dense_kind(), v1::DENSE_KIND_COST_BASELINE);
