@@ -222,5 +222,79 @@ class SourcesTest(unittest.TestCase):
             "server/a/b.cc:1: server/a/b.h is the first include")
 
 
+class FoldersTest(unittest.TestCase):
+
+    def accepts(self, files):
+        code, output = run("check_folders.py", files)
+        self.assertEqual(code, 0, output)
+
+    def refuses(self, files, finding):
+        code, output = run("check_folders.py", files)
+        self.assertEqual(code, 1, output)
+        self.assertIn(finding, output)
+
+    def test_a_circle_is_found_whichever_files_of_a_unit_make_it(self):
+        self.refuses(
+            {"server/a/x.h": "", "server/a/x.cc": '#include "server/a/x.h"\n'
+                                                  '#include "server/a/y.h"\n',
+             "server/a/y.h": '#include "server/b/z-inl.h"\n',
+             "server/b/z.cu": '#include "server/a/x.h"\n'},
+            "server/a/x.cc:2: circle of includes: server/a/x -> server/a/y -> "
+            "server/b/z -> server/a/x\n")
+
+    def test_a_unit_and_one_way_are_no_circle(self):
+        self.accepts({"server/a/x.cc": '#include "server/a/x.h"\n'
+                                       '#include "server/a/x-inl.h"\n'
+                                       '#include "server/a/y.h"\n',
+                      "server/a/w.h": '#include "server/a/x.h"\n'
+                                      '#include "server/a/y.h"\n'})
+
+    def test_forty_files_pass_and_one_more_fails(self):
+        files = {f"server/a/{i}.h": "" for i in range(40)}
+        self.accepts({**files, "server/a/b/room.h": "",
+                      "server/a/CMakeLists.txt": ""})
+        self.refuses({**files, "server/a/more-inl.h": ""},
+                     "server/a: 41 source files, at most 40")
+
+
+class FunctionsTest(unittest.TestCase):
+
+    def refuses(self, files, finding):
+        code, output = run("check_functions.py", files)
+        self.assertEqual(code, 1, output)
+        self.assertIn(finding, output)
+
+    def accepts(self, files, lengths):
+        code, output = run("check_functions.py", files)
+        self.assertEqual(code, 0, output)
+        self.assertIn(lengths, output)
+
+    # Twenty short functions, so that one long one is not 5 in 100.
+    SHORT = "void F() {}\n" * 20
+
+    def test_a_function_at_the_limit_passes_and_one_line_more_fails(self):
+        for path, most in (("server/a/b.cc", 70), ("server/a/b.cu", 120)):
+            fine = "int F(\n    int a) {\n" + "\n" * (most - 3) + "}\n"
+            self.accepts({path: self.SHORT + fine}, f"the longest {most}")
+            self.refuses(
+                {path: self.SHORT + fine.replace("{", "{\n")},
+                f"{path}:21: a function of {most + 1} lines, at most {most}")
+
+    def test_what_looks_like_a_brace_is_passed_over(self):
+        text = ("namespace a {\nclass C : public D<int> {\n public:\n"
+                "  C() : b_{1}, c_(2) {\n    Use(\"}\", '{');  // }\n  }\n"
+                "#define X {\n"
+                "  std::vector<int> d_ = {1, 2};\n"
+                "  template <class T>\n  auto F(T t = {}) const -> int {\n"
+                "    return [&] { return 1; }();\n  }\n};\n}  // namespace a\n")
+        self.accepts({"server/a/b.h": text}, "2 functions of server/: half "
+                     "have at most 4 lines, 95 in 100 at most 4, the longest 4")
+
+    def test_many_long_functions_are_refused(self):
+        long = "void F() {" + "\n" * 30 + "}\n"
+        self.refuses({"server/a/b.cc": long * 3},
+                     "95 in 100 functions have at most 31 lines, wanted 30")
+
+
 if __name__ == "__main__":
     unittest.main()
