@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/check.h"
 #include "server/rpc/messages/status_mapping.h"
 #include "server/serving/batching/retry_after.h"
 
@@ -20,6 +21,7 @@ void AppendLabels(const serving::Servable& servable, const serving::Task& task,
                   v1::PredictResponse& response) {
   const std::vector<std::string>& labels = servable.model().output().labels;
   if (labels.empty()) return;
+  FFF_CHECK(static_cast<int64_t>(labels.size()) == task.y.width);
   for (int64_t r = 0; r < task.y.rows; ++r) {
     const float* row = task.y.row(r);
     const auto best = std::max_element(row, row + task.y.width) - row;
@@ -29,6 +31,7 @@ void AppendLabels(const serving::Servable& servable, const serving::Task& task,
 
 void AppendRouting(const model::Model& model, const RoutingBuffers& routing,
                    v1::PredictResponse& response) {
+  FFF_CHECK(routing.sinks.size() == model.layers().size());
   for (size_t i = 0; i < routing.sinks.size(); ++i) {
     const model::RoutingShape shape = model.layers()[i]->routing();
     if (shape.trees == 0) continue;
@@ -82,6 +85,7 @@ absl::Status CheckAnswerSize(const model::Model& model, int64_t rows,
 }
 
 void EncodeError(const absl::Status& status, v1::StreamError& error) {
+  FFF_CHECK(!status.ok());
   const grpc::Status mapped = ToGrpc(status);
   error.set_code(static_cast<int32_t>(mapped.error_code()));
   error.set_message(mapped.error_message());

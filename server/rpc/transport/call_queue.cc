@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/check.h"
 #include "server/base/log.h"
 
 namespace fff::rpc {
@@ -89,7 +90,8 @@ void CallQueue::CallStarted() {
 }
 
 void CallQueue::CallEnded() {
-  active_calls_.fetch_sub(1, std::memory_order_relaxed);
+  const int64_t before = active_calls_.fetch_sub(1, std::memory_order_relaxed);
+  FFF_CHECK(before > 0);
   EndWhenIdle();
 }
 

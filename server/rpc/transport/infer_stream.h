@@ -7,6 +7,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "server/base/check.h"
 #include "server/rpc/transport/call_queue.h"
 #include "server/rpc/transport/infer_methods.h"
 #include "server/rpc/transport/infer_task.h"
@@ -160,6 +161,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     Plan plan;
     {
       absl::MutexLock lock(&mutex_);
+      FFF_CHECK(!answered_.empty());
       const Task* const written = answered_.front();
       answered_.pop_front();
       plan = Detail(
@@ -167,6 +169,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
       const auto at = std::find_if(
           running_.begin(), running_.end(),
           [written](const auto& task) { return task.get() == written; });
+      FFF_CHECK(at != running_.end());
       tasks_->Release(std::exchange(*at, std::move(running_.back())));
       running_.pop_back();
     }

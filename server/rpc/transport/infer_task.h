@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/base/check.h"
 #include "server/rpc/messages/status_mapping.h"
 #include "server/rpc/messages/string_field.h"
 #include "server/rpc/observe/call_details.h"
@@ -280,12 +281,14 @@ class TaskPool {
     ++*in_use_;
     if (idle_.empty()) return std::make_unique<InferTask<Api>>();
     std::unique_ptr<InferTask<Api>> task = std::move(idle_.back().task);
+    FFF_DCHECK(bytes_ >= idle_.back().bytes);
     bytes_ -= idle_.back().bytes;
     idle_.pop_back();
     return task;
   }
 
   void Release(std::unique_ptr<InferTask<Api>> task) {
+    FFF_CHECK(*in_use_ > 0);
     --*in_use_;
     const size_t bytes = task->Clear();
     if (idle_.size() >= kIdleMax || bytes > kTaskBytesMax ||

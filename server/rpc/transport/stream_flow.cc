@@ -1,8 +1,11 @@
 #include "server/rpc/transport/stream_flow.h"
 
+#include "server/base/check.h"
+
 namespace fff::rpc {
 
 StreamFlow::Step StreamFlow::ReadRequest(int64_t bytes) {
+  FFF_CHECK(reading_);
   reading_ = false;
   ++requests_;
   bytes_ += bytes;
@@ -10,6 +13,7 @@ StreamFlow::Step StreamFlow::ReadRequest(int64_t bytes) {
 }
 
 StreamFlow::Step StreamFlow::ReadEnded() {
+  FFF_CHECK(reading_);
   reading_ = false;
   read_ended_ = true;
   return Next();
@@ -17,11 +21,13 @@ StreamFlow::Step StreamFlow::ReadEnded() {
 
 StreamFlow::Step StreamFlow::Answered(int64_t bytes) {
   ++answers_;
+  FFF_CHECK(answers_ + (writing_ ? 1 : 0) <= requests_);
   bytes_ += bytes;
   return Next();
 }
 
 StreamFlow::Step StreamFlow::Written(int64_t bytes) {
+  FFF_CHECK(writing_ && requests_ > 0 && bytes <= bytes_);
   writing_ = false;
   --requests_;
   bytes_ -= bytes;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/base/check.h"
+
 namespace fff::rpc {
 
 std::vector<size_t> AnswersToDrop(const std::vector<UnreadAnswer>& answers,
@@ -30,6 +32,8 @@ void AnswerHolders::Add(AnswerHolder* holder) {
 }
 
 void AnswerHolders::Remove(AnswerHolder* holder) {
+  FFF_CHECK(holder->index_ < holders_.size() &&
+            holders_[holder->index_] == holder);
   holders_.back()->index_ = holder->index_;
   holders_[holder->index_] = holders_.back();
   holders_.pop_back();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/base/check.h"
+
 namespace fff::serving {
 
 void Batch::Clear() {
@@ -20,6 +22,7 @@ AdmissionState BatchQueue::admission(Priority priority) const {
 }
 
 void BatchQueue::Push(Task* task, std::shared_ptr<const Servable> servable) {
+  FFF_CHECK(task->x.rows > 0);
   queued_rows_ += task->x.rows;
   earliest_deadline_ = std::min(earliest_deadline_, task->deadline);
   lanes_[static_cast<size_t>(task->priority)].push_back(
@@ -27,6 +30,7 @@ void BatchQueue::Push(Task* task, std::shared_ptr<const Servable> servable) {
 }
 
 Clock::time_point BatchQueue::dispatch_time() const {
+  FFF_CHECK(!empty());
   Clock::time_point oldest = Clock::time_point::max();
   for (const std::deque<Waiting>& lane : lanes_) {
     if (!lane.empty()) oldest = std::min(oldest, lane.front().task->submitted_);
@@ -62,6 +66,7 @@ bool BatchQueue::TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
     task.progress_.fate.store(0, std::memory_order_relaxed);
   }
   queued_rows_ -= rows;
+  FFF_CHECK(queued_rows_ >= 0);
   if (rows < left) {
     front.next_row += rows;
     batch.servable = front.servable;
@@ -75,6 +80,7 @@ bool BatchQueue::TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
 void BatchQueue::PopBatch(Clock::time_point now,
                           const ComputeEstimate& estimate, int64_t rows_max,
                           Batch& batch) {
+  FFF_CHECK(!empty() && rows_max > 0);
   batch.Clear();
   batch_rows_ = 0;
   const auto fill = [&] {

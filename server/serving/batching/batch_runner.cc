@@ -3,12 +3,28 @@
 #include <algorithm>
 #include <chrono>
 
+#include "server/base/check.h"
+
 namespace fff::serving {
 namespace {
 
-int64_t TotalRows(absl::Span<const Piece> pieces) {
+// What decode and the queue promise of a piece.
+void CheckPiece(const model::Model& model, const Piece& piece) {
+  const Task& task = *piece.task;
+  FFF_CHECK(piece.first_row >= 0 && piece.rows > 0 &&
+            piece.rows <= task.x.rows - piece.first_row);
+  FFF_CHECK(task.y.rows == task.x.rows);
+  FFF_CHECK(task.x.width == model.input().width());
+  FFF_CHECK(task.y.width == model.output().width());
+  FFF_CHECK(task.routes.empty() || task.routes.size() == model.layers().size());
+}
+
+int64_t TotalRows(const model::Model& model, absl::Span<const Piece> pieces) {
   int64_t rows = 0;
-  for (const Piece& piece : pieces) rows += piece.rows;
+  for (const Piece& piece : pieces) {
+    CheckPiece(model, piece);
+    rows += piece.rows;
+  }
   return rows;
 }
 
@@ -40,6 +56,7 @@ void RecordBatch(const Servable& servable, int64_t rows, int64_t compute_ns,
   for (size_t i = 0; i < metrics.leaf_visits.size(); ++i) {
     const auto layer = static_cast<size_t>(metrics.layer_index[i]);
     const int64_t trees = servable.model().layers()[layer]->routing().trees;
+    FFF_CHECK(layer < sinks.size() && sinks[layer].leaves != nullptr);
     metrics.leaf_visits[i]->Record(
         {sinks[layer].leaves, static_cast<size_t>(rows * trees)});
   }
@@ -102,7 +119,8 @@ void BatchRunner::RecordTiming(const Piece& piece, int64_t compute_ns,
 void BatchRunner::Run(const Servable& servable,
                       absl::Span<const Piece> pieces) {
   const model::Model& model = servable.model();
-  const int64_t rows = TotalRows(pieces);
+  FFF_CHECK(!pieces.empty());
+  const int64_t rows = TotalRows(model, pieces);
   tensor::ConstRows x = pieces[0].x();
   tensor::MutableRows y = pieces[0].y();
   if (pieces.size() > 1) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/base/check.h"
+
 namespace fff::serving {
 namespace {
 
@@ -30,6 +32,7 @@ int64_t ComputeEstimate::Nanoseconds(int64_t rows) const {
 }
 
 void ComputeEstimate::Add(int64_t rows, int64_t ns) {
+  FFF_CHECK(rows > 0);
   std::atomic<int64_t>& cell = ps_per_row_[SizeOf(rows)];
   const int64_t before = cell.load(std::memory_order_relaxed);
   int64_t now = std::max<int64_t>(1, ns * kPsPerNs / rows);

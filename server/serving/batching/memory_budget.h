@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "server/base/check.h"
+
 namespace fff::serving {
 
 // Bytes of all requests that are being answered, with their answers. Bounds
@@ -25,7 +27,8 @@ class MemoryBudget {
     return false;
   }
   void Release(int64_t bytes) {
-    used_.fetch_sub(bytes, std::memory_order_relaxed);
+    const int64_t before = used_.fetch_sub(bytes, std::memory_order_relaxed);
+    FFF_CHECK(before >= bytes);
   }
 
   int64_t used() const { return used_.load(std::memory_order_relaxed); }

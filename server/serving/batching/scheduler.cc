@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "server/base/check.h"
 #include "server/base/status_macros.h"
 #include "server/serving/batching/retry_after.h"
 
@@ -49,6 +50,7 @@ absl::Status Scheduler::AdmitTask(const Servable& servable, const Task& task,
   state.stopping = stopping_;
   absl::Status status = Admit(state, task.x.rows, task.deadline, now);
   if (absl::IsResourceExhausted(status)) {
+    FFF_CHECK(state.queued_rows > 0);  // an empty queue takes anything
     const int64_t drain_ns = QueueNs(servable, state.queued_rows) / workers_;
     const auto work_ns = static_cast<double>(drain_ns) *
                          static_cast<double>(task.x.rows) /
@@ -145,6 +147,7 @@ int Scheduler::WorkersToShareWith(const Servable& servable) const {
 }
 
 void Scheduler::PopBatch(size_t position, Clock::time_point now, Batch& batch) {
+  FFF_CHECK(position < ready_.size());
   const Servable& servable = *ready_[position];
   BatchQueue& queue = servable.queue();
   const int64_t waiting = queue.queued_rows();
@@ -207,10 +210,10 @@ void Scheduler::Settle(const Piece& piece, Fate fate) {
     progress.fate.store(static_cast<int>(fate), std::memory_order_relaxed);
   }
   // Whoever settles the last rows sees what the others have written.
-  if (progress.rows_left.fetch_sub(piece.rows, std::memory_order_acq_rel) !=
-      piece.rows) {
-    return;
-  }
+  const int64_t left =
+      progress.rows_left.fetch_sub(piece.rows, std::memory_order_acq_rel);
+  FFF_CHECK(left >= piece.rows);
+  if (left > piece.rows) return;
   task.timing.compute_ns = progress.compute_ns.load(std::memory_order_relaxed);
   task.timing.batch_rows = progress.batch_rows.load(std::memory_order_relaxed);
   task.timing.computed_at = Clock::now();
