@@ -74,11 +74,11 @@ class InferTask final : public serving::Task {
       Serialize(response());
     }
     const serving::Clock::time_point end = serving::Clock::now();
-    split_.decode_ns = Nanoseconds(
+    split_.decode_ns = serving::Nanoseconds(
         (decoded_at_ == serving::Clock::time_point() ? computed : decoded_at_) -
         arrival_.at);
-    split_.encode_ns = Nanoseconds(end - computed);
-    split_.total_ns = Nanoseconds(end - arrival_.at);
+    split_.encode_ns = serving::Nanoseconds(end - computed);
+    split_.total_ns = serving::Nanoseconds(end - arrival_.at);
     Record(status);
     owner_->OnAnswer(*this, status);
   }
@@ -182,11 +182,6 @@ class InferTask final : public serving::Task {
       return absl::OkStatus();
     }
     return MemoryError(*environment_->memory, charge);
-  }
-
-  static int64_t Nanoseconds(serving::Clock::duration duration) {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(duration)
-        .count();
   }
 
   template <class Message>

@@ -1,7 +1,6 @@
 #include "server/serving/batching/batch_runner.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "server/base/check.h"
 
@@ -138,8 +137,7 @@ void BatchRunner::Run(const Servable& servable,
   const Clock::time_point start = Clock::now();
   model.Run(x, y, sinks_, context_);
   const Clock::time_point end = Clock::now();
-  const int64_t compute_ns =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(end - start).count();
+  const int64_t compute_ns = Nanoseconds(end - start);
   servable.estimate().Add(rows, compute_ns);
 
   int64_t batch_row = 0;

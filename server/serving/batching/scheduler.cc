@@ -11,10 +11,6 @@
 namespace fff::serving {
 namespace {
 
-int64_t Nanoseconds(Clock::duration duration) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
-}
-
 // What a batch is charged while nothing is known of the model: a microsecond a
 // row, so that queues take turns by rows.
 constexpr int64_t kUnknownNsPerRow = 1000;

@@ -14,6 +14,10 @@ namespace fff::serving {
 
 using Clock = std::chrono::steady_clock;
 
+inline int64_t Nanoseconds(Clock::duration duration) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
+}
+
 // Where the time of one task went; valid when OnDone is called with OK.
 struct TaskTiming {
   int64_t queue_ns = 0;    // Submit to the start of its (first) batch
