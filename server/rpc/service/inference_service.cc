@@ -7,25 +7,6 @@
 #include "server/rpc/messages/status_mapping.h"
 
 namespace fff::rpc {
-namespace {
-
-// Holds a mutex when it was free; never waits.
-class TryLock {
- public:
-  explicit TryLock(absl::Mutex* mutex) ABSL_NO_THREAD_SAFETY_ANALYSIS
-      : mutex_(mutex->TryLock() ? mutex : nullptr) {}
-  ~TryLock() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    if (mutex_ != nullptr) mutex_->Unlock();
-  }
-  TryLock(const TryLock&) = delete;
-  TryLock& operator=(const TryLock&) = delete;
-  bool held() const { return mutex_ != nullptr; }
-
- private:
-  absl::Mutex* const mutex_;
-};
-
-}  // namespace
 
 grpc::Status InferenceService::ListModels(grpc::ServerContext*,
                                           const v1::ListModelsRequest*,
@@ -82,8 +63,8 @@ grpc::Status InferenceService::Benchmark(
     return ToGrpc(absl::PermissionDeniedError(
         "the server was started with --benchmark=off"));
   }
-  const TryLock lock(&benchmark_mutex_);
-  if (!lock.held()) {
+  const std::unique_lock<std::mutex> lock(benchmark_mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) {
     return ToGrpc(absl::ResourceExhaustedError(
         "another benchmark is running; one runs at a time, retry later"));
   }

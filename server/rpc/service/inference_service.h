@@ -1,9 +1,8 @@
 #pragma once
 
 #include <atomic>
+#include <mutex>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "fff/v1/inference.grpc.pb.h"
 #include "server/metrics/server_metrics.h"
 #include "server/rpc/access/admin_access.h"
@@ -58,7 +57,7 @@ class InferenceService final : public AsyncInferenceBase {
   const AdminAccess* const admin_;
   const bool benchmark_enabled_;
   std::atomic<bool> stopping_{false};
-  absl::Mutex benchmark_mutex_;  // held while one runs
+  std::mutex benchmark_mutex_;  // held while one runs
 };
 
 }  // namespace fff::rpc
