@@ -138,12 +138,11 @@ MetricFamily LeafVisitCounts(const ServerMetrics::Snapshot& snapshot) {
   return PerModel(
       snapshot, "fff_leaf_visits_total",
       [](FamilyBuilder& family, const ServerMetrics::Served& served) {
-        const ModelMetrics& model = *served.metrics;
-        for (size_t i = 0; i < model.leaf_visits.size(); ++i) {
-          const LeafVisits& visits = *model.leaf_visits[i];
+        const ModelLabels& labels = served.metrics->labels;
+        for (const LeafVisits& visits : *served.leaf_visits) {
           for (size_t b = 0; b < visits.buckets(); ++b) {
-            family.Add({model.labels.model, model.labels.version,
-                        absl::StrCat(model.layer_index[i]), absl::StrCat(b)},
+            family.Add({labels.model, labels.version,
+                        absl::StrCat(visits.layer().index), absl::StrCat(b)},
                        static_cast<double>(visits.Value(b)));
           }
         }

@@ -37,11 +37,10 @@ void RecordBatch(const Servable& servable, int64_t rows, int64_t compute_ns,
   metrics.compute_duration.Observe(static_cast<uint64_t>(compute_ns));
   metrics.batch_rows.Observe(static_cast<uint64_t>(rows));
   metrics.rows.Add(static_cast<uint64_t>(rows));
-  for (size_t i = 0; i < metrics.leaf_visits.size(); ++i) {
-    const auto layer = static_cast<size_t>(metrics.layer_index[i]);
+  for (metrics::LeafVisits& visits : *servable.parts().leaf_visits) {
+    const auto layer = static_cast<size_t>(visits.layer().index);
     const int64_t trees = servable.model().layers()[layer]->routing().trees;
-    metrics.leaf_visits[i]->Record(
-        {sinks[layer].leaves, static_cast<size_t>(rows * trees)});
+    visits.Record({sinks[layer].leaves, static_cast<size_t>(rows * trees)});
   }
 }
 

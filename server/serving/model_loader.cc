@@ -35,16 +35,7 @@ std::string DescribeKernels(const model::Model& model) {
   return text;
 }
 
-std::shared_ptr<metrics::ModelMetrics> RegisterMetrics(
-    metrics::ServerMetrics& metrics, const Servable::Parts& parts) {
-  std::vector<int> layers;
-  std::vector<int> depths;
-  for (size_t i = 0; i < parts.model->layers().size(); ++i) {
-    const model::RoutingShape shape = parts.model->layers()[i]->routing();
-    if (shape.trees == 0) continue;
-    layers.push_back(static_cast<int>(i));
-    depths.push_back(shape.depth);
-  }
+void RegisterMetrics(metrics::ServerMetrics& metrics, Servable::Parts& parts) {
   const bool dense = parts.implementation == Implementation::kDense;
   metrics::ModelInfo info;
   info.file = parts.checkpoint_file;
@@ -54,10 +45,12 @@ std::shared_ptr<metrics::ModelMetrics> RegisterMetrics(
   info.description =
       dense ? parts.dense_description : DescribeLayers(*parts.model);
   info.weights_bytes = static_cast<double>(parts.model->weights_bytes());
-  return metrics.Register(
-      {parts.model_name, absl::StrCat(parts.version),
-       std::string(Name(parts.implementation)), parts.device},
-      std::move(info), layers, depths);
+  const auto registered =
+      metrics.Register({parts.model_name, absl::StrCat(parts.version),
+                        std::string(Name(parts.implementation)), parts.device},
+                       std::move(info), RoutingLayers(*parts.model));
+  parts.metrics = registered.metrics;
+  parts.leaf_visits = registered.leaf_visits;
 }
 
 // One pass over zeros for each warm-up size: page faults, packed primitives and
@@ -168,12 +161,12 @@ absl::StatusOr<LoadedServables> LoadServables(
   parts.load_seconds =
       std::chrono::duration<double>(Clock::now() - start).count();
   Servable::Parts dense = parts;
-  parts.metrics = RegisterMetrics(*metrics, parts);
+  RegisterMetrics(*metrics, parts);
   dense.implementation = Implementation::kDense;
   dense.precision_report.clear();
   dense.model = std::move(loaded.dense.model);
   dense.device = dense.model->device();
-  dense.metrics = RegisterMetrics(*metrics, dense);
+  RegisterMetrics(*metrics, dense);
   metrics->SetLoadDuration(version.model_name, absl::StrCat(version.version),
                            parts.load_seconds);
   base::LogInfo(absl::StrCat(

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "server/metrics/server_metrics.h"
@@ -14,6 +15,9 @@ enum class Implementation { kFff, kDense };
 absl::string_view Name(Implementation implementation);
 
 inline constexpr absl::string_view kDenseSuffix = ":dense";
+
+// The layers whose leaf visits are counted.
+std::vector<metrics::RoutingLayer> RoutingLayers(const model::Model& model);
 
 // One implementation of one model version, ready to be asked. Shared: a request
 // holds it until it is answered, so an unload never pulls it away.
@@ -39,6 +43,7 @@ class Servable {
     // the dense twin.
     std::string precision_report;
     std::shared_ptr<metrics::ModelMetrics> metrics;
+    std::shared_ptr<metrics::LayerVisits> leaf_visits;
   };
   explicit Servable(Parts parts);
 

@@ -397,9 +397,9 @@ TEST_F(InferenceCallsTest, RecordsTheTimeOfEveryRequest) {
   EXPECT_GT(metrics.success_ns.Value(), 0u);
   EXPECT_GT(metrics.last_inference_ms.load(), 1'500'000'000'000);
   uint64_t visits = 0;
-  for (size_t b = 0; b < metrics.leaf_visits[0]->buckets(); ++b) {
-    visits += metrics.leaf_visits[0]->Value(b);
-  }
+  const metrics::LeafVisits& of_layer =
+      Servable("leaf")->parts().leaf_visits->front();
+  for (size_t b = 0; b < of_layer.buckets(); ++b) visits += of_layer.Value(b);
   EXPECT_EQ(visits, 1u);
 }
 

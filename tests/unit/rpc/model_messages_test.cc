@@ -44,8 +44,7 @@ std::shared_ptr<const Servable> Make(Implementation implementation,
   parts.load_seconds = 0.5;
   parts.batching = {256, 1500, 4096};
   parts.metrics = std::make_shared<metrics::ModelMetrics>(
-      metrics::ModelLabels{"m", "2", "fff", "cpu"}, absl::Span<const int>(),
-      absl::Span<const int>());
+      metrics::ModelLabels{"m", "2", "fff", "cpu"});
   return std::make_shared<const Servable>(std::move(parts));
 }
 

@@ -230,11 +230,12 @@ TEST_F(BatchRunnerTest, RecordsRowsAndLeafVisitsOfTheRoutingLayer) {
   EXPECT_EQ(metrics.rows.Value(), 3u);
   EXPECT_EQ(metrics.batch_rows.Snapshot().sum, 3u);
   EXPECT_EQ(metrics.compute_duration.Snapshot().count, 1u);
-  ASSERT_EQ(metrics.leaf_visits.size(), 1u);
-  EXPECT_THAT(metrics.layer_index, ElementsAre(1));
+  const metrics::LayerVisits& of_layers = *servable_->parts().leaf_visits;
+  ASSERT_EQ(of_layers.size(), 1u);
+  EXPECT_EQ(of_layers[0].layer().index, 1);
   std::vector<uint64_t> visits;
   for (size_t leaf = 0; leaf < 8; ++leaf) {
-    visits.push_back(metrics.leaf_visits[0]->Value(leaf));
+    visits.push_back(of_layers[0].Value(leaf));
   }
   EXPECT_THAT(visits, ElementsAre(0, 0, 1, 1, 2, 2, 0, 0));
 }

@@ -324,11 +324,11 @@ TEST_F(ModelRepositoryStartTest, RecordsLoadsFailuresAndReadiness) {
   EXPECT_EQ(fff.info.file, "model.safetensors");
   EXPECT_EQ(fff.info.dense_kind, "");
   EXPECT_GT(fff.info.weights_bytes, 127 * (128 + 64) * 4 - 1);
-  EXPECT_EQ(fff.metrics->leaf_visits.size(), 1u);
+  EXPECT_EQ(fff.leaf_visits->size(), 1u);
   const metrics::ServerMetrics::Served& dense = snapshot.served[2];
   EXPECT_EQ(dense.metrics->labels.implementation, "dense");
   EXPECT_EQ(dense.info.dense_kind, "cost_baseline");
-  EXPECT_TRUE(dense.metrics->leaf_visits.empty());
+  EXPECT_TRUE(dense.leaf_visits->empty());
 }
 
 TEST_F(ModelRepositoryStartTest, WarmingUpIsNotRecordedAsTraffic) {
