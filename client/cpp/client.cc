@@ -10,12 +10,10 @@
 #include "client/cpp/status_from_grpc.h"
 #include "client/cpp/tensors.h"
 #include "fff/v1/inference.grpc.pb.h"
-#include "google/protobuf/wrappers.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
-#include "grpcpp/completion_queue.h"
 #include "grpcpp/create_channel.h"
-#include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/credentials.h"
 #include "inference/grpc_service.grpc.pb.h"
 #include "server/base/status_macros.h"
@@ -46,14 +44,6 @@ std::shared_ptr<grpc::ChannelCredentials> Credentials(
   return grpc::SslCredentials(ssl);
 }
 
-// grpc.health.v1's two messages hold one field each, number 1: a string and an
-// enum. The well-known wrappers have the same bytes on the wire, which saves a
-// copy of that protocol's file.
-using HealthRequest = google::protobuf::StringValue;
-using HealthResponse = google::protobuf::Int32Value;
-using HealthStub = grpc::TemplatedGenericStub<HealthRequest, HealthResponse>;
-constexpr const char* kHealthCheck = "/grpc.health.v1.Health/Check";
-
 }  // namespace
 
 class Client::Stubs {
@@ -61,11 +51,11 @@ class Client::Stubs {
   explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
       : fff(v1::InferenceService::NewStub(channel)),
         open_inference(inference::GRPCInferenceService::NewStub(channel)),
-        health(channel) {}
+        health(grpc::health::v1::Health::NewStub(channel)) {}
 
   std::unique_ptr<v1::InferenceService::Stub> fff;
   std::unique_ptr<inference::GRPCInferenceService::Stub> open_inference;
-  HealthStub health;
+  std::unique_ptr<grpc::health::v1::Health::Stub> health;
 };
 
 const char* Name(Health health) {
@@ -211,23 +201,15 @@ absl::StatusOr<v1::BenchmarkReport> Client::Benchmark(
 absl::StatusOr<Health> Client::CheckHealth(const std::string& service) const {
   grpc::ClientContext context;
   SetDeadline(context, timeout_);
-  HealthRequest request;
-  request.set_value(service);
-  HealthResponse response;
-  grpc::Status status;
-  grpc::CompletionQueue queue;
-  const auto call =
-      stubs_->health.PrepareUnaryCall(&context, kHealthCheck, request, &queue);
-  call->StartCall();
-  call->Finish(&response, &status, nullptr);
-  void* tag = nullptr;
-  bool ok = false;
-  queue.Next(&tag, &ok);
-  FFF_RETURN_IF_ERROR(FromGrpc(status));
-  switch (response.value()) {
-    case 1:
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
+  grpc::health::v1::HealthCheckResponse response;
+  FFF_RETURN_IF_ERROR(
+      FromGrpc(stubs_->health->Check(&context, request, &response)));
+  switch (response.status()) {
+    case grpc::health::v1::HealthCheckResponse::SERVING:
       return Health::kServing;
-    case 2:
+    case grpc::health::v1::HealthCheckResponse::NOT_SERVING:
       return Health::kNotServing;
     default:
       return Health::kUnknown;
