@@ -128,7 +128,8 @@ absl::Status GrpcServer::Start() {
     FFF_RETURN_IF_ERROR(ReadTlsFiles(options_.tls).status());
   }
   if (!options_.access_log.empty()) {
-    FFF_ASSIGN_OR_RETURN(auto lines, base::LineLog::Open(options_.access_log));
+    FFF_ASSIGN_OR_RETURN(
+        auto lines, base::LineLog::Open(options_.access_log, "fff-access-log"));
     access_log_ = std::make_unique<AccessLog>(std::move(lines),
                                               options_.access_log_share);
     environment_.access_log = access_log_.get();
@@ -156,7 +157,9 @@ absl::Status GrpcServer::Start() {
         "one of this machine"));
   }
   SetServing(false);
-  for (const auto& queue : queues_) queue->Start();
+  for (size_t i = 0; i < queues_.size(); ++i) {
+    queues_[i]->Start(absl::StrCat("fff-queue-", i));
+  }
   return absl::OkStatus();
 }
 

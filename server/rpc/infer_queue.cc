@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "server/base/log.h"
+#include "server/base/thread.h"
 #include "server/rpc/health_calls.h"
 #include "server/rpc/infer_call.h"
 #include "server/rpc/infer_stream.h"
@@ -73,7 +74,7 @@ InferQueue::InferQueue(const CallEnvironment* environment,
 
 InferQueue::~InferQueue() { Stop(); }
 
-void InferQueue::Start() {
+void InferQueue::Start(const std::string& thread_name) {
   for (int i = 0; i < kArmedCalls; ++i) {
     pools_->predict.ArmOne();
     pools_->predict_dense.ArmOne();
@@ -86,7 +87,7 @@ void InferQueue::Start() {
     ArmHealthWatch(this);
   }
   LookLater();
-  thread_ = std::thread([this] { Loop(); });
+  thread_ = base::StartThread(thread_name, [this] { Loop(); });
 }
 
 void InferQueue::DrainStreams() {

@@ -66,7 +66,7 @@ class InferQueue {
   ~InferQueue();
 
   // Arms the first calls and starts the thread; after BuildAndStart.
-  void Start();
+  void Start(const std::string& thread_name);
   // Makes open streams end; once `refusing` is set, later ones end by
   // themselves.
   void DrainStreams();

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
+#include "server/base/thread.h"
 #include "server/rpc/benchmark_messages.h"
 #include "server/rpc/model_messages.h"
 #include "server/rpc/status_mapping.h"
@@ -87,6 +88,7 @@ grpc::Status InferenceService::Benchmark(
     return ToGrpc(absl::ResourceExhaustedError(
         "another benchmark is running; one runs at a time, retry later"));
   }
+  const base::ThreadNameScope name("fff-benchmark");
   return ToGrpc(RunBenchmark(*context, *request, *writer));
 }
 

@@ -1,8 +1,11 @@
 #include "server/serving/loader_thread.h"
 
+#include "server/base/thread.h"
+
 namespace fff::serving {
 
-LoaderThread::LoaderThread() : thread_([this] { Loop(); }) {}
+LoaderThread::LoaderThread()
+    : thread_(base::StartThread("fff-loader", [this] { Loop(); })) {}
 
 LoaderThread::~LoaderThread() {
   {

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "server/base/log.h"
 #include "server/base/memory_info.h"
+#include "server/base/thread.h"
 
 namespace fff::serving {
 namespace {
@@ -16,7 +17,7 @@ constexpr std::chrono::milliseconds kReleaseCheck(100);
 }  // namespace
 
 void RepositoryWatcher::Start() {
-  thread_ = std::thread([this] { Loop(); });
+  thread_ = base::StartThread("fff-repository", [this] { Loop(); });
 }
 
 void RepositoryWatcher::Stop() {

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/base/status_macros.h"
+#include "server/base/thread.h"
 #include "server/serving/retry_after.h"
 
 namespace fff::serving {
@@ -36,7 +38,8 @@ int64_t ChargeNs(const ComputeEstimate& estimate, int64_t rows) {
 Scheduler::Scheduler(int workers) : workers_(std::max(1, workers)) {
   threads_.reserve(static_cast<size_t>(workers_));
   for (int i = 0; i < workers_; ++i) {
-    threads_.emplace_back([this] { WorkerLoop(); });
+    threads_.push_back(base::StartThread(absl::StrCat("fff-worker-", i),
+                                         [this] { WorkerLoop(); }));
   }
 }
 

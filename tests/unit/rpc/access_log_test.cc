@@ -70,8 +70,8 @@ TEST(AccessEntryToJson, StaysOneValidLineWhateverAPeerSends) {
 class AccessLogTest : public ::testing::Test {
  protected:
   static AccessLog Sampling(double share) {
-    return AccessLog(std::move(base::LineLog::Open("/dev/null").value()),
-                     share);
+    return AccessLog(
+        std::move(base::LineLog::Open("/dev/null", "test").value()), share);
   }
 };
 
