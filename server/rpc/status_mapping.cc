@@ -1,14 +1,14 @@
 #include "server/rpc/status_mapping.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/message.h>
+#include <google/protobuf/util/time_util.h>
 
 #include <chrono>
-#include <functional>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
 #include "server/base/log.h"
 #include "server/rpc/bad_field.h"
 #include "server/serving/retry_after.h"
@@ -44,68 +44,30 @@ size_t SentBytes(absl::string_view message, size_t header_bytes_max) {
   return sent;
 }
 
-using google::protobuf::io::CodedOutputStream;
-using google::protobuf::io::StringOutputStream;
-
-constexpr uint32_t LengthDelimited(uint32_t field) { return field << 3 | 2; }
-constexpr uint32_t Varint(uint32_t field) { return field << 3; }
-
-void WriteBytes(uint32_t field, const std::string& bytes,
-                CodedOutputStream& out) {
-  out.WriteTag(LengthDelimited(field));
-  out.WriteVarint32(static_cast<uint32_t>(bytes.size()));
-  out.WriteString(bytes);
-}
-
-std::string Written(const std::function<void(CodedOutputStream&)>& write) {
-  std::string bytes;
-  {
-    StringOutputStream stream(&bytes);
-    CodedOutputStream out(&stream);
-    write(out);
-  }
-  return bytes;
-}
-
-// The messages of google.rpc are written by hand: Debian has no package of
-// them.
-
-// RetryInfo{retry_delay = 1: Duration{seconds = 1, nanos = 2}}.
-std::string RetryInfo(std::chrono::milliseconds delay) {
-  const std::string duration = Written([&](CodedOutputStream& out) {
-    out.WriteTag(Varint(1));
-    out.WriteVarint64(static_cast<uint64_t>(delay.count() / 1000));
-    out.WriteTag(Varint(2));
-    out.WriteVarint64(static_cast<uint64_t>(delay.count() % 1000) * 1'000'000);
-  });
-  return Written([&](CodedOutputStream& out) { WriteBytes(1, duration, out); });
-}
-
-// BadRequest{field_violations = 1: {field = 1, description = 2}}.
-std::string BadRequest(const std::string& field,
-                       const std::string& description) {
-  const std::string violation = Written([&](CodedOutputStream& out) {
-    WriteBytes(1, field, out);
-    WriteBytes(2, description, out);
-  });
-  return Written(
-      [&](CodedOutputStream& out) { WriteBytes(1, violation, out); });
-}
-
-// Status{code = 1, message = 2, details = 3} with one detail, an Any{type_url =
-// 1, value = 2} of google.rpc.`type`.
+// A google.rpc.Status with one detail.
 std::string Details(grpc::StatusCode code, const std::string& message,
-                    absl::string_view type, const std::string& value) {
-  const std::string any = Written([&](CodedOutputStream& out) {
-    WriteBytes(1, absl::StrCat("type.googleapis.com/google.rpc.", type), out);
-    WriteBytes(2, value, out);
-  });
-  return Written([&](CodedOutputStream& out) {
-    out.WriteTag(Varint(1));
-    out.WriteVarint32(static_cast<uint32_t>(code));
-    WriteBytes(2, message, out);
-    WriteBytes(3, any, out);
-  });
+                    const google::protobuf::Message& detail) {
+  google::rpc::Status status;
+  status.set_code(code);
+  status.set_message(message);
+  status.add_details()->PackFrom(detail);
+  return status.SerializeAsString();
+}
+
+google::rpc::RetryInfo RetryInfo(std::chrono::milliseconds delay) {
+  google::rpc::RetryInfo info;
+  *info.mutable_retry_delay() =
+      google::protobuf::util::TimeUtil::MillisecondsToDuration(delay.count());
+  return info;
+}
+
+google::rpc::BadRequest BadRequest(const std::string& field,
+                                   const std::string& description) {
+  google::rpc::BadRequest request;
+  auto& violation = *request.add_field_violations();
+  violation.set_field(field);
+  violation.set_description(description);
+  return request;
 }
 
 }  // namespace
@@ -123,12 +85,11 @@ grpc::Status ToGrpc(const absl::Status& status) {
   // The header of the details holds the message up to twice, in base64, and all
   // headers together must stay below 8 KiB.
   const std::string message = sent(768);
-  return grpc::Status(mapped.error_code(), mapped.error_message(),
-                      delay.has_value()
-                          ? Details(mapped.error_code(), message, "RetryInfo",
-                                    RetryInfo(*delay))
-                          : Details(mapped.error_code(), message, "BadRequest",
-                                    BadRequest(*field, message)));
+  const grpc::StatusCode code = mapped.error_code();
+  return {code, mapped.error_message(),
+          delay.has_value()
+              ? Details(code, message, RetryInfo(*delay))
+              : Details(code, message, BadRequest(*field, message))};
 }
 
 }  // namespace fff::rpc

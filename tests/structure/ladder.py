@@ -39,7 +39,7 @@ SIBLINGS_APART = [
 # Library -> (prefixes of its headers, folders that may include them).
 THIRD_PARTY = {
     "gRPC and protobuf": (
-        ["grpc/", "grpc++/", "grpcpp/", "google/protobuf/", "fff/v1/",
+        ["grpc/", "grpc++/", "grpcpp/", "google/protobuf/", "google/rpc/", "fff/v1/",
          "inference/"],
         ["server/rpc", "client"]),
     "OpenSSL": (["openssl/"], ["server/rpc"]),
