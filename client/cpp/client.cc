@@ -34,6 +34,31 @@ void AddToken(grpc::ClientContext& context, const std::string& token) {
   context.AddMetadata("authorization", absl::StrCat("Bearer ", token));
 }
 
+template <class Stub, class Request, class Response>
+using Method = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&,
+                                      Response*);
+
+// One unary call. `token` is shown when there is one.
+template <class Stub, class Request, class Response>
+absl::StatusOr<Response> Ask(Stub& stub, Method<Stub, Request, Response> method,
+                             const Request& request, absl::Duration timeout,
+                             const std::string& token = "") {
+  grpc::ClientContext context;
+  SetDeadline(context, timeout);
+  AddToken(context, token);
+  Response response;
+  FFF_RETURN_IF_ERROR(FromGrpc((stub.*method)(&context, request, &response)));
+  return response;
+}
+
+template <class Request>
+Request Naming(const std::string& model, int64_t version) {
+  Request request;
+  request.set_model(model);
+  request.set_version(version);
+  return request;
+}
+
 std::shared_ptr<grpc::ChannelCredentials> Credentials(
     const ConnectOptions& options) {
   if (!options.tls) return grpc::InsecureChannelCredentials();
@@ -98,15 +123,12 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
 
 absl::StatusOr<Prediction> Client::Predict(
     const std::string& model, Rows input, const PredictOptions& options) const {
-  const v1::PredictRequest request = EncodeRequest(model, input, options);
-  grpc::ClientContext context;
-  SetDeadline(context, options.timeout > absl::ZeroDuration() ? options.timeout
-                                                              : timeout_);
-  v1::PredictResponse response;
-  const grpc::Status status =
-      options.dense ? stubs_->fff->PredictDense(&context, request, &response)
-                    : stubs_->fff->Predict(&context, request, &response);
-  FFF_RETURN_IF_ERROR(FromGrpc(status));
+  using Stub = v1::InferenceService::Stub;
+  FFF_ASSIGN_OR_RETURN(
+      v1::PredictResponse response,
+      Ask(*stubs_->fff, options.dense ? &Stub::PredictDense : &Stub::Predict,
+          EncodeRequest(model, input, options),
+          options.timeout > absl::ZeroDuration() ? options.timeout : timeout_));
   return DecodePrediction(std::move(response), input.rows);
 }
 
@@ -120,53 +142,28 @@ std::unique_ptr<PredictionStream> Client::OpenStream(
 }
 
 absl::StatusOr<v1::ListModelsResponse> Client::ListModels() const {
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  v1::ListModelsResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->fff->ListModels(&context, {}, &response)));
-  return response;
+  return Ask(*stubs_->fff, &v1::InferenceService::Stub::ListModels,
+             v1::ListModelsRequest(), timeout_);
 }
 
 absl::StatusOr<v1::GetModelResponse> Client::GetModel(const std::string& model,
                                                       int64_t version) const {
-  v1::GetModelRequest request;
-  request.set_model(model);
-  request.set_version(version);
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  v1::GetModelResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->fff->GetModel(&context, request, &response)));
-  return response;
+  return Ask(*stubs_->fff, &v1::InferenceService::Stub::GetModel,
+             Naming<v1::GetModelRequest>(model, version), timeout_);
 }
 
 absl::StatusOr<v1::LoadModelResponse> Client::LoadModel(
     const std::string& model, int64_t version) const {
-  v1::LoadModelRequest request;
-  request.set_model(model);
-  request.set_version(version);
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  AddToken(context, admin_token_);
-  v1::LoadModelResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->fff->LoadModel(&context, request, &response)));
-  return response;
+  return Ask(*stubs_->fff, &v1::InferenceService::Stub::LoadModel,
+             Naming<v1::LoadModelRequest>(model, version), timeout_,
+             admin_token_);
 }
 
 absl::StatusOr<v1::UnloadModelResponse> Client::UnloadModel(
     const std::string& model, int64_t version) const {
-  v1::UnloadModelRequest request;
-  request.set_model(model);
-  request.set_version(version);
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  AddToken(context, admin_token_);
-  v1::UnloadModelResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->fff->UnloadModel(&context, request, &response)));
-  return response;
+  return Ask(*stubs_->fff, &v1::InferenceService::Stub::UnloadModel,
+             Naming<v1::UnloadModelRequest>(model, version), timeout_,
+             admin_token_);
 }
 
 absl::StatusOr<v1::BenchmarkReport> Client::Benchmark(
@@ -199,13 +196,12 @@ absl::StatusOr<v1::BenchmarkReport> Client::Benchmark(
 }
 
 absl::StatusOr<Health> Client::CheckHealth(const std::string& service) const {
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
   grpc::health::v1::HealthCheckRequest request;
   request.set_service(service);
-  grpc::health::v1::HealthCheckResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->health->Check(&context, request, &response)));
+  FFF_ASSIGN_OR_RETURN(
+      const auto response,
+      Ask(*stubs_->health, &grpc::health::v1::Health::Stub::Check, request,
+          timeout_));
   switch (response.status()) {
     case grpc::health::v1::HealthCheckResponse::SERVING:
       return Health::kServing;
@@ -217,29 +213,27 @@ absl::StatusOr<Health> Client::CheckHealth(const std::string& service) const {
 }
 
 absl::StatusOr<bool> Client::ServerLive() const {
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  inference::ServerLiveResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->open_inference->ServerLive(&context, {}, &response)));
+  FFF_ASSIGN_OR_RETURN(const auto response,
+                       Ask(*stubs_->open_inference,
+                           &inference::GRPCInferenceService::Stub::ServerLive,
+                           inference::ServerLiveRequest(), timeout_));
   return response.live();
 }
 
 absl::StatusOr<bool> Client::ServerReady() const {
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  inference::ServerReadyResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->open_inference->ServerReady(&context, {}, &response)));
+  FFF_ASSIGN_OR_RETURN(const auto response,
+                       Ask(*stubs_->open_inference,
+                           &inference::GRPCInferenceService::Stub::ServerReady,
+                           inference::ServerReadyRequest(), timeout_));
   return response.ready();
 }
 
 absl::StatusOr<Client::ServerInfo> Client::ServerMetadata() const {
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  inference::ServerMetadataResponse response;
-  FFF_RETURN_IF_ERROR(FromGrpc(
-      stubs_->open_inference->ServerMetadata(&context, {}, &response)));
+  FFF_ASSIGN_OR_RETURN(
+      const auto response,
+      Ask(*stubs_->open_inference,
+          &inference::GRPCInferenceService::Stub::ServerMetadata,
+          inference::ServerMetadataRequest(), timeout_));
   return ServerInfo{response.name(), response.version()};
 }
 
