@@ -29,7 +29,7 @@ struct Batch {
 };
 
 // The tasks that wait for one servable, by priority and oldest first. Not
-// thread-safe: the scheduler guards it.
+// thread-safe: the scheduler owns and guards it.
 class BatchQueue {
  public:
   BatchQueue(BatchPolicy policy, int64_t max_queue_rows)

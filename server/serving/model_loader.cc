@@ -11,6 +11,7 @@
 #include "server/engine/execution_context.h"
 #include "server/model/device_build.h"
 #include "server/serving/repository_scan.h"
+#include "server/serving/task.h"
 
 namespace fff::serving {
 namespace {

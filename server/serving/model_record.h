@@ -11,6 +11,7 @@
 #include "server/model/model_config.h"
 #include "server/serving/model_loader.h"
 #include "server/serving/repository_scan.h"
+#include "server/serving/task.h"
 #include "server/serving/version_status.h"
 #include "server/serving/version_transition.h"
 

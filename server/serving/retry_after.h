@@ -16,8 +16,8 @@ std::optional<std::chrono::milliseconds> RetryAfter(const absl::Status& status);
 
 // When those who found a queue full should come back: one after the other, at
 // the pace at which the queue can take them. A hint of only what waits now
-// brings all of them back at once, and most to be refused again. For one queue;
-// guarded by whoever guards that.
+// brings all of them back at once, and most to be refused again. For one queue,
+// which owns it.
 class RetrySchedule {
  public:
   // `drain`: how long the work in the queue will take; `work`: how long that of

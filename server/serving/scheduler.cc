@@ -20,11 +20,16 @@ int64_t Nanoseconds(Clock::duration duration) {
 // row, so that queues take turns by rows.
 constexpr int64_t kUnknownNsPerRow = 1000;
 
+BatchPolicy PolicyOf(const model::BatchingConfig& batching) {
+  return {batching.max_batch_rows,
+          std::chrono::microseconds(batching.max_queue_delay_us)};
+}
+
 // How long so many rows take one worker, batch by batch; 0 when not known.
-int64_t QueueNs(const Servable& servable, int64_t rows) {
-  const int64_t batch_rows = servable.queue().policy().max_batch_rows;
-  const int64_t batch_ns =
-      servable.estimate().Nanoseconds(std::min(batch_rows, rows));
+int64_t QueueNs(const ComputeEstimate& estimate, const BatchPolicy& policy,
+                int64_t rows) {
+  const int64_t batch_rows = policy.max_batch_rows;
+  const int64_t batch_ns = estimate.Nanoseconds(std::min(batch_rows, rows));
   return batch_ns * ((rows + batch_rows - 1) / batch_rows);
 }
 
@@ -45,14 +50,31 @@ Scheduler::Scheduler(int workers) : workers_(std::max(1, workers)) {
 
 Scheduler::~Scheduler() { Stop(); }
 
-absl::Status Scheduler::AdmitTask(const Servable& servable, const Task& task,
-                                  Clock::time_point now) {
-  BatchQueue& queue = servable.queue();
+Scheduler::Queue& Scheduler::QueueOf(
+    const std::shared_ptr<const Servable>& servable) {
+  const auto found = queues_.find(servable.get());
+  if (found != queues_.end() && !found->second.servable.expired()) {
+    return found->second;
+  }
+  for (auto it = queues_.begin(); it != queues_.end();) {
+    it = it->second.servable.expired() ? queues_.erase(it) : std::next(it);
+  }
+  const model::BatchingConfig& batching = servable->parts().batching;
+  return queues_
+      .try_emplace(servable.get(), servable, PolicyOf(batching),
+                   batching.max_queue_rows)
+      .first->second;
+}
+
+absl::Status Scheduler::AdmitTask(const Servable& servable, BatchQueue& queue,
+                                  const Task& task, Clock::time_point now) {
   AdmissionState state = queue.admission(task.priority);
   state.stopping = stopping_;
   absl::Status status = Admit(state, task.x.rows, task.deadline, now);
   if (absl::IsResourceExhausted(status)) {
-    const int64_t drain_ns = QueueNs(servable, state.queued_rows) / workers_;
+    const int64_t drain_ns =
+        QueueNs(servable.estimate(), queue.policy(), state.queued_rows) /
+        workers_;
     const auto work_ns = static_cast<double>(drain_ns) *
                          static_cast<double>(task.x.rows) /
                          static_cast<double>(state.queued_rows);
@@ -73,20 +95,21 @@ absl::Status Scheduler::Submit(const std::shared_ptr<const Servable>& servable,
       std::chrono::nanoseconds(servable->estimate().Nanoseconds(task->x.rows));
   {
     absl::MutexLock lock(&mutex_);
-    const absl::Status admitted = AdmitTask(*servable, *task, now);
+    Queue& owned = QueueOf(servable);
+    BatchQueue& queue = owned.tasks;
+    const absl::Status admitted = AdmitTask(*servable, queue, *task, now);
     if (!admitted.ok()) {
       return base::Annotate(admitted, servable->Describe());
     }
-    const BatchPolicy& policy = servable->queue().policy();
+    const BatchPolicy& policy = queue.policy();
     state.worker_free = offer.runner != nullptr && free_workers_ > 0 &&
                         ready_.empty() && policy.max_queue_delay.count() == 0 &&
                         task->x.rows <= policy.max_batch_rows;
     if (!RunsInline(state)) {
       task->submitted_ = now;
-      BatchQueue& queue = servable->queue();
       if (queue.empty()) {
         queue.virtual_ns = std::max(queue.virtual_ns, virtual_now_ns_);
-        ready_.push_back(servable);
+        ready_.push_back(&owned);
       }
       queue.Push(task, servable);
       servable->metrics().queue_rows.Add(task->x.rows);
@@ -107,6 +130,11 @@ int Scheduler::idle_workers() const {
   return free_workers_;
 }
 
+size_t Scheduler::queues() const {
+  absl::MutexLock lock(&mutex_);
+  return queues_.size();
+}
+
 void Scheduler::Stop() {
   {
     absl::MutexLock lock(&mutex_);
@@ -123,7 +151,7 @@ size_t Scheduler::NextDue(Clock::time_point now, Clock::time_point& due) const {
   due = Clock::time_point::max();
   int64_t best_virtual_ns = 0;
   for (size_t i = 0; i < ready_.size(); ++i) {
-    const BatchQueue& queue = ready_[i]->queue();
+    const BatchQueue& queue = ready_[i]->tasks;
     const Clock::time_point at = std::max(now, queue.dispatch_time());
     if (at < due || (at == due && queue.virtual_ns < best_virtual_ns)) {
       due = at;
@@ -134,12 +162,11 @@ size_t Scheduler::NextDue(Clock::time_point now, Clock::time_point& due) const {
   return best;
 }
 
-int Scheduler::WorkersToShareWith(const Servable& servable) const {
+int Scheduler::WorkersToShareWith(const Servable& servable,
+                                  int64_t waiting) const {
   // A device wants large batches, and its copies have lanes of their own.
   const model::DeviceCopy* copy = servable.model().device_copy();
-  if (copy != nullptr && servable.queue().queued_rows() >= copy->rows_min()) {
-    return 0;
-  }
+  if (copy != nullptr && waiting >= copy->rows_min()) return 0;
   // This worker is among the free ones; others may have queues of their own to
   // serve, and of three or more one stays free for what is short and comes
   // meanwhile.
@@ -148,17 +175,18 @@ int Scheduler::WorkersToShareWith(const Servable& servable) const {
 }
 
 void Scheduler::PopBatch(size_t position, Clock::time_point now, Batch& batch) {
-  const Servable& servable = *ready_[position];
-  BatchQueue& queue = servable.queue();
+  const auto servable = ready_[position]->servable.lock();  // its tasks hold it
+  const ComputeEstimate& estimate = servable->estimate();
+  BatchQueue& queue = ready_[position]->tasks;
   const int64_t waiting = queue.queued_rows();
-  const int64_t rows_max =
-      BatchRowsMax(queue.policy(), waiting, WorkersToShareWith(servable),
-                   std::chrono::nanoseconds(QueueNs(servable, waiting)));
-  queue.PopBatch(now, servable.estimate(), rows_max, batch);
+  const int64_t rows_max = BatchRowsMax(
+      queue.policy(), waiting, WorkersToShareWith(*servable, waiting),
+      std::chrono::nanoseconds(QueueNs(estimate, queue.policy(), waiting)));
+  queue.PopBatch(now, estimate, rows_max, batch);
   int64_t rows = 0;
   for (const Piece& piece : batch.pieces) rows += piece.rows;
   virtual_now_ns_ = queue.virtual_ns;
-  if (rows > 0) queue.virtual_ns += ChargeNs(servable.estimate(), rows);
+  if (rows > 0) queue.virtual_ns += ChargeNs(estimate, rows);
   if (queue.empty()) {
     ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(position));
   }

@@ -7,7 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "server/metrics/server_metrics.h"
 #include "server/model/model_files.h"
-#include "server/serving/batch_queue.h"
+#include "server/serving/compute_estimate.h"
 
 namespace fff::serving {
 
@@ -52,7 +52,6 @@ class Servable {
   const Parts& parts() const { return parts_; }
   const model::Model& model() const { return *parts_.model; }
   metrics::ModelMetrics& metrics() const { return *parts_.metrics; }
-  BatchQueue& queue() const { return queue_; }
   // How long its batches take; thread-safe.
   ComputeEstimate& estimate() const { return estimate_; }
   // "model 'fashion-mnist' version 2", for messages.
@@ -61,7 +60,6 @@ class Servable {
  private:
   Parts parts_;
   std::string name_;
-  mutable BatchQueue queue_;  // guarded by the scheduler's lock
   mutable ComputeEstimate estimate_;
 };
 

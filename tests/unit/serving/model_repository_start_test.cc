@@ -114,14 +114,13 @@ TEST_F(ModelRepositoryStartTest, TakesBatchingFromTheConfig) {
   const auto servable = *registry_.Find("m", 0);
   EXPECT_EQ(servable->parts().batching.max_batch_rows, 7);
   EXPECT_EQ(servable->parts().batching.max_queue_delay_us, 5);
-  EXPECT_EQ(servable->queue().admission().max_queue_rows, 99);
+  EXPECT_EQ(servable->parts().batching.max_queue_rows, 99);
 }
 
-TEST_F(ModelRepositoryStartTest, KeepsTheQueueOfAModelAndItsTwinApart) {
+TEST_F(ModelRepositoryStartTest, KeepsTheMetricsOfAModelAndItsTwinApart) {
   repository_.AddModel("m", 1);
   ASSERT_TRUE(Load().ok());
   const VersionStatus status = registry_.ListModel("m").at(0);
-  EXPECT_NE(&status.fff->queue(), &status.dense->queue());
   EXPECT_NE(&status.fff->metrics(), &status.dense->metrics());
 }
 
