@@ -128,25 +128,25 @@ std::string PrecisionNote(const model::Model& model,
 
 }  // namespace
 
-absl::StatusOr<LoadedServables> LoadServables(
-    const VersionToLoad& version, const model::ModelConfig& config,
-    const model::BuildOptions& offered, metrics::ServerMetrics* metrics) {
+absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
+                                          const model::ModelConfig& config,
+                                          const model::BuildOptions& offered) {
   const Clock::time_point start = Clock::now();
   model::BuildOptions build = offered;
   build.tuning_seconds /= 2;
   FFF_ASSIGN_OR_RETURN(build.placement, PlacementOf(config, offered.placement));
-  LoadedServables servables;
-  servables.identity = VersionIdentity(version.directory);
+  BuiltVersion built;
+  built.identity = VersionIdentity(version.directory);
   FFF_ASSIGN_OR_RETURN(model::LoadedVersion loaded,
                        model::LoadVersion(version.directory, config, build));
-  if (VersionIdentity(version.directory) != servables.identity) {
+  if (VersionIdentity(version.directory) != built.identity) {
     return absl::AbortedError(absl::StrCat(
         version.directory, ": changed while it was read; retry later"));
   }
   FFF_RETURN_IF_ERROR(WarmUpBoth(loaded, config));
-  servables.released = std::make_shared<absl::Notification>();
-  Servable::Parts parts;
-  parts.lifetime = ReleaseToken(servables.released);
+  built.released = std::make_shared<absl::Notification>();
+  Servable::Parts& parts = built.fff;
+  parts.lifetime = ReleaseToken(built.released);
   parts.model_name = version.model_name;
   parts.version = version.version;
   parts.model = std::move(loaded.fff);
@@ -161,15 +161,12 @@ absl::StatusOr<LoadedServables> LoadServables(
   }
   parts.load_seconds =
       std::chrono::duration<double>(Clock::now() - start).count();
-  Servable::Parts dense = parts;
-  RegisterMetrics(*metrics, parts);
+  Servable::Parts& dense = built.dense;
+  dense = parts;
   dense.implementation = Implementation::kDense;
   dense.precision_report.clear();
   dense.model = std::move(loaded.dense.model);
   dense.device = dense.model->device();
-  RegisterMetrics(*metrics, dense);
-  metrics->SetLoadDuration(version.model_name, absl::StrCat(version.version),
-                           parts.load_seconds);
   base::LogInfo(absl::StrCat(
       "loaded model=", base::Printable(version.model_name),
       " version=", version.version, " file=", parts.checkpoint_file,
@@ -185,9 +182,19 @@ absl::StatusOr<LoadedServables> LoadServables(
         "precision model=", base::Printable(version.model_name),
         " version=", version.version, " ", parts.precision_report));
   }
-  servables.fff = std::make_shared<const Servable>(std::move(parts));
-  servables.dense = std::make_shared<const Servable>(std::move(dense));
-  return servables;
+  return built;
+}
+
+LoadedServables MakeServables(BuiltVersion version,
+                              metrics::ServerMetrics* metrics) {
+  RegisterMetrics(*metrics, version.fff);
+  RegisterMetrics(*metrics, version.dense);
+  metrics->SetLoadDuration(version.fff.model_name,
+                           absl::StrCat(version.fff.version),
+                           version.fff.load_seconds);
+  return {std::make_shared<const Servable>(std::move(version.fff)),
+          std::make_shared<const Servable>(std::move(version.dense)),
+          std::move(version.released), std::move(version.identity)};
 }
 
 }  // namespace fff::serving

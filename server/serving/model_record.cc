@@ -35,10 +35,10 @@ absl::string_view Name(VersionState state) {
   return "?";
 }
 
-std::string ModelRecord::FoundIdentity(
-    const std::string& version_identity) const {
+std::string FoundIdentity(const std::string& config_identity,
+                          const std::string& version_identity) {
   if (version_identity.empty()) return "";
-  return absl::StrCat(config_found_, "|", version_identity);
+  return absl::StrCat(config_identity, "|", version_identity);
 }
 
 void ModelRecord::Observe(const ScannedModel& scanned,
@@ -62,7 +62,7 @@ void ModelRecord::Observe(const ScannedModel& scanned,
   if (!scanned.status.ok()) return;
   std::map<int64_t, std::string> found;
   for (const ScannedVersion& version : scanned.versions) {
-    found[version.version] = FoundIdentity(version.identity);
+    found[version.version] = FoundIdentity(config_found_, version.identity);
     versions_.try_emplace(version.version);
   }
   for (auto it = versions_.begin(); it != versions_.end();) {
@@ -102,11 +102,12 @@ bool ModelRecord::NeedsConfig(Clock::time_point now) const {
          (!config_.has_value() || config_read_ != config_found_);
 }
 
-void ModelRecord::SetConfig(absl::StatusOr<model::ModelConfig> config) {
+void ModelRecord::SetConfig(const std::string& identity,
+                            absl::StatusOr<model::ModelConfig> config) {
   // What is wrong inside the file is only mended by another file; the rest, a
   // missing permission for one, may pass.
   const bool final = config.ok() || absl::IsInvalidArgument(config.status());
-  config_read_ = final ? config_found_ : "to be read again";
+  config_read_ = final ? identity : "to be read again";
   config_ = std::move(config);
 }
 
@@ -198,6 +199,27 @@ Clock::time_point ModelRecord::NextChange(Clock::time_point now) const {
     }
   }
   return next;
+}
+
+absl::Status ModelRecord::LoadOutcome(int64_t version,
+                                      Clock::time_point now) const {
+  if (unloaded || dismissed.count(version) > 0) {
+    return absl::AbortedError(
+        absl::StrCat("model '", name_,
+                     "' was unloaded by another call while it was loaded"));
+  }
+  const absl::Status whole = status();
+  if (!whole.ok()) return absl::FailedPreconditionError(whole.message());
+  for (const VersionView& view : Views(now)) {
+    if (version != 0 ? view.version != version : !view.wanted) continue;
+    if (view.served && view.current) continue;
+    const auto found = versions_.find(view.version);
+    return absl::FailedPreconditionError(absl::StrCat(
+        "model '", name_, "' version ", view.version, " could not be loaded",
+        view.served ? " again, its older files are still served: " : ": ",
+        found == versions_.end() ? "not tried" : found->second.reason));
+  }
+  return absl::OkStatus();
 }
 
 bool ModelRecord::IsGone(Clock::time_point now) const {

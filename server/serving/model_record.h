@@ -17,6 +17,10 @@
 
 namespace fff::serving {
 
+// What VersionRecord's `found` is for files of these identities.
+std::string FoundIdentity(const std::string& config_identity,
+                          const std::string& version_identity);
+
 // What is remembered of one version between two looks at the repository.
 struct VersionRecord {
   // What the last look found, config.json included, and since when every look
@@ -55,9 +59,12 @@ class ModelRecord {
 
   // The config that was found has settled and is not the one that was read.
   bool NeedsConfig(Clock::time_point now) const;
-  // The outcome of reading it. One that cannot be read stops every transition
-  // but the operator's; what is served goes on.
-  void SetConfig(absl::StatusOr<model::ModelConfig> config);
+  // The outcome of reading it, when `identity` was what had been found of it.
+  // One that cannot be read stops every transition but the operator's; what is
+  // served goes on.
+  void SetConfig(const std::string& identity,
+                 absl::StatusOr<model::ModelConfig> config);
+  const std::string& config_found() const { return config_found_; }
   // The last one that was read; OK() of status() must hold.
   const model::ModelConfig& config() const { return **config_; }
 
@@ -70,6 +77,9 @@ class ModelRecord {
   // When time alone can change a view next: files that settle, failures that
   // may have passed. time_point::max() = never.
   Clock::time_point NextChange(Clock::time_point now) const;
+  // Why a load call did not reach what it asked for; OK when it did. version 0
+  // = all that is wanted.
+  absl::Status LoadOutcome(int64_t version, Clock::time_point now) const;
   // The directory is gone, not just being replaced, and nothing is served.
   bool IsGone(Clock::time_point now) const;
   // The model as the API lists it: the versions that are wanted or served, when
@@ -80,8 +90,10 @@ class ModelRecord {
   const std::string& directory() const { return directory_; }
   const std::map<int64_t, VersionRecord>& versions() const { return versions_; }
   VersionRecord& version(int64_t number) { return versions_[number]; }
-  // What `found` of a version is for files of this identity.
-  std::string FoundIdentity(const std::string& version_identity) const;
+  bool IsWanted(int64_t version, Clock::time_point now) const {
+    return dismissed.count(version) == 0 &&
+           WantedVersions(now).count(version) > 0;
+  }
 
   // The operator's word. `unloaded`: nothing is wanted. `added` are wanted
   // beside the policy's choice, `dismissed` not, whatever the policy says.

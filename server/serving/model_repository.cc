@@ -1,7 +1,6 @@
 #include "server/serving/model_repository.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -9,18 +8,11 @@
 #include "server/base/log.h"
 #include "server/base/memory_info.h"
 #include "server/base/status_macros.h"
+#include "server/base/thread.h"
 #include "server/model/model_files.h"
 
 namespace fff::serving {
 namespace {
-
-constexpr std::chrono::minutes kRetryPauseMax(10);
-
-// Whether the same files may load another time.
-bool MayPass(const absl::Status& status) {
-  return !absl::IsInvalidArgument(status) && !absl::IsNotFound(status) &&
-         !absl::IsFailedPrecondition(status) && !absl::IsUnimplemented(status);
-}
 
 model::BuildOptions Offered(const RepositoryOptions& options) {
   model::BuildOptions offered;
@@ -29,33 +21,14 @@ model::BuildOptions Offered(const RepositoryOptions& options) {
   return offered;
 }
 
-bool SameStatus(const VersionStatus& a, const VersionStatus& b) {
-  return a.version == b.version && a.state == b.state && a.reason == b.reason &&
-         a.fff == b.fff;
+absl::Status ClosedError() {
+  return absl::UnavailableError(
+      "the server is shutting down; retry on another one");
 }
 
-std::string LogName(const ModelRecord& record, int64_t version) {
-  return absl::StrCat("model=", base::Printable(record.name()),
-                      " version=", version);
-}
-
-// Why a load call did not reach what it asked for; OK when it did. version 0 =
-// all that is wanted.
-absl::Status LoadOutcome(const ModelRecord& record, int64_t version,
-                         Clock::time_point now) {
-  const absl::Status whole = record.status();
-  if (!whole.ok()) return absl::FailedPreconditionError(whole.message());
-  for (const VersionView& view : record.Views(now)) {
-    if (version != 0 ? view.version != version : !view.wanted) continue;
-    if (view.served && view.current) continue;
-    const auto found = record.versions().find(view.version);
-    return absl::FailedPreconditionError(absl::StrCat(
-        "model '", record.name(), "' version ", view.version,
-        " could not be loaded",
-        view.served ? " again, its older files are still served: " : ": ",
-        found == record.versions().end() ? "not tried" : found->second.reason));
-  }
-  return absl::OkStatus();
+// Config.json is to be read before anything is decided.
+bool ConfigIsDue(const ModelRecord& record, Clock::time_point now) {
+  return !record.unloaded && record.NeedsConfig(now);
 }
 
 }  // namespace
@@ -63,40 +36,27 @@ absl::Status LoadOutcome(const ModelRecord& record, int64_t version,
 ModelRepository::ModelRepository(RepositoryOptions options,
                                  ModelRegistry* registry,
                                  metrics::ServerMetrics* metrics)
-    : options_(std::move(options)), registry_(registry), metrics_(metrics) {}
-
-ModelRecord& ModelRepository::RecordOf(const std::string& name) {
-  const auto [it, made] = models_.try_emplace(name, options_.settle_time);
-  if (made) it->second.unloaded = options_.control == ModelControl::kExplicit;
-  return it->second;
-}
-
-absl::Status ModelRepository::Observe(
-    const std::vector<std::string>& being_written, Clock::time_point now) {
-  FFF_ASSIGN_OR_RETURN(const std::vector<ScannedModel> scanned,
-                       ScanRepository(options_.path));
-  std::set<std::string> seen;
-  for (const ScannedModel& model : scanned) {
-    seen.insert(model.name);
-    RecordOf(model.name).Observe(model, being_written, now);
-  }
-  for (auto& [name, record] : models_) {
-    if (seen.count(name) == 0) record.ObserveAbsence(now);
-  }
-  return absl::OkStatus();
-}
+    : options_(std::move(options)),
+      registry_(registry),
+      models_({options_.settle_time, options_.retry_pause,
+               options_.control == ModelControl::kExplicit},
+              registry, metrics),
+      loader_(base::StartThread("fff-loader", [this] { LoaderLoop(); })) {}
 
 absl::Status ModelRepository::LoadAll() {
   const Clock::time_point now = Clock::now();
   {
+    absl::MutexLock look(&look_mutex_);
+    FFF_ASSIGN_OR_RETURN(const std::vector<ScannedModel> scanned,
+                         ScanRepository(options_.path));
     absl::MutexLock lock(&mutex_);
-    FFF_RETURN_IF_ERROR(Observe({}, now));
-    if (models_.empty()) {
+    models_.Observe(scanned, {}, now, [](const auto&) { return false; });
+    if (models_.records().empty()) {
       base::LogWarning(absl::StrCat("model repository ", options_.path,
                                     " holds no model; nothing is served"));
     }
     for (const std::string& name : options_.startup_models) {
-      ModelRecord& record = RecordOf(name);
+      ModelRecord& record = models_.RecordOf(name);
       record.unloaded = false;
       if (!record.name().empty()) continue;
       ScannedModel missing;
@@ -104,14 +64,15 @@ absl::Status ModelRepository::LoadAll() {
       missing.status = absl::NotFoundError("it is not in the repository");
       record.Observe(missing, {}, now);
     }
-    for (auto& [name, record] : models_) {
+    for (auto& [name, record] : models_.records()) {
       record.SettleNow(now);
       record.required = !record.unloaded;
-      Publish(record, now);
+      models_.Publish(record, now);
     }
-    for (auto& [name, record] : models_) Advance(record, now);
-    registry_->SetComplete();
+    for (auto& [name, record] : models_.records()) Schedule(record, now);
   }
+  AwaitIdle();
+  registry_->SetComplete();
   options_.on_change();
   return absl::OkStatus();
 }
@@ -120,148 +81,178 @@ Clock::time_point ModelRepository::Look(
     Clock::time_point now, const std::vector<std::string>& being_written) {
   Clock::time_point next = Clock::time_point::max();
   {
+    absl::MutexLock look(&look_mutex_);
+    const auto scanned = ScanRepository(options_.path);
     absl::MutexLock lock(&mutex_);
-    absl::Status observed = Observe(being_written, now);
-    if (!observed.ok() && observed != observed_) {
-      base::LogError(absl::StrCat("cannot look at the model repository: ",
-                                  base::Printable(observed.message(), 2000),
-                                  "; what is served goes on"));
+    if (!scanned.ok() && scanned.status() != observed_) {
+      base::LogError(
+          absl::StrCat("cannot look at the model repository: ",
+                       base::Printable(scanned.status().message(), 2000),
+                       "; what is served goes on"));
     }
-    observed_ = std::move(observed);
-    if (!observed_.ok()) return next;
-    for (auto& [name, record] : models_) {
+    observed_ = scanned.status();
+    if (!scanned.ok()) return next;
+    const auto called = [this](const std::string& model)
+                            ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                              const Waiting* waiting = FindWaiting(model);
+                              return waiting != nullptr && waiting->called;
+                            };
+    models_.Observe(*scanned, being_written, now, called);
+    for (auto& [name, record] : models_.records()) {
+      if (called(name)) continue;
       if (options_.control == ModelControl::kPoll) {
-        Advance(record, now);
+        Schedule(record, now);
       } else {
-        Publish(record, now);
+        models_.Publish(record, now);
       }
       next = std::min(next, record.NextChange(now));
     }
-    ForgetGoneModels(now);
+    models_.ForgetGone(now);
   }
-  options_.on_change();
+  AfterChange();
   return next;
 }
 
-void ModelRepository::ForgetGoneModels(Clock::time_point now) {
-  for (auto it = models_.begin(); it != models_.end();) {
-    if (!it->second.IsGone(now)) {
-      ++it;
-      continue;
-    }
-    base::LogInfo(absl::StrCat("model=", base::Printable(it->first),
-                               " is no longer in the repository"));
-    registry_->Remove(it->first);
-    metrics_->ForgetModel(it->first);
-    it = models_.erase(it);
+void ModelRepository::AwaitIdle() {
+  const auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return waiting_.empty() || closed_.load();
+  };
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&idle));
+}
+
+ModelRepository::Waiting* ModelRepository::FindWaiting(
+    const std::string& model) {
+  const auto found =
+      std::find_if(waiting_.begin(), waiting_.end(),
+                   [&](const Waiting& w) { return w.model == model; });
+  return found == waiting_.end() ? nullptr : &*found;
+}
+
+void ModelRepository::Schedule(ModelRecord& record, Clock::time_point now) {
+  bool for_loader = ConfigIsDue(record, now);
+  if (for_loader) {
+    models_.Publish(record, now);
+  } else {
+    for_loader = models_.Advance(record, now).kind == Transition::Kind::kLoad;
+  }
+  Waiting* const waiting = FindWaiting(record.name());
+  if (waiting == nullptr) {
+    if (for_loader) waiting_.push_back({record.name(), now});
+  } else if (for_loader) {
+    waiting->now = std::max(waiting->now, now);
+    waiting->config_read = false;
+  } else if (waiting != &waiting_.front() || !working_) {
+    waiting_.erase(waiting_.begin() + (waiting - &waiting_.front()));
   }
 }
 
-void ModelRepository::Advance(ModelRecord& record, Clock::time_point now) {
-  if (!record.unloaded && record.NeedsConfig(now)) {
-    record.SetConfig(model::ReadModelConfig(record.directory()));
-  }
-  ReportModelFailure(record);
-  Publish(record, now);
-  while (true) {  // at most two steps a version, see version_transition.h
-    const Transition next = NextTransition(record.Views(now));
-    if (next.kind == Transition::Kind::kNone) break;
-    if (next.kind == Transition::Kind::kLoad) {
-      LoadVersion(record, next.version, now);
-    } else {
-      UnloadVersion(record, next.version, now);
+void ModelRepository::LoaderLoop() {
+  const auto called = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return !waiting_.empty() || closed_.load();
+  };
+  while (true) {
+    std::optional<Job> job;
+    bool call_ends = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&called));
+      if (closed_.load()) return;
+      job = NextJob();
+      working_ = job.has_value();
+      if (!working_ && !models_.has_retired()) {
+        call_ends = waiting_.front().called;
+        waiting_.erase(waiting_.begin());
+      }
     }
+    if (job.has_value()) Do(*job);
+    if (call_ends) options_.on_loaded();
+    AfterChange();
   }
 }
 
-void ModelRepository::LoadVersion(ModelRecord& record, int64_t version,
-                                  Clock::time_point now) {
-  VersionRecord& entry = record.version(version);
-  const VersionToLoad source = {record.name(), version,
-                                absl::StrCat(record.directory(), "/", version)};
-  absl::StatusOr<LoadedServables> loaded = absl::UnknownError("not loaded");
-  loader_.Run([&] {
-    loaded =
-        LoadServables(source, record.config(), Offered(options_), metrics_);
-  });
-  if (loaded.ok()) {
-    entry.failed.reset();
-    entry.reason.clear();
-    entry.retry_pause = Clock::duration(0);
-    // It was looked at once more to be read.
-    entry.found = record.FoundIdentity(loaded->identity);
-    entry.served = entry.found;
-    const LoadedServables replaced =
-        std::exchange(entry.servables, *std::move(loaded));
-    Publish(record, now);
-    if (replaced.released != nullptr) released_.push_back(replaced.released);
+std::optional<ModelRepository::Job> ModelRepository::NextJob() {
+  Waiting& waiting = waiting_.front();
+  ModelRecord* const found = models_.Find(waiting.model);
+  if (found == nullptr) return std::nullopt;
+  ModelRecord& record = *found;
+  Job job;
+  job.now = waiting.now;
+  job.directory = record.directory();
+  job.version.model_name = record.name();
+  job.input.config_found = record.config_found();
+  if (ConfigIsDue(record, job.now) && !waiting.config_read) {
+    waiting.config_read = job.reads_config = true;
+    return job;
+  }
+  const Transition next = models_.Advance(record, job.now);
+  if (next.kind != Transition::Kind::kLoad) return std::nullopt;
+  job.version.version = job.input.version = next.version;
+  job.version.directory = absl::StrCat(job.directory, "/", next.version);
+  job.config = record.config();
+  job.input.found = record.version(next.version).found;
+  return job;
+}
+
+void ModelRepository::Do(const Job& job) {
+  if (!job.reads_config) {
+    Finish(job, options_.build(job.version, job.config, Offered(options_)));
+    options_.on_loaded();
     return;
   }
-  const bool may_pass = MayPass(loaded.status());
-  const bool known =
-      entry.failed == entry.found && entry.reason == loaded.status().message();
-  entry.failed = entry.found;
-  entry.reason = std::string(loaded.status().message());
-  entry.retry_pause = std::clamp<Clock::duration>(
-      2 * entry.retry_pause, options_.retry_pause, kRetryPauseMax);
-  entry.retry_at =
-      may_pass ? now + entry.retry_pause : Clock::time_point::max();
-  metrics_->AddLoadFailure(record.name());
-  if (!known) {
-    base::LogError(absl::StrCat(
-        "cannot load ", LogName(record, version), ": ",
-        base::Printable(entry.reason, 2000),
-        entry.served.empty() ? "" : "; its older files are still served"));
+  absl::StatusOr<model::ModelConfig> config =
+      model::ReadModelConfig(job.directory);
+  absl::MutexLock lock(&mutex_);
+  working_ = false;
+  ModelRecord* const record = models_.Find(job.version.model_name);
+  if (record != nullptr) {
+    record->SetConfig(job.input.config_found, std::move(config));
   }
-  Publish(record, now);
 }
 
-void ModelRepository::UnloadVersion(ModelRecord& record, int64_t version,
-                                    Clock::time_point now) {
-  VersionRecord& entry = record.version(version);
-  const LoadedServables leaving = std::exchange(entry.servables, {});
-  entry.served.clear();
-  const std::vector<VersionView> views = record.Views(now);
-  if (std::none_of(views.begin(), views.end(), [](const VersionView& view) {
-        return view.wanted || view.served;
-      })) {
-    record.required = false;  // somebody took it away on purpose
-  }
-  Publish(record, now);
-  metrics_->ForgetVersion(record.name(), absl::StrCat(version));
-  released_.push_back(leaving.released);
-  base::LogInfo(absl::StrCat("unloaded ", LogName(record, version)));
-}
-
-void ModelRepository::ReportModelFailure(ModelRecord& record) {
-  const absl::Status status =
-      record.unloaded ? absl::OkStatus() : record.status();
-  if (status.ok()) {
-    record.reported_failure.clear();
+void ModelRepository::Finish(const Job& job,
+                             absl::StatusOr<BuiltVersion> built) {
+  absl::MutexLock lock(&mutex_);
+  working_ = false;
+  ModelRecord* const record = models_.Find(job.version.model_name);
+  if (record == nullptr || !record->IsWanted(job.version.version, job.now)) {
+    base::LogInfo(absl::StrCat(
+        "nobody wants model=", base::Printable(job.version.model_name),
+        " version=", job.version.version,
+        " any more; its load is thrown away"));
     return;
   }
-  if (record.reported_failure == status.message()) return;
-  record.reported_failure = std::string(status.message());
-  metrics_->AddLoadFailure(record.name());
-  base::LogError(absl::StrCat("cannot load ", LogName(record, 0), ": ",
-                              base::Printable(status.message(), 2000)));
+  if (built.ok()) {
+    models_.Loaded(*record, job.input, *std::move(built));
+  } else {
+    models_.Failed(*record, job.input, built.status(), job.now);
+  }
+  models_.Publish(*record, job.now);
 }
 
-void ModelRepository::Publish(ModelRecord& record, Clock::time_point now) {
-  std::vector<VersionStatus> statuses = record.Statuses(now);
-  // A model that has answered once keeps the server from being ready when it no
-  // longer does; one that was added later and never loaded does not.
-  record.required = record.required ||
-                    std::any_of(statuses.begin(), statuses.end(),
-                                [](const VersionStatus& status) {
-                                  return status.state == VersionState::kReady;
-                                });
-  const std::vector<VersionStatus> before = registry_->ListModel(record.name());
-  const bool same = std::equal(before.begin(), before.end(), statuses.begin(),
-                               statuses.end(), SameStatus);
-  if (same && record.required == record.published_required) return;
-  record.published_required = record.required;
-  registry_->Publish(std::move(statuses), record.required);
+void ModelRepository::AfterChange() {
+  std::vector<LoadedServables> retired;
+  {
+    absl::MutexLock lock(&mutex_);
+    retired = models_.TakeRetired();
+  }
+  retired.clear();
+  options_.on_change();
+}
+
+absl::Status ModelRepository::AwaitLoader(const std::string& model,
+                                          absl::Time deadline) {
+  const auto done = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return closed_.load() || FindWaiting(model) == nullptr;
+  };
+  absl::MutexLock lock(&mutex_);
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&done),
+                               deadline - absl::Now())) {
+    return absl::DeadlineExceededError(absl::StrCat(
+        "model '", model,
+        "' is being loaded; what is to be unloaded goes after that"));
+  }
+  return FindWaiting(model) != nullptr ? ClosedError() : absl::OkStatus();
 }
 
 absl::Status ModelRepository::CheckCall(const std::string& model_name,
@@ -271,10 +262,7 @@ absl::Status ModelRepository::CheckCall(const std::string& model_name,
         "the server was started with --model-control=none: what it loaded at "
         "its start stays");
   }
-  if (closed_.load()) {
-    return absl::UnavailableError(
-        "the server is shutting down; retry on another one");
-  }
+  if (closed_.load()) return ClosedError();
   if (version < 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "got version ", version, ", wanted 0 (those of its policy) or above"));
@@ -291,10 +279,10 @@ absl::Status ModelRepository::CheckCall(const std::string& model_name,
 absl::Status ModelRepository::Load(const std::string& model_name,
                                    int64_t version) {
   FFF_RETURN_IF_ERROR(CheckCall(model_name, version));
-  absl::Status outcome;
+  Clock::time_point now;
   {
-    absl::MutexLock lock(&mutex_);
-    const Clock::time_point now = Clock::now();
+    absl::MutexLock look(&look_mutex_);
+    now = Clock::now();
     FFF_ASSIGN_OR_RETURN(const ScannedModel scanned,
                          ScanModel(options_.path, model_name));
     const bool there = std::any_of(
@@ -304,7 +292,8 @@ absl::Status ModelRepository::Load(const std::string& model_name,
       return absl::NotFoundError(
           absl::StrCat(scanned.directory, " holds no version ", version));
     }
-    ModelRecord& record = RecordOf(scanned.name);
+    absl::MutexLock lock(&mutex_);
+    ModelRecord& record = models_.RecordOf(scanned.name);
     record.unloaded = false;
     if (version == 0) {
       record.added.clear();
@@ -315,11 +304,18 @@ absl::Status ModelRepository::Load(const std::string& model_name,
     }
     record.Observe(scanned, {}, now);
     record.SettleNow(now);
-    Advance(record, now);
-    outcome = LoadOutcome(record, version, now);
+    Schedule(record, now);
+    Waiting* const waiting = FindWaiting(model_name);
+    if (waiting != nullptr) waiting->called = true;
   }
-  options_.on_change();
-  return outcome;
+  AfterChange();
+  FFF_RETURN_IF_ERROR(AwaitLoader(model_name, absl::InfiniteFuture()));
+  absl::MutexLock lock(&mutex_);
+  const ModelRecord* const record = models_.Find(model_name);
+  return record != nullptr ? record->LoadOutcome(version, now)
+                           : absl::FailedPreconditionError(absl::StrCat(
+                                 "model '", model_name,
+                                 "' vanished while it was being loaded"));
 }
 
 absl::Status ModelRepository::Unload(const std::string& model_name,
@@ -329,14 +325,13 @@ absl::Status ModelRepository::Unload(const std::string& model_name,
   Released released;
   {
     absl::MutexLock lock(&mutex_);
-    const Clock::time_point now = Clock::now();
-    const auto found = models_.find(model_name);
-    if (found == models_.end()) {
+    ModelRecord* const found = models_.Find(model_name);
+    if (found == nullptr) {
       return absl::NotFoundError(absl::StrCat("model '",
                                               base::Printable(model_name),
                                               "' is not in the repository"));
     }
-    ModelRecord& record = found->second;
+    ModelRecord& record = *found;
     if (version != 0 && record.versions().count(version) == 0) {
       return absl::NotFoundError(
           absl::StrCat("model '", model_name, "' has no version ", version));
@@ -350,12 +345,16 @@ absl::Status ModelRepository::Unload(const std::string& model_name,
       record.added.erase(version);
       record.dismissed.insert(version);
     }
-    const Released earlier = std::exchange(released_, {});
-    Advance(record, now);
-    released = released_;
-    released_.insert(released_.end(), earlier.begin(), earlier.end());
+    for (const auto& [number, entry] : record.versions()) {
+      if (entry.servables.released == nullptr) continue;
+      if (version == 0 || number == version) {
+        released.push_back(entry.servables.released);
+      }
+    }
+    Schedule(record, Clock::now());
   }
-  options_.on_change();
+  AfterChange();
+  FFF_RETURN_IF_ERROR(AwaitLoader(model_name, deadline));
   for (const auto& gone : released) {
     if (gone->WaitForNotificationWithTimeout(deadline - absl::Now())) continue;
     return absl::DeadlineExceededError(absl::StrCat(
@@ -366,10 +365,20 @@ absl::Status ModelRepository::Unload(const std::string& model_name,
   return absl::OkStatus();
 }
 
+void ModelRepository::Close() {
+  absl::MutexLock lock(&mutex_);
+  closed_.store(true);
+}
+
+void ModelRepository::Stop() {
+  Close();
+  if (loader_.joinable()) loader_.join();
+}
+
 std::vector<std::string> ModelRepository::Directories() {
   std::vector<std::string> directories = {options_.path};
   absl::MutexLock lock(&mutex_);
-  for (const auto& [name, record] : models_) {
+  for (const auto& [name, record] : models_.records()) {
     directories.push_back(record.directory());
     for (const auto& [version, entry] : record.versions()) {
       directories.push_back(absl::StrCat(record.directory(), "/", version));
@@ -378,9 +387,9 @@ std::vector<std::string> ModelRepository::Directories() {
   return directories;
 }
 
-ModelRepository::Released ModelRepository::TakeReleased() {
+Released ModelRepository::TakeReleased() {
   absl::MutexLock lock(&mutex_);
-  return std::exchange(released_, {});
+  return models_.TakeReleased();
 }
 
 }  // namespace fff::serving

@@ -27,7 +27,7 @@ void RepositoryWatcher::Stop() {
 }
 
 bool RepositoryWatcher::ReturnMemory() {
-  const ModelRepository::Released more = repository_->TakeReleased();
+  const Released more = repository_->TakeReleased();
   held_.insert(held_.end(), more.begin(), more.end());
   const auto free =
       std::remove_if(held_.begin(), held_.end(),

@@ -37,8 +37,10 @@ class RepositoryWatcher {
 
   // Starts the thread; call once.
   void Start();
-  // Ends it, after the load that is under way. Blocks.
+  // Ends it. Blocks for a look that is under way.
   void Stop();
+  // Makes it look, for RepositoryOptions::on_loaded. Does not block.
+  void LookSoon() { watch_.Wake(); }
 
  private:
   void Loop();
@@ -52,7 +54,7 @@ class RepositoryWatcher {
   DirectoryWatch watch_;  // the thread's; Wake is anybody's
   absl::Notification stop_;
   std::thread thread_;
-  ModelRepository::Released held_;  // the thread's
+  Released held_;  // the thread's
 };
 
 }  // namespace fff::serving
