@@ -5,10 +5,6 @@
 
 namespace fff::engine {
 
-absl::string_view Name(Device device) {
-  return device == Device::kCpu ? "cpu" : "cuda";
-}
-
 absl::Span<const PathKernelEntry> PathKernels() {
   static const PathKernelEntry kKernels[] = {
       PathReference(), PathWalk(), PathTwoPhase(), PathTiled(), PathMasked(),

@@ -5,20 +5,17 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "server/engine/kernel.h"
+#include "server/engine/kernel_traits.h"
 #include "server/engine/problem.h"
 #include "server/engine/weights.h"
 
-// The one list of all kernels. A kernel that is not named in kernel_list.cc
-// does not exist; nothing registers itself.
+// The one list of all kernels of the CPU. A kernel that is not named in
+// kernel_list.cc does not exist; nothing registers itself.
 namespace fff::engine {
-
-enum class Device { kCpu, kCuda };
-absl::string_view Name(Device device);
 
 template <class Weights, class Problem>
 struct KernelEntry {
   absl::string_view name;  // by algorithm: "path_walk", "leaf_grouped"
-  Device device;
   // For parity tests only; the selector never picks it by itself.
   bool is_reference;
   // Can compute this problem at all. Stands in the kernel's own file.
@@ -28,9 +25,9 @@ struct KernelEntry {
   // the kernel's own file, with the measurement it came from.
   double (*cost)(const Problem& problem, int64_t rows);
   std::unique_ptr<Kernel> (*make)(std::shared_ptr<const Weights> weights);
-  // Evaluates every neuron of an FFF layer, those beside the path too; a
-  // candidate only where PlanOptions::dense_allowed says so.
-  bool dense = false;
+  // A kernel that evaluates beside the path is a candidate only where
+  // PlanOptions::dense_allowed says so.
+  KernelTraits traits = {};
 };
 
 using PathKernelEntry = KernelEntry<PathWeights, PathProblem>;

@@ -10,7 +10,6 @@
 namespace fff::engine {
 
 struct PlanOptions {
-  Device device = Device::kCpu;
   // Non-empty: use exactly this kernel, or fail if it cannot serve the problem.
   std::string kernel_name;
   // What measuring the candidates on this machine may take; 0: choose by
@@ -50,7 +49,7 @@ class KernelPlan {
   std::vector<std::shared_ptr<const Kernel>> kernels_;  // one a step
 };
 
-// Builds a plan: candidates that support the problem on the device, for each
+// Builds a plan for the CPU: candidates that support the problem, for each
 // batch-size bucket (1, 2, 4, ... 16384) the one that was fastest when measured
 // (kernel_tuner.h), or that has the least predicted cost where it was not.
 // Measuring builds every candidate, so packed copies of losers exist for a

@@ -13,7 +13,6 @@
 namespace fff::model {
 
 struct BuildOptions {
-  engine::Device device = engine::Device::kCpu;  // of the layers' own kernels
   Placement placement;
   // Of the matrices of fff layers on the CPU. The functions below take it from
   // the config, whatever stands here.

@@ -186,7 +186,6 @@ absl::StatusOr<std::shared_ptr<const Model>> BuildChain(
   FFF_ASSIGN_OR_RETURN(TensorSpec output_spec,
                        MakeEdge(output, "output", widths.back(), names));
   engine::PlanOptions plan;
-  plan.device = options.device;
   plan.dense_allowed = options.dense_allowed;
   std::vector<LayerPtr> made;
   LayerOps ops(layers.size());

@@ -112,7 +112,7 @@ void Register(absl::string_view family,
   for (const Shape<Problem, Weights>& shape : shapes) {
     auto shared = std::make_shared<Shape<Problem, Weights>>(shape);
     for (const KernelEntry<Weights, Problem>& entry : kernels) {
-      if (entry.device != Device::kCpu || !entry.supports(shape.problem) ||
+      if (!entry.supports(shape.problem) ||
           (entry.is_reference && shape.flops_per_row > kReferenceFlopsMax)) {
         continue;
       }

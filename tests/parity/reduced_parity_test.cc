@@ -182,7 +182,7 @@ TEST_P(ReducedParity, TheReferenceAndTheDenseKernelComputeFp32Alone) {
   for (const auto& entry : engine::PathKernels()) {
     engine::PathProblem problem = {8, 8, 3, 4};
     problem.precision = GetParam();
-    EXPECT_EQ(entry.supports(problem), !entry.is_reference && !entry.dense)
+    EXPECT_EQ(entry.supports(problem), !entry.is_reference && !entry.traits.evaluates_beside_path)
         << entry.name;
   }
 }

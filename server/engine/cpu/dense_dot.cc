@@ -127,7 +127,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {
 }  // namespace
 
 DenseKernelEntry DenseDot() {
-  return {"dense_dot", Device::kCpu, false, Supports, Cost, Make};
+  return {"dense_dot", false, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

@@ -289,7 +289,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {
 }  // namespace
 
 DenseKernelEntry DenseOnednn() {
-  return {"dense_onednn", Device::kCpu, false, Supports, Cost, Make};
+  return {"dense_onednn", false, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

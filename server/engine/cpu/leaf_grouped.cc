@@ -282,7 +282,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const LeafWeights> weights) {
 }  // namespace
 
 LeafKernelEntry LeafGrouped() {
-  return {"leaf_grouped", Device::kCpu, false, Supports, Cost, Make};
+  return {"leaf_grouped", false, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

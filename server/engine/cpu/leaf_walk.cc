@@ -144,7 +144,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const LeafWeights> weights) {
 }  // namespace
 
 LeafKernelEntry LeafWalk() {
-  return {"leaf_walk", Device::kCpu, false, Supports, Cost, Make};
+  return {"leaf_walk", false, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

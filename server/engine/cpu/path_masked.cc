@@ -359,8 +359,14 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const PathWeights> weights) {
 }  // namespace
 
 PathKernelEntry PathMasked() {
-  return {"path_masked", Device::kCpu, false, Supports, Cost, Make,
-          /*dense=*/true};
+  return {"path_masked",
+          false,
+          Supports,
+          Cost,
+          Make,
+          /*traits=*/
+          {/*own_order_of_sums=*/false,
+           /*evaluates_beside_path=*/true}};
 }
 
 }  // namespace fff::engine

@@ -357,7 +357,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const PathWeights> weights) {
 }  // namespace
 
 PathKernelEntry PathTiled() {
-  return {"path_tiled", Device::kCpu, false, Supports, Cost, Make};
+  return {"path_tiled", false, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

@@ -292,7 +292,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const PathWeights> weights) {
 }  // namespace
 
 PathKernelEntry PathTwoPhase() {
-  return {"path_two_phase", Device::kCpu, false, Supports, Cost, Make};
+  return {"path_two_phase", false, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

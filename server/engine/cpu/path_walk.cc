@@ -202,7 +202,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const PathWeights> weights) {
 }  // namespace
 
 PathKernelEntry PathWalk() {
-  return {"path_walk", Device::kCpu, false, Supports, Cost, Make};
+  return {"path_walk", false, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

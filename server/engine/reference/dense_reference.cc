@@ -48,7 +48,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {
 }  // namespace
 
 DenseKernelEntry DenseReference() {
-  return {"dense_reference", Device::kCpu, true, Supports, Cost, Make};
+  return {"dense_reference", true, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

@@ -61,7 +61,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const LeafWeights> weights) {
 }  // namespace
 
 LeafKernelEntry LeafReference() {
-  return {"leaf_reference", Device::kCpu, true, Supports, Cost, Make};
+  return {"leaf_reference", true, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

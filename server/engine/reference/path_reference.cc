@@ -80,7 +80,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const PathWeights> weights) {
 }  // namespace
 
 PathKernelEntry PathReference() {
-  return {"path_reference", Device::kCpu, true, Supports, Cost, Make};
+  return {"path_reference", true, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

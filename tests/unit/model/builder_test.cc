@@ -358,16 +358,5 @@ TEST(BuilderTest, AlignedFloatsAreSharedWithTheCheckpoint) {
   EXPECT_THAT(reader.used(), ElementsAre("X"));
 }
 
-TEST(BuilderTest, ADeviceWithoutKernelsIsUnimplemented) {
-  SyntheticCheckpoint made;
-  made.AddLeafLayer("", 6, 2, 3, 2);
-  BuildOptions options;
-  options.device = engine::Device::kCuda;
-  const auto model = BuildModel(ModelConfig(), made.Build(), options);
-  EXPECT_EQ(model.status().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(model.status().message()),
-              HasSubstr("test.safetensors: layers[0] (fff): "));
-}
-
 }  // namespace
 }  // namespace fff::model
