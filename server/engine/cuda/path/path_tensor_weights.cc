@@ -1,7 +1,7 @@
 #include <vector>
 
 #include "server/base/status_macros.h"
-#include "server/engine/cuda/path_tensor.h"
+#include "server/engine/cuda/path/path_tensor.h"
 
 namespace fff::engine::cuda {
 namespace {

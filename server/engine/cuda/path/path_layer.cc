@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "server/engine/cuda/device_layer.h"
-#include "server/engine/cuda/path_tensor.h"
+#include "server/engine/cuda/path/path_tensor.h"
 
 namespace fff::engine::cuda {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "server/engine/cuda/fragments.cuh"
-#include "server/engine/cuda/path_tensor.h"
+#include "server/engine/cuda/path/path_tensor.h"
 
 // What path_tensor and path_masked share: the walk down products that are there
 // already.

@@ -20,10 +20,10 @@
 // activations as two bf16, 2 us faster and not exact; x four parts ahead
 // instead of six, the same.
 #include "server/engine/cuda/fragments.cuh"
-#include "server/engine/cuda/path_tensor.h"
+#include "server/engine/cuda/path/path_tensor.h"
+#include "server/engine/cuda/path/subtree_product.cuh"
+#include "server/engine/cuda/path/tensor_walk.cuh"
 #include "server/engine/cuda/sort.cuh"
-#include "server/engine/cuda/subtree_product.cuh"
-#include "server/engine/cuda/tensor_walk.cuh"
 
 namespace fff::engine::cuda {
 namespace {

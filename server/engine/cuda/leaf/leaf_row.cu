@@ -10,7 +10,7 @@
 // Benchmark case: leaf-768-32-768-d12, an H100: 1 row 16.8 us fp32, 12.2 us
 // bf16; 256 rows 31.0 and 20.9 us. Dropped: every warp descending by
 // itself, 22.7 us for 1 row.
-#include "server/engine/cuda/leaf_descent.cuh"
+#include "server/engine/cuda/leaf/leaf_descent.cuh"
 
 namespace fff::engine::cuda {
 namespace {

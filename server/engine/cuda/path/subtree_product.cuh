@@ -1,7 +1,7 @@
 #pragma once
 
 #include "server/engine/cuda/fragments.cuh"
-#include "server/engine/cuda/tensor_walk.cuh"
+#include "server/engine/cuda/path/tensor_walk.cuh"
 
 namespace fff::engine::cuda {
 

@@ -21,9 +21,9 @@
 // blocks of 256 columns, 116 us.
 #include <algorithm>
 
+#include "server/engine/cuda/path/tensor_walk.cuh"
 #include "server/engine/cuda/row_math.cuh"
 #include "server/engine/cuda/tensor_product.cuh"
-#include "server/engine/cuda/tensor_walk.cuh"
 
 namespace fff::engine::cuda {
 namespace {

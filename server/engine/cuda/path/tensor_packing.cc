@@ -1,4 +1,4 @@
-#include "server/engine/cuda/tensor_packing.h"
+#include "server/engine/cuda/path/tensor_packing.h"
 
 #include <algorithm>
 #include <cmath>

@@ -21,7 +21,7 @@
 // Tried: split 5 and 6 5 % slower; predicated instead of exact widths half as
 // many instructions again, same time in fp32, 15 % more in bf16; rows in fp32
 // with bf16 weights 85 us; blocks of 512 threads with ranges apart, 72 % hits.
-#include "server/engine/cuda/path_combine.cuh"
+#include "server/engine/cuda/path/path_combine.cuh"
 #include "server/engine/cuda/row_math.cuh"
 #include "server/engine/cuda/sort.cuh"
 

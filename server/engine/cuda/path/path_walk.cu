@@ -14,7 +14,7 @@
 // Benchmark case: path-768-l12, an H100: 1,024 rows 15.7 us fp32, 10.3 us bf16;
 // 16,384 rows 125 and 70 us. path-768-t128-l5, 128 rows: 65 and 52 us.
 // Tried: 80 registers instead of 72 spill less, 125 us against 157.
-#include "server/engine/cuda/path_combine.cuh"
+#include "server/engine/cuda/path/path_combine.cuh"
 #include "server/engine/cuda/row_math.cuh"
 
 namespace fff::engine::cuda {

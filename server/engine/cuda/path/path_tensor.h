@@ -5,7 +5,7 @@
 #include "absl/status/statusor.h"
 #include "server/engine/cuda/device_memory.h"
 #include "server/engine/cuda/kernel_args.h"
-#include "server/engine/cuda/tensor_packing.h"
+#include "server/engine/cuda/path/tensor_packing.h"
 #include "server/engine/weights.h"
 
 // path_tensor: decisions and outputs by tensor cores, for large batches of bf16

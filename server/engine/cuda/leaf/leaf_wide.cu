@@ -16,7 +16,7 @@
 // from 128 rows on leaf_row is faster.
 #include <cooperative_groups.h>
 
-#include "server/engine/cuda/leaf_descent.cuh"
+#include "server/engine/cuda/leaf/leaf_descent.cuh"
 
 namespace fff::engine::cuda {
 namespace {

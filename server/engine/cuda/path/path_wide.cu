@@ -17,7 +17,7 @@
 // memory and for the cluster.
 #include <cooperative_groups.h>
 
-#include "server/engine/cuda/path_combine.cuh"
+#include "server/engine/cuda/path/path_combine.cuh"
 #include "server/engine/cuda/rounds.cuh"
 #include "server/engine/cuda/row_math.cuh"
 

@@ -4,7 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "server/engine/cuda/device_layer.h"
-#include "server/engine/cuda/tensor_packing.h"
+#include "server/engine/cuda/path/tensor_packing.h"
 
 namespace fff::engine::cuda {
 namespace {

@@ -16,9 +16,9 @@
 // bandwidth of device memory; two thirds of it in the products, a tenth files
 // the rows. Tried: x and X in registers, two steps ahead, 39 us.
 #include "server/engine/cuda/fragments.cuh"
-#include "server/engine/cuda/path_tensor.h"
+#include "server/engine/cuda/path/path_tensor.h"
+#include "server/engine/cuda/path/tensor_walk.cuh"
 #include "server/engine/cuda/sort.cuh"
-#include "server/engine/cuda/tensor_walk.cuh"
 
 namespace fff::engine::cuda {
 namespace {
