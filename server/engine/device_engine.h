@@ -49,6 +49,9 @@ struct DeviceChain {
 
 struct DeviceOptions {
   Precision precision = Precision::kFp32;
+  // Dense fp32 layers let tensor cores round the factors of a product to 10
+  // bits. For comparisons; nothing that is served sets it.
+  bool dense_tf32 = false;
   // Numbers of the devices that get a copy each; batches go to the one with the
   // least work. Never empty.
   std::vector<int> devices = {0};
@@ -72,14 +75,6 @@ struct DeviceFacts {
   int processors = 0;
 };
 
-// How long one batch took. Rows are random; kernel time is measured on the
-// device with the rows already there, wall time by the caller's clock with both
-// copies.
-struct DeviceTiming {
-  double kernel_s = 0;
-  double wall_s = 0;
-};
-
 // A chain on its devices. Immutable but for the queues inside; all methods may
 // be called from many threads.
 class DeviceProgram {
@@ -98,9 +93,6 @@ class DeviceProgram {
   virtual const std::vector<KernelPlan::Step>& steps(size_t op) const = 0;
   // Device memory of one copy: weights and buffers.
   virtual int64_t device_bytes() const = 0;
-  // Medians of at least `repeats` runs of random rows.
-  virtual absl::StatusOr<DeviceTiming> Time(int64_t rows,
-                                            int repeats) const = 0;
 };
 
 class DeviceEngine {
@@ -109,9 +101,6 @@ class DeviceEngine {
   virtual const std::vector<DeviceFacts>& devices() const = 0;
   // "CUDA 13.0, driver 13.0": for the log.
   virtual std::string Describe() const = 0;
-  // Bytes read and written a second by a large copy within device memory, the
-  // bound on whatever moves rows. Takes a gigabyte there for part of a second.
-  virtual absl::StatusOr<double> MeasureCopyRate(int device) const = 0;
   // Copies the weights to the devices and chooses kernels. RESOURCE_EXHAUSTED
   // when device memory does not suffice (the message has wanted and free
   // bytes), UNIMPLEMENTED for a layer that no kernel of this engine computes,

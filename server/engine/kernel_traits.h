@@ -14,4 +14,10 @@ struct KernelTraits {
   bool sorts_rows = false;
 };
 
+inline constexpr KernelTraits kOwnSums = {true, false, false};
+inline constexpr KernelTraits kSortsRows = {false, false, true};
+inline constexpr KernelTraits kSortsRowsOwnSums = {true, false, true};
+inline constexpr KernelTraits kAllNodesOwnSums = {true, true, false};
+inline constexpr KernelTraits kAllNodesSortsRowsOwnSums = {true, true, true};
+
 }  // namespace fff::engine

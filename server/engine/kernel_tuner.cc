@@ -28,107 +28,98 @@ struct Bucket {
   int64_t rows;
   std::vector<Candidate> candidates;
 
-  double Cost(size_t i) const { return *layer.Cost(candidates[i], rows); }
   std::string Name(size_t i) const { return layer.Name(candidates[i]); }
-  bool has_costs() const { return layer.Cost(candidates[0], rows).has_value(); }
-  std::string PerRow(double seconds) const {
-    return absl::StrFormat("%.3g", seconds * 1e6 / static_cast<double>(rows));
+  // Empty where nobody can tell.
+  std::vector<double> Costs() const {
+    std::vector<double> costs;
+    for (const Candidate& candidate : candidates) {
+      const std::optional<double> cost = layer.Cost(candidate, rows);
+      if (cost.has_value()) costs.push_back(*cost);
+    }
+    FFF_CHECK(costs.empty() || costs.size() == candidates.size());
+    return costs;
   }
 };
 
-// The least of `values` but for `without`; the first of equals.
-size_t Least(absl::Span<const double> values, size_t without) {
-  size_t least = without == 0 ? 1 : 0;
-  for (size_t i = least + 1; i < values.size(); ++i) {
-    if (i != without && values[i] < values[least]) least = i;
-  }
-  return least;
+size_t Least(absl::Span<const double> values) {
+  return static_cast<size_t>(std::min_element(values.begin(), values.end()) -
+                             values.begin());
 }
 
-size_t Predicted(const Bucket& bucket) {
-  if (!bucket.has_costs()) return 0;
-  size_t best = 0;
-  for (size_t i = 1; i < bucket.candidates.size(); ++i) {
-    if (bucket.Cost(i) < bucket.Cost(best)) best = i;
+// "2.5 us/row at 8 rows against path_row 3.5": the best and its closest rival.
+std::string Compared(const Bucket& bucket, std::vector<double> seconds,
+                     size_t best) {
+  const double scale = 1e6 / static_cast<double>(bucket.rows);
+  std::string words = absl::StrFormat("%.3g us/row at %d rows",
+                                      seconds[best] * scale, bucket.rows);
+  const bool predicted = seconds[Least(seconds)] < seconds[best];
+  seconds[best] = kNever;
+  const size_t rival = Least(seconds);
+  if (seconds[rival] < kNever) {
+    absl::StrAppend(&words, " against ", bucket.Name(rival),
+                    absl::StrFormat(" %.3g", seconds[rival] * scale));
   }
-  return best;
+  if (predicted) {
+    absl::StrAppend(&words, ", too close to leave the predicted one");
+  }
+  return words;
 }
 
-// What was not measured: the least cost, and against which.
+// What is not measured: the least cost, and against which.
 Choice PredictedChoice(const Bucket& bucket) {
-  const size_t best = Predicted(bucket);
+  const std::vector<double> costs = bucket.Costs();
+  const size_t best = costs.empty() ? 0 : Least(costs);
   Choice choice = {bucket.rows, bucket.candidates[best], ""};
   if (bucket.candidates.size() == 1) {
     choice.reason = absl::StrCat("the only kernel on ", bucket.layer.device(),
                                  " for this layer");
-    return choice;
-  }
-  if (!bucket.has_costs()) {
+  } else if (costs.empty()) {
     choice.reason = "not measured: the time for measuring was used up";
-    return choice;
+  } else {
+    choice.reason =
+        absl::StrCat("least predicted cost: ", Compared(bucket, costs, best));
   }
-  std::vector<double> costs;
-  for (size_t i = 0; i < bucket.candidates.size(); ++i) {
-    costs.push_back(bucket.Cost(i));
-  }
-  const size_t other = Least(costs, best);
-  choice.reason = absl::StrFormat(
-      "least predicted cost: %s us/row at %d rows against %s %s",
-      bucket.PerRow(costs[best]), bucket.rows, bucket.Name(other),
-      bucket.PerRow(costs[other]));
   return choice;
 }
 
-// The least seconds of each candidate; kNever, and words, for those left out.
-struct Samples {
-  std::vector<double> seconds;
-  std::string left_out;
-};
-
-absl::StatusOr<Samples> TakeSamples(const Bucket& bucket, int turns) {
-  Samples samples;
-  samples.seconds.assign(bucket.candidates.size(), kNever);
-  std::vector<bool> refused(bucket.candidates.size(), false);
+// The least seconds of each candidate, by turns; kNever, and words in
+// `left_out`, for those that refuse.
+absl::StatusOr<std::vector<double>> TakeSamples(const Bucket& bucket, int turns,
+                                                std::string& left_out) {
+  std::vector<double> least(bucket.candidates.size(), kNever);
+  std::vector<bool> refused(least.size(), false);
   for (int turn = 0; turn < turns; ++turn) {
-    for (size_t i = 0; i < bucket.candidates.size(); ++i) {
+    for (size_t i = 0; i < least.size(); ++i) {
       if (refused[i]) continue;
       const auto sample =
           bucket.layer.Sample(bucket.candidates[i], bucket.rows);
-      if (absl::IsUnimplemented(sample.status())) {
-        refused[i] = true;
-        samples.seconds[i] = kNever;
-        absl::StrAppend(&samples.left_out, "; left out ", bucket.Name(i), ": ",
-                        sample.status().message());
+      if (sample.ok()) {
+        least[i] = std::min(least[i], *sample);
         continue;
       }
-      if (!sample.ok()) return sample.status();
-      samples.seconds[i] = std::min(samples.seconds[i], *sample);
+      if (!absl::IsUnimplemented(sample.status())) return sample.status();
+      refused[i] = true;
+      least[i] = kNever;
+      absl::StrAppend(&left_out, "; left out ", bucket.Name(i), ": ",
+                      sample.status().message());
     }
   }
-  return samples;
+  return least;
 }
 
 absl::StatusOr<Choice> MeasuredChoice(const Bucket& bucket, int turns) {
-  FFF_ASSIGN_OR_RETURN(const Samples samples, TakeSamples(bucket, turns));
-  const std::vector<double>& seconds = samples.seconds;
-  const size_t best = FastestKernel(seconds, Predicted(bucket));
+  std::string left_out;
+  FFF_ASSIGN_OR_RETURN(const std::vector<double> seconds,
+                       TakeSamples(bucket, turns, left_out));
+  const std::vector<double> costs = bucket.Costs();
+  const size_t best = FastestKernel(seconds, costs.empty() ? 0 : Least(costs));
   if (seconds[best] == kNever) {
-    return absl::InternalError(absl::StrCat("no kernel ran at ", bucket.rows,
-                                            " rows", samples.left_out));
+    return absl::InternalError(
+        absl::StrCat("no kernel ran at ", bucket.rows, " rows", left_out));
   }
-  const size_t other = Least(seconds, best);
-  std::string reason =
-      absl::StrFormat("measured: %s us/row at %d rows",
-                      bucket.PerRow(seconds[best]), bucket.rows);
-  if (seconds[other] < kNever) {
-    absl::StrAppend(&reason, " against ", bucket.Name(other), " ",
-                    bucket.PerRow(seconds[other]));
-  }
-  if (seconds[other] < seconds[best]) {
-    absl::StrAppend(&reason, ", too close to leave the predicted one");
-  }
-  return Choice{bucket.rows, bucket.candidates[best],
-                absl::StrCat(reason, samples.left_out)};
+  return Choice{
+      bucket.rows, bucket.candidates[best],
+      absl::StrCat("measured: ", Compared(bucket, seconds, best), left_out)};
 }
 
 // Chooses bucket by bucket, and keeps to the budget.
@@ -150,7 +141,7 @@ class Tuner {
       last_s = now_s_() - began_s;
       measured_any_ = true;
     } else {
-      const bool keeps = bucket.candidates.size() > 1 && !bucket.has_costs();
+      const bool keeps = bucket.candidates.size() > 1 && bucket.Costs().empty();
       if (keeps && !choices.empty()) return absl::OkStatus();
       choice = PredictedChoice(bucket);
     }
@@ -204,9 +195,8 @@ absl::StatusOr<std::vector<Choices>> ChooseKernels(
 
 size_t FastestKernel(absl::Span<const double> seconds, size_t predicted) {
   FFF_CHECK(predicted < seconds.size());
-  const auto least = std::min_element(seconds.begin(), seconds.end());
-  if (seconds[predicted] <= *least * kTie) return predicted;
-  return static_cast<size_t>(least - seconds.begin());
+  const size_t least = Least(seconds);
+  return seconds[predicted] <= seconds[least] * kTie ? predicted : least;
 }
 
 }  // namespace fff::engine

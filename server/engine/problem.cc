@@ -37,8 +37,6 @@ absl::string_view Name(Precision precision) {
       return "fp32";
     case Precision::kBf16:
       return "bf16";
-    case Precision::kTf32:
-      return "tf32";
     case Precision::kInt8:
       return "int8";
   }

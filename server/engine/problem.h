@@ -34,7 +34,6 @@ enum class Tie { kRight, kLeft };
 enum class Precision {
   kFp32,  // exact: routes as fp32 arithmetic decides them
   kBf16,  // weights in bf16, rounded to nearest even
-  kTf32,  // dense layers on a device alone (tensor cores); others stay fp32
   kInt8,  // weights in 8 bits with one fp32 scale a neuron; CPU kernels alone
 };
 absl::string_view Name(Precision precision);

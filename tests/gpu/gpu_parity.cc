@@ -7,6 +7,7 @@
 #include <cstring>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/gpu/device_kernel.h"
@@ -93,18 +94,19 @@ struct DenseFamily {
 struct Choice {
   std::string kernel;  // "": as planned
   Precision precision;
+  bool tf32 = false;  // fp32 weights, factors of 10 bits
+  bool rounds() const { return tf32 || precision != Precision::kFp32; }
 };
 
 // Subnormal bf16 factors lie below what bf16 keeps; the rest of the kinds of
 // numbers have 8 significant bits or can be rounded to them.
-bool Fits(Precision precision, Values values) {
-  return precision == Precision::kFp32 || values != Values::kDenormal;
+bool Fits(const Choice& choice, Values values) {
+  return !choice.rounds() || values != Values::kDenormal;
 }
 
 // cuBLASLt's GELU in reduced precision is the tanh form.
 bool Fits(const Choice& choice, const engine::DenseProblem& problem) {
-  return choice.precision == Precision::kFp32 ||
-         problem.activation != engine::Activation::kGelu;
+  return !choice.rounds() || problem.activation != engine::Activation::kGelu;
 }
 template <class Problem>
 bool Fits(const Choice&, const Problem&) {
@@ -135,10 +137,11 @@ void CheckOne(const Choice& choice,
               const parity::Case<typename Family::Problem>& c, Tally& tally) {
   std::shared_ptr<const typename Family::Weights> weights =
       Family::Draw(c.problem, c.values, 7);
-  if (choice.precision != Precision::kFp32) weights = WithRounded(*weights);
+  if (choice.rounds()) weights = WithRounded(*weights);
   DeviceOptions options;
   options.kernel_name = choice.kernel;
   options.precision = choice.precision;
+  options.dense_tf32 = choice.tf32;
   options.tuning_seconds = choice.kernel.empty() ? 0.05 : 0;
   const auto kernel = MakeDeviceKernel(*Engine(), weights, options);
   if (absl::IsInvalidArgument(kernel.status())) return;  // cannot compute this
@@ -147,7 +150,7 @@ void CheckOne(const Choice& choice,
     if (ShortGrid() && rows > 70) continue;
     SCOPED_TRACE("rows " + std::to_string(rows));
     auto x = parity::RandomRows(rows, c.problem.input_width, c.values, 11);
-    if (choice.precision != Precision::kFp32) {
+    if (choice.rounds()) {
       for (float& value : x) value = Rounded(value);
     }
     const Result one = Family::Run(**kernel, c.problem, x, 1);
@@ -176,7 +179,7 @@ void CheckGrid(const Choice& choice) {
   }
   Tally tally;
   for (const auto& c : Family::Cases()) {
-    if (!Fits(choice.precision, c.values) || !Fits(choice, c.problem)) continue;
+    if (!Fits(choice, c.values) || !Fits(choice, c.problem)) continue;
     if (ShortGrid() && c.problem.input_width > 800) continue;
     SCOPED_TRACE(c.problem.ToString() + " " + parity::Name(c.values));
     CheckOne<Family>(choice, c, tally);
@@ -197,7 +200,7 @@ std::vector<Choice> Choices(const std::vector<std::string>& kernels,
   std::vector<Choice> choices;
   for (const Precision precision : precisions) {
     for (const std::string& kernel : kernels) {
-      choices.push_back({kernel, precision});
+      choices.push_back({kernel, precision, false});
     }
   }
   return choices;
@@ -206,7 +209,8 @@ std::vector<Choice> Choices(const std::vector<std::string>& kernels,
 std::string ChoiceName(const testing::TestParamInfo<Choice>& info) {
   std::string name = info.param.kernel.empty() ? "planned" : info.param.kernel;
   std::replace(name.begin(), name.end(), '/', '_');
-  return name + "_" + std::string(engine::Name(info.param.precision));
+  return absl::StrCat(
+      name, "_", info.param.tf32 ? "tf32" : engine::Name(info.param.precision));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -232,9 +236,9 @@ INSTANTIATE_TEST_SUITE_P(GpuTensor, LeafKernels,
                                                    {Precision::kBf16})),
                          ChoiceName);
 INSTANTIATE_TEST_SUITE_P(Gpu, DenseKernels,
-                         testing::ValuesIn(Choices({""}, {Precision::kFp32,
-                                                          Precision::kTf32,
-                                                          Precision::kBf16})),
+                         testing::Values(Choice{"", Precision::kFp32},
+                                         Choice{"", Precision::kFp32, true},
+                                         Choice{"", Precision::kBf16}),
                          ChoiceName);
 
 // More rows than the scratch of one launch holds.
@@ -244,7 +248,7 @@ TEST(PathKernels, MaskedBatchesRunInPieces) {
   const engine::PathProblem problem = {
       40, 56, 3, 40, engine::Tie::kRight, engine::Activation::kGelu, true};
   Tally tally;
-  CheckOne<PathFamily>({"path_masked", Precision::kBf16},
+  CheckOne<PathFamily>({"path_masked", Precision::kBf16, false},
                        {problem, Values::kNormal, {1030, 2100}}, tally);
   EXPECT_GT(tally.rows, 80);
 }
@@ -254,7 +258,7 @@ TEST(LeafKernels, TensorBatchesRunInPieces) {
   const engine::LeafProblem problem = {
       16, 6000, 24, 1, engine::Tie::kRight, engine::Activation::kRelu, true};
   Tally tally;
-  CheckOne<LeafFamily>({"leaf_tensor/128", Precision::kBf16},
+  CheckOne<LeafFamily>({"leaf_tensor/128", Precision::kBf16, false},
                        {problem, Values::kNormal, {2100, 4000}}, tally);
   EXPECT_GT(tally.rows, 80);
 }

@@ -28,12 +28,17 @@ FOLDERS = {
 }
 
 # Inside engine/ each platform folder sees the shared headers and the reference;
-# no platform sees another, and the reference sees no platform.
+# no platform sees another, and the reference sees no platform. The host side of
+# devices, device/, sees no platform either; cuda/ stands on it.
 SIBLINGS_APART = [
     ("server/engine/cpu", "server/engine/cuda"),
+    ("server/engine/cpu", "server/engine/device"),
     ("server/engine/cuda", "server/engine/cpu"),
+    ("server/engine/device", "server/engine/cpu"),
+    ("server/engine/device", "server/engine/cuda"),
     ("server/engine/reference", "server/engine/cpu"),
     ("server/engine/reference", "server/engine/cuda"),
+    ("server/engine/reference", "server/engine/device"),
 ]
 
 # Library -> (prefixes of its headers, folders that may include them).

@@ -78,6 +78,8 @@ class IncludesTest(unittest.TestCase):
         self.accepts("server/engine/kernel_list.cc", '"server/engine/cpu/b.h"')
         self.refuses("server/engine/cpu/a.h", '"server/engine/cuda/b.h"',
                      "server/engine/cpu does not see server/engine/cuda")
+        self.refuses("server/engine/device/a.h", '"server/engine/cuda/b.h"',
+                     "server/engine/device does not see server/engine/cuda")
         self.refuses("server/engine/reference/a.h", '"server/engine/cpu/b.h"',
                      "server/engine/reference does not see server/engine/cpu")
 
@@ -89,6 +91,7 @@ class IncludesTest(unittest.TestCase):
             ("server/engine/a.h", '"hwy/highway.h"', "Highway only in"),
             ("server/model/a.h", '"oneapi/dnnl/dnnl.hpp"', "oneDNN only in"),
             ("server/engine/cpu/a.h", "<cuda_runtime.h>", "CUDA only in"),
+            ("server/engine/device/a.h", "<cuda_runtime.h>", "CUDA only in"),
             ("server/engine/cpu/a.h", "<cublas_v2.h>", "CUDA only in"),
             ("server/app/a.h", "<prometheus/registry.h>", "prometheus-cpp"),
             ("server/rpc/a.h", "<nlohmann/json.hpp>", "nlohmann-json only in"),

@@ -39,9 +39,6 @@ class FakeProgram : public engine::DeviceProgram {
     return steps_;
   }
   int64_t device_bytes() const override { return 1; }
-  absl::StatusOr<engine::DeviceTiming> Time(int64_t, int) const override {
-    return engine::DeviceTiming();
-  }
 
  private:
   FakeDevice* device_;
@@ -56,7 +53,6 @@ class FakeEngine : public engine::DeviceEngine {
     return devices_;
   }
   std::string Describe() const override { return "fake"; }
-  absl::StatusOr<double> MeasureCopyRate(int) const override { return 1.0; }
   absl::StatusOr<std::unique_ptr<engine::DeviceProgram>> Build(
       const engine::DeviceChain&, const engine::DeviceOptions&) const override {
     if (!device_->build.ok()) return device_->build;

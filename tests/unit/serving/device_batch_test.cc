@@ -35,9 +35,6 @@ class TriplingProgram final : public engine::DeviceProgram {
     return steps_;
   }
   int64_t device_bytes() const override { return 1; }
-  absl::StatusOr<engine::DeviceTiming> Time(int64_t, int) const override {
-    return engine::DeviceTiming();
-  }
 
  private:
   Gate* const gate_;

@@ -16,6 +16,8 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -23,12 +25,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "server/base/status_macros.h"
-#include "server/engine/cuda/device_layer.h"
+#include "server/engine/cuda/cuda_device.h"
+#include "server/engine/cuda/launch.h"
+#include "server/engine/cuda/rows/row_launches.h"
+#include "server/engine/device/kernel_table.h"
 
 namespace fff::engine::cuda {
 namespace {
 
 constexpr int kAlgorithmsMax = 8;
+constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;
 // Batch sizes whose algorithms are kept; above it the list starts anew.
 constexpr size_t kSizesKeptMax = 4096;
 
@@ -65,14 +71,14 @@ struct Sized {
   std::vector<cublasLtMatmulAlgo_t> algorithms;
 };
 
-bool FusesActivation(Activation activation, Precision precision) {
-  switch (activation) {
+bool FusesActivation(const DenseShape& shape) {
+  switch (shape.problem.activation) {
     case Activation::kIdentity:
     case Activation::kRelu:
     case Activation::kGeluTanh:
       return true;
     case Activation::kGelu:
-      return precision != Precision::kFp32;
+      return shape.type != WeightType::kFp32 || shape.tf32;
     default:
       return false;
   }
@@ -88,106 +94,33 @@ cublasLtEpilogue_t EpilogueFor(Activation activation, bool fused, bool bias) {
   return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
 }
 
-class DenseLayer : public DeviceLayer {
+// One product as cuBLASLt describes it, and what it proposes for each batch
+// size.
+class Product : public KernelState {
  public:
-  DenseLayer(const DenseProblem& problem, const LayerBuild& build)
-      : problem_(problem),
-        build_(build),
-        fused_(FusesActivation(problem.activation, build.precision)),
-        type_(TypeFor(build.precision)),
-        element_(type_ == WeightType::kBf16 ? CUDA_R_16BF : CUDA_R_32F),
-        k_(PitchOf(problem.input_width)),
-        m_(PitchOf(problem.output_width)) {}
-
-  absl::Status UploadWeights(const DenseWeights& weights) {
-    const std::vector<float> zeros(static_cast<size_t>(problem_.input_width),
-                                   0.0F);
-    FFF_ASSIGN_OR_RETURN(
-        w_, Upload(type_, {m_, problem_.input_width, [&](int64_t row) {
-                             return row < problem_.output_width
-                                        ? weights.w.data() +
-                                              row * problem_.input_width
-                                        : zeros.data();
-                           }}));
-    if (problem_.has_bias) {
-      FFF_ASSIGN_OR_RETURN(
-          bias_, Upload(type_, {1, problem_.output_width,
-                                [&](int64_t) { return weights.bias.data(); }}));
-    }
-    FFF_ASSIGN_OR_RETURN(w_layout_, MakeLayout(element_, k_, m_));
-    return Describe();
-  }
-
-  int64_t output_width() const override { return problem_.output_width; }
-  int64_t weights_bytes() const override { return w_.size() + bias_.size(); }
-  ScratchNeed Needs(int64_t) const override {
-    ScratchNeed need;
-    need.multiplies = true;
-    return need;
-  }
-  std::vector<Candidate> Candidates(int64_t rows, Which) const override {
-    std::vector<Candidate> found;
-    const auto sized = SizedFor(rows);
-    const size_t count = sized.ok() ? (*sized)->algorithms.size() : 1;
-    for (size_t i = 0; i < count; ++i) {
-      found.push_back({"dense_cublaslt", static_cast<int>(i)});
-    }
-    return found;
-  }
-
-  absl::Status Launch(const Candidate& candidate, const RowArgs& rows,
-                      const Scratch& scratch,
-                      cudaStream_t stream) const override {
-    FFF_ASSIGN_OR_RETURN(const std::shared_ptr<const Sized> sized,
-                         SizedFor(rows.rows));
-    const float one = 1;
-    const float zero = 0;
-    const size_t algorithm = std::min(static_cast<size_t>(candidate.variant),
-                                      sized->algorithms.size() - 1);
-    FFF_RETURN_IF_ERROR(ToStatus(
-        cublasLtMatmul(Handle(), description_.get(), &one, w_.data(),
-                       w_layout_.get(), rows.x, sized->x.get(), &zero, rows.y,
-                       sized->y.get(), rows.y, sized->y.get(),
-                       &sized->algorithms[algorithm], scratch.matmul_workspace,
-                       static_cast<size_t>(kMatmulWorkspaceBytes), stream),
-        "matmul"));
-    if (fused_) return absl::OkStatus();
-    const RowShape shape = {rows.rows, static_cast<int>(problem_.output_width),
-                            static_cast<int>(m_)};
-    return cuda::ToStatus(
-        ActivateRows(type_, problem_.activation, rows.y, rows.y, shape, stream),
-        "activate_rows");
-  }
-
- private:
-  cublasLtHandle_t Handle() const {
-    return static_cast<cublasLtHandle_t>(build_.matmul.get());
-  }
-
-  template <class T>
-  absl::Status Set(cublasLtMatmulDescAttributes_t attribute, const T& value) {
-    return ToStatus(cublasLtMatmulDescSetAttribute(
-                        description_.get(), attribute, &value, sizeof(value)),
-                    "attribute");
-  }
+  Product(const DenseShape& shape, std::shared_ptr<void> handle)
+      : shape_(shape),
+        handle_(std::move(handle)),
+        element_(shape.type == WeightType::kBf16 ? CUDA_R_16BF : CUDA_R_32F) {}
 
   absl::Status Describe() {
+    FFF_ASSIGN_OR_RETURN(w_layout_,
+                         MakeLayout(element_, shape_.x_pitch, shape_.y_pitch));
     cublasLtMatmulDesc_t description = nullptr;
-    FFF_RETURN_IF_ERROR(
-        ToStatus(cublasLtMatmulDescCreate(&description,
-                                          build_.precision == Precision::kTf32
-                                              ? CUBLAS_COMPUTE_32F_FAST_TF32
-                                              : CUBLAS_COMPUTE_32F,
-                                          CUDA_R_32F),
-                 "description"));
+    FFF_RETURN_IF_ERROR(ToStatus(
+        cublasLtMatmulDescCreate(
+            &description,
+            shape_.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+            CUDA_R_32F),
+        "description"));
     description_.reset(description);
+    const DenseProblem& p = shape_.problem;
     FFF_RETURN_IF_ERROR(Set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T));
     FFF_RETURN_IF_ERROR(
         Set(CUBLASLT_MATMUL_DESC_EPILOGUE,
-            EpilogueFor(problem_.activation, fused_, problem_.has_bias)));
-    if (!problem_.has_bias) return absl::OkStatus();
-    const void* bias = bias_.data();
-    return Set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+            EpilogueFor(p.activation, FusesActivation(shape_), p.has_bias)));
+    if (!p.has_bias) return absl::OkStatus();
+    return Set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, shape_.bias);
   }
 
   absl::StatusOr<std::shared_ptr<const Sized>> SizedFor(int64_t rows) const {
@@ -205,14 +138,41 @@ class DenseLayer : public DeviceLayer {
     return kept;
   }
 
+  absl::Status Multiply(const LaunchArgs& launch) const {
+    FFF_ASSIGN_OR_RETURN(const std::shared_ptr<const Sized> sized,
+                         SizedFor(launch.rows.rows));
+    const float one = 1;
+    const float zero = 0;
+    const size_t algorithm = std::min(static_cast<size_t>(launch.variant),
+                                      sized->algorithms.size() - 1);
+    return ToStatus(
+        cublasLtMatmul(
+            Handle(), description_.get(), &one, shape_.w, w_layout_.get(),
+            launch.rows.x, sized->x.get(), &zero, launch.rows.y, sized->y.get(),
+            launch.rows.y, sized->y.get(), &sized->algorithms[algorithm],
+            launch.scratch.workspace, static_cast<size_t>(kWorkspaceBytes),
+            static_cast<cudaStream_t>(launch.stream)),
+        "matmul");
+  }
+
+ private:
+  cublasLtHandle_t Handle() const {
+    return static_cast<cublasLtHandle_t>(handle_.get());
+  }
+  template <class T>
+  absl::Status Set(cublasLtMatmulDescAttributes_t attribute, const T& value) {
+    return ToStatus(cublasLtMatmulDescSetAttribute(
+                        description_.get(), attribute, &value, sizeof(value)),
+                    "attribute");
+  }
   absl::StatusOr<std::shared_ptr<const Sized>> MakeSized(int64_t rows) const {
-    FFF_ASSIGN_OR_RETURN(Layout x, MakeLayout(element_, k_, rows));
-    FFF_ASSIGN_OR_RETURN(Layout y, MakeLayout(element_, m_, rows));
+    FFF_ASSIGN_OR_RETURN(Layout x, MakeLayout(element_, shape_.x_pitch, rows));
+    FFF_ASSIGN_OR_RETURN(Layout y, MakeLayout(element_, shape_.y_pitch, rows));
     cublasLtMatmulPreference_t made = nullptr;
     FFF_RETURN_IF_ERROR(
         ToStatus(cublasLtMatmulPreferenceCreate(&made), "preference"));
     const Preference preference(made, cublasLtMatmulPreferenceDestroy);
-    const auto workspace = static_cast<uint64_t>(kMatmulWorkspaceBytes);
+    const auto workspace = static_cast<uint64_t>(kWorkspaceBytes);
     FFF_RETURN_IF_ERROR(
         ToStatus(cublasLtMatmulPreferenceSetAttribute(
                      made, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
@@ -229,22 +189,16 @@ class DenseLayer : public DeviceLayer {
     for (int i = 0; i < count; ++i) algorithms.push_back(found[i].algo);
     if (algorithms.empty()) {
       return absl::UnimplementedError(absl::StrCat("cuBLASLt computes no ",
-                                                   problem_.ToString(), " for ",
-                                                   rows, " rows"));
+                                                   shape_.problem.ToString(),
+                                                   " for ", rows, " rows"));
     }
     return std::make_shared<const Sized>(
         Sized{std::move(x), std::move(y), std::move(algorithms)});
   }
 
-  DenseProblem problem_;
-  LayerBuild build_;
-  bool fused_;
-  WeightType type_;
-  cudaDataType_t element_;
-  int64_t k_;
-  int64_t m_;
-  DeviceBuffer w_;
-  DeviceBuffer bias_;
+  const DenseShape shape_;
+  const std::shared_ptr<void> handle_;
+  const cudaDataType_t element_;
   Layout w_layout_{nullptr, cublasLtMatrixLayoutDestroy};
   Description description_{nullptr, cublasLtMatmulDescDestroy};
   mutable absl::Mutex mutex_;
@@ -252,9 +206,7 @@ class DenseLayer : public DeviceLayer {
       ABSL_GUARDED_BY(mutex_);
 };
 
-}  // namespace
-
-absl::StatusOr<std::shared_ptr<void>> MakeMatmulHandle() {
+absl::StatusOr<std::shared_ptr<void>> MakeHandle() {
   cublasLtHandle_t handle = nullptr;
   FFF_RETURN_IF_ERROR(ToStatus(cublasLtCreate(&handle), "starting"));
   return std::shared_ptr<void>(handle, [](void* made) {
@@ -262,11 +214,49 @@ absl::StatusOr<std::shared_ptr<void>> MakeMatmulHandle() {
   });
 }
 
-absl::StatusOr<std::unique_ptr<DeviceLayer>> MakeDenseLayer(
-    const DenseWeights& weights, const LayerBuild& build) {
-  auto layer = std::make_unique<DenseLayer>(weights.problem, build);
-  FFF_RETURN_IF_ERROR(layer->UploadWeights(weights));
-  return layer;
+bool Supports(const DenseShape&) { return true; }
+
+// The algorithms that cuBLASLt proposes. One where it proposes none, whose
+// launch says why.
+std::vector<int> Variants(const DenseShape&, const Ask& ask) {
+  size_t count = 1;
+  if (ask.state != nullptr) {
+    const auto sized =
+        static_cast<const Product&>(*ask.state).SizedFor(ask.rows);
+    if (sized.ok()) count = (*sized)->algorithms.size();
+  }
+  std::vector<int> algorithms(count);
+  std::iota(algorithms.begin(), algorithms.end(), 0);
+  return algorithms;
+}
+
+ScratchNeed Needs(const DenseShape&, int64_t) {
+  return {0, 0, kWorkspaceBytes};
+}
+
+absl::StatusOr<std::shared_ptr<const KernelState>> Prepare(
+    const DenseShape& shape, const DenseWeights&, Device& device) {
+  FFF_ASSIGN_OR_RETURN(
+      std::shared_ptr<void> handle,
+      static_cast<CudaDevice&>(device).SharedMatmul(MakeHandle));
+  auto product = std::make_shared<Product>(shape, std::move(handle));
+  FFF_RETURN_IF_ERROR(product->Describe());
+  return product;
+}
+
+absl::Status LaunchAll(const DenseShape& shape, const LaunchArgs& launch) {
+  FFF_RETURN_IF_ERROR(
+      static_cast<const Product&>(*launch.state).Multiply(launch));
+  if (FusesActivation(shape)) return absl::OkStatus();
+  RowArgs rows = launch.rows;
+  rows.x = rows.y;
+  return ActivateRows(shape, shape.problem.activation, rows, launch.stream);
+}
+
+}  // namespace
+
+DeviceDenseKernel DenseCublaslt() {
+  return {"dense_cublaslt", {}, Supports, Variants, Needs, LaunchAll, Prepare};
 }
 
 }  // namespace fff::engine::cuda

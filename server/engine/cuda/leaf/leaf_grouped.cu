@@ -13,6 +13,7 @@
 // Benchmark case: leaf-768-128-768-d4, an H100, the dense layer in brackets:
 // 16,384 rows 295 us fp32 (2,077), 22 TFLOP/s, 260 us bf16 (150); 2,048 rows 79
 // us (289) and 62 us (24).
+#include "server/engine/cuda/leaf/leaf_sorted.h"
 #include "server/engine/cuda/row_math.cuh"
 #include "server/engine/cuda/sort.cuh"
 
@@ -200,45 +201,49 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class W>
-cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows, float* hidden,
-                   const SortScratch& scratch, cudaStream_t stream) {
-  const auto blocks = [](int64_t count, int64_t each) {
-    return static_cast<unsigned>((count + each - 1) / each);
-  };
-  const int pitch = static_cast<int>(PitchOf(layer.leaf_width));
-  const cudaError_t split = LeafSplit(
-      std::is_same_v<W, float> ? WeightType::kFp32 : WeightType::kBf16, layer,
-      rows, scratch, stream);
-  if (split != cudaSuccess) return split;
+cudaError_t Launch(const LeafShape& shape, const RowArgs& rows,
+                   const LaunchArgs& launch) {
+  auto* const hidden = reinterpret_cast<float*>(launch.scratch.bytes);
+  const SortScratch& sort = launch.scratch.sort;
+  const int pitch = static_cast<int>(PitchOf(shape.args.leaf_width));
   const auto tiles =
-      static_cast<unsigned>(TilesFor(rows.rows, int64_t{1} << layer.depth));
+      static_cast<unsigned>(TilesFor(rows.rows, LeavesOf(shape)));
   LeafHiddenKernel<W>
-      <<<dim3(tiles, blocks(layer.leaf_width, kTile)), kThreads, 0, stream>>>(
-          layer, rows, hidden, pitch, scratch);
+      <<<dim3(tiles, BlocksFor(shape.args.leaf_width, kTile)), kThreads, 0,
+         StreamOf(launch)>>>(shape.args, rows, hidden, pitch, sort);
   LeafOutputKernel<W>
-      <<<dim3(tiles, blocks(layer.y_pitch, kTile)), kThreads, 0, stream>>>(
-          layer, rows, hidden, pitch, scratch);
+      <<<dim3(tiles, BlocksFor(shape.y_pitch, kTile)), kThreads, 0,
+         StreamOf(launch)>>>(shape.args, rows, hidden, pitch, sort);
   return cudaGetLastError();
+}
+
+bool Supports(const LeafShape& shape) { return SortsByLeaf(shape, kTile); }
+
+std::vector<int> Variants(const LeafShape& shape, const Ask& ask) {
+  return OneIf(LeavesAreShared(shape, ask) || ask.all);
+}
+
+int64_t RowBytes(const LeafShape& shape) {
+  return PitchOf(shape.args.leaf_width) * static_cast<int64_t>(sizeof(float));
+}
+ScratchNeed Needs(const LeafShape& shape, int64_t rows_max) {
+  return HiddenNeed(shape, RowBytes(shape), rows_max);
+}
+
+absl::Status LaunchAll(const LeafShape& shape, const LaunchArgs& launch) {
+  return InHiddenPieces(shape, launch, RowBytes(shape),
+                        [&](const RowArgs& rows) {
+                          return ByType(shape.type, [&](auto w) {
+                            return Launch<decltype(w)>(shape, rows, launch);
+                          });
+                        });
 }
 
 }  // namespace
 
-bool LeafGroupedSupports(int leaf_width, int y_pitch, int depth) {
-  constexpr int kGridMax = 65535;  // blocks of a grid's second dimension
-  return leaf_width <= kGridMax * kTile && y_pitch <= kGridMax * kTile &&
-         (1 << depth) <= kBucketsMax;
-}
-
-int64_t LeafGroupedScratchBytes(int leaf_width) {
-  return PitchOf(leaf_width) * static_cast<int64_t>(sizeof(float));
-}
-
-cudaError_t LeafGrouped(WeightType type, const LeafArgs& layer,
-                        const RowArgs& rows, float* hidden,
-                        const SortScratch& scratch, cudaStream_t stream) {
-  return type == WeightType::kFp32
-             ? Launch<float>(layer, rows, hidden, scratch, stream)
-             : Launch<__nv_bfloat16>(layer, rows, hidden, scratch, stream);
+DeviceLeafKernel LeafGrouped() {
+  return {"leaf_grouped", kSortsRowsOwnSums, Supports, Variants,
+          Needs,          LaunchAll};
 }
 
 }  // namespace fff::engine::cuda

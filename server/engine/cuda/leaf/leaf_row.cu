@@ -10,6 +10,7 @@
 // Benchmark case: leaf-768-32-768-d12, an H100: 1 row 16.8 us fp32, 12.2 us
 // bf16; 256 rows 31.0 and 20.9 us. Dropped: every warp descending by
 // itself, 22.7 us for 1 row.
+#include "server/engine/cuda/launch.h"
 #include "server/engine/cuda/leaf/leaf_descent.cuh"
 
 namespace fff::engine::cuda {
@@ -75,24 +76,25 @@ int SharedBytes(int leaf_width) {
   return (leaf_width + 7) / 8 * 8 * static_cast<int>(sizeof(float));
 }
 
-template <class W>
-cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows,
-                   cudaStream_t stream) {
-  LeafRowKernel<W>
-      <<<static_cast<unsigned>(rows.rows), kWarps * kWarp,
-         static_cast<size_t>(SharedBytes(layer.leaf_width)), stream>>>(layer,
-                                                                       rows);
-  return cudaGetLastError();
+bool Supports(const LeafShape& shape) {
+  return shape.args.leaf_width <= kLeafWidthMax;
+}
+
+absl::Status LaunchAll(const LeafShape& shape, const LaunchArgs& launch) {
+  const auto blocks = static_cast<unsigned>(launch.rows.rows);
+  const auto bytes = static_cast<size_t>(SharedBytes(shape.args.leaf_width));
+  return ByType(shape.type, [&](auto w) {
+    LeafRowKernel<decltype(w)>
+        <<<blocks, kWarps * kWarp, bytes, StreamOf(launch)>>>(shape.args,
+                                                              launch.rows);
+    return cudaGetLastError();
+  });
 }
 
 }  // namespace
 
-bool LeafRowSupports(int leaf_width) { return leaf_width <= kLeafWidthMax; }
-
-cudaError_t LeafRow(WeightType type, const LeafArgs& layer, const RowArgs& rows,
-                    cudaStream_t stream) {
-  return type == WeightType::kFp32 ? Launch<float>(layer, rows, stream)
-                                   : Launch<__nv_bfloat16>(layer, rows, stream);
+DeviceLeafKernel LeafRow() {
+  return {"leaf_row", {}, Supports, OneVariant, NoScratch, LaunchAll};
 }
 
 }  // namespace fff::engine::cuda

@@ -7,6 +7,7 @@
 // leaf. The last block cuts the rows of each leaf into tiles, so that the
 // products find theirs with one load.
 // Weights read a row: depth * x_pitch elements.
+#include "server/engine/cuda/leaf/leaf_sorted.h"
 #include "server/engine/cuda/row_math.cuh"
 #include "server/engine/cuda/sort.cuh"
 
@@ -73,36 +74,27 @@ __global__ void __launch_bounds__(kThreads, kBlocks<W, kChunks>)
 }
 
 template <class W, int kChunks>
-cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows,
-                   const SortScratch& scratch, cudaStream_t stream) {
-  const auto blocks = static_cast<unsigned>((rows.rows + kRows - 1) / kRows);
-  LeafSplitKernel<W, kChunks><<<blocks, kThreads, 0, stream>>>(
-      layer, rows,
-      static_cast<int>(TilesFor(rows.rows, int64_t{1} << layer.depth)),
-      scratch);
+cudaError_t Launch(const LeafShape& shape, const RowArgs& rows,
+                   const LaunchArgs& launch) {
+  const auto tiles = static_cast<int>(TilesFor(rows.rows, LeavesOf(shape)));
+  LeafSplitKernel<W, kChunks>
+      <<<BlocksFor(rows.rows, kRows), kThreads, 0, StreamOf(launch)>>>(
+          shape.args, rows, tiles, launch.scratch.sort);
   return cudaGetLastError();
-}
-
-template <class W>
-cudaError_t Dispatch(const LeafArgs& layer, const RowArgs& rows,
-                     const SortScratch& scratch, cudaStream_t stream) {
-  const int chunks =
-      (layer.x_pitch + kWarp * kVector<W> - 1) / (kWarp * kVector<W>);
-  if (chunks <= 1) return Launch<W, 1>(layer, rows, scratch, stream);
-  if (chunks <= 3) return Launch<W, 3>(layer, rows, scratch, stream);
-  if (chunks <= 4) return Launch<W, 4>(layer, rows, scratch, stream);
-  if (chunks <= 6) return Launch<W, 6>(layer, rows, scratch, stream);
-  return Launch<W, 0>(layer, rows, scratch, stream);
 }
 
 }  // namespace
 
-cudaError_t LeafSplit(WeightType type, const LeafArgs& layer,
-                      const RowArgs& rows, const SortScratch& scratch,
-                      cudaStream_t stream) {
-  return type == WeightType::kFp32
-             ? Dispatch<float>(layer, rows, scratch, stream)
-             : Dispatch<__nv_bfloat16>(layer, rows, scratch, stream);
+absl::Status LeafSplit(const LeafShape& shape, const RowArgs& rows,
+                       const LaunchArgs& launch) {
+  return ByType(shape.type, [&](auto w) {
+    using W = decltype(w);
+    const int chunks = ChunksOf<W>(shape.x_pitch);
+    if (chunks > 6) return Launch<W, 0>(shape, rows, launch);
+    return ByChunks<1, 3, 4, 6>(chunks, [&](auto held) {
+      return Launch<W, decltype(held)::value>(shape, rows, launch);
+    });
+  });
 }
 
 }  // namespace fff::engine::cuda

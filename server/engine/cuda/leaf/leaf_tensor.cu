@@ -20,6 +20,8 @@
 // a block found by each block from the counts, 115 us; activations where the
 // sums are, 163 us (64 copies of their code); outputs in blocks of 256 columns,
 // 93 us, but slower for fewer rows.
+#include "server/engine/cuda/leaf/leaf_sorted.h"
+#include "server/engine/cuda/path/tensor_packing.h"
 #include "server/engine/cuda/row_math.cuh"
 #include "server/engine/cuda/sort.cuh"
 #include "server/engine/cuda/tensor_product.cuh"
@@ -30,9 +32,8 @@ namespace {
 static_assert(kProductRows == kRowsOfTile);
 constexpr int kWide = 128;
 constexpr int kNarrow = 64;
-static_assert(kLeafTensorColumns[0] == kWide &&
-              kLeafTensorColumns[1] == kNarrow);
-constexpr int kGridMax = 65535;  // blocks of a grid's second dimension
+// Narrower leaves leave most of a tensor core's tile to zeros.
+constexpr int kLeafWidthMin = 16;
 
 template <int kColumns>
 using HiddenShape = ProductShape<WeightOrder::kRowIsColumn, 1, kColumns, 64,
@@ -162,63 +163,74 @@ __global__ void __launch_bounds__(kProductThreads, 2)
 }
 
 template <int kColumns>
-cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows, Bf16* hidden,
-                   const SortScratch& scratch, cudaStream_t stream) {
-  const cudaError_t split =
-      LeafSplit(WeightType::kBf16, layer, rows, scratch, stream);
-  if (split != cudaSuccess) return split;
-  const auto blocks = [](int64_t count, int64_t each) {
-    return static_cast<unsigned>((count + each - 1) / each);
-  };
-  const int pitch = static_cast<int>(PitchOf(layer.leaf_width));
+cudaError_t Launch(const LeafShape& shape, const RowArgs& rows,
+                   const LaunchArgs& launch) {
+  auto* const hidden = reinterpret_cast<Bf16*>(launch.scratch.bytes);
+  const SortScratch& sort = launch.scratch.sort;
+  const int pitch = static_cast<int>(PitchOf(shape.args.leaf_width));
   const auto tiles =
-      static_cast<unsigned>(TilesFor(rows.rows, int64_t{1} << layer.depth));
+      static_cast<unsigned>(TilesFor(rows.rows, LeavesOf(shape)));
   LeafTensorHiddenKernel<kColumns>
-      <<<dim3(tiles, blocks(pitch, kColumns)), kProductThreads,
-         kHiddenShared<kColumns>, stream>>>(layer, rows, hidden, pitch,
-                                            scratch);
+      <<<dim3(tiles, BlocksFor(pitch, kColumns)), kProductThreads,
+         kHiddenShared<kColumns>, StreamOf(launch)>>>(shape.args, rows, hidden,
+                                                      pitch, sort);
   LeafTensorOutputKernel<kColumns>
-      <<<dim3(tiles, blocks(layer.y_pitch, kColumns)), kProductThreads,
-         kOutputShared<kColumns>, stream>>>(layer, rows, hidden, pitch,
-                                            scratch);
+      <<<dim3(tiles, BlocksFor(shape.y_pitch, kColumns)), kProductThreads,
+         kOutputShared<kColumns>, StreamOf(launch)>>>(shape.args, rows, hidden,
+                                                      pitch, sort);
   return cudaGetLastError();
 }
 
-template <int kColumns>
-cudaError_t Prepare() {
-  const cudaError_t hidden = cudaFuncSetAttribute(
-      LeafTensorHiddenKernel<kColumns>,
-      cudaFuncAttributeMaxDynamicSharedMemorySize, kHiddenShared<kColumns>);
-  if (hidden != cudaSuccess) return hidden;
-  return cudaFuncSetAttribute(LeafTensorOutputKernel<kColumns>,
-                              cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              kOutputShared<kColumns>);
+bool Supports(const LeafShape& shape) {
+  return shape.type == WeightType::kBf16 && SortsByLeaf(shape, kNarrow);
+}
+
+// Widths of a block.
+std::vector<int> Variants(const LeafShape& shape, const Ask& ask) {
+  const bool pays =
+      LeavesAreShared(shape, ask) && shape.args.leaf_width >= kLeafWidthMin;
+  return pays || ask.all ? std::vector<int>{kWide, kNarrow}
+                         : std::vector<int>();
+}
+
+int64_t RowBytes(const LeafShape& shape) {
+  return kTermsOfFloat * PitchOf(shape.args.leaf_width) *
+         static_cast<int64_t>(sizeof(Bf16));
+}
+ScratchNeed Needs(const LeafShape& shape, int64_t rows_max) {
+  return HiddenNeed(shape, RowBytes(shape), rows_max);
+}
+
+// Not for a weight that is not finite as bf16: two of three terms of an
+// activation may be zero.
+absl::StatusOr<std::shared_ptr<const KernelState>> Prepare(
+    const LeafShape&, const LeafWeights& weights, Device&) {
+  if (!FitsBf16(weights.w2)) return nullptr;
+  FFF_ASSIGN_OR_RETURN(
+      const bool fits,
+      AllowShared({{LeafTensorHiddenKernel<kWide>, kHiddenShared<kWide>},
+                   {LeafTensorOutputKernel<kWide>, kOutputShared<kWide>},
+                   {LeafTensorHiddenKernel<kNarrow>, kHiddenShared<kNarrow>},
+                   {LeafTensorOutputKernel<kNarrow>, kOutputShared<kNarrow>}}));
+  if (!fits) return nullptr;
+  return std::make_shared<const KernelState>();
+}
+
+absl::Status LaunchAll(const LeafShape& shape, const LaunchArgs& launch) {
+  return InHiddenPieces(
+      shape, launch, RowBytes(shape), [&](const RowArgs& rows) {
+        const cudaError_t launched = launch.variant == kWide
+                                         ? Launch<kWide>(shape, rows, launch)
+                                         : Launch<kNarrow>(shape, rows, launch);
+        return ToStatus(launched, "launching");
+      });
 }
 
 }  // namespace
 
-bool LeafTensorSupports(int leaf_width, int y_pitch, int depth) {
-  return leaf_width <= kGridMax * kNarrow && y_pitch <= kGridMax * kNarrow &&
-         (1 << depth) <= kBucketsMax;
-}
-
-int64_t LeafTensorScratchBytes(int leaf_width) {
-  return kTermsOfFloat * PitchOf(leaf_width) *
-         static_cast<int64_t>(sizeof(Bf16));
-}
-
-cudaError_t PrepareLeafTensor() {
-  const cudaError_t wide = Prepare<kWide>();
-  return wide == cudaSuccess ? Prepare<kNarrow>() : wide;
-}
-
-cudaError_t LeafTensor(const LeafArgs& layer, const RowArgs& rows, int columns,
-                       void* hidden, const SortScratch& scratch,
-                       cudaStream_t stream) {
-  auto* const between = static_cast<Bf16*>(hidden);
-  return columns == kWide
-             ? Launch<kWide>(layer, rows, between, scratch, stream)
-             : Launch<kNarrow>(layer, rows, between, scratch, stream);
+DeviceLeafKernel LeafTensor() {
+  return {"leaf_tensor", kSortsRowsOwnSums, Supports, Variants,
+          Needs,         LaunchAll,         Prepare};
 }
 
 }  // namespace fff::engine::cuda

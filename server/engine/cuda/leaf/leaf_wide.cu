@@ -16,6 +16,7 @@
 // from 128 rows on leaf_row is faster.
 #include <cooperative_groups.h>
 
+#include "server/engine/cuda/launch.h"
 #include "server/engine/cuda/leaf/leaf_descent.cuh"
 
 namespace fff::engine::cuda {
@@ -27,6 +28,9 @@ constexpr int kWarps = kDescentWarps;
 constexpr int kThreads = kWarps * kWarp;
 constexpr int kTogether = 2;         // neurons a warp
 constexpr int kLeafWidthMax = 8192;  // 32 KiB of activations
+constexpr int kClusterMax = 8;
+constexpr int64_t kClusterRowsMax = 256;
+constexpr int64_t kClusterBytesMin = int64_t{32} << 10;
 
 // `count` things among `parts`: the first and the end of one's share.
 struct Share {
@@ -158,15 +162,31 @@ cudaError_t Launch(const LeafArgs& layer, const RowArgs& rows, int cluster,
                             cluster);
 }
 
+bool Supports(const LeafShape& shape) {
+  return shape.args.leaf_width <= kLeafWidthMax;
+}
+
+// A cluster of blocks a row pays while there are few, and a leaf that takes one
+// block long to read.
+std::vector<int> Variants(const LeafShape& shape, const Ask& ask) {
+  const bool large =
+      shape.args.leaf_width * (shape.x_bytes() + shape.y_bytes()) >=
+      kClusterBytesMin;
+  if (!ask.all && !(large && ask.rows <= kClusterRowsMax)) return {};
+  return {shape.device.has_clusters ? kClusterMax : 1};
+}
+
+absl::Status LaunchAll(const LeafShape& shape, const LaunchArgs& launch) {
+  return ByType(shape.type, [&](auto w) {
+    return Launch<decltype(w)>(shape.args, launch.rows, launch.variant,
+                               StreamOf(launch));
+  });
+}
+
 }  // namespace
 
-bool LeafWideSupports(int leaf_width) { return leaf_width <= kLeafWidthMax; }
-
-cudaError_t LeafWide(WeightType type, const LeafArgs& layer,
-                     const RowArgs& rows, int cluster, cudaStream_t stream) {
-  return type == WeightType::kFp32
-             ? Launch<float>(layer, rows, cluster, stream)
-             : Launch<__nv_bfloat16>(layer, rows, cluster, stream);
+DeviceLeafKernel LeafWide() {
+  return {"leaf_wide", kOwnSums, Supports, Variants, NoScratch, LaunchAll};
 }
 
 }  // namespace fff::engine::cuda

@@ -22,6 +22,7 @@
 // many instructions again, same time in fp32, 15 % more in bf16; rows in fp32
 // with bf16 weights 85 us; blocks of 512 threads with ranges apart, 72 % hits.
 #include "server/engine/cuda/path/path_combine.cuh"
+#include "server/engine/cuda/path/path_sums.h"
 #include "server/engine/cuda/row_math.cuh"
 #include "server/engine/cuda/sort.cuh"
 
@@ -37,6 +38,8 @@ template <class W>
 inline constexpr int kThreads = 1024 / kBlocks<W>;
 template <class W>
 inline constexpr int kWarps = kThreads<W> / kWarp;
+// Fewer subtrees than 32 leave most of a tree to the second-level cache.
+constexpr int kSplitMin = 5;
 
 template <class W, int kChunks, bool kExact>
 __global__ void __launch_bounds__(kThreads<W>, kBlocks<W>)
@@ -109,60 +112,69 @@ __global__ void __launch_bounds__(kThreads<W>, kBlocks<W>)
 }
 
 template <class W, int kChunks, bool kExact = false>
-cudaError_t Launch(const PathArgs& layer, const RowArgs& rows, int split,
-                   int processors, const SortScratch& scratch,
-                   cudaStream_t stream) {
-  const auto blocks = static_cast<unsigned>(processors * kBlocks<W>);
+cudaError_t Launch(const PathShape& shape, const LaunchArgs& launch) {
+  const auto blocks =
+      static_cast<unsigned>(shape.device.processors * kBlocks<W>);
+  const SortScratch& sort = launch.scratch.sort;
   PathSplitKernel<W, kChunks, kExact>
-      <<<blocks, kThreads<W>, 0, stream>>>(layer, rows, split, scratch);
+      <<<blocks, kThreads<W>, 0, StreamOf(launch)>>>(shape.args, launch.rows,
+                                                     launch.variant, sort);
   PathFinishKernel<W, kChunks, kExact>
-      <<<blocks, kThreads<W>, 0, stream>>>(layer, rows, split, scratch);
+      <<<blocks, kThreads<W>, 0, StreamOf(launch)>>>(shape.args, launch.rows,
+                                                     launch.variant, sort);
   return cudaGetLastError();
 }
 
 template <class W>
-cudaError_t Dispatch(const PathArgs& layer, const RowArgs& rows, int split,
-                     int processors, const SortScratch& scratch,
-                     cudaStream_t stream) {
-  const int chunks =
-      (layer.x_pitch + kWarp * kVector<W> - 1) / (kWarp * kVector<W>);
-  if (chunks == 3 && IsExact<W>(layer, 3)) {
-    return Launch<W, 3, true>(layer, rows, split, processors, scratch, stream);
+cudaError_t Dispatch(const PathShape& shape, const LaunchArgs& launch) {
+  const int chunks = ChunksOf<W>(shape.x_pitch);
+  if (chunks == 3 && IsExact<W>(shape.args, 3)) {
+    return Launch<W, 3, true>(shape, launch);
   }
-  if (chunks == 6 && IsExact<W>(layer, 6)) {
-    return Launch<W, 6, true>(layer, rows, split, processors, scratch, stream);
+  if (chunks == 6 && IsExact<W>(shape.args, 6)) {
+    return Launch<W, 6, true>(shape, launch);
   }
-  if (chunks <= 2) {
-    return Launch<W, 2>(layer, rows, split, processors, scratch, stream);
-  }
-  if (chunks <= 3) {
-    return Launch<W, 3>(layer, rows, split, processors, scratch, stream);
-  }
-  if (chunks <= 4) {
-    return Launch<W, 4>(layer, rows, split, processors, scratch, stream);
-  }
+  const auto start = [&](auto held) {
+    return Launch<W, decltype(held)::value>(shape, launch);
+  };
   if constexpr (kVector<W> == 4) {
-    if (chunks <= 6) {
-      return Launch<W, 6>(layer, rows, split, processors, scratch, stream);
-    }
-    return Launch<W, 8>(layer, rows, split, processors, scratch, stream);
+    return ByChunks<2, 3, 4, 6, 8>(chunks, start);
+  } else {
+    return ByChunks<2, 3, 4>(chunks, start);
   }
-  return cudaErrorInvalidValue;
+}
+
+bool Supports(const PathShape& shape) {
+  return shape.x_pitch <= 1024 && shape.trees == 1 && shape.args.levels >= 2;
+}
+
+int SplitMost(const PathShape& shape) {
+  return std::min(kSplitMax, shape.args.levels - 1);
+}
+
+std::vector<int> Variants(const PathShape& shape, const Ask& ask) {
+  std::vector<int> splits;
+  if (ask.rows < kSortRowsMin && !ask.all) return splits;
+  const int most = SplitMost(shape);
+  for (int split = std::min(kSplitMin, most); split <= most; ++split) {
+    splits.push_back(split);
+  }
+  return splits;
+}
+
+ScratchNeed Needs(const PathShape& shape, int64_t) {
+  return {0, 1 << SplitMost(shape), 0};
+}
+
+absl::Status LaunchAll(const PathShape& shape, const LaunchArgs& launch) {
+  return ByType(shape.type,
+                [&](auto w) { return Dispatch<decltype(w)>(shape, launch); });
 }
 
 }  // namespace
 
-bool PathGroupedSupports(WeightType, int x_pitch, int trees, int levels) {
-  return x_pitch <= 1024 && trees == 1 && levels >= 2;
-}
-
-cudaError_t PathGrouped(WeightType type, const PathArgs& layer,
-                        const RowArgs& rows, int split, int processors,
-                        const SortScratch& scratch, cudaStream_t stream) {
-  return type == WeightType::kFp32
-             ? Dispatch<float>(layer, rows, split, processors, scratch, stream)
-             : Dispatch<__nv_bfloat16>(layer, rows, split, processors, scratch,
-                                       stream);
+DevicePathKernel PathGrouped() {
+  return {"path_grouped", kSortsRows, Supports, Variants, Needs, LaunchAll};
 }
 
 }  // namespace fff::engine::cuda

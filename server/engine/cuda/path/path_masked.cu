@@ -21,6 +21,8 @@
 // blocks of 256 columns, 116 us.
 #include <algorithm>
 
+#include "server/engine/cuda/path/path_sums.h"
+#include "server/engine/cuda/path/tensor_packing.h"
 #include "server/engine/cuda/path/tensor_walk.cuh"
 #include "server/engine/cuda/row_math.cuh"
 #include "server/engine/cuda/tensor_product.cuh"
@@ -31,7 +33,13 @@ namespace {
 constexpr int kGroup = 128;  // columns; the nodes of whole trees
 constexpr int kPartsMax = 16;
 constexpr int kBlocksWanted = 3;  // a multiprocessor
-constexpr int kGridMax = 65535;   // blocks of a grid's second dimension
+// Rows of one launch, what they may take between the two products, how many
+// rows must fit that; and from where on there is enough to share.
+constexpr int64_t kRowsMax = 1024;
+constexpr int kRowsTile = 64;
+constexpr int64_t kBytesMax = int64_t{64} << 20;
+constexpr int64_t kRowsMin = 16;
+constexpr int kTreesMin = 4;
 
 using TopShape = ProductShape<WeightOrder::kRowIsColumn, 1, kGroup, 64, 4>;
 using OutputShape =
@@ -234,68 +242,108 @@ __global__ void __launch_bounds__(kProductThreads, 2)
   }
 }
 
-unsigned BlocksFor(int64_t count, int64_t each) {
-  return static_cast<unsigned>((count + each - 1) / each);
+// Between the two products of a launch.
+struct Between {
+  int parts = 1;  // that the sums are divided into
+  int64_t hidden_bytes = 0;
+  int64_t partials_bytes = 0;
+  int64_t bytes() const { return hidden_bytes + partials_bytes; }
+};
+Between BetweenFor(const PathShape& shape, int64_t rows) {
+  const Groups groups = GroupsOf(shape.args);
+  const int64_t tiles = int64_t{BlocksFor(rows, kProductRows)} *
+                        BlocksFor(shape.y_pitch, OutputShape::kColumns);
+  Between between;
+  between.parts = static_cast<int>(
+      std::clamp<int64_t>(kBlocksWanted * shape.device.processors / tiles, 1,
+                          std::min(kPartsMax, groups.count)));
+  between.hidden_bytes = rows * kTermsOfFloat * groups.count * kGroup *
+                         static_cast<int64_t>(sizeof(Bf16));
+  if (between.parts > 1) {
+    between.partials_bytes = rows * between.parts * PartialBytes(shape);
+  }
+  return between;
+}
+
+bool Supports(const PathShape& shape) {
+  const int nodes_max = kGroup;
+  return shape.type == WeightType::kBf16 && shape.trees > 1 &&
+         (1 << shape.args.levels) - 1 <= nodes_max && WarpHoldsRow(shape) &&
+         GroupsOf(shape.args).count <= kGridMax &&
+         shape.y_pitch <= kGridMax * OutputShape::kColumns &&
+         BetweenFor(shape, kRowsTile).bytes() <= kBytesMax;
+}
+
+std::vector<int> Variants(const PathShape& shape, const Ask& ask) {
+  const bool many = ask.rows >= kRowsMin && shape.trees >= kTreesMin;
+  return OneIf(many || ask.all);
+}
+
+ScratchNeed Needs(const PathShape& shape, int64_t rows_max) {
+  ScratchNeed need;
+  need.bytes = std::min(
+      kBytesMax, BetweenFor(shape, std::min(kRowsMax, rows_max)).bytes());
+  return need;
+}
+
+// TensorPacking's slack, on the device.
+struct Slack : KernelState {
+  int64_t bytes() const override { return buffer.size(); }
+  Buffer buffer;
+};
+
+absl::StatusOr<std::shared_ptr<const KernelState>> Prepare(
+    const PathShape&, const PathWeights& weights, Device& device) {
+  if (!FitsBf16(weights.x) || !FitsBf16(weights.y)) return nullptr;
+  FFF_ASSIGN_OR_RETURN(const bool fits,
+                       AllowShared({{PathMaskedTopKernel, kTopShared},
+                                    {PathMaskedOutputKernel, kOutputShared}}));
+  if (!fits) return nullptr;
+  auto slack = std::make_shared<Slack>();
+  FFF_ASSIGN_OR_RETURN(slack->buffer, UploadSlack(device, weights));
+  return slack;
+}
+
+absl::Status LaunchPiece(const PathShape& shape, const RowArgs& rows,
+                         const Between& between, const LaunchArgs& launch) {
+  auto* const hidden = reinterpret_cast<Bf16*>(launch.scratch.bytes);
+  auto* const partials =
+      reinterpret_cast<float*>(launch.scratch.bytes + between.hidden_bytes);
+  const auto& slack = static_cast<const Slack&>(*launch.state);
+  const unsigned tiles = BlocksFor(rows.rows, kProductRows);
+  const auto groups = static_cast<unsigned>(GroupsOf(shape.args).count);
+  const unsigned columns = BlocksFor(shape.y_pitch, OutputShape::kColumns);
+  PathMaskedTopKernel<<<dim3(tiles, groups), kProductThreads, kTopShared,
+                        StreamOf(launch)>>>(
+      shape.args, slack.buffer.As<const float>(), rows, hidden);
+  PathMaskedOutputKernel<<<dim3(tiles, columns,
+                                static_cast<unsigned>(between.parts)),
+                           kProductThreads, kOutputShared, StreamOf(launch)>>>(
+      shape.args, rows, hidden, partials);
+  FFF_RETURN_IF_ERROR(Launched());
+  if (between.parts == 1) return absl::OkStatus();
+  return SumPartials(shape, partials, rows, between.parts, launch.stream);
+}
+
+absl::Status LaunchAll(const PathShape& shape, const LaunchArgs& launch) {
+  const int64_t room = launch.scratch.size;
+  int64_t together = std::min<int64_t>(kRowsMax, launch.rows.rows);
+  while (together > kRowsTile && BetweenFor(shape, together).bytes() > room) {
+    together = (together / 2 + kRowsTile - 1) / kRowsTile * kRowsTile;
+  }
+  return InPieces(shape, launch.rows, together, [&](const RowArgs& rows) {
+    Between between = BetweenFor(shape, rows.rows);
+    // Fewer rows may be divided into more parts.
+    if (between.bytes() > room) between = BetweenFor(shape, together);
+    return LaunchPiece(shape, rows, between, launch);
+  });
 }
 
 }  // namespace
 
-bool PathMaskedSupports(const PathArgs& layer) {
-  const int nodes_max = kGroup;
-  return (1 << layer.levels) - 1 <= nodes_max &&
-         PathWalkSupports(WeightType::kBf16, layer.x_pitch) &&
-         GroupsOf(layer).count <= kGridMax &&
-         layer.y_pitch <= kGridMax * OutputShape::kColumns;
-}
-
-PathMaskedNeed PathMaskedNeedFor(const PathArgs& layer, int rows,
-                                 int processors) {
-  const Groups groups = GroupsOf(layer);
-  const int64_t tiles = int64_t{BlocksFor(rows, kProductRows)} *
-                        BlocksFor(layer.y_pitch, OutputShape::kColumns);
-  PathMaskedNeed need;
-  need.parts = static_cast<int>(
-      std::clamp<int64_t>(kBlocksWanted * processors / tiles, 1,
-                          std::min(kPartsMax, groups.count)));
-  need.hidden_bytes = int64_t{rows} * kTermsOfFloat * groups.count * kGroup *
-                      static_cast<int64_t>(sizeof(Bf16));
-  if (need.parts > 1) {
-    need.partials_bytes = int64_t{rows} * need.parts * layer.y_pitch *
-                          static_cast<int64_t>(sizeof(float));
-  }
-  return need;
-}
-
-cudaError_t PreparePathMasked() {
-  const cudaError_t top = cudaFuncSetAttribute(
-      PathMaskedTopKernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-      kTopShared);
-  if (top != cudaSuccess) return top;
-  return cudaFuncSetAttribute(PathMaskedOutputKernel,
-                              cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              kOutputShared);
-}
-
-cudaError_t PathMasked(const PathArgs& layer, const float* slack,
-                       const RowArgs& rows, const PathMaskedNeed& need,
-                       void* scratch, cudaStream_t stream) {
-  auto* const hidden = static_cast<Bf16*>(scratch);
-  auto* const partials =
-      reinterpret_cast<float*>(static_cast<char*>(scratch) + need.hidden_bytes);
-  const unsigned tiles = BlocksFor(rows.rows, kProductRows);
-  PathMaskedTopKernel<<<dim3(tiles,
-                             static_cast<unsigned>(GroupsOf(layer).count)),
-                        kProductThreads, kTopShared, stream>>>(layer, slack,
-                                                               rows, hidden);
-  PathMaskedOutputKernel<<<dim3(tiles,
-                                BlocksFor(layer.y_pitch, OutputShape::kColumns),
-                                static_cast<unsigned>(need.parts)),
-                           kProductThreads, kOutputShared, stream>>>(
-      layer, rows, hidden, partials);
-  const cudaError_t launched = cudaGetLastError();
-  if (launched != cudaSuccess || need.parts == 1) return launched;
-  return SumPartials(WeightType::kBf16, partials, rows.y, rows.rows, need.parts,
-                     layer.y_pitch, stream);
+DevicePathKernel PathMasked() {
+  return {"path_masked", kAllNodesOwnSums, Supports, Variants,
+          Needs,         LaunchAll,        Prepare};
 }
 
 }  // namespace fff::engine::cuda

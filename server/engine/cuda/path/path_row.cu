@@ -18,6 +18,7 @@
 // and barriers of twelve levels).
 #include <cuda_pipeline_primitives.h>
 
+#include "server/engine/cuda/path/path_sums.h"
 #include "server/engine/cuda/rounds.cuh"
 #include "server/engine/cuda/row_math.cuh"
 
@@ -26,6 +27,8 @@ namespace {
 
 constexpr int kWarps = kRoundNodes;
 constexpr int kThreads = kWarps * kWarp;
+// Above it a block a row only repeats what a warp a row does with less.
+constexpr int64_t kBlockRowsMax = 2048;
 
 // The z of the round's node that belongs to this warp.
 template <class W, int kChunks>
@@ -113,63 +116,59 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-int64_t SharedBytes(WeightType type, int y_pitch, int levels) {
-  return int64_t{levels} * y_pitch * (type == WeightType::kFp32 ? 4 : 2);
+int64_t SharedBytes(const PathShape& shape) {
+  return shape.args.levels * shape.y_bytes();
 }
 
 template <class W, int kChunks>
-cudaError_t Launch(WeightType type, const PathArgs& layer, const RowArgs& rows,
-                   float* partials, cudaStream_t stream) {
-  const int64_t bytes = SharedBytes(type, layer.y_pitch, layer.levels);
+cudaError_t Launch(const PathShape& shape, const RowArgs& rows, float* partials,
+                   cudaStream_t stream) {
   // Above 48 KiB a kernel must be allowed its shared memory; setting it costs
   // less than asking whether it is set.
   const cudaError_t allowed = cudaFuncSetAttribute(
       PathRowKernel<W, kChunks>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-      layer.shared_bytes_max);
+      shape.device.shared_bytes_max);
   if (allowed != cudaSuccess) {
     cudaGetLastError();  // it is this launch's error, not the next one's
     return allowed;
   }
   const unsigned blocks =
-      static_cast<unsigned>(rows.rows) * static_cast<unsigned>(layer.trees);
+      static_cast<unsigned>(rows.rows) * static_cast<unsigned>(shape.trees);
   PathRowKernel<W, kChunks>
-      <<<blocks, kThreads, static_cast<size_t>(bytes), stream>>>(layer, rows,
-                                                                 partials);
+      <<<blocks, kThreads, static_cast<size_t>(SharedBytes(shape)), stream>>>(
+          shape.args, rows, partials);
   return cudaGetLastError();
 }
 
-template <class W>
-cudaError_t Dispatch(WeightType type, const PathArgs& layer,
-                     const RowArgs& rows, float* partials,
-                     cudaStream_t stream) {
-  const int chunks =
-      (layer.x_pitch + kWarp * kVector<W> - 1) / (kWarp * kVector<W>);
-  if (chunks <= 1) return Launch<W, 1>(type, layer, rows, partials, stream);
-  if (chunks <= 2) return Launch<W, 2>(type, layer, rows, partials, stream);
-  if (chunks <= 4) return Launch<W, 4>(type, layer, rows, partials, stream);
-  if (chunks <= 6) return Launch<W, 6>(type, layer, rows, partials, stream);
-  if (chunks <= 8) return Launch<W, 8>(type, layer, rows, partials, stream);
-  return Launch<W, 16>(type, layer, rows, partials, stream);
+bool Supports(const PathShape& shape) {
+  return WarpHoldsRow(shape) &&
+         SharedBytes(shape) <= shape.device.shared_bytes_max;
+}
+
+std::vector<int> Variants(const PathShape& shape, const Ask& ask) {
+  const bool few = ask.rows <= kBlockRowsMax &&
+                   ask.rows * TreeSumsBytes(shape) <= kPartialsBytesMax;
+  return OneIf(few || ask.all);
+}
+
+absl::Status LaunchAll(const PathShape& shape, const LaunchArgs& launch) {
+  return SumParts(shape, launch, shape.trees,
+                  [&](const RowArgs& rows, float* partials) {
+                    return ByType(shape.type, [&](auto w) {
+                      using W = decltype(w);
+                      return ByChunks<1, 2, 4, 6, 8, 16>(
+                          ChunksOf<W>(shape.x_pitch), [&](auto held) {
+                            return Launch<W, decltype(held)::value>(
+                                shape, rows, partials, StreamOf(launch));
+                          });
+                    });
+                  });
 }
 
 }  // namespace
 
-bool PathRowSupports(WeightType type, const PathArgs& layer) {
-  return layer.x_pitch <= (type == WeightType::kFp32 ? 2048 : 4096) &&
-         SharedBytes(type, layer.y_pitch, layer.levels) <=
-             layer.shared_bytes_max;
-}
-
-cudaError_t PathRow(WeightType type, const PathArgs& layer, const RowArgs& rows,
-                    float* partials, cudaStream_t stream) {
-  float* const parts = layer.trees > 1 ? partials : nullptr;
-  const cudaError_t launched =
-      type == WeightType::kFp32
-          ? Dispatch<float>(type, layer, rows, parts, stream)
-          : Dispatch<__nv_bfloat16>(type, layer, rows, parts, stream);
-  if (launched != cudaSuccess || parts == nullptr) return launched;
-  return SumPartials(type, partials, rows.y, rows.rows, layer.trees,
-                     layer.y_pitch, stream);
+DevicePathKernel PathRow() {
+  return {"path_row", {}, Supports, Variants, TreeSumsNeed, LaunchAll};
 }
 
 }  // namespace fff::engine::cuda

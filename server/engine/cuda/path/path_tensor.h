@@ -1,12 +1,8 @@
 #pragma once
 
-#include <optional>
-
 #include "absl/status/statusor.h"
-#include "server/engine/cuda/device_memory.h"
-#include "server/engine/cuda/kernel_args.h"
 #include "server/engine/cuda/path/tensor_packing.h"
-#include "server/engine/weights.h"
+#include "server/engine/device/kernel_table.h"
 
 // path_tensor: decisions and outputs by tensor cores, for large batches of bf16
 // rows. It reads copies of the weights in the order in which lanes multiply.
@@ -22,39 +18,21 @@ struct TensorArgs {
   int split = 0;
 };
 
-// Those copies on the current device, owned.
-class TensorWeights {
- public:
-  // Nothing where the kernel cannot compute the layer: several trees, fewer
-  // than 2 or more than kTensorLevelsMax levels, wider rows than path_walk
-  // takes, numbers that bf16 has not (a zero times an infinity is no zero), or
-  // a device whose blocks have less shared memory than the kernels need, 157
-  // KiB (compute capability 8.6 and 8.9 have 99).
-  static absl::StatusOr<std::optional<TensorWeights>> Make(
-      const PathWeights& weights);
+// TensorPacking's slack on the device, for kernels that decide by products in
+// another order than WarpDot's.
+absl::StatusOr<Buffer> UploadSlack(Device& device, const PathWeights& weights);
 
-  TensorArgs args() const;
-  int64_t bytes() const { return x_.size() + y_.size() + slack_.size(); }
-
- private:
-  DeviceBuffer x_;
-  DeviceBuffer y_;
-  DeviceBuffer slack_;
-  TensorArgs args_;
-};
-
-// Once a device, before the first launch there. cudaErrorInvalidValue: its
-// blocks have too little shared memory.
-cudaError_t PreparePathTensorTop();
-cudaError_t PreparePathTensorFinish();
-// The first levels: fills `scratch`; top_z also keeps each row's length, in
-// place kSplitMax - 1.
-cudaError_t PathTensorTop(const PathArgs& layer, const TensorArgs& tensor,
-                          const RowArgs& rows, const SortScratch& scratch,
-                          cudaStream_t stream);
+// Whether the shared memory of a block suffices; once per device, before the
+// first launch there. The kernels need 157 KiB (compute capability 8.6 and 8.9
+// have 99).
+absl::StatusOr<bool> PreparePathTensorTop();
+absl::StatusOr<bool> PreparePathTensorFinish();
+// The first levels: fills the sort's scratch; top_z also keeps each row's
+// length, in place kSplitMax - 1.
+absl::Status PathTensorTop(const PathShape& shape, const TensorArgs& tensor,
+                           const LaunchArgs& launch);
 // The rest, behind PathTensorTop on the same stream.
-cudaError_t PathTensorFinish(const PathArgs& layer, const TensorArgs& tensor,
-                             const RowArgs& rows, int processors,
-                             const SortScratch& scratch, cudaStream_t stream);
+absl::Status PathTensorFinish(const PathShape& shape, const TensorArgs& tensor,
+                              const LaunchArgs& launch);
 
 }  // namespace fff::engine::cuda

@@ -20,6 +20,7 @@
 // activations as two bf16, 2 us faster and not exact; x four parts ahead
 // instead of six, the same.
 #include "server/engine/cuda/fragments.cuh"
+#include "server/engine/cuda/launch.h"
 #include "server/engine/cuda/path/path_tensor.h"
 #include "server/engine/cuda/path/subtree_product.cuh"
 #include "server/engine/cuda/path/tensor_walk.cuh"
@@ -300,19 +301,17 @@ constexpr int kSharedBytes =
 
 }  // namespace
 
-cudaError_t PreparePathTensorFinish() {
-  return cudaFuncSetAttribute(PathTensorFinishKernel,
-                              cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              kSharedBytes);
+absl::StatusOr<bool> PreparePathTensorFinish() {
+  return AllowShared({{PathTensorFinishKernel, kSharedBytes}});
 }
 
-cudaError_t PathTensorFinish(const PathArgs& layer, const TensorArgs& tensor,
-                             const RowArgs& rows, int processors,
-                             const SortScratch& scratch, cudaStream_t stream) {
-  PathTensorFinishKernel<<<static_cast<unsigned>(processors), kWarps * kWarp,
-                           kSharedBytes, stream>>>(layer, tensor, rows,
-                                                   scratch);
-  return cudaGetLastError();
+absl::Status PathTensorFinish(const PathShape& shape, const TensorArgs& tensor,
+                              const LaunchArgs& launch) {
+  const auto blocks = static_cast<unsigned>(shape.device.processors);
+  PathTensorFinishKernel<<<blocks, kWarps * kWarp, kSharedBytes,
+                           StreamOf(launch)>>>(shape.args, tensor, launch.rows,
+                                               launch.scratch.sort);
+  return Launched();
 }
 
 }  // namespace fff::engine::cuda

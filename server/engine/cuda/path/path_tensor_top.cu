@@ -16,6 +16,7 @@
 // bandwidth of device memory; two thirds of it in the products, a tenth files
 // the rows. Tried: x and X in registers, two steps ahead, 39 us.
 #include "server/engine/cuda/fragments.cuh"
+#include "server/engine/cuda/launch.h"
 #include "server/engine/cuda/path/path_tensor.h"
 #include "server/engine/cuda/path/tensor_walk.cuh"
 #include "server/engine/cuda/sort.cuh"
@@ -213,34 +214,29 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 template <int kTiles>
-cudaError_t Launch(const PathArgs& layer, const TensorArgs& tensor,
-                   const RowArgs& rows, const SortScratch& scratch,
-                   cudaStream_t stream) {
-  const auto blocks = static_cast<unsigned>((rows.rows + kRows - 1) / kRows);
+void Launch(const PathShape& shape, const TensorArgs& tensor,
+            const LaunchArgs& launch) {
+  const unsigned blocks = BlocksFor(launch.rows.rows, kRows);
   PathTensorTopKernel<kTiles>
-      <<<blocks, kThreads, kSharedBytes<kTiles>, stream>>>(layer, tensor, rows,
-                                                           scratch);
-  return cudaGetLastError();
+      <<<blocks, kThreads, kSharedBytes<kTiles>, StreamOf(launch)>>>(
+          shape.args, tensor, launch.rows, launch.scratch.sort);
 }
 
 }  // namespace
 
-cudaError_t PreparePathTensorTop() {
-  const cudaError_t narrow = cudaFuncSetAttribute(
-      PathTensorTopKernel<4>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-      kSharedBytes<4>);
-  if (narrow != cudaSuccess) return narrow;
-  return cudaFuncSetAttribute(PathTensorTopKernel<8>,
-                              cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              kSharedBytes<8>);
+absl::StatusOr<bool> PreparePathTensorTop() {
+  return AllowShared({{PathTensorTopKernel<4>, kSharedBytes<4>},
+                      {PathTensorTopKernel<8>, kSharedBytes<8>}});
 }
 
-cudaError_t PathTensorTop(const PathArgs& layer, const TensorArgs& tensor,
-                          const RowArgs& rows, const SortScratch& scratch,
-                          cudaStream_t stream) {
-  return tensor.top_tiles <= 8
-             ? Launch<4>(layer, tensor, rows, scratch, stream)
-             : Launch<8>(layer, tensor, rows, scratch, stream);
+absl::Status PathTensorTop(const PathShape& shape, const TensorArgs& tensor,
+                           const LaunchArgs& launch) {
+  if (tensor.top_tiles <= 8) {
+    Launch<4>(shape, tensor, launch);
+  } else {
+    Launch<8>(shape, tensor, launch);
+  }
+  return Launched();
 }
 
 }  // namespace fff::engine::cuda

@@ -15,6 +15,7 @@
 // 16,384 rows 125 and 70 us. path-768-t128-l5, 128 rows: 65 and 52 us.
 // Tried: 80 registers instead of 72 spill less, 125 us against 157.
 #include "server/engine/cuda/path/path_combine.cuh"
+#include "server/engine/cuda/path/path_sums.h"
 #include "server/engine/cuda/row_math.cuh"
 
 namespace fff::engine::cuda {
@@ -111,8 +112,7 @@ cudaError_t Launch(const PathArgs& layer, const RowArgs& rows,
 template <class W>
 cudaError_t Dispatch(const PathArgs& layer, const RowArgs& rows,
                      const Parts& parts, cudaStream_t stream) {
-  const int chunks =
-      (layer.x_pitch + kWarp * kVector<W> - 1) / (kWarp * kVector<W>);
+  const int chunks = ChunksOf<W>(layer.x_pitch);
   // The widths of the common models, without checks.
   if (chunks == 3 && IsExact<W>(layer, 3)) {
     return Launch<W, 3, true>(layer, rows, parts, stream);
@@ -123,41 +123,49 @@ cudaError_t Dispatch(const PathArgs& layer, const RowArgs& rows,
   if (chunks == 6 && IsExact<W>(layer, 6)) {
     return Launch<W, 6, true>(layer, rows, parts, stream);
   }
-  if (chunks <= 1) return Launch<W, 1>(layer, rows, parts, stream);
-  if (chunks <= 2) return Launch<W, 2>(layer, rows, parts, stream);
-  if (chunks <= 3) return Launch<W, 3>(layer, rows, parts, stream);
-  if (chunks <= 4) return Launch<W, 4>(layer, rows, parts, stream);
-  if (chunks <= 6) return Launch<W, 6>(layer, rows, parts, stream);
-  if (chunks <= 8) return Launch<W, 8>(layer, rows, parts, stream);
-  return Launch<W, 16>(layer, rows, parts, stream);
+  return ByChunks<1, 2, 3, 4, 6, 8, 16>(chunks, [&](auto held) {
+    return Launch<W, decltype(held)::value>(layer, rows, parts, stream);
+  });
+}
+
+// The fewest parts: sums that go through memory between trees must not be
+// rounded to bf16 there.
+int PartsMin(const PathShape& shape) {
+  if (shape.type == WeightType::kFp32) return 1;
+  const int together = kKept / shape.args.levels;
+  return (shape.trees + together - 1) / together;
+}
+
+// Numbers of parts, as long as their sums fit the scratch.
+std::vector<int> Variants(const PathShape& shape, const Ask& ask) {
+  std::vector<int> found;
+  const int least = PartsMin(shape);
+  for (int64_t parts = least; parts <= shape.trees; parts *= 4) {
+    const int64_t bytes = ask.rows * parts * PartialBytes(shape);
+    if (parts > least && bytes > kPartialsBytesMax) break;
+    found.push_back(static_cast<int>(parts));
+  }
+  return found;
+}
+
+absl::Status LaunchAll(const PathShape& shape, const LaunchArgs& launch) {
+  // Even parts; fewer of them where the trees run out earlier.
+  const int trees = (shape.trees + launch.variant - 1) / launch.variant;
+  const int used = (shape.trees + trees - 1) / trees;
+  return SumParts(shape, launch, used,
+                  [&](const RowArgs& rows, float* partials) {
+                    const Parts parts = {used, trees, partials};
+                    return ByType(shape.type, [&](auto w) {
+                      return Dispatch<decltype(w)>(shape.args, rows, parts,
+                                                   StreamOf(launch));
+                    });
+                  });
 }
 
 }  // namespace
 
-int PathWalkPartsMin(WeightType type, int trees, int levels) {
-  if (type == WeightType::kFp32) return 1;
-  const int together = kKept / levels;
-  return (trees + together - 1) / together;
-}
-
-bool PathWalkSupports(WeightType type, int x_pitch) {
-  return x_pitch <= (type == WeightType::kFp32 ? 2048 : 4096);
-}
-
-cudaError_t PathWalk(WeightType type, const PathArgs& layer,
-                     const RowArgs& rows, int parts, float* partials,
-                     cudaStream_t stream) {
-  // Even parts; fewer of them where the trees run out earlier.
-  const int trees = (layer.trees + parts - 1) / parts;
-  const int used = (layer.trees + trees - 1) / trees;
-  const Parts split = {used, trees, used > 1 ? partials : nullptr};
-  const cudaError_t launched =
-      type == WeightType::kFp32
-          ? Dispatch<float>(layer, rows, split, stream)
-          : Dispatch<__nv_bfloat16>(layer, rows, split, stream);
-  if (launched != cudaSuccess || split.partials == nullptr) return launched;
-  return SumPartials(type, partials, rows.y, rows.rows, used, layer.y_pitch,
-                     stream);
+DevicePathKernel PathWalk() {
+  return {"path_walk", {}, WarpHoldsRow, Variants, TreeSumsNeed, LaunchAll};
 }
 
 }  // namespace fff::engine::cuda

@@ -18,6 +18,7 @@
 #include <cooperative_groups.h>
 
 #include "server/engine/cuda/path/path_combine.cuh"
+#include "server/engine/cuda/path/path_sums.h"
 #include "server/engine/cuda/rounds.cuh"
 #include "server/engine/cuda/row_math.cuh"
 
@@ -202,19 +203,32 @@ cudaError_t Launch(const PathArgs& layer, const RowArgs& rows, int cluster,
                             cluster, partials);
 }
 
+bool Supports(const PathShape&) { return true; }
+
+// Only where nothing else can: another order of sums than the others', where x
+// is not in registers. Clusters pay when one block would have to read tens of
+// KiB a level.
+std::vector<int> Variants(const PathShape& shape, const Ask& ask) {
+  if (!ask.all) return {};
+  const int64_t width = std::max(shape.input_width, shape.output_width);
+  if (!shape.device.has_clusters) return {1};
+  return {width >= 8192 ? kClusterMax : width >= 4096 ? 2 : 1};
+}
+
+absl::Status LaunchAll(const PathShape& shape, const LaunchArgs& launch) {
+  return SumParts(
+      shape, launch, shape.trees, [&](const RowArgs& rows, float* partials) {
+        return ByType(shape.type, [&](auto w) {
+          return Launch<decltype(w)>(shape.args, rows, launch.variant, partials,
+                                     StreamOf(launch));
+        });
+      });
+}
+
 }  // namespace
 
-cudaError_t PathWide(WeightType type, const PathArgs& layer,
-                     const RowArgs& rows, int cluster, float* partials,
-                     cudaStream_t stream) {
-  float* const parts = layer.trees > 1 ? partials : nullptr;
-  const cudaError_t launched =
-      type == WeightType::kFp32
-          ? Launch<float>(layer, rows, cluster, parts, stream)
-          : Launch<__nv_bfloat16>(layer, rows, cluster, parts, stream);
-  if (launched != cudaSuccess || parts == nullptr) return launched;
-  return SumPartials(type, partials, rows.y, rows.rows, layer.trees,
-                     layer.y_pitch, stream);
+DevicePathKernel PathWide() {
+  return {"path_wide", kOwnSums, Supports, Variants, TreeSumsNeed, LaunchAll};
 }
 
 }  // namespace fff::engine::cuda

@@ -1,15 +1,13 @@
 // The small kernels between layers: sums of partial rows, activations, layer
 // norm, blends. Each reads and writes its rows once; bound by memory.
+#include "server/engine/cuda/launch.h"
 #include "server/engine/cuda/row_math.cuh"
+#include "server/engine/cuda/rows/row_launches.h"
 
 namespace fff::engine::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-unsigned Blocks(int64_t count) {
-  return static_cast<unsigned>((count + kThreads - 1) / kThreads);
-}
 
 template <class T>
 __global__ void SumPartialsKernel(const float* partials, T* y, int64_t count,
@@ -35,10 +33,17 @@ __global__ void ActivateKernel(Activation activation, const T* x, T* y,
                                : 0.0f);
 }
 
+// Rows of `width` numbers in rows of `pitch`; the rest becomes 0.
+struct RowWidths {
+  int rows;
+  int width;
+  int pitch;
+};
+
 // A warp a row. Two more passes over a row that the first left in the cache.
 template <class T>
 __global__ void LayerNormKernel(const T* x, T* y, const LayerNormArgs norm,
-                                const RowShape shape) {
+                                const RowWidths shape) {
   const int64_t row =
       int64_t{blockIdx.x} * (kThreads / kWarp) + threadIdx.x / kWarp;
   const int lane = threadIdx.x % kWarp;
@@ -74,62 +79,81 @@ __global__ void BlendKernel(T* y, const T* other, float share, int64_t count) {
                         (1 - share) * static_cast<float>(other[i]));
 }
 
+template <RowOp kOp>
+bool Supports(const RowsShape& shape) {
+  return shape.op == kOp;
+}
+
+int64_t CountOf(const LayerShape& shape, const RowArgs& rows) {
+  return int64_t{rows.rows} * shape.y_pitch;
+}
+
+absl::Status LaunchActivate(const RowsShape& shape, const LaunchArgs& launch) {
+  return ActivateRows(shape, shape.activation, launch.rows, launch.stream);
+}
+
+absl::Status LaunchLayerNorm(const RowsShape& shape, const LaunchArgs& launch) {
+  const RowWidths widths = {
+      launch.rows.rows, static_cast<int>(shape.output_width), shape.y_pitch};
+  const unsigned blocks = BlocksFor(int64_t{widths.rows} * kWarp, kThreads);
+  return ByType(shape.type, [&](auto t) {
+    using T = decltype(t);
+    LayerNormKernel<<<blocks, kThreads, 0, StreamOf(launch)>>>(
+        static_cast<const T*>(launch.rows.x), static_cast<T*>(launch.rows.y),
+        shape.norm, widths);
+    return cudaGetLastError();
+  });
+}
+
+absl::Status LaunchBlend(const RowsShape& shape, const LaunchArgs& launch) {
+  const int64_t count = CountOf(shape, launch.rows);
+  return ByType(shape.type, [&](auto t) {
+    using T = decltype(t);
+    BlendKernel<<<BlocksFor(count, kThreads), kThreads, 0, StreamOf(launch)>>>(
+        static_cast<T*>(launch.rows.y), static_cast<const T*>(launch.rows.x),
+        shape.share, count);
+    return cudaGetLastError();
+  });
+}
+
 }  // namespace
 
-cudaError_t SumPartials(WeightType type, const float* partials, void* y,
-                        int rows, int parts, int pitch, cudaStream_t stream) {
-  const int64_t count = int64_t{rows} * pitch;
-  if (type == WeightType::kFp32) {
-    SumPartialsKernel<<<Blocks(count), kThreads, 0, stream>>>(
-        partials, static_cast<float*>(y), count, parts, pitch);
-  } else {
-    SumPartialsKernel<<<Blocks(count), kThreads, 0, stream>>>(
-        partials, static_cast<__nv_bfloat16*>(y), count, parts, pitch);
-  }
-  return cudaGetLastError();
+absl::Status SumPartials(const LayerShape& shape, const float* partials,
+                         const RowArgs& rows, int parts, void* stream) {
+  const int64_t count = CountOf(shape, rows);
+  return ByType(shape.type, [&](auto t) {
+    SumPartialsKernel<<<BlocksFor(count, kThreads), kThreads, 0,
+                        static_cast<cudaStream_t>(stream)>>>(
+        partials, static_cast<decltype(t)*>(rows.y), count, parts,
+        shape.y_pitch);
+    return cudaGetLastError();
+  });
 }
 
-cudaError_t ActivateRows(WeightType type, Activation activation, const void* x,
-                         void* y, const RowShape& shape, cudaStream_t stream) {
-  const int64_t count = int64_t{shape.rows} * shape.pitch;
-  if (type == WeightType::kFp32) {
-    ActivateKernel<<<Blocks(count), kThreads, 0, stream>>>(
-        activation, static_cast<const float*>(x), static_cast<float*>(y), count,
-        shape.width, shape.pitch);
-  } else {
-    ActivateKernel<<<Blocks(count), kThreads, 0, stream>>>(
-        activation, static_cast<const __nv_bfloat16*>(x),
-        static_cast<__nv_bfloat16*>(y), count, shape.width, shape.pitch);
-  }
-  return cudaGetLastError();
+absl::Status ActivateRows(const LayerShape& shape, Activation activation,
+                          const RowArgs& rows, void* stream) {
+  const int64_t count = CountOf(shape, rows);
+  return ByType(shape.type, [&](auto t) {
+    using T = decltype(t);
+    ActivateKernel<<<BlocksFor(count, kThreads), kThreads, 0,
+                     static_cast<cudaStream_t>(stream)>>>(
+        activation, static_cast<const T*>(rows.x), static_cast<T*>(rows.y),
+        count, static_cast<int>(shape.output_width), shape.y_pitch);
+    return cudaGetLastError();
+  });
 }
 
-cudaError_t LayerNormRows(WeightType type, const void* x, void* y,
-                          const LayerNormArgs& norm, const RowShape& shape,
-                          cudaStream_t stream) {
-  const unsigned blocks = Blocks(int64_t{shape.rows} * kWarp);
-  if (type == WeightType::kFp32) {
-    LayerNormKernel<<<blocks, kThreads, 0, stream>>>(
-        static_cast<const float*>(x), static_cast<float*>(y), norm, shape);
-  } else {
-    LayerNormKernel<<<blocks, kThreads, 0, stream>>>(
-        static_cast<const __nv_bfloat16*>(x), static_cast<__nv_bfloat16*>(y),
-        norm, shape);
-  }
-  return cudaGetLastError();
+DeviceRowsKernel ActivateEach() {
+  return {"activate_rows", {},        Supports<RowOp::kActivate>,
+          OneVariant,      NoScratch, LaunchActivate};
 }
-
-cudaError_t Blend(WeightType type, void* y, const void* other, float share,
-                  int64_t count, cudaStream_t stream) {
-  if (type == WeightType::kFp32) {
-    BlendKernel<<<Blocks(count), kThreads, 0, stream>>>(
-        static_cast<float*>(y), static_cast<const float*>(other), share, count);
-  } else {
-    BlendKernel<<<Blocks(count), kThreads, 0, stream>>>(
-        static_cast<__nv_bfloat16*>(y),
-        static_cast<const __nv_bfloat16*>(other), share, count);
-  }
-  return cudaGetLastError();
+DeviceRowsKernel LayerNormEach() {
+  return {"layer_norm_rows", {},        Supports<RowOp::kLayerNorm>,
+          OneVariant,        NoScratch, LaunchLayerNorm};
+}
+DeviceRowsKernel BlendEach() {
+  return {"blend",    {},        Supports<RowOp::kBlend>,
+          OneVariant, NoScratch, LaunchBlend};
 }
 
 }  // namespace fff::engine::cuda

@@ -8,18 +8,20 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "server/engine/cuda/chain.h"
-#include "server/engine/cuda/lane.h"
+#include "server/engine/device/chain.h"
+#include "server/engine/device/lane.h"
 #include "server/engine/device_engine.h"
 
-namespace fff::engine::cuda {
+namespace fff::engine {
 
 // A chain on one or more devices, and the lanes that batches take.
 class Program : public DeviceProgram {
  public:
-  // Contract as DeviceEngine::Build.
+  // Contract as DeviceEngine::Build. `devices` are all there are, by their
+  // numbers, and outlive the program.
   static absl::StatusOr<std::unique_ptr<DeviceProgram>> Make(
-      const DeviceChain& chain, const DeviceOptions& options);
+      const DeviceChain& chain, const DeviceOptions& options,
+      absl::Span<Device* const> devices);
   ~Program() override;
 
   absl::Status Run(tensor::ConstRows x, tensor::MutableRows y,
@@ -29,12 +31,11 @@ class Program : public DeviceProgram {
     return steps_[op];
   }
   int64_t device_bytes() const override { return device_bytes_; }
-  absl::StatusOr<DeviceTiming> Time(int64_t rows, int repeats) const override;
 
  private:
-  // One device's copy. Members are destroyed with that device current.
+  // One device's copy. Members are destroyed by a thread that uses the device.
   struct Replica {
-    int device = 0;
+    Device* device = nullptr;
     std::unique_ptr<Chain> chain;
     std::vector<std::unique_ptr<Lane>> lanes;
   };
@@ -46,7 +47,7 @@ class Program : public DeviceProgram {
 
   Program() = default;
   absl::Status AddReplica(const DeviceChain& chain,
-                          const DeviceOptions& options, int device);
+                          const DeviceOptions& options, Device& device);
   // Waits for a lane of the replica with the most free ones; replicas that have
   // as many take turns.
   Held Acquire() const;
@@ -59,8 +60,6 @@ class Program : public DeviceProgram {
   absl::Status RunOn(const std::vector<Held>& held, tensor::ConstRows x,
                      tensor::MutableRows y,
                      absl::Span<const RouteSink> routes) const;
-  std::vector<RouteSink> Advance(absl::Span<const RouteSink> routes,
-                                 int64_t rows) const;
   // Remembers the first error for good.
   absl::Status Remember(const absl::Status& status) const;
 
@@ -68,10 +67,10 @@ class Program : public DeviceProgram {
   std::vector<std::vector<KernelPlan::Step>> steps_;
   int64_t device_bytes_ = 0;
   mutable absl::Mutex mutex_;
-  // Free lanes, a queue a replica.
+  // Free lanes, a queue per replica.
   mutable std::vector<std::deque<Lane*>> free_ ABSL_GUARDED_BY(mutex_);
   mutable size_t taken_ ABSL_GUARDED_BY(mutex_) = 0;  // lanes, ever
   mutable absl::Status failed_ ABSL_GUARDED_BY(mutex_);
 };
 
-}  // namespace fff::engine::cuda
+}  // namespace fff::engine

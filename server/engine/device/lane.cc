@@ -1,12 +1,13 @@
-#include "server/engine/cuda/lane.h"
+#include "server/engine/device/lane.h"
 
 #include <algorithm>
 #include <cstring>
 #include <random>
 
+#include "server/base/check.h"
 #include "server/base/status_macros.h"
 
-namespace fff::engine::cuda {
+namespace fff::engine {
 namespace {
 
 constexpr int64_t kFloat = sizeof(float);
@@ -24,8 +25,8 @@ struct SortLayout {
       : rows_max(rows),
         ticket(kBucketsMax * kFloat),
         tiles(ticket + kAlignment),
-        top_z(tiles +
-              TilesFor(rows, kBucketsMax) * static_cast<int64_t>(sizeof(int4))),
+        top_z(tiles + TilesFor(rows, kBucketsMax) *
+                          static_cast<int64_t>(sizeof(SortTile))),
         order(top_z + rows_max * kSplitMax * kFloat) {}
   int64_t Bytes(int64_t buckets) const {
     return order + rows_max * buckets * kFloat;
@@ -66,55 +67,44 @@ absl::StatusOr<std::unique_ptr<Lane>> Lane::Make(const Chain* chain) {
   return lane;
 }
 
-Lane::~Lane() {
-  for (const auto& [key, graph] : graphs_) cudaGraphExecDestroy(graph);
-  if (stream_ != nullptr) cudaStreamDestroy(stream_);
-}
-
 absl::Status Lane::Allocate() {
+  Device& device = chain_->device();
   const int64_t rows = chain_->rows_max();
-  FFF_RETURN_IF_ERROR(
-      ToStatus(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
-               "making a stream"));
   const int64_t in = rows * x_pitch_ * element_;
   const int64_t out = OutputLayout(*chain_, rows, true).bytes();
-  FFF_ASSIGN_OR_RETURN(host_in_, PinnedBuffer::Make(in));
-  FFF_ASSIGN_OR_RETURN(host_out_, PinnedBuffer::Make(out));
-  FFF_ASSIGN_OR_RETURN(in_, DeviceBuffer::Make(in));
-  FFF_ASSIGN_OR_RETURN(out_, DeviceBuffer::Make(out));
-  for (DeviceBuffer& between : between_) {
-    FFF_ASSIGN_OR_RETURN(
-        between, DeviceBuffer::Make(rows * chain_->between_pitch() * element_));
-  }
+  const int64_t between = rows * chain_->between_pitch() * element_;
   const ScratchNeed need = chain_->needs();
-  FFF_ASSIGN_OR_RETURN(scratch_, DeviceBuffer::Make(need.bytes));
-  if (need.buckets > 0) {
-    FFF_ASSIGN_OR_RETURN(
-        sort_, DeviceBuffer::Make(SortLayout(rows).Bytes(need.buckets)));
-  }
-  if (need.multiplies) {
-    FFF_ASSIGN_OR_RETURN(matmul_workspace_,
-                         DeviceBuffer::Make(kMatmulWorkspaceBytes));
-  }
+  const int64_t sort =
+      need.buckets > 0 ? SortLayout(rows).Bytes(need.buckets) : 0;
+  FFF_ASSIGN_OR_RETURN(stream_, device.MakeStream());
+  FFF_ASSIGN_OR_RETURN(host_in_, Buffer::MakeHost(device, in));
+  FFF_ASSIGN_OR_RETURN(host_out_, Buffer::MakeHost(device, out));
+  FFF_ASSIGN_OR_RETURN(in_, Buffer::Make(device, in));
+  FFF_ASSIGN_OR_RETURN(out_, Buffer::Make(device, out));
+  FFF_ASSIGN_OR_RETURN(between_[0], Buffer::Make(device, between));
+  FFF_ASSIGN_OR_RETURN(between_[1], Buffer::Make(device, between));
+  FFF_ASSIGN_OR_RETURN(scratch_, Buffer::Make(device, need.bytes));
+  FFF_ASSIGN_OR_RETURN(sort_, Buffer::Make(device, sort));
+  FFF_ASSIGN_OR_RETURN(workspace_, Buffer::Make(device, need.workspace_bytes));
   return absl::OkStatus();
 }
 
 int64_t Lane::device_bytes() const {
   return in_.size() + out_.size() + between_[0].size() + between_[1].size() +
-         scratch_.size() + sort_.size() + matmul_workspace_.size();
+         scratch_.size() + sort_.size() + workspace_.size();
 }
 
 Scratch Lane::MakeScratch() const {
   Scratch scratch;
   scratch.bytes = scratch_.As<char>();
   scratch.size = scratch_.size();
-  scratch.matmul_workspace = matmul_workspace_.data();
+  scratch.workspace = workspace_.data();
   if (sort_.size() > 0) {
     const SortLayout layout(chain_->rows_max());
     char* const base = sort_.As<char>();
     scratch.sort.counts = reinterpret_cast<int32_t*>(base);
     scratch.sort.ticket = reinterpret_cast<int32_t*>(base + layout.ticket);
-    scratch.sort.tiles = reinterpret_cast<int4*>(base + layout.tiles);
+    scratch.sort.tiles = reinterpret_cast<SortTile*>(base + layout.tiles);
     scratch.sort.top_z = reinterpret_cast<float*>(base + layout.top_z);
     scratch.sort.order = reinterpret_cast<int32_t*>(base + layout.order);
     scratch.sort.rows_max = static_cast<int>(chain_->rows_max());
@@ -136,14 +126,15 @@ RowArgs Lane::RoutesAt(size_t layer, const OutputLayout& layout,
 
 absl::Status Lane::QueueChain(const void* x, void* y, int64_t rows,
                               const OutputLayout& layout, bool margins) {
+  FFF_CHECK(rows > 0 && rows <= chain_->rows_max());
   const Scratch scratch = MakeScratch();
   for (size_t i = 0; i < chain_->size(); ++i) {
     RowArgs args = RoutesAt(i, layout, margins);
     args.x = x;
     args.y = i + 1 == chain_->size() ? y : between_[i % 2].data();
     args.rows = static_cast<int>(rows);
-    FFF_RETURN_IF_ERROR(chain_->layer(i).Launch(chain_->ChosenFor(i, rows),
-                                                args, scratch, stream_));
+    FFF_RETURN_IF_ERROR(chain_->layer(i).Run(chain_->ChosenFor(i, rows), args,
+                                             scratch, *stream_));
     x = args.y;
   }
   return absl::OkStatus();
@@ -153,15 +144,22 @@ absl::Status Lane::QueueKernels(const void* x, void* y, int64_t rows) {
   return QueueChain(x, y, rows, OutputLayout(*chain_, rows, false), false);
 }
 
-absl::Status Lane::QueueLayer(size_t layer, const Candidate& candidate,
-                              int64_t rows) {
+absl::StatusOr<double> Lane::TimeLayer(size_t layer, const Candidate& candidate,
+                                       int64_t rows, int launches) {
   RowArgs args =
       RoutesAt(layer, OutputLayout(*chain_, rows, false), /*margins=*/false);
   args.x = layer == 0 ? in_.data() : between_[(layer + 1) % 2].data();
   args.y =
       layer + 1 == chain_->size() ? out_.data() : between_[layer % 2].data();
   args.rows = static_cast<int>(rows);
-  return chain_->layer(layer).Launch(candidate, args, MakeScratch(), stream_);
+  const Scratch scratch = MakeScratch();
+  return stream_->Time([&]() -> absl::Status {
+    for (int i = 0; i < launches; ++i) {
+      FFF_RETURN_IF_ERROR(
+          chain_->layer(layer).Run(candidate, args, scratch, *stream_));
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::Status Lane::FillWithNoise() {
@@ -173,72 +171,52 @@ absl::Status Lane::FillWithNoise() {
   std::vector<char> values(floats.size() * static_cast<size_t>(element_));
   NarrowRow(chain_->type(), floats.data(), static_cast<int64_t>(floats.size()),
             values.data());
-  for (const DeviceBuffer* buffer : {&in_, &between_[0], &between_[1]}) {
+  for (const Buffer* buffer : {&in_, &between_[0], &between_[1]}) {
     const auto piece = static_cast<int64_t>(values.size());
     for (int64_t at = 0; at < buffer->size(); at += piece) {
-      FFF_RETURN_IF_ERROR(ToStatus(
-          cudaMemcpyAsync(
-              buffer->As<char>() + at, values.data(),
-              static_cast<size_t>(std::min(piece, buffer->size() - at)),
-              cudaMemcpyHostToDevice, stream_),
-          "filling rows"));
+      FFF_RETURN_IF_ERROR(
+          stream_->CopyIn(buffer->As<char>() + at, values.data(),
+                          std::min(piece, buffer->size() - at)));
     }
   }
-  return ToStatus(cudaStreamSynchronize(stream_), "filling rows");
+  return stream_->Synchronize();
 }
 
 absl::Status Lane::QueueAll(int64_t rows, bool margins) {
   const OutputLayout layout(*chain_, rows, margins);
   FFF_RETURN_IF_ERROR(
-      ToStatus(cudaMemcpyAsync(in_.data(), host_in_.data(),
-                               static_cast<size_t>(rows * x_pitch_ * element_),
-                               cudaMemcpyHostToDevice, stream_),
-               "copying rows in"));
+      stream_->CopyIn(in_.data(), host_in_.data(), rows * x_pitch_ * element_));
   FFF_RETURN_IF_ERROR(
       QueueChain(in_.data(), out_.data(), rows, layout, margins));
-  return ToStatus(cudaMemcpyAsync(host_out_.data(), out_.data(),
-                                  static_cast<size_t>(layout.bytes()),
-                                  cudaMemcpyDeviceToHost, stream_),
-                  "copying results out");
+  return stream_->CopyOut(host_out_.data(), out_.data(), layout.bytes());
 }
 
-absl::Status Lane::CaptureGraphs() {
-  for (int64_t rows = 1; rows <= std::min(kGraphRowsMax, chain_->rows_max());
-       rows *= 2) {
+absl::Status Lane::RecordBatches() {
+  const int64_t most = std::min(kRecordedRowsMax, chain_->rows_max());
+  for (int64_t rows = 1; rows <= most; rows *= 2) {
     for (const bool margins : {false, true}) {
-      // A first run loads the kernels, which a capture must not.
-      FFF_RETURN_IF_ERROR(QueueAll(rows, margins));
-      FFF_RETURN_IF_ERROR(
-          ToStatus(cudaStreamSynchronize(stream_), "running before a graph"));
-      FFF_RETURN_IF_ERROR(ToStatus(
-          cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
-          "capturing"));
-      const absl::Status queued = QueueAll(rows, margins);
-      cudaGraph_t graph = nullptr;
-      const cudaError_t ended = cudaStreamEndCapture(stream_, &graph);
-      FFF_RETURN_IF_ERROR(queued);
-      FFF_RETURN_IF_ERROR(ToStatus(ended, "capturing"));
-      cudaGraphExec_t executable = nullptr;
-      const cudaError_t made = cudaGraphInstantiate(&executable, graph, 0);
-      cudaGraphDestroy(graph);
-      FFF_RETURN_IF_ERROR(ToStatus(made, "making a graph"));
-      graphs_[{rows, margins}] = executable;
+      const auto queue = [&] { return QueueAll(rows, margins); };
+      // A first run loads the kernels, which a recording must not.
+      FFF_RETURN_IF_ERROR(queue());
+      FFF_RETURN_IF_ERROR(stream_->Synchronize());
+      FFF_ASSIGN_OR_RETURN((recorded_[{rows, margins}]),
+                           stream_->Record(queue));
     }
   }
   return absl::OkStatus();
 }
 
-// A graph runs the next power of two; the rows added are whatever the buffer
-// holds and nobody reads their results.
+// A recording runs the next power of two; the rows added are whatever the
+// buffer holds and nobody reads their results.
 int64_t Lane::QueuedRows(int64_t rows) const {
-  if (graphs_.empty() || rows > kGraphRowsMax) return rows;
+  if (recorded_.empty() || rows > kRecordedRowsMax) return rows;
   int64_t bucket = 1;
   while (bucket < rows) bucket *= 2;
-  return graphs_.count({bucket, false}) > 0 ? bucket : rows;
+  return recorded_.count({bucket, false}) > 0 ? bucket : rows;
 }
 
 void Lane::CopyRowsIn(tensor::ConstRows x) {
-  char* const to = host_in_.data();
+  char* const to = host_in_.As<char>();
   if (x.width == x_pitch_) {
     NarrowRow(chain_->type(), x.data, x.rows * x.width, to);
     return;
@@ -249,7 +227,7 @@ void Lane::CopyRowsIn(tensor::ConstRows x) {
 }
 
 void Lane::CopyRowsOut(tensor::MutableRows y) const {
-  const char* const from = host_out_.data();
+  const char* const from = host_out_.As<char>();
   if (y.width == y_pitch_) {
     WidenRow(chain_->type(), from, y.rows * y.width, y.data);
     return;
@@ -260,38 +238,39 @@ void Lane::CopyRowsOut(tensor::MutableRows y) const {
 }
 
 absl::Status Lane::Begin(tensor::ConstRows x, bool margins) {
+  FFF_CHECK(x.rows > 0 && x.rows <= chain_->rows_max());
   CopyRowsIn(x);
   queued_rows_ = QueuedRows(x.rows);
   queued_margins_ = margins;
-  const auto graph = graphs_.find({queued_rows_, margins});
-  if (graph != graphs_.end()) {
-    return ToStatus(cudaGraphLaunch(graph->second, stream_),
-                    "starting a graph");
-  }
-  return QueueAll(x.rows, margins);
+  const auto recorded = recorded_.find({queued_rows_, margins});
+  if (recorded == recorded_.end()) return QueueAll(x.rows, margins);
+  return stream_->Replay(*recorded->second);
 }
 
 absl::Status Lane::Finish(tensor::MutableRows y,
-                          absl::Span<const RouteSink> routes) {
+                          absl::Span<const RouteSink> routes,
+                          int64_t first_row) {
+  FFF_CHECK(routes.empty() || routes.size() == chain_->size());
+  FFF_CHECK(y.rows <= queued_rows_);
   FFF_RETURN_IF_ERROR(
-      ToStatus(cudaStreamSynchronize(stream_), "evaluating a batch"));
+      base::Annotate(stream_->Synchronize(), "evaluating a batch"));
   const OutputLayout layout(*chain_, queued_rows_, queued_margins_);
-  const char* const out = host_out_.data();
+  const char* const out = host_out_.As<char>();
   CopyRowsOut(y);
-  for (size_t i = 0; i < std::min(routes.size(), chain_->size()); ++i) {
-    const int64_t leaves = y.rows * chain_->layer(i).trees();
-    if (leaves == 0) continue;
-    if (routes[i].leaves != nullptr) {
-      std::memcpy(routes[i].leaves, out + layout.leaves(i),
-                  static_cast<size_t>(leaves * kFloat));
+  for (size_t i = 0; i < routes.size(); ++i) {
+    const int64_t trees = chain_->layer(i).trees();
+    const int64_t margins = trees * chain_->layer(i).decisions();
+    if (trees > 0 && routes[i].leaves != nullptr) {
+      std::memcpy(routes[i].leaves + first_row * trees, out + layout.leaves(i),
+                  static_cast<size_t>(y.rows * trees * kFloat));
     }
-    if (routes[i].margins != nullptr) {
-      std::memcpy(
-          routes[i].margins, out + layout.margins(i),
-          static_cast<size_t>(leaves * chain_->layer(i).decisions() * kFloat));
+    if (margins > 0 && routes[i].margins != nullptr) {
+      std::memcpy(routes[i].margins + first_row * margins,
+                  out + layout.margins(i),
+                  static_cast<size_t>(y.rows * margins * kFloat));
     }
   }
   return absl::OkStatus();
 }
 
-}  // namespace fff::engine::cuda
+}  // namespace fff::engine

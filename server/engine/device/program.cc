@@ -1,47 +1,15 @@
-#include "server/engine/cuda/program.h"
+#include "server/engine/device/program.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/check.h"
 #include "server/base/status_macros.h"
-#include "server/engine/cuda/tuner.h"
+#include "server/engine/device/lane_tuning.h"
 
-namespace fff::engine::cuda {
+namespace fff::engine {
 namespace {
-
-// Page-locked memory a lane: pieces this large already copy at full speed, and
-// smaller ones overlap better.
-constexpr int64_t kLaneBytes = int64_t{16} << 20;
-constexpr int64_t kLaneRowsMin = 64;
-
-int64_t LaneRows(const DeviceChain& chain, int64_t output_width,
-                 int64_t rows_max) {
-  if (rows_max > 0) return rows_max;
-  const int64_t row_bytes =
-      (PitchOf(chain.input_width) + PitchOf(output_width)) *
-      static_cast<int64_t>(sizeof(float));
-  return std::max(kLaneRowsMin, 2 * kLaneBytes / row_bytes);
-}
-
-int64_t OutputWidth(const DeviceChain& chain) {
-  int64_t width = chain.input_width;
-  for (const DeviceOp& op : chain.ops) {
-    if (const auto* path =
-            std::get_if<std::shared_ptr<const PathWeights>>(&op)) {
-      width = (*path)->problem.output_width;
-    } else if (const auto* leaf =
-                   std::get_if<std::shared_ptr<const LeafWeights>>(&op)) {
-      width = (*leaf)->problem.output_width;
-    } else if (const auto* dense =
-                   std::get_if<std::shared_ptr<const DenseWeights>>(&op)) {
-      width = (*dense)->problem.output_width;
-    } else if (const auto* master = std::get_if<MasterLeafOp>(&op)) {
-      width = master->leaf->problem.output_width;
-    }
-  }
-  return width;
-}
 
 bool AnyWantsMargins(absl::Span<const RouteSink> routes) {
   return std::any_of(routes.begin(), routes.end(), [](const RouteSink& sink) {
@@ -52,26 +20,32 @@ bool AnyWantsMargins(absl::Span<const RouteSink> routes) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DeviceProgram>> Program::Make(
-    const DeviceChain& chain, const DeviceOptions& options) {
-  auto program = std::unique_ptr<Program>(new Program());
+    const DeviceChain& chain, const DeviceOptions& options,
+    absl::Span<Device* const> devices) {
+  FFF_CHECK(!options.devices.empty() && options.lanes > 0);
   for (const int device : options.devices) {
+    if (device >= 0 && static_cast<size_t>(device) < devices.size()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("no device ", devices[0]->kind(), ":", device,
+                     "; there are ", devices.size(), ", numbered from 0"));
+  }
+  auto program = std::unique_ptr<Program>(new Program());
+  for (const int number : options.devices) {
+    Device& device = *devices[static_cast<size_t>(number)];
     const UseDevice use(device);
     FFF_RETURN_IF_ERROR(
         base::Annotate(program->AddReplica(chain, options, device),
-                       absl::StrCat("cuda:", device)));
+                       absl::StrCat(device.kind(), ":", number)));
   }
   return std::unique_ptr<DeviceProgram>(std::move(program));
 }
 
 absl::Status Program::AddReplica(const DeviceChain& chain,
-                                 const DeviceOptions& options, int device) {
+                                 const DeviceOptions& options, Device& device) {
   replicas_.emplace_back();
   Replica& replica = replicas_.back();
-  replica.device = device;
-  FFF_ASSIGN_OR_RETURN(
-      replica.chain,
-      Chain::Make(chain, options,
-                  LaneRows(chain, OutputWidth(chain), options.rows_max)));
+  replica.device = &device;
+  FFF_ASSIGN_OR_RETURN(replica.chain, Chain::Make(chain, options, device));
   int64_t bytes = replica.chain->weights_bytes();
   std::deque<Lane*> free;
   for (int i = 0; i < options.lanes; ++i) {
@@ -80,10 +54,10 @@ absl::Status Program::AddReplica(const DeviceChain& chain,
     free.push_back(lane.get());
     replica.lanes.push_back(std::move(lane));
   }
-  FFF_ASSIGN_OR_RETURN(
-      steps_, Tune(options.tuning_seconds, *replica.chain, *replica.lanes[0]));
+  FFF_ASSIGN_OR_RETURN(steps_, TuneOnLane(options.tuning_seconds,
+                                          *replica.chain, *replica.lanes[0]));
   for (const auto& lane : replica.lanes) {
-    FFF_RETURN_IF_ERROR(lane->CaptureGraphs());
+    FFF_RETURN_IF_ERROR(lane->RecordBatches());
   }
   device_bytes_ = bytes;
   absl::MutexLock lock(&mutex_);
@@ -93,7 +67,7 @@ absl::Status Program::AddReplica(const DeviceChain& chain,
 
 Program::~Program() {
   for (Replica& replica : replicas_) {
-    const UseDevice use(replica.device);
+    const UseDevice use(*replica.device);
     replica.lanes.clear();
     replica.chain.reset();
   }
@@ -144,21 +118,6 @@ void Program::Release(const Held& held) const {
   free_[held.replica].push_back(held.lane);
 }
 
-std::vector<RouteSink> Program::Advance(absl::Span<const RouteSink> routes,
-                                        int64_t rows) const {
-  const Chain& chain = *replicas_[0].chain;
-  std::vector<RouteSink> moved(routes.begin(), routes.end());
-  for (size_t i = 0; i < std::min(moved.size(), chain.size()); ++i) {
-    const int64_t leaves = rows * chain.layer(i).trees();
-    if (leaves == 0) continue;
-    if (moved[i].leaves != nullptr) moved[i].leaves += leaves;
-    if (moved[i].margins != nullptr) {
-      moved[i].margins += leaves * chain.layer(i).decisions();
-    }
-  }
-  return moved;
-}
-
 // Pieces take turns on the lanes: while one computes, the processor fills or
 // empties the memory of another.
 absl::Status Program::RunOn(const std::vector<Held>& held, tensor::ConstRows x,
@@ -175,9 +134,8 @@ absl::Status Program::RunOn(const std::vector<Held>& held, tensor::ConstRows x,
     Lane& lane = *held[static_cast<size_t>(i % lanes)].lane;
     const int64_t done = i - lanes;
     if (done >= 0) {
-      FFF_RETURN_IF_ERROR(
-          lane.Finish({y.row(done * piece), rows_of(done), y.width},
-                      Advance(routes, done * piece)));
+      FFF_RETURN_IF_ERROR(lane.Finish(
+          {y.row(done * piece), rows_of(done), y.width}, routes, done * piece));
     }
     if (i >= pieces) continue;
     FFF_RETURN_IF_ERROR(
@@ -189,7 +147,7 @@ absl::Status Program::RunOn(const std::vector<Held>& held, tensor::ConstRows x,
 absl::Status Program::RunPieces(tensor::ConstRows x, tensor::MutableRows y,
                                 absl::Span<const RouteSink> routes,
                                 const Held& first) const {
-  const UseDevice use(replicas_[first.replica].device);
+  const UseDevice use(*replicas_[first.replica].device);
   std::vector<Held> held = {first};
   if (x.rows > replicas_[0].chain->rows_max()) {
     const Held second = TryAcquireBeside(first);
@@ -202,9 +160,13 @@ absl::Status Program::RunPieces(tensor::ConstRows x, tensor::MutableRows y,
 
 absl::Status Program::Run(tensor::ConstRows x, tensor::MutableRows y,
                           absl::Span<const RouteSink> routes) const {
+  const Chain& chain = *replicas_[0].chain;
+  FFF_CHECK(x.width == chain.input_width() && y.width == chain.output_width());
+  FFF_CHECK(x.rows == y.rows);
+  FFF_CHECK(routes.empty() || routes.size() == chain.size());
   FFF_RETURN_IF_ERROR(health());
   if (x.rows == 0) return absl::OkStatus();
   return Remember(RunPieces(x, y, routes, Acquire()));
 }
 
-}  // namespace fff::engine::cuda
+}  // namespace fff::engine
