@@ -100,7 +100,7 @@ class FamilyLayer : public DeviceLayer {
     buffers_ = uploader.buffers();
     absl::Status left_out = NoKernel();
     for (size_t k = 0; k < kernels_.size(); ++k) {
-      const absl::Status prepared = Prepare(k, build);
+      absl::Status prepared = Prepare(k, build);
       if (absl::IsResourceExhausted(prepared)) {
         left_out = prepared;
       } else if (!prepared.ok()) {

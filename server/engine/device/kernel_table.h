@@ -144,7 +144,7 @@ absl::Status InPieces(const LayerShape& shape, const RowArgs& rows,
                       int64_t together, const LaunchPiece& launch) {
   for (int64_t begin = 0; begin < rows.rows; begin += together) {
     const int64_t left = rows.rows - begin;
-    const absl::Status status =
+    absl::Status status =
         launch(PieceOf(shape, rows, begin, together < left ? together : left));
     if (!status.ok()) return status;
   }

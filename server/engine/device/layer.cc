@@ -146,24 +146,20 @@ LayerPtr MakeFamilyLayer(
 }
 
 // Made of others: y = share * leaf(x) + (1 - share) * output(hidden(x)).
-class MasterLeafLayer : public DeviceLayer {
- public:
-  struct Parts {
-    LayerPtr leaf;
-    LayerPtr hidden;
-    LayerPtr output;
-    LayerPtr blend;
-  };
-  explicit MasterLeafLayer(Parts parts) : parts_(std::move(parts)) {}
+struct MasterLeafLayer : public DeviceLayer {
+  LayerPtr leaf;
+  LayerPtr hidden;
+  LayerPtr output;
+  LayerPtr blend;
 
   absl::Status Upload(const LayerBuild& build) override {
     type_ = build.type;
     for (DeviceLayer* part : All()) FFF_RETURN_IF_ERROR(part->Upload(build));
     return absl::OkStatus();
   }
-  int64_t output_width() const override { return parts_.leaf->output_width(); }
-  int trees() const override { return parts_.leaf->trees(); }
-  int decisions() const override { return parts_.leaf->decisions(); }
+  int64_t output_width() const override { return leaf->output_width(); }
+  int trees() const override { return leaf->trees(); }
+  int decisions() const override { return leaf->decisions(); }
   int64_t weights_bytes() const override {
     int64_t bytes = 0;
     for (const DeviceLayer* part : All()) bytes += part->weights_bytes();
@@ -172,52 +168,49 @@ class MasterLeafLayer : public DeviceLayer {
   // The leaf is done with its scratch when the others begin; both intermediates
   // lie before what these need.
   ScratchNeed Needs(int64_t rows_max) const override {
-    ScratchNeed need = parts_.hidden->Needs(rows_max);
-    need.Cover(parts_.output->Needs(rows_max));
-    need.bytes += rows_max * (RowBytes(parts_.hidden->output_width()) +
-                              RowBytes(output_width()));
-    need.Cover(parts_.leaf->Needs(rows_max));
+    ScratchNeed need = hidden->Needs(rows_max);
+    need.Cover(output->Needs(rows_max));
+    need.bytes += rows_max *
+                  (RowBytes(hidden->output_width()) + RowBytes(output_width()));
+    need.Cover(leaf->Needs(rows_max));
     return need;
   }
   std::vector<Candidate> Candidates(int64_t rows, bool all) const override {
-    return parts_.leaf->Candidates(rows, all);
+    return leaf->Candidates(rows, all);
   }
   absl::string_view KernelName(size_t kernel) const override {
-    return parts_.leaf->KernelName(kernel);
+    return leaf->KernelName(kernel);
   }
   const KernelTraits& Traits(size_t kernel) const override {
-    return parts_.leaf->Traits(kernel);
+    return leaf->Traits(kernel);
   }
 
   absl::Status Run(const Candidate& candidate, const RowArgs& rows,
                    const Scratch& scratch, Stream& stream) const override {
-    FFF_RETURN_IF_ERROR(parts_.leaf->Run(candidate, rows, scratch, stream));
-    char* const hidden = scratch.bytes;
-    char* const output =
-        hidden + rows.rows * RowBytes(parts_.hidden->output_width());
+    FFF_RETURN_IF_ERROR(leaf->Run(candidate, rows, scratch, stream));
+    char* const between = scratch.bytes;
+    char* const dense = between + rows.rows * RowBytes(hidden->output_width());
     Scratch inner = scratch;
-    inner.bytes = output + rows.rows * RowBytes(output_width());
+    inner.bytes = dense + rows.rows * RowBytes(output_width());
     inner.size -= inner.bytes - scratch.bytes;
     FFF_CHECK(inner.size >= 0);
     const auto run = [&](const DeviceLayer& layer, const void* x, void* y) {
       return layer.Run(layer.Candidates(rows.rows, false)[0],
                        {x, y, nullptr, nullptr, rows.rows}, inner, stream);
     };
-    FFF_RETURN_IF_ERROR(run(*parts_.hidden, rows.x, hidden));
-    FFF_RETURN_IF_ERROR(run(*parts_.output, hidden, output));
-    return run(*parts_.blend, output, rows.y);
+    FFF_RETURN_IF_ERROR(run(*hidden, rows.x, between));
+    FFF_RETURN_IF_ERROR(run(*output, between, dense));
+    return run(*blend, dense, rows.y);
   }
 
  private:
   std::vector<DeviceLayer*> All() const {
-    return {parts_.leaf.get(), parts_.hidden.get(), parts_.output.get(),
-            parts_.blend.get()};
+    return {leaf.get(), hidden.get(), output.get(), blend.get()};
   }
   int64_t RowBytes(int64_t width) const {
     return PitchOf(width) * BytesOf(type_);
   }
 
-  Parts parts_;
   WeightType type_ = WeightType::kFp32;
 };
 
@@ -241,9 +234,12 @@ struct MakeLayerOf {
     RowsShape blend =
         RowsFamily::ShapeOf(RowOp::kBlend, op.leaf->problem.output_width);
     blend.share = op.share;
-    return std::make_unique<MasterLeafLayer>(
-        MasterLeafLayer::Parts{(*this)(op.leaf), (*this)(op.hidden),
-                               (*this)(op.output), MakeRows(blend, {})});
+    auto master = std::make_unique<MasterLeafLayer>();
+    master->leaf = (*this)(op.leaf);
+    master->hidden = (*this)(op.hidden);
+    master->output = (*this)(op.output);
+    master->blend = MakeRows(blend, {});
+    return master;
   }
   LayerPtr operator()(const ActivationOp& op) const {
     RowsShape shape = RowsFamily::ShapeOf(RowOp::kActivate, width);

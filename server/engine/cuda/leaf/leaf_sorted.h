@@ -43,7 +43,7 @@ absl::Status InHiddenPieces(const LeafShape& shape, const LaunchArgs& launch,
   FFF_CHECK(launch.scratch.size >= row_bytes);
   const int64_t together = launch.scratch.size / row_bytes;
   return InPieces(shape, launch.rows, together, [&](const RowArgs& rows) {
-    const absl::Status split = LeafSplit(shape, rows, launch);
+    absl::Status split = LeafSplit(shape, rows, launch);
     return split.ok() ? start(rows) : split;
   });
 }

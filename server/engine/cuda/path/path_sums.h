@@ -40,7 +40,7 @@ absl::Status SumParts(const PathShape& shape, const LaunchArgs& launch,
   const int64_t together = launch.scratch.size / (parts * PartialBytes(shape));
   FFF_CHECK(together > 0);
   return InPieces(shape, launch.rows, together, [&](const RowArgs& rows) {
-    const absl::Status started = start(rows, partials);
+    absl::Status started = start(rows, partials);
     if (!started.ok()) return started;
     return SumPartials(shape, partials, rows, parts, launch.stream);
   });
