@@ -1,5 +1,7 @@
 #include "client/cli/global_options.h"
 
+#include <map>
+
 #include "CLI/Option.hpp"
 #include "CLI/Validators.hpp"
 #include "absl/strings/ascii.h"
@@ -24,6 +26,8 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
       ->capture_default_str();
   app.add_option("--timeout", options.timeout_s,
                  "Deadline of one call, seconds; a benchmark has none")
+      ->transform(CLI::AsNumberWithUnit(
+          std::map<std::string, double>{{"s", 1}, {"ms", 1e-3}}))
       ->check(CLI::Range(0.001, 86400.0))
       ->capture_default_str();
   app.add_flag("--tls", options.tls, "Encrypt the connection");

@@ -10,12 +10,10 @@
 #include "client/cpp/status_from_grpc.h"
 #include "client/cpp/tensors.h"
 #include "fff/v1/inference.grpc.pb.h"
-#include "google/protobuf/wrappers.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
-#include "grpcpp/completion_queue.h"
 #include "grpcpp/create_channel.h"
-#include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/credentials.h"
 #include "inference/grpc_service.grpc.pb.h"
 #include "server/base/status_macros.h"
@@ -36,6 +34,31 @@ void AddToken(grpc::ClientContext& context, const std::string& token) {
   context.AddMetadata("authorization", absl::StrCat("Bearer ", token));
 }
 
+template <class Stub, class Request, class Response>
+using Method = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&,
+                                      Response*);
+
+// One unary call. `token` is shown when there is one.
+template <class Stub, class Request, class Response>
+absl::StatusOr<Response> Ask(Stub& stub, Method<Stub, Request, Response> method,
+                             const Request& request, absl::Duration timeout,
+                             const std::string& token = "") {
+  grpc::ClientContext context;
+  SetDeadline(context, timeout);
+  AddToken(context, token);
+  Response response;
+  FFF_RETURN_IF_ERROR(FromGrpc((stub.*method)(&context, request, &response)));
+  return response;
+}
+
+template <class Request>
+Request Naming(const std::string& model, int64_t version) {
+  Request request;
+  request.set_model(model);
+  request.set_version(version);
+  return request;
+}
+
 std::shared_ptr<grpc::ChannelCredentials> Credentials(
     const ConnectOptions& options) {
   if (!options.tls) return grpc::InsecureChannelCredentials();
@@ -46,14 +69,6 @@ std::shared_ptr<grpc::ChannelCredentials> Credentials(
   return grpc::SslCredentials(ssl);
 }
 
-// grpc.health.v1's two messages hold one field each, number 1: a string and an
-// enum. The well-known wrappers have the same bytes on the wire, which saves a
-// copy of that protocol's file.
-using HealthRequest = google::protobuf::StringValue;
-using HealthResponse = google::protobuf::Int32Value;
-using HealthStub = grpc::TemplatedGenericStub<HealthRequest, HealthResponse>;
-constexpr const char* kHealthCheck = "/grpc.health.v1.Health/Check";
-
 }  // namespace
 
 class Client::Stubs {
@@ -61,11 +76,11 @@ class Client::Stubs {
   explicit Stubs(const std::shared_ptr<grpc::Channel>& channel)
       : fff(v1::InferenceService::NewStub(channel)),
         open_inference(inference::GRPCInferenceService::NewStub(channel)),
-        health(channel) {}
+        health(grpc::health::v1::Health::NewStub(channel)) {}
 
   std::unique_ptr<v1::InferenceService::Stub> fff;
   std::unique_ptr<inference::GRPCInferenceService::Stub> open_inference;
-  HealthStub health;
+  std::unique_ptr<grpc::health::v1::Health::Stub> health;
 };
 
 const char* Name(Health health) {
@@ -108,21 +123,18 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
 
 absl::StatusOr<Prediction> Client::Predict(
     const std::string& model, Rows input, const PredictOptions& options) const {
-  const v1::PredictRequest request = EncodeRequest(model, input, options);
-  grpc::ClientContext context;
-  SetDeadline(context, options.timeout > absl::ZeroDuration() ? options.timeout
-                                                              : timeout_);
-  v1::PredictResponse response;
-  const grpc::Status status =
-      options.dense ? stubs_->fff->PredictDense(&context, request, &response)
-                    : stubs_->fff->Predict(&context, request, &response);
-  FFF_RETURN_IF_ERROR(FromGrpc(status));
+  using Stub = v1::InferenceService::Stub;
+  FFF_ASSIGN_OR_RETURN(
+      v1::PredictResponse response,
+      Ask(*stubs_->fff, options.dense ? &Stub::PredictDense : &Stub::Predict,
+          EncodeRequest(model, input, options),
+          options.timeout > absl::ZeroDuration() ? options.timeout : timeout_));
   return DecodePrediction(std::move(response), input.rows);
 }
 
 std::unique_ptr<PredictionStream> Client::OpenStream(
     absl::Duration timeout) const {
-  auto call = std::make_unique<PredictionStream::Call>();
+  auto call = std::make_unique<PredictionStreamCall>();
   SetDeadline(call->context, timeout);
   call->stream = stubs_->fff->PredictStream(&call->context);
   return std::unique_ptr<PredictionStream>(
@@ -130,53 +142,28 @@ std::unique_ptr<PredictionStream> Client::OpenStream(
 }
 
 absl::StatusOr<v1::ListModelsResponse> Client::ListModels() const {
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  v1::ListModelsResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->fff->ListModels(&context, {}, &response)));
-  return response;
+  return Ask(*stubs_->fff, &v1::InferenceService::Stub::ListModels,
+             v1::ListModelsRequest(), timeout_);
 }
 
 absl::StatusOr<v1::GetModelResponse> Client::GetModel(const std::string& model,
                                                       int64_t version) const {
-  v1::GetModelRequest request;
-  request.set_model(model);
-  request.set_version(version);
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  v1::GetModelResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->fff->GetModel(&context, request, &response)));
-  return response;
+  return Ask(*stubs_->fff, &v1::InferenceService::Stub::GetModel,
+             Naming<v1::GetModelRequest>(model, version), timeout_);
 }
 
 absl::StatusOr<v1::LoadModelResponse> Client::LoadModel(
     const std::string& model, int64_t version) const {
-  v1::LoadModelRequest request;
-  request.set_model(model);
-  request.set_version(version);
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  AddToken(context, admin_token_);
-  v1::LoadModelResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->fff->LoadModel(&context, request, &response)));
-  return response;
+  return Ask(*stubs_->fff, &v1::InferenceService::Stub::LoadModel,
+             Naming<v1::LoadModelRequest>(model, version), timeout_,
+             admin_token_);
 }
 
 absl::StatusOr<v1::UnloadModelResponse> Client::UnloadModel(
     const std::string& model, int64_t version) const {
-  v1::UnloadModelRequest request;
-  request.set_model(model);
-  request.set_version(version);
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  AddToken(context, admin_token_);
-  v1::UnloadModelResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->fff->UnloadModel(&context, request, &response)));
-  return response;
+  return Ask(*stubs_->fff, &v1::InferenceService::Stub::UnloadModel,
+             Naming<v1::UnloadModelRequest>(model, version), timeout_,
+             admin_token_);
 }
 
 absl::StatusOr<v1::BenchmarkReport> Client::Benchmark(
@@ -209,25 +196,16 @@ absl::StatusOr<v1::BenchmarkReport> Client::Benchmark(
 }
 
 absl::StatusOr<Health> Client::CheckHealth(const std::string& service) const {
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  HealthRequest request;
-  request.set_value(service);
-  HealthResponse response;
-  grpc::Status status;
-  grpc::CompletionQueue queue;
-  const auto call =
-      stubs_->health.PrepareUnaryCall(&context, kHealthCheck, request, &queue);
-  call->StartCall();
-  call->Finish(&response, &status, nullptr);
-  void* tag = nullptr;
-  bool ok = false;
-  queue.Next(&tag, &ok);
-  FFF_RETURN_IF_ERROR(FromGrpc(status));
-  switch (response.value()) {
-    case 1:
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
+  FFF_ASSIGN_OR_RETURN(
+      const auto response,
+      Ask(*stubs_->health, &grpc::health::v1::Health::Stub::Check, request,
+          timeout_));
+  switch (response.status()) {
+    case grpc::health::v1::HealthCheckResponse::SERVING:
       return Health::kServing;
-    case 2:
+    case grpc::health::v1::HealthCheckResponse::NOT_SERVING:
       return Health::kNotServing;
     default:
       return Health::kUnknown;
@@ -235,29 +213,27 @@ absl::StatusOr<Health> Client::CheckHealth(const std::string& service) const {
 }
 
 absl::StatusOr<bool> Client::ServerLive() const {
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  inference::ServerLiveResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->open_inference->ServerLive(&context, {}, &response)));
+  FFF_ASSIGN_OR_RETURN(const auto response,
+                       Ask(*stubs_->open_inference,
+                           &inference::GRPCInferenceService::Stub::ServerLive,
+                           inference::ServerLiveRequest(), timeout_));
   return response.live();
 }
 
 absl::StatusOr<bool> Client::ServerReady() const {
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  inference::ServerReadyResponse response;
-  FFF_RETURN_IF_ERROR(
-      FromGrpc(stubs_->open_inference->ServerReady(&context, {}, &response)));
+  FFF_ASSIGN_OR_RETURN(const auto response,
+                       Ask(*stubs_->open_inference,
+                           &inference::GRPCInferenceService::Stub::ServerReady,
+                           inference::ServerReadyRequest(), timeout_));
   return response.ready();
 }
 
 absl::StatusOr<Client::ServerInfo> Client::ServerMetadata() const {
-  grpc::ClientContext context;
-  SetDeadline(context, timeout_);
-  inference::ServerMetadataResponse response;
-  FFF_RETURN_IF_ERROR(FromGrpc(
-      stubs_->open_inference->ServerMetadata(&context, {}, &response)));
+  FFF_ASSIGN_OR_RETURN(
+      const auto response,
+      Ask(*stubs_->open_inference,
+          &inference::GRPCInferenceService::Stub::ServerMetadata,
+          inference::ServerMetadataRequest(), timeout_));
   return ServerInfo{response.name(), response.version()};
 }
 

@@ -4,11 +4,10 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "absl/types/span.h"
+#include "client/cpp/prediction.h"
 #include "fff/v1/inference.pb.h"
 
 namespace fff::client {
@@ -26,35 +25,6 @@ struct ConnectOptions {
   // Shown with LoadModel, UnloadModel and Benchmark; "" = none. Without TLS
   // whoever sees the connection sees it.
   std::string admin_token;
-};
-
-// Row-major float32 rows that the caller owns: rows x width floats.
-struct Rows {
-  const float* data = nullptr;
-  int64_t rows = 0;
-  int64_t width = 0;
-};
-
-struct PredictOptions {
-  int64_t version = 0;  // 0 = the version served by default
-  bool dense = false;   // ask the dense twin instead
-  bool routing = false;
-  bool labels = false;
-  std::string request_id;
-  absl::Duration timeout = absl::ZeroDuration();  // zero: ConnectOptions'
-};
-
-struct Prediction {
-  std::string model;
-  int64_t version = 0;
-  int64_t rows = 0;
-  int64_t width = 0;                // product of the model's output shape
-  std::vector<float> output;        // [rows, width]
-  std::vector<std::string> labels;  // one a row, when asked for and known
-  std::vector<v1::LayerRouting> routing;
-  int64_t queue_ns = 0;
-  int64_t compute_ns = 0;
-  int64_t batch_rows = 0;
 };
 
 class PredictionStream;

@@ -22,7 +22,7 @@ absl::Status ErrorOf(const v1::StreamError& error) {
 
 }  // namespace
 
-PredictionStream::PredictionStream(std::unique_ptr<Call> call)
+PredictionStream::PredictionStream(std::unique_ptr<PredictionStreamCall> call)
     : call_(std::move(call)) {}
 
 PredictionStream::~PredictionStream() {

@@ -8,9 +8,11 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "client/cpp/client.h"
+#include "client/cpp/prediction.h"
 
 namespace fff::client {
+
+class PredictionStreamCall;
 
 // Many predictions in flight on one stream (fff.v1 PredictStream): less work
 // for both sides than a call each. Client::OpenStream makes one; it must not
@@ -50,10 +52,9 @@ class PredictionStream {
 
  private:
   friend class Client;
-  class Call;
-  explicit PredictionStream(std::unique_ptr<Call> call);
+  explicit PredictionStream(std::unique_ptr<PredictionStreamCall> call);
 
-  const std::unique_ptr<Call> call_;
+  const std::unique_ptr<PredictionStreamCall> call_;
   absl::Mutex mutex_;
   // Rows of the requests without an answer, by id.
   absl::flat_hash_map<std::string, int64_t> waiting_ ABSL_GUARDED_BY(mutex_);

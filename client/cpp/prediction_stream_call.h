@@ -2,14 +2,13 @@
 
 #include <memory>
 
-#include "client/cpp/prediction_stream.h"
 #include "fff/v1/inference.grpc.pb.h"
 #include "grpcpp/client_context.h"
 
 namespace fff::client {
 
 // gRPC's side of a stream, kept out of the public header. Client opens it.
-class PredictionStream::Call {
+class PredictionStreamCall {
  public:
   using Stream =
       grpc::ClientReaderWriter<v1::PredictRequest, v1::PredictStreamResponse>;

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "client/cpp/client.h"
+#include "client/cpp/prediction.h"
 #include "fff/v1/inference.pb.h"
 
 // Between rows of floats and the wire's tensors; pure functions.

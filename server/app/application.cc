@@ -18,9 +18,9 @@
 #include "server/base/memory_return.h"
 #include "server/base/status_macros.h"
 #include "server/metrics/exporter.h"
-#include "server/rpc/grpc_server.h"
-#include "server/rpc/version.h"
-#include "server/serving/repository_watcher.h"
+#include "server/rpc/messages/version.h"
+#include "server/rpc/service/grpc_server.h"
+#include "server/serving/repository/repository_watcher.h"
 
 namespace fff::app {
 namespace {
@@ -89,6 +89,9 @@ class Server {
         watcher_(Watch(), &repository_),
         scheduler_(threads_) {}
 
+  // The loader calls back into what is destroyed before it.
+  ~Server() { repository_.Stop(); }
+
   // Both ports are bound before any model is loaded, so that a port conflict is
   // told at once; health says NOT_SERVING until the models are there.
   absl::Status Start() {
@@ -140,6 +143,7 @@ class Server {
     options.startup_models = config_.load_models;
     options.tuning_seconds = static_cast<double>(config_.tune_budget_ms) / 1e3;
     options.on_change = [this] { UpdateHealth(); };
+    options.on_loaded = [this] { watcher_.LookSoon(); };
     if (!placement_.ok()) return options;
     options.placement = *placement_;
     options.placement.on_failure = [this](const absl::Status&) {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/rpc/version.h"
+#include "server/rpc/messages/version.h"
 
 namespace fff::app {
 namespace {
@@ -23,44 +23,41 @@ constexpr char kFooter[] =
     "file (grpc-port=8001).\n\nExample:\n"
     "  fff-server --model-repository=models --grpc-port=8001 --http-port=8002";
 
-// Seconds as a plain number, or with the unit written out: "5", "5s", "500ms".
-std::string ToSeconds(const std::string& text) {
-  const auto ends_with = [&text](const std::string& unit) {
-    return text.size() > unit.size() &&
-           text.compare(text.size() - unit.size(), unit.size(), unit) == 0;
-  };
-  const auto scaled = [&text](size_t unit_size, double scale) {
-    const std::string number = text.substr(0, text.size() - unit_size);
-    double value = 0;
-    if (!CLI::detail::lexical_cast(number, value)) return text;
-    return std::to_string(value * scale);
-  };
-  if (ends_with("ms")) return scaled(2, 1e-3);
-  if (ends_with("s")) return scaled(1, 1);
-  return text;
+// A number that may have one of `units`, then within `range`; the text becomes
+// that number. Whatever is wrong, the message says what was got and wanted.
+CLI::Validator Quantity(const CLI::Validator& units,
+                        const CLI::Validator& range, const std::string& wanted,
+                        const std::string& type_name) {
+  return {[=](std::string& text) -> std::string {
+            const std::string got = text;
+            // CLI11 takes a unit alone for one of it, and its ranges hold NaN.
+            const bool number = text.find_first_of("0123456789.") == 0;
+            try {
+              if (number && units(text).empty() && range(text).empty()) {
+                return "";
+              }
+            } catch (const CLI::ValidationError&) {
+            }
+            return "got '" + got + "', wanted " + wanted;
+          },
+          type_name};
 }
 
-// Of what ToSeconds gives. Written so that NaN is refused, which CLI::Range
-// lets through.
-std::string CheckDuration(const std::string& seconds) {
+CLI::Validator Seconds(double min = 0) {
   constexpr double kSecondsMax = 3600;
-  double value = 0;
-  if (CLI::detail::lexical_cast(seconds, value) && value >= 0 &&
-      value <= kSecondsMax) {
-    return "";
-  }
-  return "got '" + seconds + "', wanted 0 to 3600 seconds: 5, 5s or 500ms";
+  const std::map<std::string, double> units = {{"s", 1}, {"ms", 1e-3}};
+  return Quantity(
+      CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_SENSITIVE),
+      CLI::Range(min, kSecondsMax),
+      absl::StrCat(min, " to ", kSecondsMax, " seconds: 5, 5s or 500ms"),
+      "SECONDS");
 }
 
-// Looking costs little, but without end.
-std::string CheckPollTime(const std::string& seconds) {
-  constexpr double kSecondsMin = 0.1;
-  double value = 0;
-  if (CLI::detail::lexical_cast(seconds, value) && value >= kSecondsMin &&
-      CheckDuration(seconds).empty()) {
-    return "";
-  }
-  return "got '" + seconds + "', wanted 0.1 to 3600 seconds: 5, 5s or 500ms";
+CLI::Validator Bytes(int64_t min, int64_t max) {
+  return Quantity(
+      CLI::AsSizeValue(/*kb_is_1000=*/true), CLI::Range(min, max),
+      absl::StrCat(min, " to ", max, " bytes: 65536, 64KiB, 64MiB, 1GB"),
+      "BYTES");
 }
 
 std::string CheckDevice(const std::string& device) {
@@ -100,8 +97,7 @@ void AddRepositoryOptions(CLI::App& app, Config& config) {
   app.add_option("--repository-poll-seconds", config.repository_poll_seconds,
                  "Longest time between two looks at the repository; changes "
                  "that the system tells of are looked at once")
-      ->transform(ToSeconds)
-      ->check(CheckPollTime, "SECONDS")
+      ->transform(Seconds(/*min=*/0.1))  // looking costs little, not nothing
       ->envname("FFF_REPOSITORY_POLL_SECONDS")
       ->capture_default_str();
 }
@@ -178,14 +174,13 @@ void AddNetworkOptions(CLI::App& app, Config& config) {
       ->capture_default_str();
   app.add_option("--max-message-bytes", config.max_message_bytes,
                  "Largest request that is read")
-      ->check(CLI::Range(int64_t{1024},
-                         int64_t{std::numeric_limits<int32_t>::max()}))
+      ->transform(Bytes(1024, std::numeric_limits<int32_t>::max()))
       ->envname("FFF_MAX_MESSAGE_BYTES")
       ->capture_default_str();
   app.add_option("--request-memory-bytes", config.request_memory_bytes,
                  "Memory for requests that are arriving, and as much again for "
                  "those that are being answered; 0 = a quarter of the memory")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 50))
+      ->transform(Bytes(0, int64_t{1} << 50))
       ->envname("FFF_REQUEST_MEMORY_BYTES")
       ->capture_default_str();
 }
@@ -194,8 +189,7 @@ void AddConnectionOptions(CLI::App& app, Config& config) {
   const auto add_duration = [&app](const char* flag, double& value,
                                    const char* variable, const char* text) {
     app.add_option(flag, value, text)
-        ->transform(ToSeconds)
-        ->check(CheckDuration, "SECONDS")
+        ->transform(Seconds())
         ->envname(variable)
         ->capture_default_str();
   };
@@ -269,14 +263,12 @@ void AddDrainOptions(CLI::App& app, Config& config) {
   app.add_option("--drain-delay", config.drain_delay_seconds,
                  "Seconds to go on serving after SIGTERM, while health says "
                  "NOT_SERVING")
-      ->transform(ToSeconds)
-      ->check(CheckDuration, "SECONDS")
+      ->transform(Seconds())
       ->envname("FFF_DRAIN_DELAY")
       ->capture_default_str();
   app.add_option("--drain-timeout", config.drain_timeout_seconds,
                  "Seconds after that for calls in flight to finish")
-      ->transform(ToSeconds)
-      ->check(CheckDuration, "SECONDS")
+      ->transform(Seconds())
       ->envname("FFF_DRAIN_TIMEOUT")
       ->capture_default_str();
 }

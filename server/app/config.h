@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/serving/model_repository.h"
+#include "server/serving/repository/model_repository.h"
 
 namespace fff::app {
 

@@ -8,16 +8,16 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json LayerJson(const model::Model& model, size_t index) {
-  const model::Layer& layer = *model.layers()[index];
+  const model::LayerFacts& layer = model.layers()[index];
   Json kernels = Json::array();
   for (const engine::KernelPlan::Step& step : model.KernelSteps(index)) {
     kernels.push_back({{"rows_min", step.rows_min},
                        {"kernel", step.kernel},
                        {"reason", step.reason}});
   }
-  return {{"type", layer.type()},
-          {"description", layer.Describe()},
-          {"depth", layer.routing().depth},
+  return {{"type", layer.type},
+          {"description", layer.description},
+          {"depth", layer.routing.depth},
           {"kernels", std::move(kernels)}};
 }
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "server/serving/model_registry.h"
+#include "server/serving/repository/model_registry.h"
 
 namespace fff::app {
 

@@ -8,11 +8,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/thread.h"
 
 namespace fff::base {
 
 absl::StatusOr<std::unique_ptr<LineLog>> LineLog::Open(
-    const std::string& path) {
+    const std::string& path, const std::string& thread_name) {
   const int fd =
       path == "-"
           ? dup(STDOUT_FILENO)
@@ -21,10 +22,11 @@ absl::StatusOr<std::unique_ptr<LineLog>> LineLog::Open(
     return absl::InvalidArgumentError(
         absl::StrCat("cannot write to ", path, ": ", strerror(errno)));
   }
-  return std::unique_ptr<LineLog>(new LineLog(fd));
+  return std::unique_ptr<LineLog>(new LineLog(fd, thread_name));
 }
 
-LineLog::LineLog(int fd) : fd_(fd), thread_([this] { Loop(); }) {}
+LineLog::LineLog(int fd, const std::string& thread_name)
+    : fd_(fd), thread_(StartThread(thread_name, [this] { Loop(); })) {}
 
 LineLog::~LineLog() {
   {

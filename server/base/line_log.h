@@ -24,7 +24,8 @@ class LineLog {
 
   // Appends to `path`; "-" is standard output. The error says what the system
   // said.
-  static absl::StatusOr<std::unique_ptr<LineLog>> Open(const std::string& path);
+  static absl::StatusOr<std::unique_ptr<LineLog>> Open(
+      const std::string& path, const std::string& thread_name);
   // Writes what waits.
   ~LineLog();
 
@@ -33,7 +34,7 @@ class LineLog {
   uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
 
  private:
-  explicit LineLog(int fd);
+  LineLog(int fd, const std::string& thread_name);
   void Loop();
   void WriteAll(absl::string_view text);
 

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "server/base/log.h"
 #include "server/base/memory_info.h"
+#include "server/base/thread.h"
 
 namespace fff::base {
 namespace {
@@ -29,7 +30,7 @@ void MemoryReturnPolicy::Returned(int64_t idle_bytes) {
 }
 
 void MemoryReturner::Start() {
-  thread_ = std::thread([this] { Loop(); });
+  thread_ = StartThread("fff-memory", [this] { Loop(); });
 }
 
 void MemoryReturner::Stop() {

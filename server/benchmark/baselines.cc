@@ -6,86 +6,61 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/base/status_macros.h"
-#include "server/benchmark/random.h"
-#include "server/engine/weights.h"
-#include "server/model/linear_layer.h"
+#include "server/graph/graph.h"
+#include "server/model/builder.h"
+#include "server/tensor/random.h"
 
 namespace fff::benchmark {
 namespace {
 
-// A layer of the FFF model, in a second model.
-class BorrowedLayer : public model::Layer {
- public:
-  explicit BorrowedLayer(const model::Layer& layer) : layer_(layer) {}
-
-  std::string type() const override { return layer_.type(); }
-  std::string Describe() const override { return layer_.Describe(); }
-  int64_t input_width() const override { return layer_.input_width(); }
-  int64_t output_width() const override { return layer_.output_width(); }
-  int64_t weights_bytes() const override { return 0; }  // not its own
-  model::LayerCost cost() const override { return layer_.cost(); }
-  bool is_identity() const override { return layer_.is_identity(); }
-  const engine::KernelPlan* plan() const override { return layer_.plan(); }
-  void Run(tensor::ConstRows x, tensor::MutableRows y,
-           const engine::RouteSink& routes,
-           engine::ExecutionContext& context) const override {
-    layer_.Run(x, y, routes, context);
-  }
-
- private:
-  const model::Layer& layer_;
-};
-
-int64_t NeuronsOf(const model::Layer& layer, BaselineKind kind) {
-  return kind == BaselineKind::kNeurons ? layer.neurons().all
-                                        : layer.neurons().used;
+int64_t NeuronsOf(const graph::NeuronCount& neurons, BaselineKind kind) {
+  return kind == BaselineKind::kNeurons ? neurons.all : neurons.used;
 }
 
 // fp32 bytes of the dense layers that stand for those that route.
 double WeightBytes(const model::Model& fff, BaselineKind kind) {
   double bytes = 0;
-  for (const auto& layer : fff.layers()) {
-    bytes += 4.0 * static_cast<double>(NeuronsOf(*layer, kind)) *
-             static_cast<double>(layer->input_width() + layer->output_width());
+  for (const model::LayerFacts& layer : fff.layers()) {
+    bytes += 4.0 * static_cast<double>(NeuronsOf(layer.neurons, kind)) *
+             static_cast<double>(layer.input_width + layer.output_width);
   }
   return bytes;
 }
 
-absl::StatusOr<std::unique_ptr<const model::Layer>> RandomLinear(
-    engine::DenseProblem problem, Random& random) {
-  auto weights = std::make_shared<engine::DenseWeights>();
+graph::Op RandomLinear(graph::DenseProblem problem, tensor::Random& random) {
+  auto weights = std::make_shared<graph::DenseWeights>();
   problem.has_bias = true;
   weights->problem = problem;
   const float limit = std::sqrt(3.0F / static_cast<float>(problem.input_width));
   tensor::FloatBuffer w(problem.input_width * problem.output_width);
-  FillUniform(random, limit, w.span());
+  tensor::FillUniform(random, limit, w.span());
   weights->w = std::move(w).Freeze();
   tensor::FloatBuffer bias(problem.output_width);
-  FillUniform(random, limit, bias.span());
+  tensor::FillUniform(random, limit, bias.span());
   weights->bias = std::move(bias).Freeze();
-  return model::LinearLayer::Make(std::move(weights), {});
+  return graph::Linear{{std::move(weights)}};
 }
 
 absl::StatusOr<Opponent> Build(const model::Model& fff, BaselineKind kind,
                                uint64_t seed) {
-  Random random(seed);
-  std::vector<std::unique_ptr<const model::Layer>> layers;
+  tensor::Random random(seed);
   std::string widths;
-  for (const auto& layer : fff.layers()) {
-    const int64_t width = NeuronsOf(*layer, kind);
-    if (width == 0) {
-      layers.push_back(std::make_unique<BorrowedLayer>(*layer));
-      continue;
-    }
-    engine::DenseProblem up = {layer->input_width(), width,
-                               layer->neurons().activation};
-    engine::DenseProblem down = {width, layer->output_width()};
-    for (const engine::DenseProblem& problem : {up, down}) {
-      FFF_ASSIGN_OR_RETURN(auto linear, RandomLinear(problem, random));
-      layers.push_back(std::move(linear));
-    }
+  // A layer that routes becomes two products where its node that routes stands;
+  // other nodes of the layer pass by.
+  const auto rewrite =
+      [&](const graph::Node& node) -> absl::StatusOr<std::vector<graph::Op>> {
+    const model::LayerFacts& layer = fff.layers()[node.layer];
+    const int64_t width = NeuronsOf(layer.neurons, kind);
+    if (width == 0) return std::vector<graph::Op>{node.op};
+    if (!graph::Routes(node.op)) return std::vector<graph::Op>();
     absl::StrAppend(&widths, widths.empty() ? "" : " + ", width);
-  }
+    return std::vector<graph::Op>{
+        RandomLinear({layer.input_width, width, layer.neurons.activation},
+                     random),
+        RandomLinear({width, layer.output_width}, random)};
+  };
+  FFF_ASSIGN_OR_RETURN(const graph::Graph dense,
+                       graph::Rewrite(fff.graph(), rewrite));
   Opponent opponent;
   opponent.kind = kind;
   opponent.description = absl::StrCat(
@@ -94,8 +69,7 @@ absl::StatusOr<Opponent> Build(const model::Model& fff, BaselineKind kind,
                                        "width: ",
       widths, kind == BaselineKind::kNeurons ? " evaluated" : " neurons",
       ", random weights");
-  opponent.model = std::make_shared<model::Model>(fff.input(), fff.output(),
-                                                  std::move(layers));
+  FFF_ASSIGN_OR_RETURN(opponent.model, model::BuildGraph(dense, {}));
   return opponent;
 }
 

@@ -31,7 +31,7 @@ struct Baselines {
 // The baselines of kind kNeurons and kInferenceWidth that are not `primary`:
 // every layer of `fff` that routes becomes two linear layers, input width to N
 // with the layer's activation, N to output width; the other layers are those of
-// `fff`, which must outlive the result. Weights are random from `seed`: such a
+// `fff` and share its weights. Weights are random from `seed`: such a
 // network shows cost alone. Left out, with the reason, are those of more than
 // weights_bytes_max, all of them when the model runs on a device (they
 // would run on the CPU), and those of a model that does not route. Allocates

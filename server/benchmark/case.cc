@@ -12,7 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "server/base/status_macros.h"
 #include "server/benchmark/runner.h"
-#include "server/engine/problem.h"
+#include "server/graph/problem.h"
 
 namespace fff::benchmark {
 namespace {
@@ -55,7 +55,7 @@ absl::Status Dense(absl::string_view value, CaseSpec* spec) {
         absl::StrCat("got '", value, "', wanted neurons, linear or width N"));
   }
   spec->dense = DenseOpponent::kWidth;
-  return Integer(words.second, 1, engine::kWidthMax, &spec->dense_width);
+  return Integer(words.second, 1, graph::kWidthMax, &spec->dense_width);
 }
 
 absl::Status Rows(absl::string_view value, CaseSpec* spec) {
@@ -79,18 +79,19 @@ absl::Status Engine(absl::string_view value, CaseSpec* spec) {
     return absl::InvalidArgumentError(
         absl::StrCat("got '", value, "', wanted fff or auto"));
   }
-  spec->engine =
-      value == "auto" ? model::EngineChoice::kAuto : model::EngineChoice::kFff;
+  spec->engine = value == "auto" ? importer::EngineChoice::kAuto
+                                 : importer::EngineChoice::kFff;
   return absl::OkStatus();
 }
 
 absl::Status Precision(absl::string_view value, CaseSpec* spec) {
-  if (value != "fp32" && value != "bf16" && value != "int8") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("got '", value, "', wanted fp32, bf16 or int8"));
+  for (const graph::Precision precision : graph::kPrecisions) {
+    if (graph::Name(precision) != value) continue;
+    spec->precision = precision;
+    return absl::OkStatus();
   }
-  spec->precision = std::string(value);
-  return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("got '", value, "', wanted fp32, bf16 or int8"));
 }
 
 absl::Status SetKey(absl::string_view key, absl::string_view value,
@@ -114,17 +115,17 @@ absl::Status SetKey(absl::string_view key, absl::string_view value,
   }
   if (key == "depth") {
     int64_t depth = 0;
-    FFF_RETURN_IF_ERROR(Integer(value, 0, engine::kLevelsMax - 1, &depth));
+    FFF_RETURN_IF_ERROR(Integer(value, 0, graph::kLevelsMax - 1, &depth));
     spec->depth = static_cast<int>(depth);
     return absl::OkStatus();
   }
-  if (key == "trees") return Integer(value, 1, engine::kTreesMax, &spec->trees);
+  if (key == "trees") return Integer(value, 1, graph::kTreesMax, &spec->trees);
   const std::map<absl::string_view, int64_t*> widths = {
       {"input_width", &spec->input_width},
       {"output_width", &spec->output_width},
       {"leaf_width", &spec->leaf_width}};
   if (const auto width = widths.find(key); width != widths.end()) {
-    return Integer(value, 1, engine::kWidthMax, width->second);
+    return Integer(value, 1, graph::kWidthMax, width->second);
   }
   return absl::InvalidArgumentError(
       "unknown key, wanted about, convention, input_width, output_width, "
@@ -239,7 +240,7 @@ absl::StatusOr<CaseSpec> WithPrecision(const CaseSpec& spec,
                      absl::StrCat("case ", spec.name, ", precision")));
   // As depths do: a report that is kept says what it is of.
   if (changed.precision != spec.precision) {
-    changed.name = absl::StrCat(spec.name, "-", changed.precision);
+    changed.name = absl::StrCat(spec.name, "-", graph::Name(changed.precision));
   }
   return changed;
 }

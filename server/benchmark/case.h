@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "server/model/model_config.h"
+#include "server/importer/model_config.h"
 
 // A benchmark case: the shape of one FFF layer and of the dense network it is
 // held against, as a small text file. The files of cases/ are compiled into the
@@ -48,8 +48,8 @@ struct CaseSpec {
   int64_t trees = 1;
   DenseOpponent dense = DenseOpponent::kNeurons;
   int64_t dense_width = 0;  // kWidth only
-  model::EngineChoice engine = model::EngineChoice::kFff;
-  std::string precision = "fp32";
+  importer::EngineChoice engine = importer::EngineChoice::kFff;
+  graph::Precision precision = graph::Precision::kFp32;
   std::vector<int64_t> rows = {1, 16, 256, 2048};
   bool cold_weights = false;
 

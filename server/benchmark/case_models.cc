@@ -6,10 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
-#include "server/benchmark/random.h"
 #include "server/checkpoint/checkpoint.h"
-#include "server/model/model_config.h"
+#include "server/importer/import.h"
+#include "server/importer/model_config.h"
 #include "server/tensor/float_array.h"
+#include "server/tensor/random.h"
 
 namespace fff::benchmark {
 namespace {
@@ -23,12 +24,11 @@ class SyntheticCheckpoint {
   // Uniform values whose dot product with `fan_in` standard-normal inputs has
   // variance one; fan_in 0 makes zeros.
   void Add(const std::string& name, tensor::Shape shape, int64_t fan_in) {
-    int64_t elements = 1;
-    for (const int64_t dimension : shape) elements *= dimension;
+    const int64_t elements = *tensor::NumElements(shape);
     tensor::FloatBuffer buffer(elements);
     if (fan_in > 0) {
-      FillUniform(random_, std::sqrt(3.0F / static_cast<float>(fan_in)),
-                  buffer.span());
+      tensor::FillUniform(random_, std::sqrt(3.0F / static_cast<float>(fan_in)),
+                          buffer.span());
     }
     buffers_.push_back(std::move(buffer));
     checkpoint::NamedTensor tensor;
@@ -48,7 +48,7 @@ class SyntheticCheckpoint {
 
  private:
   std::string source_;
-  Random random_;
+  tensor::Random random_;
   std::vector<tensor::FloatBuffer> buffers_;
   checkpoint::Checkpoint::TensorMap tensors_;
 };
@@ -80,46 +80,49 @@ checkpoint::Checkpoint FffCheckpoint(const CaseSpec& spec, uint64_t seed) {
   return std::move(made).Build();
 }
 
-model::ModelConfig FffConfig(const CaseSpec& spec) {
-  model::FffLayerConfig layer;
+importer::ModelConfig FffConfig(const CaseSpec& spec) {
+  importer::LayerConfig layer;
   layer.convention = spec.convention;
   if (spec.convention == "ultrafastbert") layer.trees = spec.trees;
-  model::ModelConfig config;
+  importer::ModelConfig config;
   config.layers.emplace_back(layer);
   config.engine = spec.engine;
   config.precision = spec.precision;
   return config;
 }
 
-engine::Activation ActivationOf(const CaseSpec& spec) {
-  if (spec.convention == "fastfeedforward") return engine::Activation::kRelu;
-  return spec.convention == "sap-fff" ? engine::Activation::kIdentity
-                                      : engine::Activation::kGelu;
+graph::Activation ActivationOf(const CaseSpec& spec) {
+  if (spec.convention == "fastfeedforward") return graph::Activation::kRelu;
+  return spec.convention == "sap-fff" ? graph::Activation::kIdentity
+                                      : graph::Activation::kGelu;
 }
 
 absl::StatusOr<std::shared_ptr<const model::Model>> BuildDense(
     const CaseSpec& spec, uint64_t seed, const model::BuildOptions& options) {
   SyntheticCheckpoint made(absl::StrCat("dense of benchmark case ", spec.name),
                            seed);
-  model::ModelConfig config;
+  importer::ModelConfig config;
   const auto add = [&](const std::string& prefix, int64_t in, int64_t out,
-                       engine::Activation activation) {
+                       graph::Activation activation) {
     made.Add(prefix + "weight", {out, in}, in);
     made.Add(prefix + "bias", {out}, in);
-    model::LinearLayerConfig layer;
+    importer::LayerConfig layer;
+    layer.type = "linear";
     layer.prefix = prefix;
     layer.activation = activation;
     config.layers.emplace_back(layer);
   };
   if (spec.dense == DenseOpponent::kLinear) {
     add("linear.", spec.input_width, spec.output_width,
-        engine::Activation::kIdentity);
+        graph::Activation::kIdentity);
   } else {
     add("up.", spec.input_width, spec.dense_width, ActivationOf(spec));
     add("down.", spec.dense_width, spec.output_width,
-        engine::Activation::kIdentity);
+        graph::Activation::kIdentity);
   }
-  return model::BuildModel(config, std::move(made).Build(), options);
+  FFF_ASSIGN_OR_RETURN(const graph::Graph dense,
+                       importer::Import(config, std::move(made).Build()));
+  return model::BuildModel(config, dense, options);
 }
 
 std::string DescribeDense(const CaseSpec& spec) {
@@ -137,13 +140,14 @@ std::string DescribeDense(const CaseSpec& spec) {
 absl::StatusOr<CaseModels> BuildCaseModels(const CaseSpec& spec, uint64_t seed,
                                            const model::BuildOptions& options) {
   const checkpoint::Checkpoint checkpoint = FffCheckpoint(spec, seed);
-  const model::ModelConfig config = FffConfig(spec);
+  const importer::ModelConfig config = FffConfig(spec);
+  FFF_ASSIGN_OR_RETURN(const graph::Graph graph,
+                       importer::Import(config, checkpoint));
   CaseModels models;
-  FFF_ASSIGN_OR_RETURN(models.fff,
-                       model::BuildModel(config, checkpoint, options));
+  FFF_ASSIGN_OR_RETURN(models.fff, model::BuildModel(config, graph, options));
   if (spec.dense == DenseOpponent::kNeurons) {
     FFF_ASSIGN_OR_RETURN(model::DenseTwin twin,
-                         model::BuildCostTwin(config, checkpoint, options));
+                         model::BuildCostTwin(config, graph, options));
     models.dense = {BaselineKind::kNeurons, std::move(twin.description),
                     std::move(twin.model)};
     return models;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "server/benchmark/random.h"
+#include "server/tensor/random.h"
 
 namespace fff::benchmark {
 namespace {
@@ -24,8 +24,8 @@ InputRows::InputRows(int64_t batch_rows, int64_t width, uint64_t seed)
       width_(width),
       batches_(Batches(batch_rows, width)),
       values_(batches_ * batch_rows * width) {
-  Random random(seed);
-  FillNormal(random, values_.span());
+  tensor::Random random(seed);
+  tensor::FillNormal(random, values_.span());
 }
 
 tensor::ConstRows InputRows::batch(int64_t index) const {

@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "server/base/cpu_info.h"
-#include "server/benchmark/random.h"
 #include "server/engine/kernel_plan.h"
+#include "server/tensor/random.h"
 
 namespace fff::benchmark {
 namespace {
@@ -55,14 +55,12 @@ double MeasureCopyGbps(engine::ExecutionContext& context) {
 }
 
 double MeasurePeakGflops(engine::ExecutionContext& context) {
-  auto weights = std::make_shared<engine::DenseWeights>();
+  auto weights = std::make_shared<graph::DenseWeights>();
   weights->problem.input_width = kPeakWidth;
   weights->problem.output_width = kPeakWidth;
-  tensor::FloatBuffer x(kPeakWidth * kPeakWidth);
+  const tensor::FloatArray x = tensor::RandomNormal(kPeakWidth * kPeakWidth);
+  weights->w = x;
   tensor::FloatBuffer y(kPeakWidth * kPeakWidth);
-  Random random(1);
-  FillUniform(random, 1.0F, x.span());
-  weights->w = tensor::FloatArray::CopyOf(x.span());
   const auto plan = engine::PlanDense(weights, {});
   if (!plan.ok()) return 0;
   constexpr double kFlops = 2.0 * kPeakWidth * kPeakWidth * kPeakWidth;

@@ -41,8 +41,8 @@ absl::Status CheckModels(const model::Model& fff, const model::Model& dense) {
 
 int64_t WidestLayer(const model::Model& model) {
   int64_t widest = model.input().width();
-  for (const auto& layer : model.layers()) {
-    widest = std::max({widest, layer->input_width(), layer->output_width()});
+  for (const model::LayerFacts& layer : model.layers()) {
+    widest = std::max({widest, layer.input_width, layer.output_width});
   }
   return widest;
 }
@@ -156,8 +156,8 @@ class CaseRun {
       result_.speedup =
           result_.dense.latency.median_s / result_.fff.latency.median_s;
     }
-    for (const auto& layer : sides_[0]->layers()) {
-      result_.neurons += layer->neurons().all;
+    for (const model::LayerFacts& layer : sides_[0]->layers()) {
+      result_.neurons += layer.neurons.all;
     }
     result_.distinct_leaves = fff_touched_.distinct_leaves;
     result_.top_leaf_share = fff_touched_.top_leaf_share;

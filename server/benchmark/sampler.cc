@@ -35,7 +35,8 @@ double Sampler::TimeCalls(int64_t calls) {
   if (flusher_ != nullptr) flusher_->Flush();
   const auto start = std::chrono::steady_clock::now();
   for (int64_t i = 0; i < calls; ++i) {
-    model_.Run(inputs_.batch(next_batch_++), output_, {}, context_);
+    model_.Run(engine::RowsBatch(inputs_.batch(next_batch_++), output_),
+               context_);
   }
   return SecondsSince(start) / static_cast<double>(calls);
 }

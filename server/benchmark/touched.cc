@@ -6,7 +6,7 @@
 namespace fff::benchmark {
 namespace {
 
-using model::RoutingShape;
+using graph::RoutingShape;
 
 // Ascending, each once.
 std::vector<int32_t> Distinct(std::vector<int32_t> positions) {
@@ -16,27 +16,8 @@ std::vector<int32_t> Distinct(std::vector<int32_t> positions) {
   return positions;
 }
 
-// The leaves [rows, trees] of every layer of one call; empty for layers that
-// do not route.
-using LeavesOfLayers = std::vector<std::vector<int32_t>>;
-
-LeavesOfLayers RunWithRoutes(const model::Model& model, tensor::ConstRows x,
-                             tensor::MutableRows output,
-                             engine::ExecutionContext& context) {
-  LeavesOfLayers leaves;
-  std::vector<engine::RouteSink> sinks;
-  for (const auto& layer : model.layers()) {
-    leaves.emplace_back(static_cast<size_t>(x.rows * layer->routing().trees));
-    engine::RouteSink sink;
-    if (!leaves.back().empty()) sink.leaves = leaves.back().data();
-    sinks.push_back(sink);
-  }
-  model.Run(x, output, sinks, context);
-  return leaves;
-}
-
-std::vector<int32_t> TreeColumn(const std::vector<int32_t>& leaves,
-                                int64_t trees, int64_t tree) {
+std::vector<int32_t> TreeColumn(absl::Span<const int32_t> leaves, int64_t trees,
+                                int64_t tree) {
   std::vector<int32_t> column;
   for (size_t i = static_cast<size_t>(tree); i < leaves.size();
        i += static_cast<size_t>(trees)) {
@@ -45,9 +26,9 @@ std::vector<int32_t> TreeColumn(const std::vector<int32_t>& leaves,
   return column;
 }
 
-double LayerBytes(const model::Layer& layer,
-                  const std::vector<int32_t>& leaves) {
-  const RoutingShape routing = layer.routing();
+double LayerBytes(const model::LayerFacts& layer,
+                  absl::Span<const int32_t> leaves) {
+  const RoutingShape routing = layer.routing;
   int64_t nodes = 0;
   int64_t distinct_leaves = 0;
   for (int64_t tree = 0; tree < routing.trees; ++tree) {
@@ -65,7 +46,7 @@ int WidestRoutedLayer(const model::Model& model) {
   int widest = -1;
   int depth = -1;
   for (size_t i = 0; i < model.layers().size(); ++i) {
-    const RoutingShape routing = model.layers()[i]->routing();
+    const RoutingShape routing = model.layers()[i].routing;
     if (routing.trees > 0 && routing.depth > depth) {
       widest = static_cast<int>(i);
       depth = routing.depth;
@@ -108,17 +89,17 @@ int64_t DistinctNodes(absl::Span<const int32_t> leaves, int depth,
   return nodes;
 }
 
-double TouchedWeightBytes(const model::Layer& layer, int64_t distinct_nodes,
-                          int64_t distinct_leaves) {
-  const RoutingShape routing = layer.routing();
-  const double one_row = layer.cost().weight_bytes;
+double TouchedWeightBytes(const model::LayerFacts& layer,
+                          int64_t distinct_nodes, int64_t distinct_leaves) {
+  const RoutingShape routing = layer.routing;
+  const double one_row = layer.cost.weight_bytes;
   if (routing.trees == 0) return one_row;
   if (routing.family == RoutingShape::Family::kPath) {
     const double visited =
         static_cast<double>(routing.trees) * (routing.depth + 1);
     return one_row / visited * static_cast<double>(distinct_nodes);
   }
-  const double node = 4.0 * static_cast<double>(layer.input_width() + 1);
+  const double node = 4.0 * static_cast<double>(layer.input_width + 1);
   const double leaf = one_row - node * routing.depth;
   return node * static_cast<double>(distinct_nodes) +
          leaf * static_cast<double>(distinct_leaves);
@@ -130,19 +111,21 @@ Touched CountTouched(const model::Model& model, const InputRows& inputs,
   Touched touched;
   const int widest = WidestRoutedLayer(model);
   std::vector<int32_t> all_leaves;
+  model::Routes routes;
   for (int64_t b = 0; b < inputs.batches(); ++b) {
     const tensor::ConstRows x = inputs.batch(b);
-    const LeavesOfLayers leaves = RunWithRoutes(model, x, output, context);
+    routes.Prepare(model, x.rows, /*margins=*/false);
+    model.Run(engine::RowsBatch(x, output, routes.sinks()), context);
     double bytes = 4.0 * static_cast<double>(x.rows) *
                    static_cast<double>(x.width + output.width);
-    for (size_t i = 0; i < leaves.size(); ++i) {
-      bytes += LayerBytes(*model.layers()[i], leaves[i]);
+    for (size_t i = 0; i < model.layers().size(); ++i) {
+      bytes += LayerBytes(model.layers()[i], routes.leaves(i));
     }
     touched.least_bytes_per_call += bytes;
     if (widest < 0) continue;
     const auto index = static_cast<size_t>(widest);
-    const std::vector<int32_t> column =
-        TreeColumn(leaves[index], model.layers()[index]->routing().trees, 0);
+    const std::vector<int32_t> column = TreeColumn(
+        routes.leaves(index), model.layers()[index].routing.trees, 0);
     touched.leaves_per_call += static_cast<double>(Distinct(column).size());
     all_leaves.insert(all_leaves.end(), column.begin(), column.end());
   }

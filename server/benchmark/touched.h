@@ -36,7 +36,7 @@ int64_t DistinctNodes(absl::Span<const int32_t> leaves, int depth,
 
 // Bytes of one layer's weights that a call touches whose rows visited
 // `distinct_nodes` nodes (over all trees) and `distinct_leaves` leaves.
-double TouchedWeightBytes(const model::Layer& layer, int64_t distinct_nodes,
-                          int64_t distinct_leaves);
+double TouchedWeightBytes(const model::LayerFacts& layer,
+                          int64_t distinct_nodes, int64_t distinct_leaves);
 
 }  // namespace fff::benchmark

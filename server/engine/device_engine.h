@@ -3,52 +3,25 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "server/engine/kernel.h"
-#include "server/engine/kernel_plan.h"
-#include "server/engine/weights.h"
+#include "server/engine/executable.h"
+#include "server/graph/graph.h"
 
-// An engine on a device of its own: it takes a whole chain of layers, keeps
+// An engine on a device of its own: it takes a whole graph, keeps
 // their weights in device memory and evaluates batches whose rows come from and
 // go to host memory. The CUDA engine implements this in a shared object that
 // the process opens at run time (cuda_library.h), so nothing here knows CUDA.
 namespace fff::engine {
 
-// Element by element, any width.
-struct ActivationOp {
-  Activation activation = Activation::kIdentity;
-};
-// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias, a row.
-struct LayerNormOp {
-  tensor::FloatArray weight;  // [width]
-  tensor::FloatArray bias;    // [width] or empty
-  double epsilon = 0;
-};
-// y = share * leaf(x) + (1 - share) * output(hidden(x)).
-struct MasterLeafOp {
-  std::shared_ptr<const LeafWeights> leaf;
-  std::shared_ptr<const DenseWeights> hidden;
-  std::shared_ptr<const DenseWeights> output;
-  float share = 1;
-};
-using DeviceOp = std::variant<std::shared_ptr<const PathWeights>,
-                              std::shared_ptr<const LeafWeights>,
-                              std::shared_ptr<const DenseWeights>, MasterLeafOp,
-                              ActivationOp, LayerNormOp>;
-
-// Layers in sequence. The output width of one is the input width of the next.
-struct DeviceChain {
-  int64_t input_width = 0;
-  std::vector<DeviceOp> ops;
-};
-
 struct DeviceOptions {
   Precision precision = Precision::kFp32;
+  // Dense fp32 layers let tensor cores round the factors of a product to 10
+  // bits. For comparisons; nothing that is served sets it.
+  bool dense_tf32 = false;
   // Numbers of the devices that get a copy each; batches go to the one with the
   // least work. Never empty.
   std::vector<int> devices = {0};
@@ -72,35 +45,16 @@ struct DeviceFacts {
   int processors = 0;
 };
 
-// How long one batch took. Rows are random; kernel time is measured on the
-// device with the rows already there, wall time by the caller's clock with both
-// copies.
-struct DeviceTiming {
-  double kernel_s = 0;
-  double wall_s = 0;
-};
-
-// A chain on its devices. Immutable but for the queues inside; all methods may
-// be called from many threads.
-class DeviceProgram {
+// A graph on its devices. Run takes rows from and gives them to host memory and
+// blocks until they are there; errors are INTERNAL with the device's message:
+// the device is then lost to this process, and so is the program: every later
+// call returns the same error. The context is not used. Thread-safe.
+class DeviceProgram : public Executable {
  public:
-  virtual ~DeviceProgram() = default;
-  // y [rows, output width] from x [rows, input width], both in host memory.
-  // `routes` is empty or holds one sink an op; sinks of ops that do not route
-  // are ignored. Blocks until y is there. Errors: INTERNAL with the device's
-  // message; the device is then lost to this process, and so is the program:
-  // every later call returns the same error.
-  virtual absl::Status Run(tensor::ConstRows x, tensor::MutableRows y,
-                           absl::Span<const RouteSink> routes) const = 0;
   // OK, or the error that ended the program.
   virtual absl::Status health() const = 0;
-  // Which kernel serves which batch size of op `op`, as KernelPlan::steps().
-  virtual const std::vector<KernelPlan::Step>& steps(size_t op) const = 0;
   // Device memory of one copy: weights and buffers.
   virtual int64_t device_bytes() const = 0;
-  // Medians of at least `repeats` runs of random rows.
-  virtual absl::StatusOr<DeviceTiming> Time(int64_t rows,
-                                            int repeats) const = 0;
 };
 
 class DeviceEngine {
@@ -109,16 +63,13 @@ class DeviceEngine {
   virtual const std::vector<DeviceFacts>& devices() const = 0;
   // "CUDA 13.0, driver 13.0": for the log.
   virtual std::string Describe() const = 0;
-  // Bytes read and written a second by a large copy within device memory, the
-  // bound on whatever moves rows. Takes a gigabyte there for part of a second.
-  virtual absl::StatusOr<double> MeasureCopyRate(int device) const = 0;
   // Copies the weights to the devices and chooses kernels. RESOURCE_EXHAUSTED
   // when device memory does not suffice (the message has wanted and free
   // bytes), UNIMPLEMENTED for a layer that no kernel of this engine computes,
   // INVALID_ARGUMENT for a device or kernel that does not exist, INTERNAL for
   // any other error of the device.
   virtual absl::StatusOr<std::unique_ptr<DeviceProgram>> Build(
-      const DeviceChain& chain, const DeviceOptions& options) const = 0;
+      const graph::Graph& graph, const DeviceOptions& options) const = 0;
 };
 
 }  // namespace fff::engine

@@ -26,25 +26,35 @@ inline void Pause() {
 
 }  // namespace
 
-float* Workspace::Floats(int slot, int64_t count) {
-  tensor::FloatBuffer& buffer = floats_[slot];
-  if (buffer.size() < count) {
-    const int64_t size = std::max(count, buffer.size() + buffer.size() / 2);
-    buffer = tensor::FloatBuffer();  // free first: both need not fit
-    buffer = tensor::FloatBuffer(size);
-  }
-  return buffer.data();
+int64_t Workspace::floats() const {
+  int64_t sum = 0;
+  for (const tensor::FloatBuffer& block : blocks_) sum += block.size();
+  return sum;
 }
 
-int32_t* Workspace::Ints(int slot, int64_t count) {
-  // vector's memory is aligned to 16 only; keep room to align by hand.
-  constexpr size_t kSlack = tensor::kAlignmentBytes / sizeof(int32_t);
-  std::vector<int32_t>& ints = ints_[slot];
-  const size_t wanted = static_cast<size_t>(count) + kSlack;
-  if (ints.size() < wanted) ints.resize(wanted);
-  const auto address = reinterpret_cast<uintptr_t>(ints.data());
-  const uintptr_t mask = tensor::kAlignmentBytes - 1;
-  return reinterpret_cast<int32_t*>((address + mask) & ~mask);
+float* Workspace::Take(int64_t floats) {
+  constexpr int64_t kAligned = tensor::kAlignmentBytes / sizeof(float);
+  const int64_t wanted = (floats + kAligned - 1) / kAligned * kAligned;
+  while (at_.block < blocks_.size() &&
+         blocks_[at_.block].size() - at_.used < wanted) {
+    at_ = {at_.block + 1, 0};
+  }
+  // A block behind those in use: what was handed out must not move.
+  if (at_.block == blocks_.size()) {
+    blocks_.emplace_back(std::max(wanted, this->floats() / 2));
+  }
+  float* const taken = blocks_[at_.block].data() + at_.used;
+  at_.used += wanted;
+  return taken;
+}
+
+void Workspace::GiveBack(const Mark& mark) {
+  at_ = mark;
+  if (at_.block > 0 || at_.used > 0 || blocks_.size() < 2) return;
+  // Nothing is taken: one block of the same size serves from now on.
+  const int64_t sum = floats();
+  blocks_.clear();  // free first: both need not fit
+  blocks_.emplace_back(sum);
 }
 
 // One started thread a Worker. The caller hands a job to worker i by setting

@@ -9,19 +9,46 @@
 
 namespace fff::engine {
 
-// Scratch memory of one thread. Grows to the largest request seen and is then
-// reused, so a warm request allocates nothing.
+// Scratch memory of one thread: an arena that scopes take from and give back
+// to. It grows to the most that was taken at once and is then reused, so a warm
+// request allocates nothing.
 class Workspace {
  public:
-  static constexpr int kSlots = 16;
-  // At least `count` floats (int32 for Ints), 64-byte aligned, contents
-  // undefined. Valid until the next call with the same slot and type.
-  float* Floats(int slot, int64_t count);
-  int32_t* Ints(int slot, int64_t count);
+  int64_t floats() const;  // held, taken or not
 
  private:
-  tensor::FloatBuffer floats_[kSlots];
-  std::vector<int32_t> ints_[kSlots];
+  friend class ScratchScope;
+  struct Mark {
+    size_t block = 0;
+    int64_t used = 0;
+  };
+  float* Take(int64_t floats);
+  void GiveBack(const Mark& mark);
+
+  std::vector<tensor::FloatBuffer> blocks_;
+  Mark at_;  // everything before it is taken
+};
+
+// What a stretch of code takes from a workspace; scopes nest, and the end of
+// one gives back what was taken since its start.
+class ScratchScope {
+ public:
+  explicit ScratchScope(Workspace& workspace)
+      : workspace_(workspace), mark_(workspace.at_) {}
+  ~ScratchScope() { workspace_.GiveBack(mark_); }
+  ScratchScope(const ScratchScope&) = delete;
+  ScratchScope& operator=(const ScratchScope&) = delete;
+
+  // 64-byte aligned, contents undefined, valid until the scope ends.
+  float* Floats(int64_t count) { return workspace_.Take(count); }
+  int32_t* Ints(int64_t count) {
+    return reinterpret_cast<int32_t*>(workspace_.Take(count));
+  }
+  Workspace& workspace() { return workspace_; }
+
+ private:
+  Workspace& workspace_;
+  Workspace::Mark mark_;
 };
 
 // What a kernel may use while it runs: a number of threads and their scratch

@@ -1,13 +1,24 @@
 #include "server/engine/kernel_list.h"
 
-#include "server/engine/cpu/cpu_kernels.h"
-#include "server/engine/reference/reference_kernels.h"
-
 namespace fff::engine {
 
-absl::string_view Name(Device device) {
-  return device == Device::kCpu ? "cpu" : "cuda";
-}
+// Each stands in the file of its name below cpu/ or reference/, with shapes,
+// algorithm and cost. The references are the oracle: scalar kernels that
+// accumulate in double and decide on the double-precision z, slow by intent.
+PathKernelEntry PathReference();
+PathKernelEntry PathWalk();
+PathKernelEntry PathTwoPhase();
+PathKernelEntry PathTiled();
+PathKernelEntry PathMasked();
+LeafKernelEntry LeafReference();
+LeafKernelEntry LeafWalk();
+LeafKernelEntry LeafGrouped();
+DenseKernelEntry DenseReference();
+DenseKernelEntry DenseDot();
+DenseKernelEntry DenseOnednn();
+ActivationKernelEntry ActivateRows();
+LayerNormKernelEntry LayerNormRows();
+BlendKernelEntry BlendRows();
 
 absl::Span<const PathKernelEntry> PathKernels() {
   static const PathKernelEntry kKernels[] = {
@@ -31,6 +42,21 @@ absl::Span<const DenseKernelEntry> DenseKernels() {
       DenseDot(),
       DenseOnednn(),
   };
+  return kKernels;
+}
+
+absl::Span<const ActivationKernelEntry> ActivationKernels() {
+  static const ActivationKernelEntry kKernels[] = {ActivateRows()};
+  return kKernels;
+}
+
+absl::Span<const LayerNormKernelEntry> LayerNormKernels() {
+  static const LayerNormKernelEntry kKernels[] = {LayerNormRows()};
+  return kKernels;
+}
+
+absl::Span<const BlendKernelEntry> BlendKernels() {
+  static const BlendKernelEntry kKernels[] = {BlendRows()};
   return kKernels;
 }
 

@@ -1,44 +1,17 @@
 #pragma once
 
-#include <memory>
-
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "server/engine/kernel.h"
-#include "server/engine/problem.h"
-#include "server/engine/weights.h"
+#include "server/engine/kernel_entry.h"
 
-// The one list of all kernels. A kernel that is not named in kernel_list.cc
-// does not exist; nothing registers itself.
+// The one list of all kernels of the CPU. A kernel that is not named in
+// kernel_list.cc does not exist; nothing registers itself.
 namespace fff::engine {
-
-enum class Device { kCpu, kCuda };
-absl::string_view Name(Device device);
-
-template <class Weights, class Problem>
-struct KernelEntry {
-  absl::string_view name;  // by algorithm: "path_walk", "leaf_grouped"
-  Device device;
-  // For parity tests only; the selector never picks it by itself.
-  bool is_reference;
-  // Can compute this problem at all. Stands in the kernel's own file.
-  bool (*supports)(const Problem& problem);
-  // Predicted relative cost of one batch of `rows` rows (any unit, comparable
-  // between the entries of one list); the selector takes the least. Stands in
-  // the kernel's own file, with the measurement it came from.
-  double (*cost)(const Problem& problem, int64_t rows);
-  std::unique_ptr<Kernel> (*make)(std::shared_ptr<const Weights> weights);
-  // Evaluates every neuron of an FFF layer, those beside the path too; a
-  // candidate only where PlanOptions::dense_allowed says so.
-  bool dense = false;
-};
-
-using PathKernelEntry = KernelEntry<PathWeights, PathProblem>;
-using LeafKernelEntry = KernelEntry<LeafWeights, LeafProblem>;
-using DenseKernelEntry = KernelEntry<DenseWeights, DenseProblem>;
 
 absl::Span<const PathKernelEntry> PathKernels();
 absl::Span<const LeafKernelEntry> LeafKernels();
 absl::Span<const DenseKernelEntry> DenseKernels();
+absl::Span<const ActivationKernelEntry> ActivationKernels();
+absl::Span<const LayerNormKernelEntry> LayerNormKernels();
+absl::Span<const BlendKernelEntry> BlendKernels();
 
 }  // namespace fff::engine

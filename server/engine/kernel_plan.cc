@@ -4,26 +4,47 @@
 #include <exception>
 #include <limits>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "server/base/check.h"
 #include "server/base/status_macros.h"
+#include "server/engine/kernel_stopwatch.h"
 #include "server/engine/kernel_tuner.h"
 
 namespace fff::engine {
 namespace {
 
-constexpr int64_t kRowsBucketMax = 16384;
+constexpr int kTurns = 5;
+
+absl::Span<const PathKernelEntry> KernelsOf(const graph::FffPath&) {
+  return PathKernels();
+}
+absl::Span<const LeafKernelEntry> KernelsOf(const graph::FffLeaf&) {
+  return LeafKernels();
+}
+absl::Span<const DenseKernelEntry> KernelsOf(const graph::Linear&) {
+  return DenseKernels();
+}
+absl::Span<const ActivationKernelEntry> KernelsOf(const graph::Activate&) {
+  return ActivationKernels();
+}
+absl::Span<const LayerNormKernelEntry> KernelsOf(const graph::LayerNorm&) {
+  return LayerNormKernels();
+}
+absl::Span<const BlendKernelEntry> KernelsOf(const graph::Blend&) {
+  return BlendKernels();
+}
 
 template <class Entry>
-using Candidates = std::vector<const Entry*>;
+using Entries = std::vector<const Entry*>;
 
 // Whether a dense kernel is predicted to come near the others for any batch.
 template <class Entry, class Problem>
-bool WorthTrying(const Entry& dense, const Candidates<Entry>& others,
+bool WorthTrying(const Entry& dense, const Entries<Entry>& others,
                  const Problem& problem) {
-  for (int64_t rows = 1; rows <= kRowsBucketMax; rows *= 2) {
+  for (int64_t rows = 1; rows <= kTunedRowsMax; rows *= 2) {
     double least = std::numeric_limits<double>::infinity();
     for (const Entry* other : others) {
       least = std::min(least, other->cost(problem, rows));
@@ -33,27 +54,27 @@ bool WorthTrying(const Entry& dense, const Candidates<Entry>& others,
   return false;
 }
 
-// What may serve the problem: on the device, able to, and neither the oracle
-// nor dense where that is not allowed, unless it was asked for by name.
+// What may serve the problem: able to, and neither the oracle nor dense where
+// that is not allowed, unless it was asked for by name.
 template <class Entry, class Problem>
-absl::StatusOr<Candidates<Entry>> FindCandidates(absl::Span<const Entry> list,
-                                                 const Problem& problem,
-                                                 const PlanOptions& options) {
-  Candidates<Entry> found;
-  Candidates<Entry> dense;
+absl::StatusOr<Entries<Entry>> FindCandidates(absl::Span<const Entry> list,
+                                              const Problem& problem,
+                                              const PlanOptions& options) {
+  Entries<Entry> found;
+  Entries<Entry> dense;
   std::vector<absl::string_view> names;
   bool named = options.kernel_name.empty();
   for (const Entry& entry : list) {
-    if (entry.device != options.device) continue;
+    const bool dense_kernel = entry.traits.evaluates_beside_path;
     names.push_back(entry.name);
     if (!options.kernel_name.empty()) {
       if (entry.name != options.kernel_name) continue;
       named = true;
-    } else if (entry.is_reference || (entry.dense && !options.dense_allowed)) {
+    } else if (entry.is_reference || (dense_kernel && !options.dense_allowed)) {
       continue;
     }
     if (!entry.supports(problem)) continue;
-    (entry.dense ? dense : found).push_back(&entry);
+    (dense_kernel ? dense : found).push_back(&entry);
   }
   for (const Entry* entry : dense) {
     if (!options.kernel_name.empty() || WorthTrying(*entry, found, problem)) {
@@ -63,49 +84,16 @@ absl::StatusOr<Candidates<Entry>> FindCandidates(absl::Span<const Entry> list,
   if (!named) {
     std::string known;
     for (absl::string_view name : names) absl::StrAppend(&known, " ", name);
-    return absl::NotFoundError(
-        absl::StrCat("no kernel named \"", options.kernel_name, "\" on ",
-                     Name(options.device), "; there are:", known));
+    return absl::NotFoundError(absl::StrCat("no kernel named \"",
+                                            options.kernel_name,
+                                            "\" on cpu; there are:", known));
   }
   if (found.empty()) {
     return absl::UnimplementedError(absl::StrCat(
-        options.kernel_name.empty() ? "no kernel" : options.kernel_name, " on ",
-        Name(options.device), " cannot compute ", problem.ToString()));
+        options.kernel_name.empty() ? "no kernel" : options.kernel_name,
+        " on cpu cannot compute ", problem.ToString()));
   }
   return found;
-}
-
-// The least cost, and against whom: the two best, which may be the same.
-template <class Entry>
-struct Choice {
-  const Entry* best;
-  const Entry* second;
-};
-
-template <class Entry, class Problem>
-Choice<Entry> Choose(const Candidates<Entry>& candidates,
-                     const Problem& problem, int64_t rows) {
-  Candidates<Entry> order = candidates;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](const Entry* a, const Entry* b) {
-                     return a->cost(problem, rows) < b->cost(problem, rows);
-                   });
-  return {order[0], order[order.size() > 1 ? 1 : 0]};
-}
-
-template <class Entry, class Problem>
-std::string Reason(const Choice<Entry>& choice, const Problem& problem,
-                   int64_t rows, const PlanOptions& options) {
-  if (!options.kernel_name.empty()) return "asked for by name";
-  if (choice.best == choice.second) {
-    return absl::StrCat("the only kernel on ", Name(options.device),
-                        " for this layer");
-  }
-  const auto n = static_cast<double>(rows);
-  return absl::StrFormat(
-      "least predicted cost: %.3g us/row at %d rows against %s %.3g",
-      choice.best->cost(problem, rows) / n, rows, choice.second->name,
-      choice.second->cost(problem, rows) / n);
 }
 
 // Kernels may throw while they are built (no memory, a wrapped library's
@@ -126,112 +114,96 @@ absl::StatusOr<std::shared_ptr<const Kernel>> Make(
   }
 }
 
-int64_t BytesOf(const PathWeights& weights) {
-  return 4 * (weights.x.size() + weights.y.size()) + weights.reduced_x.bytes() +
-         weights.reduced_y.bytes();
-}
-int64_t BytesOf(const LeafWeights& weights) {
-  return 4 * (weights.node_weights.size() + weights.w1.size() +
-              weights.w2.size()) +
-         weights.reduced_node_weights.bytes() + weights.reduced_w1.bytes() +
-         weights.reduced_w2.bytes();
-}
-int64_t BytesOf(const DenseWeights& weights) { return 4 * weights.w.size(); }
-
 using SharedKernels = std::vector<std::shared_ptr<const Kernel>>;
 
-// What the candidates took, with the candidates built; empty when they were not
-// to be measured or could not all be built.
-struct Tuning {
-  SharedKernels kernels;
-  std::vector<TunedTimes> times;
-};
-
+// The candidates of a layer as the tuner sees them.
 template <class Entry, class Weights>
-Tuning Tune(const Candidates<Entry>& candidates,
-            const std::shared_ptr<const Weights>& weights,
-            const PlanOptions& options) {
-  Tuning tuning;
-  if (options.tuning_seconds <= 0 || candidates.size() < 2 ||
-      BytesOf(*weights) > kTunedWeightsBytesMax) {
-    return tuning;
-  }
-  std::vector<const Kernel*> kernels;
-  for (const Entry* entry : candidates) {
-    auto kernel = Make(*entry, weights);
-    if (!kernel.ok()) return {};
-    kernels.push_back(kernel->get());
-    tuning.kernels.push_back(*std::move(kernel));
-  }
-  tuning.times = MeasureKernels(kernels, weights->problem.input_width,
-                                weights->problem.output_width, kRowsBucketMax,
-                                options.tuning_seconds);
-  return tuning;
-}
+class PlannedLayer : public TunedLayer {
+ public:
+  PlannedLayer(Entries<Entry> candidates,
+               std::shared_ptr<const Weights> weights, int64_t weights_bytes)
+      : entries_(std::move(candidates)),
+        weights_(std::move(weights)),
+        weights_bytes_(weights_bytes),
+        made_(entries_.size()) {}
 
-// One bucket's kernel: an index into the candidates, and why.
-struct Decision {
-  size_t candidate;
-  std::string reason;
-};
-
-template <class Entry>
-Decision DecideMeasured(const Candidates<Entry>& candidates, size_t predicted,
-                        const TunedTimes& times) {
-  const size_t best = FastestKernel(times.seconds, predicted);
-  size_t other = best == 0 ? 1 : 0;
-  for (size_t k = 0; k < times.seconds.size(); ++k) {
-    if (k != best && times.seconds[k] < times.seconds[other]) other = k;
+  absl::string_view device() const override { return "cpu"; }
+  std::vector<Candidate> Candidates(int64_t) const override {
+    std::vector<Candidate> all;
+    for (size_t k = 0; k < entries_.size(); ++k) all.push_back({k, 0});
+    return all;
   }
-  const auto rows = static_cast<double>(times.rows);
-  return {best, absl::StrFormat(
-                    "measured: %.3g us/row at %d rows against %s %.3g%s",
-                    times.seconds[best] * 1e6 / rows, times.rows,
-                    candidates[other]->name, times.seconds[other] * 1e6 / rows,
-                    times.seconds[other] < times.seconds[best]
-                        ? ", too close to leave the predicted one"
-                        : "")};
-}
+  std::string Name(const Candidate& candidate) const override {
+    return std::string(entries_[candidate.kernel]->name);
+  }
+  std::optional<double> Cost(const Candidate& candidate,
+                             int64_t rows) const override {
+    return 1e-6 * entries_[candidate.kernel]->cost(weights_->problem, rows);
+  }
+  absl::StatusOr<double> Sample(const Candidate& candidate,
+                                int64_t rows) override {
+    return stopwatch_->Sample(candidate.kernel, rows);
+  }
 
-template <class Entry, class Problem>
-Decision Decide(const Candidates<Entry>& candidates, const Problem& problem,
-                int64_t rows, const Tuning& tuning,
-                const PlanOptions& options) {
-  const Choice<Entry> choice = Choose(candidates, problem, rows);
-  const auto predicted = static_cast<size_t>(
-      std::find(candidates.begin(), candidates.end(), choice.best) -
-      candidates.begin());
-  for (const TunedTimes& times : tuning.times) {
-    if (times.rows == rows) {
-      return DecideMeasured(candidates, predicted, times);
+  // Builds all candidates, for measuring. Returns the largest batch that can be
+  // measured; 0 when they are too large or could not all be built.
+  int64_t PrepareToMeasure() {
+    if (entries_.size() < 2 || weights_bytes_ > kTunedWeightsBytesMax) {
+      return 0;
     }
+    std::vector<const Kernel*> kernels;
+    for (size_t k = 0; k < entries_.size(); ++k) {
+      auto kernel = KernelFor(k);
+      if (!kernel.ok()) {
+        made_.assign(entries_.size(), nullptr);
+        return 0;
+      }
+      kernels.push_back(kernel->get());
+    }
+    const auto& problem = weights_->problem;
+    stopwatch_.emplace(std::move(kernels), problem.input_width,
+                       problem.output_width);
+    return stopwatch_->rows_max();
   }
-  return {predicted, Reason(choice, problem, rows, options)};
-}
+
+  absl::StatusOr<std::shared_ptr<const Kernel>> KernelFor(size_t k) {
+    if (made_[k] == nullptr) {
+      FFF_ASSIGN_OR_RETURN(made_[k], Make(*entries_[k], weights_));
+    }
+    return made_[k];
+  }
+
+ private:
+  const Entries<Entry> entries_;
+  const std::shared_ptr<const Weights> weights_;
+  const int64_t weights_bytes_;
+  SharedKernels made_;  // null: not yet
+  std::optional<KernelStopwatch> stopwatch_;
+};
 
 template <class Entry, class Weights>
 absl::StatusOr<KernelPlan> Plan(absl::Span<const Entry> list,
                                 const std::shared_ptr<const Weights>& weights,
+                                int64_t weights_bytes,
                                 const PlanOptions& options) {
-  const auto& problem = weights->problem;
-  FFF_ASSIGN_OR_RETURN(const Candidates<Entry> candidates,
-                       FindCandidates(list, problem, options));
-  Tuning tuning = Tune(candidates, weights, options);
-  SharedKernels made = std::move(tuning.kernels);
-  made.resize(candidates.size());
+  FFF_ASSIGN_OR_RETURN(auto candidates,
+                       FindCandidates(list, weights->problem, options));
+  PlannedLayer<Entry, Weights> layer(std::move(candidates), weights,
+                                     weights_bytes);
+  TunerOptions tuner;
+  tuner.budget_s = options.tuning_seconds;
+  tuner.turns = kTurns;
+  if (tuner.budget_s > 0) tuner.measured_rows_max = layer.PrepareToMeasure();
+  FFF_ASSIGN_OR_RETURN(std::vector<Choices> choices,
+                       ChooseKernels({&layer}, tuner));
   std::vector<KernelPlan::Step> steps;
   SharedKernels kernels;
-  for (int64_t rows = 1; rows <= kRowsBucketMax; rows *= 2) {
-    Decision decision = Decide(candidates, problem, rows, tuning, options);
-    const Entry& entry = *candidates[decision.candidate];
-    if (!steps.empty() && steps.back().kernel == entry.name) continue;
-    std::shared_ptr<const Kernel>& kernel = made[decision.candidate];
-    if (kernel == nullptr) {
-      FFF_ASSIGN_OR_RETURN(kernel, Make(entry, weights));
-    }
-    steps.push_back(
-        {rows, std::string(entry.name), std::move(decision.reason)});
-    kernels.push_back(kernel);
+  for (Choice& choice : choices[0]) {
+    FFF_ASSIGN_OR_RETURN(auto kernel, layer.KernelFor(choice.candidate.kernel));
+    if (!options.kernel_name.empty()) choice.reason = "asked for by name";
+    steps.push_back({choice.rows_min, layer.Name(choice.candidate),
+                     std::move(choice.reason)});
+    kernels.push_back(std::move(kernel));
   }
   return KernelPlan(std::move(steps), std::move(kernels));
 }
@@ -247,11 +219,15 @@ size_t StepFor(const std::vector<KernelPlan::Step>& steps, int64_t rows) {
 
 KernelPlan::KernelPlan(std::vector<Step> steps,
                        std::vector<std::shared_ptr<const Kernel>> kernels)
-    : steps_(std::move(steps)), kernels_(std::move(kernels)) {}
+    : steps_(std::move(steps)), kernels_(std::move(kernels)) {
+  FFF_CHECK(!steps_.empty() && steps_.size() == kernels_.size());
+  FFF_CHECK(steps_[0].rows_min == 1);
+}
 
-void KernelPlan::Run(tensor::ConstRows x, tensor::MutableRows y,
-                     const RouteSink& routes, ExecutionContext& context) const {
-  kernels_[StepFor(steps_, x.rows)]->Run(x, y, routes, context);
+void KernelPlan::RunOn(KernelInputs in, tensor::MutableRows y,
+                       const RouteSink& routes,
+                       ExecutionContext& context) const {
+  kernels_[StepFor(steps_, y.rows)]->RunOn(in, y, routes, context);
 }
 
 absl::string_view KernelPlan::KernelNameFor(int64_t rows) const {
@@ -270,7 +246,7 @@ int64_t KernelPlan::packed_bytes() const {
 
 absl::StatusOr<KernelPlan> PlanPath(std::shared_ptr<const PathWeights> weights,
                                     const PlanOptions& options) {
-  return Plan(PathKernels(), weights, options);
+  return PlanOp(graph::FffPath{{std::move(weights)}, {}}, options);
 }
 
 absl::StatusOr<std::vector<absl::string_view>> PathCandidates(
@@ -284,12 +260,31 @@ absl::StatusOr<std::vector<absl::string_view>> PathCandidates(
 
 absl::StatusOr<KernelPlan> PlanLeaf(std::shared_ptr<const LeafWeights> weights,
                                     const PlanOptions& options) {
-  return Plan(LeafKernels(), weights, options);
+  return PlanOp(graph::FffLeaf{{std::move(weights)}}, options);
 }
 
 absl::StatusOr<KernelPlan> PlanDense(
     std::shared_ptr<const DenseWeights> weights, const PlanOptions& options) {
-  return Plan(DenseKernels(), weights, options);
+  return PlanOp(graph::Linear{{std::move(weights)}}, options);
+}
+
+absl::StatusOr<KernelPlan> PlanOp(const graph::Op& op,
+                                  const PlanOptions& options) {
+  return graph::Visit(op, [&](const auto& o) {
+    return Plan(KernelsOf(o), o.weights, o.weights_bytes(), options);
+  });
+}
+
+KernelChoice ChoiceOf(const graph::Op& op) {
+  return graph::Visit(op, [](const auto& o) {
+    KernelChoice choice;
+    for (const auto& entry : KernelsOf(o)) {
+      if (entry.is_reference) continue;
+      ++choice.kernels;
+      choice.moves_sums |= entry.traits.own_order_of_sums;
+    }
+    return choice;
+  });
 }
 
 }  // namespace fff::engine

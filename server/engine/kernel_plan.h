@@ -6,11 +6,11 @@
 
 #include "absl/status/statusor.h"
 #include "server/engine/kernel_list.h"
+#include "server/graph/op.h"
 
 namespace fff::engine {
 
 struct PlanOptions {
-  Device device = Device::kCpu;
   // Non-empty: use exactly this kernel, or fail if it cannot serve the problem.
   std::string kernel_name;
   // What measuring the candidates on this machine may take; 0: choose by
@@ -33,9 +33,15 @@ class KernelPlan {
     std::string reason;  // why it was picked, one clause
   };
 
-  // Runs the kernel planned for x.rows. Contract as Kernel::Run.
+  // Runs the kernel planned for y.rows. Contract as Kernel::RunOn.
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
+             ExecutionContext& context) const;
+  // The same for an op of one float32 input.
   void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
-           ExecutionContext& context) const;
+           ExecutionContext& context) const {
+    const tensor::TypedRows in = x;
+    RunOn({&in, 1}, y, routes, context);
+  }
 
   // Ascending rows_min, the first at 1, never empty.
   const std::vector<Step>& steps() const { return steps_; }
@@ -50,7 +56,7 @@ class KernelPlan {
   std::vector<std::shared_ptr<const Kernel>> kernels_;  // one a step
 };
 
-// Builds a plan: candidates that support the problem on the device, for each
+// Builds a plan for the CPU: candidates that support the problem, for each
 // batch-size bucket (1, 2, 4, ... 16384) the one that was fastest when measured
 // (kernel_tuner.h), or that has the least predicted cost where it was not.
 // Measuring builds every candidate, so packed copies of losers exist for a
@@ -71,5 +77,15 @@ absl::StatusOr<KernelPlan> PlanLeaf(std::shared_ptr<const LeafWeights> weights,
                                     const PlanOptions& options);
 absl::StatusOr<KernelPlan> PlanDense(
     std::shared_ptr<const DenseWeights> weights, const PlanOptions& options);
+
+// Any op's plan; what PlanPath, PlanLeaf and PlanDense do for theirs.
+absl::StatusOr<KernelPlan> PlanOp(const graph::Op& op,
+                                  const PlanOptions& options);
+// The kernels among which PlanOp would choose, all problems taken together.
+struct KernelChoice {
+  int kernels = 0;
+  bool moves_sums = false;  // KernelTraits::own_order_of_sums of any
+};
+KernelChoice ChoiceOf(const graph::Op& op);
 
 }  // namespace fff::engine

@@ -1,45 +1,20 @@
 #pragma once
 
 #include "server/engine/problem.h"
-#include "server/engine/reduced_matrix.h"
-#include "server/tensor/float_array.h"
+#include "server/graph/weights.h"
 
-// Weights of one problem in the order in which checkpoints hold them, fp32,
-// row-major. Immutable and shared; a kernel that wants another layout packs its
-// own copy when it is made.
-//
-// A layer of reduced precision (reduced_weights.h) holds its matrices in the
-// reduced_... fields, which are empty otherwise, and its biases in fp32; the
-// fp32 matrices are then empty, unless they hold the same values once more.
+// The vocabulary of graph/weights.h under the names that kernels use.
 namespace fff::engine {
 
-struct PathWeights {
-  PathProblem problem;
-  tensor::FloatArray x;     // [trees * nodes, input_width]
-  tensor::FloatArray bias;  // [trees * nodes]; empty iff !has_bias
-  tensor::FloatArray y;     // [trees * nodes, output_width]
-  ReducedMatrix reduced_x;
-  ReducedMatrix reduced_y;
-};
-
-struct LeafWeights {
-  LeafProblem problem;
-  tensor::FloatArray node_weights;  // [nodes, input_width]
-  tensor::FloatArray node_biases;   // [nodes]
-  tensor::FloatArray w1;            // [leaves, input_width, leaf_width]
-  tensor::FloatArray b1;            // [leaves, leaf_width]
-  tensor::FloatArray w2;            // [leaves, leaf_width, output_width]
-  tensor::FloatArray b2;  // [leaves, output_width]; empty iff !has_output_bias
-  ReducedMatrix reduced_node_weights;
-  ReducedMatrix
-      reduced_w1;  // [leaves * leaf_width, input_width]: w1 transposed
-  ReducedMatrix reduced_w2;  // [leaves * leaf_width, output_width]
-};
-
-struct DenseWeights {
-  DenseProblem problem;
-  tensor::FloatArray w;     // [output_width, input_width], as torch.nn.Linear
-  tensor::FloatArray bias;  // [output_width]; empty iff !has_bias
-};
+using graph::ActivationWeights;
+using graph::Bf16;
+using graph::BlendWeights;
+using graph::DenseWeights;
+using graph::LayerNormWeights;
+using graph::LeafWeights;
+using graph::PathWeights;
+using graph::ReducedMatrix;
+using graph::ToBf16;
+using graph::ToFloat;
 
 }  // namespace fff::engine

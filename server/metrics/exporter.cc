@@ -134,71 +134,58 @@ MetricFamily PerModel(const ServerMetrics::Snapshot& snapshot,
   return family.Take();
 }
 
-MetricFamily LeafVisitCounts(const ServerMetrics::Snapshot& snapshot) {
-  return PerModel(
-      snapshot, "fff_leaf_visits_total",
-      [](FamilyBuilder& family, const ServerMetrics::Served& served) {
-        const ModelMetrics& model = *served.metrics;
-        for (size_t i = 0; i < model.leaf_visits.size(); ++i) {
-          const LeafVisits& visits = *model.leaf_visits[i];
-          for (size_t b = 0; b < visits.buckets(); ++b) {
-            family.Add({model.labels.model, model.labels.version,
-                        absl::StrCat(model.layer_index[i]), absl::StrCat(b)},
-                       static_cast<double>(visits.Value(b)));
-          }
-        }
-      });
-}
-
 void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
                          std::vector<MetricFamily>& families) {
   using Served = ServerMetrics::Served;
-  families.push_back(PerModel(snapshot, "fff_queue_duration_seconds",
-                              [](FamilyBuilder& family, const Served& served) {
-                                family.Add(Labels3(served.metrics->labels),
-                                           served.metrics->queue_duration,
-                                           kSecondsPerNs);
-                              }));
-  families.push_back(PerModel(
-      snapshot, "fff_compute_duration_seconds",
-      [](FamilyBuilder& family, const Served& served) {
-        std::vector<std::string> labels = Labels3(served.metrics->labels);
-        labels.push_back(served.metrics->labels.device);
-        family.Add(labels, served.metrics->compute_duration, kSecondsPerNs);
-      }));
-  families.push_back(PerModel(snapshot, "fff_batch_rows",
-                              [](FamilyBuilder& family, const Served& served) {
-                                family.Add(Labels3(served.metrics->labels),
-                                           served.metrics->batch_rows, 1.0);
-                              }));
-  const auto add_value = [&](absl::string_view name, auto value_of) {
-    families.push_back(PerModel(
-        snapshot, name, [&](FamilyBuilder& family, const Served& served) {
-          family.Add(Labels3(served.metrics->labels), value_of(served));
-        }));
+  const auto add = [&](absl::string_view name, auto add_series) {
+    families.push_back(PerModel(snapshot, name, add_series));
   };
-  add_value("fff_rows_total", [](const Served& served) {
-    return static_cast<double>(served.metrics->rows.Value());
+  const auto add_value = [&](absl::string_view name, auto value_of) {
+    add(name, [&](FamilyBuilder& family, const Served& served) {
+      family.Add(Labels3(served.metrics->labels),
+                 static_cast<double>(value_of(served)));
+    });
+  };
+  add("fff_queue_duration_seconds", [](auto& family, const Served& served) {
+    family.Add(Labels3(served.metrics->labels), served.metrics->queue_duration,
+               kSecondsPerNs);
   });
+  add("fff_compute_duration_seconds", [](auto& family, const Served& served) {
+    std::vector<std::string> labels = Labels3(served.metrics->labels);
+    labels.push_back(served.metrics->labels.device);
+    family.Add(labels, served.metrics->compute_duration, kSecondsPerNs);
+  });
+  add("fff_batch_rows", [](auto& family, const Served& served) {
+    family.Add(Labels3(served.metrics->labels), served.metrics->batch_rows, 1);
+  });
+  add_value("fff_rows_total",
+            [](const Served& served) { return served.metrics->rows.Value(); });
   add_value("fff_queue_rows", [](const Served& served) {
-    return static_cast<double>(served.metrics->queue_rows.Value());
+    return served.metrics->queue_rows.Value();
   });
   add_value("fff_inflight_requests", [](const Served& served) {
-    return static_cast<double>(served.metrics->inflight.Value());
+    return served.metrics->inflight.Value();
   });
   add_value("fff_model_weights_bytes",
             [](const Served& served) { return served.info.weights_bytes; });
-  families.push_back(LeafVisitCounts(snapshot));
-  families.push_back(PerModel(snapshot, "fff_model_info",
-                              [](FamilyBuilder& family, const Served& served) {
-                                std::vector<std::string> labels =
-                                    Labels3(served.metrics->labels);
-                                labels.push_back(served.metrics->labels.device);
-                                labels.push_back(served.info.file);
-                                labels.push_back(served.info.dense_kind);
-                                labels.push_back(served.info.description);
-                                family.Add(labels, 1);
-                              }));
+  add("fff_leaf_visits_total", [](auto& family, const Served& served) {
+    const ModelLabels& labels = served.metrics->labels;
+    for (const LeafVisits& visits : *served.leaf_visits) {
+      for (size_t b = 0; b < visits.buckets(); ++b) {
+        family.Add({labels.model, labels.version,
+                    absl::StrCat(visits.layer().index), absl::StrCat(b)},
+                   static_cast<double>(visits.Value(b)));
+      }
+    }
+  });
+  add("fff_model_info", [](auto& family, const Served& served) {
+    const auto& [model, version, implementation, device] =
+        served.metrics->labels;
+    const ModelInfo& info = served.info;
+    family.Add({model, version, implementation, device, info.file,
+                info.dense_kind, info.description},
+               1);
+  });
 }
 
 void AppendLifecycleFamilies(const ServerMetrics::Snapshot& snapshot,

@@ -66,15 +66,6 @@ void Histogram::Observe(uint64_t value) {
   AddToShard(shard, cells[1 + bucket], 1);
 }
 
-void Histogram::Add(const HistogramSnapshot& snapshot) {
-  const size_t shard = ThisThreadShard();
-  std::atomic<uint64_t>* cells = &cells_[stride_ * shard];
-  AddToShard(shard, cells[0], snapshot.sum);
-  for (size_t b = 0; b < snapshot.counts.size(); ++b) {
-    AddToShard(shard, cells[1 + b], snapshot.counts[b]);
-  }
-}
-
 HistogramSnapshot Histogram::Snapshot() const {
   HistogramSnapshot snapshot;
   snapshot.counts.resize(bounds_.size() + 1);

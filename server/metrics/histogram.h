@@ -33,8 +33,6 @@ class Histogram {
   explicit Histogram(absl::Span<const uint64_t> bounds);
 
   void Observe(uint64_t value);
-  // Adds everything that a histogram of the same bounds held.
-  void Add(const HistogramSnapshot& snapshot);
   HistogramSnapshot Snapshot() const;
   absl::Span<const uint64_t> bounds() const { return bounds_; }
 

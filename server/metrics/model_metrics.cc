@@ -1,6 +1,6 @@
 #include "server/metrics/model_metrics.h"
 
-#include <algorithm>
+#include <utility>
 
 namespace fff::metrics {
 namespace {
@@ -65,9 +65,7 @@ void LeafVisits::Record(absl::Span<const int32_t> leaves) {
   }
 }
 
-ModelMetrics::ModelMetrics(ModelLabels labels_in,
-                           absl::Span<const int> fff_layers,
-                           absl::Span<const int> fff_depths)
+ModelMetrics::ModelMetrics(ModelLabels labels_in)
     : labels(std::move(labels_in)),
       request_duration{
           Histogram(DurationBoundsNs()), Histogram(DurationBoundsNs()),
@@ -75,40 +73,7 @@ ModelMetrics::ModelMetrics(ModelLabels labels_in,
           Histogram(DurationBoundsNs())},
       queue_duration(DurationBoundsNs()),
       compute_duration(DurationBoundsNs()),
-      batch_rows(RowBounds()),
-      layer_index(fff_layers.begin(), fff_layers.end()) {
-  for (const int depth : fff_depths) {
-    leaf_visits.push_back(std::make_unique<LeafVisits>(depth));
-  }
-}
-
-bool ModelMetrics::HasLayers(absl::Span<const int> fff_layers,
-                             absl::Span<const int> fff_depths) const {
-  const auto same_depth = [](const std::unique_ptr<LeafVisits>& visits,
-                             int depth) { return visits->depth() == depth; };
-  return layer_index ==
-             std::vector<int>(fff_layers.begin(), fff_layers.end()) &&
-         std::equal(leaf_visits.begin(), leaf_visits.end(), fff_depths.begin(),
-                    fff_depths.end(), same_depth);
-}
-
-void ModelMetrics::CarryOn(const ModelMetrics& before) {
-  for (size_t m = 0; m < kMethods; ++m) {
-    for (size_t code = 0; code < kStatusCodes; ++code) {
-      requests[m][code].Add(before.requests[m][code].Value());
-    }
-    request_duration[m].Add(before.request_duration[m].Snapshot());
-  }
-  queue_duration.Add(before.queue_duration.Snapshot());
-  compute_duration.Add(before.compute_duration.Snapshot());
-  batch_rows.Add(before.batch_rows.Snapshot());
-  rows.Add(before.rows.Value());
-  success_ns.Add(before.success_ns.Value());
-  fail_ns.Add(before.fail_ns.Value());
-  last_inference_ms.store(
-      before.last_inference_ms.load(std::memory_order_relaxed),
-      std::memory_order_relaxed);
-}
+      batch_rows(RowBounds()) {}
 
 void ModelMetrics::RecordRequest(Method method, int code,
                                  uint64_t duration_ns) {

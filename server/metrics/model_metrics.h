@@ -1,10 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
-#include <memory>
+#include <deque>
 #include <string>
-#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -39,42 +39,48 @@ struct ModelLabels {
   std::string device;          // "cpu", "cuda:0"
 };
 
+// One FFF layer of a model: `depth` levels lie above the bottom level whose
+// positions are recorded.
+struct RoutingLayer {
+  int index = 0;
+  int depth = 0;
+
+  bool operator==(const RoutingLayer& other) const {
+    return index == other.index && depth == other.depth;
+  }
+};
+
 // Visits of one FFF layer's subtrees, in at most kSubtrees buckets.
 class LeafVisits {
  public:
-  // `depth` levels lie above the bottom level whose positions are recorded.
-  explicit LeafVisits(int depth)
-      : depth_(depth),
-        shift_(depth > kSubtreeLevels ? depth - kSubtreeLevels : 0),
-        buckets_(size_t{1} << (depth - shift_)) {}
+  explicit LeafVisits(const RoutingLayer& layer)
+      : layer_(layer),
+        shift_(std::max(0, layer.depth - kSubtreeLevels)),
+        buckets_(size_t{1} << (layer.depth - shift_)) {}
 
   // Adds every entry of `leaves` (bottom-level positions).
   void Record(absl::Span<const int32_t> leaves);
-  int depth() const { return depth_; }
+  const RoutingLayer& layer() const { return layer_; }
   size_t buckets() const { return buckets_; }
   uint64_t Value(size_t bucket) const { return counts_[bucket].Value(); }
 
  private:
-  int depth_;
+  RoutingLayer layer_;
   int shift_;
   size_t buckets_;
   std::array<Counter, kSubtrees> counts_;
 };
 
-// Everything recorded about one served implementation. All members may be
-// written from any thread without a lock.
+// Those of one model's FFF layers, in their order.
+using LayerVisits = std::deque<LeafVisits>;
+
+// Everything recorded about one served implementation that does not depend on
+// its layers, so that the same object goes on when other files are loaded. All
+// members may be written from any thread without a lock.
 struct ModelMetrics {
-  ModelMetrics(ModelLabels labels_in, absl::Span<const int> fff_layers,
-               absl::Span<const int> fff_depths);
+  explicit ModelMetrics(ModelLabels labels_in);
 
   void RecordRequest(Method method, int code, uint64_t duration_ns);
-
-  // Whether the leaf visits are those of these layers.
-  bool HasLayers(absl::Span<const int> fff_layers,
-                 absl::Span<const int> fff_depths) const;
-  // Adds all that `before` counted, but leaf visits and gauges: what waits or
-  // is in flight there ends there.
-  void CarryOn(const ModelMetrics& before);
 
   const ModelLabels labels;
   std::array<std::array<Counter, kStatusCodes>, kMethods> requests;
@@ -94,8 +100,6 @@ struct ModelMetrics {
   Counter decode_ns;
   Counter encode_ns;
   std::atomic<int64_t> last_inference_ms{0};  // since the epoch; 0 = never
-  std::vector<int> layer_index;               // of each entry of leaf_visits
-  std::vector<std::unique_ptr<LeafVisits>> leaf_visits;
 };
 
 }  // namespace fff::metrics

@@ -11,32 +11,39 @@ bool SameLabels(const ModelLabels& a, const ModelLabels& b) {
          a.implementation == b.implementation && a.device == b.device;
 }
 
+bool HasLayers(const LayerVisits& visits,
+               absl::Span<const RoutingLayer> layers) {
+  return std::equal(visits.begin(), visits.end(), layers.begin(), layers.end(),
+                    [](const LeafVisits& of_layer, const RoutingLayer& layer) {
+                      return of_layer.layer() == layer;
+                    });
+}
+
 }  // namespace
 
 ServerMetrics::ServerMetrics(std::string server_version)
     : server_version_(std::move(server_version)),
-      unknown_model_(std::make_shared<ModelMetrics>(
-          ModelLabels{"unknown", "", "", ""}, absl::Span<const int>(),
-          absl::Span<const int>())) {}
+      unknown_model_(
+          std::make_shared<ModelMetrics>(ModelLabels{"unknown", "", "", ""})) {}
 
-std::shared_ptr<ModelMetrics> ServerMetrics::Register(
-    const ModelLabels& labels, ModelInfo info, absl::Span<const int> fff_layers,
-    absl::Span<const int> fff_depths) {
+ServerMetrics::Served ServerMetrics::Register(
+    const ModelLabels& labels, ModelInfo info,
+    absl::Span<const RoutingLayer> fff_layers) {
   absl::MutexLock lock(&mutex_);
-  for (Served& served : served_) {
-    if (!SameLabels(served.metrics->labels, labels)) continue;
-    served.info = std::move(info);
-    if (!served.metrics->HasLayers(fff_layers, fff_depths)) {
-      auto next =
-          std::make_shared<ModelMetrics>(labels, fff_layers, fff_depths);
-      next->CarryOn(*served.metrics);
-      served.metrics = std::move(next);
-    }
-    return served.metrics;
+  auto served = std::find_if(
+      served_.begin(), served_.end(),
+      [&](const Served& s) { return SameLabels(s.metrics->labels, labels); });
+  if (served == served_.end()) {
+    served = served_.insert(
+        served, {std::make_shared<ModelMetrics>(labels), nullptr, {}, true});
   }
-  auto made = std::make_shared<ModelMetrics>(labels, fff_layers, fff_depths);
-  served_.push_back({made, std::move(info), true});
-  return made;
+  served->info = std::move(info);
+  if (served->leaf_visits == nullptr ||
+      !HasLayers(*served->leaf_visits, fff_layers)) {
+    served->leaf_visits =
+        std::make_shared<LayerVisits>(fff_layers.begin(), fff_layers.end());
+  }
+  return *served;
 }
 
 void ServerMetrics::SetModelReady(const std::string& model, bool ready) {
@@ -118,7 +125,7 @@ void ServerMetrics::SetSpeedup(const std::string& model,
 ServerMetrics::Snapshot ServerMetrics::TakeSnapshot() const {
   Snapshot snapshot;
   snapshot.server_version = server_version_;
-  snapshot.served.push_back({unknown_model_, {}, false});
+  snapshot.served.push_back({unknown_model_, nullptr, {}, false});
   absl::MutexLock lock(&mutex_);
   snapshot.served.insert(snapshot.served.end(), served_.begin(), served_.end());
   snapshot.model_ready = model_ready_;

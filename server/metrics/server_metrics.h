@@ -26,6 +26,7 @@ class ServerMetrics {
  public:
   struct Served {
     std::shared_ptr<ModelMetrics> metrics;
+    std::shared_ptr<LayerVisits> leaf_visits;
     ModelInfo info;
     bool loaded = true;
   };
@@ -34,15 +35,12 @@ class ServerMetrics {
   explicit ServerMetrics(std::string server_version);
 
   // Starts (or, for labels seen before, goes on with) the metrics of a version:
-  // counters never go back when a version is loaded again. One that comes back
-  // with other FFF layers gets an object of its own, which starts from what the
-  // old one counted; only its leaf visits start from 0, since they count other
-  // subtrees. Requests that are still in flight then count in the old object,
-  // which is exported no more.
-  std::shared_ptr<ModelMetrics> Register(const ModelLabels& labels,
-                                         ModelInfo info,
-                                         absl::Span<const int> fff_layers,
-                                         absl::Span<const int> fff_depths);
+  // counters never go back when a version is loaded again. The leaf visits of
+  // one that comes back with other FFF layers are new ones, since they count
+  // other subtrees; requests that are still in flight then count in the old
+  // ones, which are exported no more.
+  Served Register(const ModelLabels& labels, ModelInfo info,
+                  absl::Span<const RoutingLayer> fff_layers);
   void SetModelReady(const std::string& model, bool ready);
   // Ends that series while nobody asks for the model.
   void ClearModelReady(const std::string& model);

@@ -1,36 +1,115 @@
 #include "server/model/builder.h"
 
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/base/status_macros.h"
-#include "server/model/build_loaded.h"
-#include "server/model/chain.h"
-#include "server/model/loaded_layer.h"
+#include "server/engine/compile.h"
+#include "server/graph/passes.h"
+#include "server/importer/import.h"
+#include "server/model/device_build.h"
 
 namespace fff::model {
+namespace {
 
-engine::Precision PrecisionOf(const ModelConfig& config) {
-  if (config.precision == "bf16") return engine::Precision::kBf16;
-  if (config.precision == "int8") return engine::Precision::kInt8;
-  return engine::Precision::kFp32;
+using importer::ModelConfig;
+
+constexpr size_t kPartsShown = 4;
+
+// `served` runs on the CPU, `exact` (fp32) on devices.
+absl::StatusOr<std::shared_ptr<const Model>> Build(
+    graph::Graph served, const graph::Graph& exact,
+    const engine::CompileOptions& compile, const Placement& placement) {
+  FFF_ASSIGN_OR_RETURN(auto cpu, engine::Compile(served, compile));
+  FFF_ASSIGN_OR_RETURN(auto copy, CopyToDevice(exact, *cpu, placement));
+  return std::make_shared<const Model>(std::move(served), std::move(cpu),
+                                       std::move(copy));
 }
 
-absl::StatusOr<std::shared_ptr<const Model>> BuildModelOf(
-    const ModelConfig& config, absl::Span<const LoadedLayer> layers,
-    const std::string& source, const BuildOptions& options) {
-  BuildOptions own = options;
-  own.precision = PrecisionOf(config);
-  own.dense_allowed = config.engine == EngineChoice::kAuto;
-  return BuildChain(config.input, config.output, layers, {source, "layers"},
-                    own);
+std::string CostDescription(std::vector<std::string> neurons) {
+  if (neurons.empty()) {
+    return "the same network: the model has no FFF layer to hold it against";
+  }
+  if (neurons.size() > kPartsShown) {
+    const size_t more = neurons.size() - kPartsShown;
+    neurons.resize(kPartsShown);
+    neurons.push_back(absl::StrCat(more, " more layers"));
+  }
+  return absl::StrCat("cost baseline: the FFF's own ",
+                      absl::StrJoin(neurons, " + "),
+                      " evaluated densely; outputs carry no meaning");
+}
+
+// "784 -> 128 relu -> 10".
+std::string NetworkOf(const graph::Graph& dense) {
+  std::string text = absl::StrCat(dense.inputs()[0].width());
+  for (const graph::Node& node : dense.nodes()) {
+    if (const auto* linear = std::get_if<graph::Linear>(&node.op)) {
+      const graph::DenseProblem& problem = linear->problem();
+      absl::StrAppend(&text, " -> ", problem.output_width);
+      if (problem.activation != graph::Activation::kIdentity) {
+        absl::StrAppend(&text, " ", graph::Name(problem.activation));
+      }
+    } else if (const auto* act = std::get_if<graph::Activate>(&node.op)) {
+      absl::StrAppend(&text, " ", graph::Name(act->problem().activation));
+    } else {
+      absl::StrAppend(&text, " ", graph::NameOf(node.op));
+    }
+  }
+  return text;
+}
+
+// The twin is fp32 on the CPU always: no weaker an opponent for the FFF's
+// rounding, nor a stronger one.
+std::string PrecisionNote(const ModelConfig& config) {
+  if (config.precision == graph::Precision::kFp32) return "";
+  return absl::StrCat("; weights fp32, the FFF's are ",
+                      graph::Name(config.precision));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Model>> BuildGraph(
+    const graph::Graph& graph, const BuildOptions& options) {
+  return BuildModel(ModelConfig(), graph, options);
 }
 
 absl::StatusOr<std::shared_ptr<const Model>> BuildModel(
-    const ModelConfig& config, const checkpoint::Checkpoint& checkpoint,
+    const ModelConfig& config, const graph::Graph& graph,
     const BuildOptions& options) {
-  FFF_ASSIGN_OR_RETURN(const std::vector<LoadedLayer> layers,
-                       LoadLayers(config.layers, checkpoint));
-  return BuildModelOf(config, layers, checkpoint.source(), options);
+  FFF_ASSIGN_OR_RETURN(graph::Graph served,
+                       graph::Reduce(graph, config.precision));
+  return Build(
+      std::move(served), graph,
+      {options.tuning_seconds, config.engine == importer::EngineChoice::kAuto},
+      options.placement);
+}
+
+absl::StatusOr<DenseTwin> BuildCostTwin(const ModelConfig& config,
+                                        const graph::Graph& graph,
+                                        const BuildOptions& options) {
+  FFF_ASSIGN_OR_RETURN(const graph::Graph dense, graph::Densify(graph));
+  DenseTwin twin;
+  FFF_ASSIGN_OR_RETURN(twin.model, BuildGraph(dense, options));
+  twin.description = absl::StrCat(CostDescription(graph::NeuronsOf(graph)),
+                                  PrecisionNote(config));
+  return twin;
+}
+
+absl::StatusOr<DenseTwin> BuildTrainedTwin(
+    const ModelConfig& config, const checkpoint::Checkpoint& dense_checkpoint,
+    const graph::Graph& fff, const BuildOptions& options) {
+  FFF_ASSIGN_OR_RETURN(const graph::Graph dense,
+                       importer::ImportDense(config, dense_checkpoint, fff));
+  DenseTwin twin;
+  FFF_ASSIGN_OR_RETURN(twin.model, BuildGraph(dense, options));
+  twin.trained = true;
+  twin.description = absl::StrCat(
+      "trained dense network from dense.safetensors: ", NetworkOf(dense),
+      PrecisionNote(config));
+  return twin;
 }
 
 }  // namespace fff::model

@@ -5,35 +5,19 @@
 
 #include "absl/status/statusor.h"
 #include "server/checkpoint/checkpoint.h"
-#include "server/engine/kernel_list.h"
+#include "server/graph/graph.h"
+#include "server/importer/model_config.h"
 #include "server/model/model.h"
-#include "server/model/model_config.h"
 #include "server/model/placement.h"
 
 namespace fff::model {
 
 struct BuildOptions {
-  engine::Device device = engine::Device::kCpu;  // of the layers' own kernels
   Placement placement;
-  // Of the matrices of fff layers on the CPU. The functions below take it from
-  // the config, whatever stands here.
-  engine::Precision precision = engine::Precision::kFp32;
-  // Whether fff layers may be evaluated densely (EngineChoice::kAuto); from the
-  // config as well.
-  bool dense_allowed = false;
   // What choosing the CPU kernels of one model by measurement may take, all its
-  // layers together; 0: by predicted cost (engine::PlanOptions).
+  // layers together; 0: by predicted cost (engine::CompileOptions).
   double tuning_seconds = 0;
 };
-
-// config.json (or the default config) + checkpoint -> the model that is served.
-// Checks every tensor's presence, type and shape and that widths agree between
-// layers. INVALID_ARGUMENT messages say file, layer, tensor, got and wanted;
-// when no convention is given and several fit, the message lists those that
-// fit.
-absl::StatusOr<std::shared_ptr<const Model>> BuildModel(
-    const ModelConfig& config, const checkpoint::Checkpoint& checkpoint,
-    const BuildOptions& options);
 
 // What the dense model beside an FFF model is.
 struct DenseTwin {
@@ -45,17 +29,27 @@ struct DenseTwin {
   std::string description;
 };
 
-// The cost baseline: every fff layer of `model`'s config replaced by a dense
-// feedforward layer over the same neurons (all nodes of all trees, or all
-// leaves side by side); other layers stay as they are.
-absl::StatusOr<DenseTwin> BuildCostTwin(
-    const ModelConfig& config, const checkpoint::Checkpoint& checkpoint,
+// A network made ready to run, fp32 and by the nodes on the path alone. Errors
+// are those of engine::Compile and engine::DeviceEngine::Build.
+absl::StatusOr<std::shared_ptr<const Model>> BuildGraph(
+    const graph::Graph& graph, const BuildOptions& options);
+
+// The network that the config asks for: in its precision on the CPU (devices
+// round by themselves), by its engine. INVALID_ARGUMENT names a weight that the
+// precision cannot hold.
+absl::StatusOr<std::shared_ptr<const Model>> BuildModel(
+    const importer::ModelConfig& config, const graph::Graph& graph,
     const BuildOptions& options);
 
-// The trained dense network of dense.safetensors, checked to have the input and
-// output width of `fff`.
+// The cost baseline (graph::Densify).
+absl::StatusOr<DenseTwin> BuildCostTwin(const importer::ModelConfig& config,
+                                        const graph::Graph& graph,
+                                        const BuildOptions& options);
+
+// The trained dense network of dense.safetensors (importer::ImportDense).
 absl::StatusOr<DenseTwin> BuildTrainedTwin(
-    const ModelConfig& config, const checkpoint::Checkpoint& dense_checkpoint,
-    const Model& fff, const BuildOptions& options);
+    const importer::ModelConfig& config,
+    const checkpoint::Checkpoint& dense_checkpoint, const graph::Graph& fff,
+    const BuildOptions& options);
 
 }  // namespace fff::model

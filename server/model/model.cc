@@ -1,102 +1,65 @@
 #include "server/model/model.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/check.h"
 
 namespace fff::model {
 namespace {
 
-// Both ping-pong buffers together: half of a 32 MiB last-level cache, so that
-// weights have the other half.
-constexpr int64_t kCacheFloats = (int64_t{16} << 20) / sizeof(float);
-// At 256 rows a dense layer does 512 flops for each weight it reads: one core
-// of 250 GFLOP/s then asks for 2 GB/s of weights, far below what memory gives.
-constexpr int64_t kRowsWorthAPass = 256;
-// Whatever the width, one thread's intermediates stay below 1 GiB, unless a
-// single row is larger.
-constexpr int64_t kMemoryFloats = (int64_t{1} << 30) / sizeof(float);
-
-// `sink` moved on by `rows` rows.
-engine::RouteSink Advance(const engine::RouteSink& sink,
-                          const RoutingShape& shape, int64_t rows) {
-  engine::RouteSink moved;
-  if (sink.leaves != nullptr) moved.leaves = sink.leaves + rows * shape.trees;
-  if (sink.margins != nullptr) {
-    moved.margins = sink.margins + rows * shape.trees * shape.decisions;
-  }
-  return moved;
+void Add(const graph::Node& node, const engine::NodeReport& report,
+         LayerFacts& facts) {
+  graph::Visit(node.op, [&](const auto& op) {
+    const graph::Cost cost = op.cost();
+    facts.cost.flops += cost.flops;
+    facts.cost.weight_bytes += cost.weight_bytes;
+    facts.weights_bytes += op.weights_bytes() + report.packed_bytes;
+    if (op.routing().trees > 0) {
+      facts.routing = op.routing();
+      facts.neurons.activation = op.neurons().activation;
+    }
+    facts.neurons.all += op.neurons().all;
+    facts.neurons.used += op.neurons().used;
+  });
 }
 
 }  // namespace
 
-int64_t TensorSpec::width() const {
-  int64_t product = 1;
-  for (const int64_t dimension : shape) product *= dimension;
-  return product;
-}
-
-int64_t RowsABlock(int64_t rows, int64_t widths_sum) {
-  if (rows <= 1 || widths_sum == 0) return std::max<int64_t>(rows, 1);
-  const int64_t in_cache = std::max(kCacheFloats / widths_sum, kRowsWorthAPass);
-  const int64_t in_memory = std::max<int64_t>(kMemoryFloats / widths_sum, 1);
-  const int64_t rows_max = std::min(in_cache, in_memory);
-  const int64_t blocks = (rows + rows_max - 1) / rows_max;
-  return (rows + blocks - 1) / blocks;
-}
-
-Model::Model(TensorSpec input, TensorSpec output,
-             std::vector<std::unique_ptr<const Layer>> layers)
-    : input_(std::move(input)),
-      output_(std::move(output)),
-      layers_(std::move(layers)) {
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    if (!layers_[i]->is_identity()) steps_.push_back({layers_[i].get(), i});
+Model::Model(graph::Graph graph, std::unique_ptr<const engine::Executable> cpu,
+             std::unique_ptr<const DeviceCopy> device_copy)
+    : graph_(std::move(graph)),
+      cpu_(std::move(cpu)),
+      device_copy_(std::move(device_copy)),
+      cost_(graph_.cost()) {
+  FFF_CHECK(cpu_->report().size() == graph_.nodes().size());
+  for (size_t i = 0; i < graph_.layers().size(); ++i) {
+    const graph::Layer& layer = graph_.layers()[i];
+    layers_.push_back({layer.type,
+                       graph_.DescribeLayer(i),
+                       layer.input_width,
+                       layer.output_width,
+                       {},
+                       {},
+                       {},
+                       0});
   }
-  for (size_t i = 0; i + 1 < steps_.size(); ++i) {
-    slot_widths_[i % 2] =
-        std::max(slot_widths_[i % 2], steps_[i].layer->output_width());
+  main_nodes_.assign(layers_.size(), -1);
+  for (size_t i = 0; i < graph_.nodes().size(); ++i) {
+    const graph::Node& node = graph_.nodes()[i];
+    Add(node, cpu_->report()[i], layers_[node.layer]);
+    int& main = main_nodes_[node.layer];
+    if (main < 0 || graph::Routes(node.op)) main = static_cast<int>(i);
+  }
+  for (LayerFacts& layer : layers_) {
+    if (layer.routing.trees == 0) layer.neurons = {};
   }
 }
 
 int64_t Model::weights_bytes() const {
   int64_t bytes = 0;
-  for (const auto& layer : layers_) bytes += layer->weights_bytes();
+  for (const LayerFacts& layer : layers_) bytes += layer.weights_bytes;
   return bytes;
-}
-
-LayerCost Model::cost() const {
-  LayerCost sum;
-  for (const auto& layer : layers_) {
-    const LayerCost cost = layer->cost();
-    sum.flops += cost.flops;
-    sum.weight_bytes += cost.weight_bytes;
-  }
-  return sum;
-}
-
-void Model::RunBlock(tensor::ConstRows x, tensor::MutableRows y,
-                     int64_t first_row,
-                     absl::Span<const engine::RouteSink> routes,
-                     engine::ExecutionContext& context) const {
-  engine::Workspace& workspace = context.workspace(0);
-  tensor::ConstRows from = x;
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    const Layer& layer = *steps_[i].layer;
-    tensor::MutableRows to = y;
-    if (i + 1 < steps_.size()) {
-      const size_t slot = i % 2;
-      to = {workspace.Floats(kModelSlots[slot], x.rows * slot_widths_[slot]),
-            x.rows, layer.output_width()};
-    }
-    engine::RouteSink sink;
-    if (!routes.empty() && layer.routing().trees > 0) {
-      sink = Advance(routes[steps_[i].index], layer.routing(), first_row);
-    }
-    layer.Run(from, to, sink, context);
-    from = {to.data, to.rows, to.width};
-  }
 }
 
 std::string Model::device() const {
@@ -108,14 +71,15 @@ std::string Model::device() const {
 
 std::vector<engine::KernelPlan::Step> Model::KernelSteps(size_t i) const {
   std::vector<engine::KernelPlan::Step> steps;
-  const engine::KernelPlan* plan = layers_[i]->plan();
-  if (plan == nullptr) return steps;
-  if (device_copy_ == nullptr) return plan->steps();
+  if (MainNode(i) < 0) return steps;
+  const auto node = static_cast<size_t>(MainNode(i));
+  const std::vector<engine::KernelPlan::Step>& cpu = cpu_->report()[node].steps;
+  if (device_copy_ == nullptr) return cpu;
   const int64_t rows_min = device_copy_->rows_min();
-  for (const engine::KernelPlan::Step& step : plan->steps()) {
+  for (const engine::KernelPlan::Step& step : cpu) {
     if (step.rows_min < rows_min) steps.push_back(step);
   }
-  for (engine::KernelPlan::Step& step : device_copy_->steps(i)) {
+  for (engine::KernelPlan::Step& step : device_copy_->steps(node)) {
     // The last step at or below rows_min starts there.
     if (step.rows_min <= rows_min) {
       if (!steps.empty() && steps.back().rows_min == rows_min) steps.pop_back();
@@ -126,29 +90,38 @@ std::vector<engine::KernelPlan::Step> Model::KernelSteps(size_t i) const {
   return steps;
 }
 
-void Model::Run(tensor::ConstRows x, tensor::MutableRows y,
-                absl::Span<const engine::RouteSink> routes,
+void Model::Run(const engine::Batch& batch,
                 engine::ExecutionContext& context) const {
-  if (device_copy_ != nullptr && x.rows >= device_copy_->rows_min() &&
-      device_copy_->Run(x, y, routes).ok()) {
+  if (device_copy_ != nullptr && batch.rows() >= device_copy_->rows_min() &&
+      device_copy_->Run(batch, context).ok()) {
     return;
   }
-  RunOnCpu(x, y, routes, context);
+  RunOnCpu(batch, context);
 }
 
-void Model::RunOnCpu(tensor::ConstRows x, tensor::MutableRows y,
-                     absl::Span<const engine::RouteSink> routes,
+void Model::RunOnCpu(const engine::Batch& batch,
                      engine::ExecutionContext& context) const {
-  if (x.rows == 0) return;
-  if (steps_.empty()) {
-    std::copy_n(x.data, x.rows * x.width, y.data);
-    return;
-  }
-  const int64_t block = RowsABlock(x.rows, slot_widths_[0] + slot_widths_[1]);
-  for (int64_t begin = 0; begin < x.rows; begin += block) {
-    const int64_t rows = std::min(block, x.rows - begin);
-    RunBlock({x.row(begin), rows, x.width}, {y.row(begin), rows, y.width},
-             begin, routes, context);
+  const absl::Status status = cpu_->Run(batch, context);
+  FFF_CHECK(status.ok());
+}
+
+void Routes::Prepare(const Model& model, int64_t rows, bool margins) {
+  const size_t layers = model.layers().size();
+  leaves_.resize(layers);
+  margins_.resize(layers);
+  counts_.assign(layers, Counts());
+  sinks_.assign(layers, engine::RouteSink());
+  for (size_t i = 0; i < layers; ++i) {
+    const graph::RoutingShape& shape = model.layers()[i].routing;
+    if (shape.trees == 0) continue;
+    Counts& counts = counts_[i];
+    counts.leaves = static_cast<size_t>(rows * shape.trees);
+    if (leaves_[i].size() < counts.leaves) leaves_[i].resize(counts.leaves);
+    sinks_[i].leaves = leaves_[i].data();
+    if (!margins) continue;
+    counts.margins = counts.leaves * static_cast<size_t>(shape.decisions);
+    if (margins_[i].size() < counts.margins) margins_[i].resize(counts.margins);
+    sinks_[i].margins = margins_[i].data();
   }
 }
 

@@ -3,87 +3,95 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "server/engine/executable.h"
+#include "server/graph/graph.h"
 #include "server/model/device_copy.h"
-#include "server/model/layer.h"
 
 namespace fff::model {
 
-// One tensor at the model's edge: float32, first dimension the batch (rows).
-struct TensorSpec {
-  std::string name;
-  std::vector<int64_t> shape;       // without the batch dimension
-  std::vector<std::string> labels;  // output only: one a column, or empty
-  int64_t width() const;            // product of shape
+// One layer of config.json as reports, metrics and the wire see it.
+struct LayerFacts {
+  std::string type;         // "fff", "linear", ...
+  std::string description;  // one line for people
+  int64_t input_width = 0;
+  int64_t output_width = 0;
+  graph::RoutingShape routing;
+  graph::NeuronCount neurons;  // none in a layer that does not route
+  graph::Cost cost;
+  int64_t weights_bytes = 0;  // canonical and packed together
 };
 
-// A chain of layers with named edges. Immutable after build, shared by
-// shared_ptr; Run may be called from many threads, each with its own context.
+// A network with what runs it: the graph that is served, made ready for the CPU
+// and, maybe, for a device. Immutable after build, shared by shared_ptr; Run
+// may be called from many threads, each with its own context.
 class Model {
  public:
-  Model(TensorSpec input, TensorSpec output,
-        std::vector<std::unique_ptr<const Layer>> layers);
+  Model(graph::Graph graph, std::unique_ptr<const engine::Executable> cpu,
+        std::unique_ptr<const DeviceCopy> device_copy = nullptr);
 
-  const TensorSpec& input() const { return input_; }
-  const TensorSpec& output() const { return output_; }
-  absl::Span<const std::unique_ptr<const Layer>> layers() const {
-    return layers_;
-  }
-  int64_t weights_bytes() const;  // in host memory
-  LayerCost cost() const;         // sum over layers
+  const graph::Graph& graph() const { return graph_; }
+  // Today's models have one input and one output.
+  const graph::Port& input() const { return graph_.inputs()[0]; }
+  const graph::Port& output() const { return graph_.outputs()[0]; }
+  absl::Span<const LayerFacts> layers() const { return layers_; }
+  int64_t weights_bytes() const;                     // in host memory
+  const graph::Cost& cost() const { return cost_; }  // sum over layers
 
-  // From now on batches of copy->rows_min() rows and more run on a device.
-  // While the model is being built only; null changes nothing.
-  void SetDeviceCopy(std::unique_ptr<const DeviceCopy> copy) {
-    device_copy_ = std::move(copy);
-  }
   const DeviceCopy* device_copy() const { return device_copy_.get(); }
   // "cpu", "cuda:0" or, when batch sizes are divided, "cpu+cuda:0".
   std::string device() const;
-  // Which kernel serves which batch size of layer i, on either side; empty for
-  // a layer that needs no planned kernel.
+  // Which kernel serves which batch size of layer i, on either side: that of
+  // the op that routes, else of the first; empty for a layer without ops.
   std::vector<engine::KernelPlan::Step> KernelSteps(size_t i) const;
 
-  // Batches whose intermediate rows would not stay in the cache run in blocks
-  // of rows (RowsABlock); a row's result does not depend on that beyond
-  // rounding. y and x must not overlap. Uses kModelSlots of the context.
-  // y [rows, output width] from x [rows, input width]. `routes` is empty (no
-  // routing wanted) or holds one sink a layer, in order; sinks of layers that
-  // do not route are ignored.
-  void Run(tensor::ConstRows x, tensor::MutableRows y,
-           absl::Span<const engine::RouteSink> routes,
-           engine::ExecutionContext& context) const;
-  // The same on the CPU whatever the batch size. What Run does, too, when the
-  // device has failed, so that no request is lost with it.
-  void RunOnCpu(tensor::ConstRows x, tensor::MutableRows y,
-                absl::Span<const engine::RouteSink> routes,
+  // On the device from device_copy()->rows_min() rows on, else on the CPU,
+  // which also answers when the device has failed, so that no request is lost
+  // with it.
+  void Run(const engine::Batch& batch, engine::ExecutionContext& context) const;
+  // The same on the CPU whatever the batch size.
+  void RunOnCpu(const engine::Batch& batch,
                 engine::ExecutionContext& context) const;
 
  private:
-  // One layer that computes; identities are passed by.
-  struct Step {
-    const Layer* layer;
-    size_t index;  // in layers_
-  };
-  void RunBlock(tensor::ConstRows x, tensor::MutableRows y, int64_t first_row,
-                absl::Span<const engine::RouteSink> routes,
-                engine::ExecutionContext& context) const;
+  // The node that stands for layer i in reports, or -1.
+  int MainNode(size_t i) const { return main_nodes_[i]; }
 
-  TensorSpec input_;
-  TensorSpec output_;
-  std::vector<std::unique_ptr<const Layer>> layers_;
-  std::vector<Step> steps_;
-  int64_t slot_widths_[2] = {0, 0};  // the widest intermediate of each slot
+  graph::Graph graph_;
+  std::unique_ptr<const engine::Executable> cpu_;
   std::unique_ptr<const DeviceCopy> device_copy_;  // or null
+  std::vector<LayerFacts> layers_;
+  std::vector<int> main_nodes_;  // by layer
+  graph::Cost cost_;
 };
 
-// Rows a block for a chain whose intermediates hold `widths_sum` floats a row,
-// out of `rows`: as many as keep them in a shared cache, but enough rows that
-// a block's products outweigh reading the weights once more, and never more
-// than a fixed amount of memory. At least 1; blocks are of even size.
-int64_t RowsABlock(int64_t rows, int64_t widths_sum);
+// Leaves, and margins when asked for, of every layer that routes, for `rows`
+// rows, and sinks into them. Memory is kept from call to call.
+class Routes {
+ public:
+  void Prepare(const Model& model, int64_t rows, bool margins);
+
+  absl::Span<const engine::RouteSink> sinks() const { return sinks_; }
+  // [rows, trees]; empty for a layer that does not route.
+  absl::Span<const int32_t> leaves(size_t layer) const {
+    return {leaves_[layer].data(), counts_[layer].leaves};
+  }
+  // [rows, trees, decisions]; empty where none were asked for.
+  absl::Span<const float> margins(size_t layer) const {
+    return {margins_[layer].data(), counts_[layer].margins};
+  }
+
+ private:
+  struct Counts {
+    size_t leaves = 0;
+    size_t margins = 0;
+  };
+  std::vector<std::vector<int32_t>> leaves_;  // by layer, as all below
+  std::vector<std::vector<float>> margins_;
+  std::vector<Counts> counts_;
+  std::vector<engine::RouteSink> sinks_;
+};
 
 }  // namespace fff::model

@@ -15,13 +15,14 @@
 #include "absl/strings/str_join.h"
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
-#include "server/model/build_loaded.h"
-#include "server/model/loaded_layer.h"
+#include "server/importer/import.h"
 
 namespace fff::model {
 namespace {
 
 namespace fs = std::filesystem;
+using importer::kConfigBytesMax;
+using importer::ModelConfig;
 
 // Whether something is there that is no directory. Links are followed: mounted
 // configuration volumes consist of them.
@@ -112,14 +113,12 @@ absl::StatusOr<std::string> FindCheckpointFile(
                    absl::StrJoin(found, ", "), "), wanted exactly one"));
 }
 
-absl::StatusOr<PrecisionReport> ComparePrecision(
-    const std::string& version_dir, const ModelConfig& config,
-    absl::Span<const LoadedLayer> layers, const std::string& source,
-    const Model& reduced) {
-  ModelConfig exact = config;
-  exact.precision = "fp32";
+absl::StatusOr<PrecisionReport> ComparePrecision(const std::string& version_dir,
+                                                 const ModelConfig& config,
+                                                 const graph::Graph& graph,
+                                                 const Model& reduced) {
   FFF_ASSIGN_OR_RETURN(const std::shared_ptr<const Model> fp32,
-                       BuildModelOf(exact, layers, source, BuildOptions()));
+                       BuildGraph(graph, BuildOptions()));
   FFF_ASSIGN_OR_RETURN(
       const ReportRows rows,
       config.precision_rows.empty()
@@ -152,38 +151,37 @@ absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
       (fs::path(version_dir) / loaded.checkpoint_file).string();
   FFF_ASSIGN_OR_RETURN(const checkpoint::Checkpoint checkpoint,
                        checkpoint::OpenCheckpoint(path));
-  FFF_ASSIGN_OR_RETURN(const std::vector<LoadedLayer> layers,
-                       LoadLayers(config.layers, checkpoint));
-  const std::string& source = checkpoint.source();
-  FFF_ASSIGN_OR_RETURN(loaded.fff,
-                       BuildModelOf(config, layers, source, options));
-  if (PrecisionOf(config) != engine::Precision::kFp32) {
+  FFF_ASSIGN_OR_RETURN(const graph::Graph graph,
+                       importer::Import(config, checkpoint));
+  FFF_ASSIGN_OR_RETURN(loaded.fff, BuildModel(config, graph, options));
+  if (config.precision != graph::Precision::kFp32) {
     FFF_ASSIGN_OR_RETURN(
         loaded.precision,
-        ComparePrecision(version_dir, config, layers, source, *loaded.fff));
+        ComparePrecision(version_dir, config, graph, *loaded.fff));
   }
   FFF_ASSIGN_OR_RETURN(const std::optional<checkpoint::Checkpoint> dense,
                        OpenDense(version_dir));
-  FFF_ASSIGN_OR_RETURN(
-      loaded.dense, dense.has_value()
-                        ? BuildTrainedTwin(config, *dense, *loaded.fff, options)
-                        : BuildCostTwinOf(config, layers, source, options));
+  FFF_ASSIGN_OR_RETURN(loaded.dense,
+                       dense.has_value()
+                           ? BuildTrainedTwin(config, *dense, graph, options)
+                           : BuildCostTwin(config, graph, options));
   return loaded;
 }
 
 }  // namespace
 
-absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& model_dir) {
+absl::StatusOr<importer::ModelConfig> ReadModelConfig(
+    const std::string& model_dir) {
   FFF_RETURN_IF_ERROR(CheckDirectory(model_dir));
   const std::string path = (fs::path(model_dir) / kConfigFile).string();
   FFF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
   if (!exists) return ModelConfig();
   FFF_ASSIGN_OR_RETURN(const std::string text, ReadBounded(path));
-  return ParseModelConfig(text, path);
+  return importer::ParseModelConfig(text, path);
 }
 
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
-                                          const ModelConfig& config,
+                                          const importer::ModelConfig& config,
                                           const BuildOptions& options) {
   // A model too large for this machine must not end the server that serves
   // others.

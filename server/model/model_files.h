@@ -5,9 +5,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/importer/model_config.h"
 #include "server/model/builder.h"
 #include "server/model/model.h"
-#include "server/model/model_config.h"
 #include "server/model/precision_report.h"
 
 // From the model repository's folders to models. A model directory holds an
@@ -37,7 +37,8 @@ struct LoadedVersion {
 // Touches the disk. INVALID_ARGUMENT for a file that is too large or says
 // something wrong (see ParseModelConfig), PERMISSION_DENIED when it cannot be
 // read, NOT_FOUND when `model_dir` is not there. Messages name the file.
-absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& model_dir);
+absl::StatusOr<importer::ModelConfig> ReadModelConfig(
+    const std::string& model_dir);
 
 // Opens the one checkpoint of `version_dir` and builds the model and its dense
 // twin: the trained network of dense.safetensors when that file is there, the
@@ -50,7 +51,7 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& model_dir);
 // read, else the errors of OpenCheckpoint, BuildModel, BuildCostTwin and
 // BuildTrainedTwin.
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
-                                          const ModelConfig& config,
+                                          const importer::ModelConfig& config,
                                           const BuildOptions& options);
 
 }  // namespace fff::model

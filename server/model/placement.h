@@ -19,7 +19,7 @@ struct Placement {
   // built; a model that the device cannot take stays on the CPU.
   enum class Use { kAlways, kMeasured };
   Use use = Use::kMeasured;
-  engine::Precision precision = engine::Precision::kFp32;
+  graph::Precision precision = graph::Precision::kFp32;
   // Called when a device fails for good, with its message, on the thread that
   // met the failure and once a model.
   std::function<void(const absl::Status&)> on_failure =

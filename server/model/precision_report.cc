@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <utility>
 #include <vector>
 
@@ -12,40 +11,52 @@
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/engine/execution_context.h"
-#include "server/model/tensor_reader.h"
+#include "server/importer/tensor_reader.h"
+#include "server/tensor/random.h"
 
 namespace fff::model {
 namespace {
 
 constexpr int64_t kRandomFloatsMax = int64_t{16} << 20;
 
-// What one model makes of the rows.
+// What one model, or one side of it, makes of rows.
 struct Outcome {
-  std::vector<float> y;
-  std::vector<std::vector<int32_t>> leaves;  // a layer: [rows, trees]
+  tensor::FloatBuffer y;
+  Routes routes;
 };
 
-Outcome Run(const Model& model, const tensor::ConstRows& x) {
+template <class RunSide>
+Outcome Evaluate(const Model& model, const tensor::ConstRows& x,
+                 const RunSide& run) {
   Outcome outcome;
-  outcome.y.resize(static_cast<size_t>(x.rows * model.output().width()));
-  outcome.leaves.resize(model.layers().size());
-  std::vector<engine::RouteSink> sinks(model.layers().size());
-  for (size_t i = 0; i < sinks.size(); ++i) {
-    outcome.leaves[i].resize(
-        static_cast<size_t>(x.rows * model.layers()[i]->routing().trees));
-    sinks[i].leaves = outcome.leaves[i].data();
-  }
-  engine::ExecutionContext context(/*threads=*/1);
-  model.RunOnCpu(x, {outcome.y.data(), x.rows, model.output().width()}, sinks,
-                 context);
+  outcome.y = tensor::FloatBuffer(x.rows * model.output().width());
+  outcome.routes.Prepare(model, x.rows, /*margins=*/false);
+  run(engine::RowsBatch(x, {outcome.y.data(), x.rows, model.output().width()},
+                        outcome.routes.sinks()));
   return outcome;
+}
+
+// How many of a row's routes, a tree of a layer each, differ.
+int64_t RoutesChanged(const Model& model, const Outcome& a, const Outcome& b,
+                      int64_t row) {
+  int64_t changed = 0;
+  for (size_t i = 0; i < model.layers().size(); ++i) {
+    const int64_t trees = model.layers()[i].routing.trees;
+    for (int64_t at = row * trees; at < (row + 1) * trees; ++at) {
+      changed += a.routes.leaves(i)[static_cast<size_t>(at)] !=
+                         b.routes.leaves(i)[static_cast<size_t>(at)]
+                     ? 1
+                     : 0;
+    }
+  }
+  return changed;
 }
 
 }  // namespace
 
 std::string PrecisionReport::ToString() const {
-  return absl::StrCat(precision, ": ", routes_changed, " of ", routes,
-                      " routes changed against fp32 on ", rows, " ",
+  return absl::StrCat(graph::Name(precision), ": ", routes_changed, " of ",
+                      routes, " routes changed against fp32 on ", rows, " ",
                       rows_source, ", largest output difference ",
                       absl::StrFormat("%.3g (outputs up to %.3g)",
                                       output_difference_max, output_max));
@@ -54,11 +65,7 @@ std::string PrecisionReport::ToString() const {
 ReportRows RandomReportRows(int64_t width) {
   const int64_t rows = std::clamp<int64_t>(
       kRandomFloatsMax / std::max<int64_t>(width, 1), 1, kReportRowsRandom);
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  tensor::FloatBuffer values(rows * width);
-  for (float& value : values.span()) value = normal(random);
-  return {std::move(values).Freeze(), "random rows"};
+  return {tensor::RandomNormal(rows * width), "random rows"};
 }
 
 absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,
@@ -78,14 +85,14 @@ absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,
         path, ": tensor \"", name, "\": found shape ", tensor::ToString(shape),
         ", wanted [rows, ", width, "] with 1 to ", kReportRowsMax, " rows"));
   }
-  TensorReader reader(file);
+  importer::TensorReader reader(file);
   auto x = reader.Floats(name, shape);
   if (!x.ok()) return base::Annotate(x.status(), path);
   return ReportRows{*std::move(x),
                     absl::StrCat("rows of ", path.substr(path.rfind('/') + 1))};
 }
 
-PrecisionReport ReportPrecision(const std::string& precision, const Model& fp32,
+PrecisionReport ReportPrecision(graph::Precision precision, const Model& fp32,
                                 const Model& reduced, const ReportRows& rows) {
   const int64_t width = fp32.input().width();
   PrecisionReport report;
@@ -93,21 +100,50 @@ PrecisionReport ReportPrecision(const std::string& precision, const Model& fp32,
   report.rows_source = rows.source;
   report.rows = rows.x.size() / width;
   const tensor::ConstRows x = {rows.x.data(), report.rows, width};
-  const Outcome wanted = Run(fp32, x);
-  const Outcome got = Run(reduced, x);
-  for (size_t i = 0; i < wanted.leaves.size(); ++i) {
-    for (size_t r = 0; r < wanted.leaves[i].size(); ++r) {
-      ++report.routes;
-      report.routes_changed += wanted.leaves[i][r] != got.leaves[i][r] ? 1 : 0;
-    }
+  engine::ExecutionContext context(/*threads=*/1);
+  const auto run = [&](const Model& model) {
+    return Evaluate(model, x, [&](const engine::Batch& batch) {
+      model.RunOnCpu(batch, context);
+    });
+  };
+  Outcome wanted = run(fp32);
+  Outcome got = run(reduced);
+  int64_t routes_per_row = 0;
+  for (const LayerFacts& layer : fp32.layers()) {
+    routes_per_row += layer.routing.trees;
   }
-  for (size_t i = 0; i < wanted.y.size(); ++i) {
+  report.routes = report.rows * routes_per_row;
+  for (int64_t row = 0; row < report.rows; ++row) {
+    report.routes_changed += RoutesChanged(fp32, wanted, got, row);
+  }
+  for (size_t i = 0; i < wanted.y.span().size(); ++i) {
+    const float value = wanted.y.span()[i];
     report.output_difference_max = std::max<double>(
-        report.output_difference_max, std::abs(wanted.y[i] - got.y[i]));
-    report.output_max =
-        std::max<double>(report.output_max, std::abs(wanted.y[i]));
+        report.output_difference_max, std::abs(value - got.y.span()[i]));
+    report.output_max = std::max<double>(report.output_max, std::abs(value));
   }
   return report;
+}
+
+int64_t DeviceRoutesChanged(const Model& model, int64_t sample) {
+  if (model.device_copy() == nullptr) return 0;
+  const int64_t width = model.input().width();
+  const tensor::FloatArray values = tensor::RandomNormal(sample * width);
+  const tensor::ConstRows x = {values.data(), sample, width};
+  engine::ExecutionContext context(/*threads=*/1);
+  absl::Status status;
+  const Outcome cpu = Evaluate(model, x, [&](const engine::Batch& batch) {
+    model.RunOnCpu(batch, context);
+  });
+  const Outcome device = Evaluate(model, x, [&](const engine::Batch& batch) {
+    status = model.device_copy()->Run(batch, context);
+  });
+  if (!status.ok()) return sample;
+  int64_t changed = 0;
+  for (int64_t row = 0; row < sample; ++row) {
+    changed += RoutesChanged(model, cpu, device, row) > 0 ? 1 : 0;
+  }
+  return changed;
 }
 
 }  // namespace fff::model

@@ -12,7 +12,7 @@
 namespace fff::model {
 
 struct PrecisionReport {
-  std::string precision;    // "bf16" or "int8"
+  graph::Precision precision = graph::Precision::kBf16;
   std::string rows_source;  // "random rows" or "rows of FILE"
   int64_t rows = 0;
   // A route is a row's way through one tree of one layer, as far as the leaf.
@@ -46,7 +46,11 @@ absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,
                                           int64_t width);
 
 // Runs both models, of the same layers, on the CPU on one thread.
-PrecisionReport ReportPrecision(const std::string& precision, const Model& fp32,
+PrecisionReport ReportPrecision(graph::Precision precision, const Model& fp32,
                                 const Model& reduced, const ReportRows& rows);
+
+// Rows out of `sample` random ones that take another way through any layer on
+// the model's device than on the CPU; 0 without a device. Runs both.
+int64_t DeviceRoutesChanged(const Model& model, int64_t sample);
 
 }  // namespace fff::model

@@ -14,9 +14,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/benchmark/input_rows.h"
-#include "server/benchmark/random.h"
 #include "server/engine/kernel_list.h"
-#include "server/engine/reduced_weights.h"
+#include "server/graph/reduced_weights.h"
+#include "server/tensor/random.h"
 #include "tests/bench/case_bench.h"
 
 namespace fff::engine {
@@ -29,8 +29,8 @@ constexpr double kReferenceFlopsMax = 1e7;
 
 tensor::FloatArray RandomArray(int64_t size, uint64_t seed) {
   tensor::FloatBuffer buffer(size);
-  fff::benchmark::Random random(seed);
-  fff::benchmark::FillUniform(random, 0.1F, buffer.span());
+  fff::tensor::Random random(seed);
+  fff::tensor::FillUniform(random, 0.1F, buffer.span());
   return std::move(buffer).Freeze();
 }
 
@@ -112,7 +112,7 @@ void Register(absl::string_view family,
   for (const Shape<Problem, Weights>& shape : shapes) {
     auto shared = std::make_shared<Shape<Problem, Weights>>(shape);
     for (const KernelEntry<Weights, Problem>& entry : kernels) {
-      if (entry.device != Device::kCpu || !entry.supports(shape.problem) ||
+      if (!entry.supports(shape.problem) ||
           (entry.is_reference && shape.flops_per_row > kReferenceFlopsMax)) {
         continue;
       }

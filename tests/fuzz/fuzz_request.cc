@@ -10,23 +10,25 @@
 
 #include "server/base/log.h"
 #include "server/base/utf8.h"
-#include "server/rpc/decode.h"
-#include "server/rpc/message_reuse.h"
-#include "server/rpc/string_field.h"
+#include "server/rpc/messages/decode.h"
+#include "server/rpc/messages/message_reuse.h"
+#include "server/rpc/messages/string_field.h"
 
 namespace {
 
-using fff::model::TensorSpec;
+using fff::graph::Port;
 using Rows = absl::StatusOr<fff::tensor::ConstRows>;
 
 constexpr int kColumns = 3;
 
-const TensorSpec& InputSpec() {
-  static const auto* const spec = new TensorSpec{"input", {kColumns}, {}};
+const Port& InputSpec() {
+  static const auto* const spec =
+      new Port{"input", fff::tensor::DataType::kF32, {kColumns}, {}};
   return *spec;
 }
-const TensorSpec& OutputSpec() {
-  static const auto* const spec = new TensorSpec{"output", {2}, {}};
+const Port& OutputSpec() {
+  static const auto* const spec =
+      new Port{"output", fff::tensor::DataType::kF32, {2}, {}};
   return *spec;
 }
 

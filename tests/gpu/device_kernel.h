@@ -10,6 +10,7 @@
 #include "server/engine/cuda_library.h"
 #include "server/engine/device_engine.h"
 #include "server/engine/kernel.h"
+#include "tests/unit/engine/device_chain.h"
 
 namespace fff::gpu {
 
@@ -34,10 +35,11 @@ class DeviceKernel : public engine::Kernel {
   explicit DeviceKernel(std::unique_ptr<engine::DeviceProgram> program)
       : program_(std::move(program)) {}
   absl::string_view name() const override { return "device"; }
-  void Run(tensor::ConstRows x, tensor::MutableRows y,
-           const engine::RouteSink& routes,
-           engine::ExecutionContext&) const override {
-    status_.Update(program_->Run(x, y, {&routes, 1}));
+  void RunOn(engine::KernelInputs in, tensor::MutableRows y,
+             const engine::RouteSink& routes,
+             engine::ExecutionContext&) const override {
+    status_.Update(
+        engine::RunProgram(*program_, in[0].floats(), y, {&routes, 1}));
   }
   const absl::Status& status() const { return status_; }
   const engine::DeviceProgram& program() const { return *program_; }
@@ -54,7 +56,7 @@ absl::StatusOr<std::unique_ptr<DeviceKernel>> MakeDeviceKernel(
   engine::DeviceChain chain;
   chain.input_width = weights->problem.input_width;
   chain.ops = {std::move(weights)};
-  auto program = engine.Build(chain, options);
+  auto program = engine.Build(engine::GraphOf(chain), options);
   if (!program.ok()) return program.status();
   return std::make_unique<DeviceKernel>(*std::move(program));
 }

@@ -19,18 +19,19 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "server/engine/cuda_library.h"
 #include "server/engine/device_engine.h"
+#include "tests/gpu/timed_chain.h"
+#include "tests/unit/engine/device_chain.h"
 
 namespace fff::gpu {
 namespace {
 
-using engine::Activation;
 using engine::DeviceChain;
-using engine::LeafProblem;
-using engine::PathProblem;
-using engine::Precision;
-using engine::Tie;
+using graph::Activation;
+using graph::LeafProblem;
+using graph::PathProblem;
+using graph::Precision;
+using graph::Tie;
 
 struct Options {
   std::string json;
@@ -55,18 +56,18 @@ tensor::FloatArray Random(int64_t size, double scale) {
 double Scale(int64_t width) { return 1 / std::sqrt(double(width)); }
 
 DeviceChain Path(const PathProblem& problem) {
-  auto weights = std::make_shared<engine::PathWeights>();
+  auto weights = std::make_shared<graph::PathWeights>();
   const int64_t nodes = problem.trees * problem.nodes();
   weights->problem = problem;
   weights->x = Random(nodes * problem.input_width, Scale(problem.input_width));
   if (problem.has_bias) weights->bias = Random(nodes, 0.01);
   weights->y = Random(nodes * problem.output_width, 0.1);
   return {problem.input_width,
-          {std::shared_ptr<const engine::PathWeights>(weights)}};
+          {std::shared_ptr<const graph::PathWeights>(weights)}};
 }
 
 DeviceChain Leaf(const LeafProblem& p) {
-  auto weights = std::make_shared<engine::LeafWeights>();
+  auto weights = std::make_shared<graph::LeafWeights>();
   weights->problem = p;
   weights->node_weights =
       Random(p.nodes() * p.input_width, Scale(p.input_width));
@@ -77,12 +78,12 @@ DeviceChain Leaf(const LeafProblem& p) {
   weights->w2 =
       Random(p.leaves() * p.leaf_width * p.output_width, Scale(p.leaf_width));
   weights->b2 = Random(p.leaves() * p.output_width, 0.1);
-  return {p.input_width, {std::shared_ptr<const engine::LeafWeights>(weights)}};
+  return {p.input_width, {std::shared_ptr<const graph::LeafWeights>(weights)}};
 }
 
-std::shared_ptr<const engine::DenseWeights> Dense(int64_t in, int64_t out,
-                                                  Activation activation) {
-  auto weights = std::make_shared<engine::DenseWeights>();
+std::shared_ptr<const graph::DenseWeights> Dense(int64_t in, int64_t out,
+                                                 Activation activation) {
+  auto weights = std::make_shared<graph::DenseWeights>();
   weights->problem = {in, out, activation, true};
   weights->w = Random(in * out, Scale(in));
   weights->bias = Random(out, 0.1);
@@ -120,14 +121,13 @@ double NodesVisited(int64_t rows, int levels) {
 double LeastElements(const DeviceChain& fff, int64_t rows) {
   const auto n = static_cast<double>(rows);
   if (const auto* path =
-          std::get_if<std::shared_ptr<const engine::PathWeights>>(
-              &fff.ops[0])) {
+          std::get_if<std::shared_ptr<const graph::PathWeights>>(&fff.ops[0])) {
     const PathProblem& p = (*path)->problem;
     return static_cast<double>(p.input_width + p.output_width) *
            (n + static_cast<double>(p.trees) * NodesVisited(rows, p.levels));
   }
   const LeafProblem& p =
-      std::get<std::shared_ptr<const engine::LeafWeights>>(fff.ops[0])->problem;
+      std::get<std::shared_ptr<const graph::LeafWeights>>(fff.ops[0])->problem;
   const auto in = static_cast<double>(p.input_width);
   const auto edges = static_cast<double>(p.input_width + p.output_width);
   return n * edges + in * NodesVisited(rows, p.depth) +
@@ -196,7 +196,7 @@ struct Measured {
   std::string side;
   std::string precision;
   int64_t rows = 0;
-  engine::DeviceTiming timing;
+  DeviceTiming timing;
   std::string kernel;
   // Rows in and out once, and every weight that such a batch touches once.
   double least_bytes = 0;
@@ -214,51 +214,54 @@ void Print(const Measured& m, double weights_a_row) {
   std::fflush(stdout);
 }
 
-std::string KernelAt(const engine::DeviceProgram& program, int64_t rows) {
-  std::string kernel;
-  for (const auto& step : program.steps(0)) {
-    if (step.rows_min <= rows) kernel = step.kernel;
+// How the weights of one side are held and multiplied.
+struct Side {
+  bool dense = false;
+  Precision precision = Precision::kFp32;
+  std::string kernel;  // "": as planned
+  bool tf32 = false;
+  std::string PrecisionName() const {
+    return tf32 ? "tf32" : std::string(graph::Name(precision));
   }
-  return kernel;
-}
+};
 
-void Measure(const engine::DeviceEngine& engine, const Shape& shape, bool dense,
-             Precision precision, const std::string& kernel_name,
+void Measure(engine::Device& device, const Shape& shape, const Side& side,
              const Options& options, std::vector<Measured>& all) {
   engine::DeviceOptions build;
-  build.precision = precision;
+  build.precision = side.precision;
+  build.dense_tf32 = side.tf32;
   build.rows_max = *std::max_element(shape.rows.begin(), shape.rows.end());
   build.tuning_seconds = options.kernel.empty() ? 1 : 0;
-  build.lanes = 1;
-  build.kernel_name = kernel_name;
-  const auto program = engine.Build(dense ? shape.dense : shape.fff, build);
-  if (!program.ok()) {
-    std::printf("%s %s: %s\n", shape.name.c_str(), dense ? "dense" : "fff",
-                std::string(program.status().message()).c_str());
+  build.kernel_name = side.kernel;
+  const char* const name = side.dense ? "dense" : "fff";
+  const auto chain =
+      TimedChain::Make(side.dense ? shape.dense : shape.fff, build, device);
+  if (!chain.ok()) {
+    std::printf("%s %s: %s\n", shape.name.c_str(), name,
+                std::string(chain.status().message()).c_str());
     return;
   }
   for (const int64_t rows : shape.rows) {
-    const auto timing = (*program)->Time(rows, options.repeats);
+    const auto timing = (*chain)->Time(rows, options.repeats);
     if (!timing.ok()) {
       std::printf("%s: %s\n", shape.name.c_str(),
                   std::string(timing.status().message()).c_str());
       return;
     }
-    const double element = precision == Precision::kBf16 ? 2 : 4;
-    all.push_back({shape.name, dense ? "dense" : "fff",
-                   std::string(engine::Name(precision)), rows, *timing,
-                   KernelAt(**program, rows),
-                   dense ? 0 : element * LeastElements(shape.fff, rows)});
-    Print(all.back(), dense ? 0 : shape.weights_a_row);
+    const double element = side.precision == Precision::kBf16 ? 2 : 4;
+    all.push_back({shape.name, name, side.PrecisionName(), rows, *timing,
+                   (*chain)->KernelAt(rows),
+                   side.dense ? 0 : element * LeastElements(shape.fff, rows)});
+    Print(all.back(), side.dense ? 0 : shape.weights_a_row);
   }
 }
 
-void WriteJson(const std::string& path, const engine::DeviceEngine& engine,
+void WriteJson(const std::string& path, engine::cuda::CudaDevice& device,
                const std::vector<Measured>& all) {
   nlohmann::json json;
-  json["device"] = engine.devices()[0].name;
-  json["engine"] = engine.Describe();
-  json["copy_bytes_per_s"] = engine.MeasureCopyRate(0).value_or(0);
+  json["device"] = device.facts().name;
+  json["engine"] = DescribeCuda();
+  json["copy_bytes_per_s"] = MeasureCopyRate(device);
   for (const Measured& m : all) {
     json["measurements"].push_back({{"shape", m.shape},
                                     {"side", m.side},
@@ -272,52 +275,58 @@ void WriteJson(const std::string& path, const engine::DeviceEngine& engine,
   std::ofstream(path) << json.dump(1) << "\n";
 }
 
-void MeasureKernel(const engine::DeviceEngine& engine, const Options& options,
+void MeasureKernel(engine::Device& device, const Options& options,
                    std::vector<Measured>& all) {
-  const bool bf16 = options.precision == "bf16";
+  Side side;
+  side.kernel = options.kernel;
+  if (options.precision == "bf16") side.precision = Precision::kBf16;
   for (Shape& shape : Shapes(options.filter)) {
     shape.rows = {options.rows};
-    Measure(engine, shape, false, bf16 ? Precision::kBf16 : Precision::kFp32,
-            options.kernel, options, all);
+    Measure(device, shape, side, options, all);
   }
 }
 
+void MeasureShape(engine::Device& device, const Shape& shape,
+                  const Options& options, std::vector<Measured>& all) {
+  constexpr Precision kBoth[] = {Precision::kFp32, Precision::kBf16};
+  for (const Precision precision : kBoth) {
+    Measure(device, shape, {false, precision, "", false}, options, all);
+  }
+  if (shape.name == "path-768-l12") {
+    for (const char* kernel :
+         {"path_walk", "path_grouped/5", "path_grouped/6", "path_grouped/7",
+          "path_grouped/8", "path_tensor"}) {
+      Shape large = shape;
+      large.rows = {16384};
+      for (const Precision precision : kBoth) {
+        Measure(device, large, {false, precision, kernel, false}, options, all);
+      }
+    }
+  }
+  if (shape.dense.ops.empty()) return;
+  Measure(device, shape, {true, Precision::kFp32, "", false}, options, all);
+  Measure(device, shape, {true, Precision::kFp32, "", true}, options, all);
+  Measure(device, shape, {true, Precision::kBf16, "", false}, options, all);
+}
+
 int Main(const Options& options) {
-  const auto engine = engine::OpenCudaEngine();
-  if (!engine.ok()) {
-    std::fprintf(stderr, "%s\n",
-                 std::string(engine.status().message()).c_str());
+  const auto devices = engine::cuda::CudaDevice::FindAll();
+  if (!devices.ok() || devices->empty()) {
+    std::fprintf(stderr, "no CUDA device: %s\n",
+                 std::string(devices.status().message()).c_str());
     return 1;
   }
-  std::printf("%s, %s\n", (*engine)->devices()[0].name.c_str(),
-              (*engine)->Describe().c_str());
+  engine::cuda::CudaDevice& device = *(*devices)[0];
+  std::printf("%s, %s\n", device.facts().name.c_str(), DescribeCuda().c_str());
   std::vector<Measured> all;
   if (!options.kernel.empty()) {
-    MeasureKernel(**engine, options, all);
+    MeasureKernel(device, options, all);
     return 0;
   }
   for (const Shape& shape : Shapes(options.filter)) {
-    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
-      Measure(**engine, shape, false, precision, "", options, all);
-    }
-    if (shape.name == "path-768-l12") {
-      for (const char* kernel :
-           {"path_walk", "path_grouped/5", "path_grouped/6", "path_grouped/7",
-            "path_grouped/8", "path_tensor"}) {
-        Shape large = shape;
-        large.rows = {16384};
-        for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
-          Measure(**engine, large, false, precision, kernel, options, all);
-        }
-      }
-    }
-    if (shape.dense.ops.empty()) continue;
-    for (const Precision precision :
-         {Precision::kFp32, Precision::kTf32, Precision::kBf16}) {
-      Measure(**engine, shape, true, precision, "", options, all);
-    }
+    MeasureShape(device, shape, options, all);
   }
-  if (!options.json.empty()) WriteJson(options.json, **engine, all);
+  if (!options.json.empty()) WriteJson(options.json, device, all);
   return 0;
 }
 

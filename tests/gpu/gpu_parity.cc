@@ -7,6 +7,7 @@
 #include <cstring>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/gpu/device_kernel.h"
@@ -18,7 +19,7 @@ namespace fff::gpu {
 namespace {
 
 using engine::DeviceOptions;
-using engine::Precision;
+using graph::Precision;
 using parity::Result;
 using parity::Tally;
 using parity::Values;
@@ -43,21 +44,21 @@ tensor::FloatArray Rounded(const tensor::FloatArray& array) {
   return std::move(buffer).Freeze();
 }
 
-auto WithRounded(const engine::PathWeights& weights) {
-  auto rounded = std::make_shared<engine::PathWeights>(weights);
+auto WithRounded(const graph::PathWeights& weights) {
+  auto rounded = std::make_shared<graph::PathWeights>(weights);
   rounded->x = Rounded(weights.x);
   rounded->y = Rounded(weights.y);
   return rounded;
 }
-auto WithRounded(const engine::LeafWeights& weights) {
-  auto rounded = std::make_shared<engine::LeafWeights>(weights);
+auto WithRounded(const graph::LeafWeights& weights) {
+  auto rounded = std::make_shared<graph::LeafWeights>(weights);
   rounded->node_weights = Rounded(weights.node_weights);
   rounded->w1 = Rounded(weights.w1);
   rounded->w2 = Rounded(weights.w2);
   return rounded;
 }
-auto WithRounded(const engine::DenseWeights& weights) {
-  auto rounded = std::make_shared<engine::DenseWeights>(weights);
+auto WithRounded(const graph::DenseWeights& weights) {
+  auto rounded = std::make_shared<graph::DenseWeights>(weights);
   rounded->w = Rounded(weights.w);
   // cuBLASLt takes the bias in the type of its outputs.
   if (weights.problem.has_bias) rounded->bias = Rounded(weights.bias);
@@ -66,24 +67,24 @@ auto WithRounded(const engine::DenseWeights& weights) {
 
 // One family: how its layers are drawn, run and checked.
 struct PathFamily {
-  using Problem = engine::PathProblem;
-  using Weights = engine::PathWeights;
+  using Problem = graph::PathProblem;
+  using Weights = graph::PathWeights;
   static constexpr auto Cases = parity::PathCases;
   static constexpr auto Draw = parity::RandomPath;
   static constexpr auto Run = parity::RunPath;
   static constexpr auto Check = parity::CheckPath;
 };
 struct LeafFamily {
-  using Problem = engine::LeafProblem;
-  using Weights = engine::LeafWeights;
+  using Problem = graph::LeafProblem;
+  using Weights = graph::LeafWeights;
   static constexpr auto Cases = parity::LeafCases;
   static constexpr auto Draw = parity::RandomLeaf;
   static constexpr auto Run = parity::RunLeaf;
   static constexpr auto Check = parity::CheckLeaf;
 };
 struct DenseFamily {
-  using Problem = engine::DenseProblem;
-  using Weights = engine::DenseWeights;
+  using Problem = graph::DenseProblem;
+  using Weights = graph::DenseWeights;
   static constexpr auto Cases = parity::DenseCases;
   static constexpr auto Draw = parity::RandomDense;
   static constexpr auto Run = parity::RunDense;
@@ -93,18 +94,19 @@ struct DenseFamily {
 struct Choice {
   std::string kernel;  // "": as planned
   Precision precision;
+  bool tf32 = false;  // fp32 weights, factors of 10 bits
+  bool rounds() const { return tf32 || precision != Precision::kFp32; }
 };
 
 // Subnormal bf16 factors lie below what bf16 keeps; the rest of the kinds of
 // numbers have 8 significant bits or can be rounded to them.
-bool Fits(Precision precision, Values values) {
-  return precision == Precision::kFp32 || values != Values::kDenormal;
+bool Fits(const Choice& choice, Values values) {
+  return !choice.rounds() || values != Values::kDenormal;
 }
 
 // cuBLASLt's GELU in reduced precision is the tanh form.
-bool Fits(const Choice& choice, const engine::DenseProblem& problem) {
-  return choice.precision == Precision::kFp32 ||
-         problem.activation != engine::Activation::kGelu;
+bool Fits(const Choice& choice, const graph::DenseProblem& problem) {
+  return !choice.rounds() || problem.activation != graph::Activation::kGelu;
 }
 template <class Problem>
 bool Fits(const Choice&, const Problem&) {
@@ -115,11 +117,11 @@ bool Fits(const Choice&, const Problem&) {
 // cuBLASLt does not fuse, bf16 also rounds what goes in: f(z (1 + u)) differs
 // from f(z) by up to (1 + |z|) u |f(z)| for these three, and |z| stays below 8
 // in the grid.
-double Roundoff(const Choice& choice, const engine::DenseProblem& problem) {
+double Roundoff(const Choice& choice, const graph::DenseProblem& problem) {
   if (choice.precision != Precision::kBf16) return parity::kFloatRoundoff;
-  const bool unfused = problem.activation == engine::Activation::kSilu ||
-                       problem.activation == engine::Activation::kTanh ||
-                       problem.activation == engine::Activation::kSigmoid;
+  const bool unfused = problem.activation == graph::Activation::kSilu ||
+                       problem.activation == graph::Activation::kTanh ||
+                       problem.activation == graph::Activation::kSigmoid;
   return unfused ? 10 * 0x1p-9 : 0x1p-8;
 }
 template <class Problem>
@@ -135,10 +137,11 @@ void CheckOne(const Choice& choice,
               const parity::Case<typename Family::Problem>& c, Tally& tally) {
   std::shared_ptr<const typename Family::Weights> weights =
       Family::Draw(c.problem, c.values, 7);
-  if (choice.precision != Precision::kFp32) weights = WithRounded(*weights);
+  if (choice.rounds()) weights = WithRounded(*weights);
   DeviceOptions options;
   options.kernel_name = choice.kernel;
   options.precision = choice.precision;
+  options.dense_tf32 = choice.tf32;
   options.tuning_seconds = choice.kernel.empty() ? 0.05 : 0;
   const auto kernel = MakeDeviceKernel(*Engine(), weights, options);
   if (absl::IsInvalidArgument(kernel.status())) return;  // cannot compute this
@@ -147,7 +150,7 @@ void CheckOne(const Choice& choice,
     if (ShortGrid() && rows > 70) continue;
     SCOPED_TRACE("rows " + std::to_string(rows));
     auto x = parity::RandomRows(rows, c.problem.input_width, c.values, 11);
-    if (choice.precision != Precision::kFp32) {
+    if (choice.rounds()) {
       for (float& value : x) value = Rounded(value);
     }
     const Result one = Family::Run(**kernel, c.problem, x, 1);
@@ -176,7 +179,7 @@ void CheckGrid(const Choice& choice) {
   }
   Tally tally;
   for (const auto& c : Family::Cases()) {
-    if (!Fits(choice.precision, c.values) || !Fits(choice, c.problem)) continue;
+    if (!Fits(choice, c.values) || !Fits(choice, c.problem)) continue;
     if (ShortGrid() && c.problem.input_width > 800) continue;
     SCOPED_TRACE(c.problem.ToString() + " " + parity::Name(c.values));
     CheckOne<Family>(choice, c, tally);
@@ -197,7 +200,7 @@ std::vector<Choice> Choices(const std::vector<std::string>& kernels,
   std::vector<Choice> choices;
   for (const Precision precision : precisions) {
     for (const std::string& kernel : kernels) {
-      choices.push_back({kernel, precision});
+      choices.push_back({kernel, precision, false});
     }
   }
   return choices;
@@ -206,7 +209,8 @@ std::vector<Choice> Choices(const std::vector<std::string>& kernels,
 std::string ChoiceName(const testing::TestParamInfo<Choice>& info) {
   std::string name = info.param.kernel.empty() ? "planned" : info.param.kernel;
   std::replace(name.begin(), name.end(), '/', '_');
-  return name + "_" + std::string(engine::Name(info.param.precision));
+  return absl::StrCat(
+      name, "_", info.param.tf32 ? "tf32" : graph::Name(info.param.precision));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -232,29 +236,29 @@ INSTANTIATE_TEST_SUITE_P(GpuTensor, LeafKernels,
                                                    {Precision::kBf16})),
                          ChoiceName);
 INSTANTIATE_TEST_SUITE_P(Gpu, DenseKernels,
-                         testing::ValuesIn(Choices({""}, {Precision::kFp32,
-                                                          Precision::kTf32,
-                                                          Precision::kBf16})),
+                         testing::Values(Choice{"", Precision::kFp32},
+                                         Choice{"", Precision::kFp32, true},
+                                         Choice{"", Precision::kBf16}),
                          ChoiceName);
 
 // More rows than the scratch of one launch holds.
 TEST(PathKernels, MaskedBatchesRunInPieces) {
   if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
   if (ShortGrid()) GTEST_SKIP() << "a long batch";
-  const engine::PathProblem problem = {
-      40, 56, 3, 40, engine::Tie::kRight, engine::Activation::kGelu, true};
+  const graph::PathProblem problem = {
+      40, 56, 3, 40, graph::Tie::kRight, graph::Activation::kGelu, true};
   Tally tally;
-  CheckOne<PathFamily>({"path_masked", Precision::kBf16},
+  CheckOne<PathFamily>({"path_masked", Precision::kBf16, false},
                        {problem, Values::kNormal, {1030, 2100}}, tally);
   EXPECT_GT(tally.rows, 80);
 }
 TEST(LeafKernels, TensorBatchesRunInPieces) {
   if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
   if (ShortGrid()) GTEST_SKIP() << "a long batch";
-  const engine::LeafProblem problem = {
-      16, 6000, 24, 1, engine::Tie::kRight, engine::Activation::kRelu, true};
+  const graph::LeafProblem problem = {
+      16, 6000, 24, 1, graph::Tie::kRight, graph::Activation::kRelu, true};
   Tally tally;
-  CheckOne<LeafFamily>({"leaf_tensor/128", Precision::kBf16},
+  CheckOne<LeafFamily>({"leaf_tensor/128", Precision::kBf16, false},
                        {problem, Values::kNormal, {2100, 4000}}, tally);
   EXPECT_GT(tally.rows, 80);
 }
@@ -262,8 +266,8 @@ TEST(LeafKernels, TensorBatchesRunInPieces) {
 // Rows of zeros, among others: their z is the bias in every order.
 TEST(PathKernels, MaskedRowsOfZerosGoByTheBias) {
   if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
-  const engine::PathProblem problem = {
-      40, 56, 4, 6, engine::Tie::kLeft, engine::Activation::kGelu, true};
+  const graph::PathProblem problem = {
+      40, 56, 4, 6, graph::Tie::kLeft, graph::Activation::kGelu, true};
   const auto weights =
       WithRounded(*parity::RandomPath(problem, Values::kNormal, 3));
   auto x = parity::RandomRows(100, 40, Values::kNormal, 5);
@@ -274,7 +278,7 @@ TEST(PathKernels, MaskedRowsOfZerosGoByTheBias) {
   options.kernel_name = "path_masked";
   options.precision = Precision::kBf16;
   const auto kernel =
-      MakeDeviceKernel<engine::PathWeights>(*Engine(), weights, options);
+      MakeDeviceKernel<graph::PathWeights>(*Engine(), weights, options);
   ASSERT_TRUE(kernel.ok()) << kernel.status();
   Tally tally;
   EXPECT_TRUE(parity::CheckPath(*weights, x,
@@ -286,8 +290,8 @@ TEST(PathKernels, MaskedRowsOfZerosGoByTheBias) {
 // A row takes the same way, bit for bit, whichever of the kernels it meets.
 TEST(PathKernels, ShareTheOrderOfTheirSums) {
   if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
-  const engine::PathProblem problem = {
-      784, 70, 9, 1, engine::Tie::kLeft, engine::Activation::kGelu, true};
+  const graph::PathProblem problem = {
+      784, 70, 9, 1, graph::Tie::kLeft, graph::Activation::kGelu, true};
   const auto weights = parity::RandomPath(problem, Values::kNormal, 3);
   const auto x = parity::RandomRows(333, 784, Values::kNormal, 5);
   std::vector<Result> results;
@@ -308,10 +312,10 @@ TEST(PathKernels, ShareTheOrderOfTheirSums) {
 // Rows and nodes whose products cancel: every z is a rounding error, of either
 // sign as the order of the sum will have it.
 struct Cancelling {
-  std::shared_ptr<engine::PathWeights> weights;
+  std::shared_ptr<graph::PathWeights> weights;
   std::vector<float> x;
 };
-Cancelling MakeCancelling(const engine::PathProblem& problem, int64_t rows) {
+Cancelling MakeCancelling(const graph::PathProblem& problem, int64_t rows) {
   Cancelling made;
   const auto drawn = parity::RandomPath(problem, Values::kNormal, 3);
   made.weights = WithRounded(*drawn);
@@ -331,7 +335,7 @@ Cancelling MakeCancelling(const engine::PathProblem& problem, int64_t rows) {
   return made;
 }
 
-void ExpectTiesAlike(const engine::PathProblem& problem,
+void ExpectTiesAlike(const graph::PathProblem& problem,
                      const std::vector<const char*>& kernels) {
   const Cancelling tied = MakeCancelling(problem, 3000);
   std::vector<Result> results;
@@ -341,7 +345,7 @@ void ExpectTiesAlike(const engine::PathProblem& problem,
     options.precision = Precision::kBf16;
     options.rows_max = 3000;
     const auto kernel =
-        MakeDeviceKernel<engine::PathWeights>(*Engine(), tied.weights, options);
+        MakeDeviceKernel<graph::PathWeights>(*Engine(), tied.weights, options);
     ASSERT_TRUE(kernel.ok()) << kernel.status();
     results.push_back(parity::RunPath(**kernel, problem, tied.x, 1));
     EXPECT_EQ(results.back().leaves, results[0].leaves) << name;
@@ -358,11 +362,11 @@ TEST(PathKernels, DecideTiesOfBf16Alike) {
   for (const int64_t width : {70, 768, 1000}) {
     std::vector<const char*> kernels = {"path_walk", "path_grouped"};
     if (!LacksSharedMemory()) kernels.push_back("path_tensor");
-    ExpectTiesAlike({width, 40, 12, 1, engine::Tie::kLeft,
-                     engine::Activation::kGelu, false},
-                    kernels);
     ExpectTiesAlike(
-        {width, 40, 5, 7, engine::Tie::kLeft, engine::Activation::kGelu, false},
+        {width, 40, 12, 1, graph::Tie::kLeft, graph::Activation::kGelu, false},
+        kernels);
+    ExpectTiesAlike(
+        {width, 40, 5, 7, graph::Tie::kLeft, graph::Activation::kGelu, false},
         {"path_walk", "path_masked"});
   }
 }

@@ -9,12 +9,13 @@
 #include "tests/gpu/device_kernel.h"
 #include "tests/parity/check.h"
 #include "tests/parity/random_layer.h"
+#include "tests/unit/engine/device_chain.h"
 
 namespace fff::gpu {
 namespace {
 
 using engine::DeviceOptions;
-using engine::Precision;
+using graph::Precision;
 using parity::Result;
 using parity::Tally;
 using parity::Values;
@@ -23,8 +24,8 @@ constexpr int64_t kCheckedRows = 48;
 
 TEST(Program, ServesManyThreadsAndEverySizeAtOnce) {
   if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
-  const engine::PathProblem problem = {
-      100, 60, 8, 2, engine::Tie::kRight, engine::Activation::kGelu, true};
+  const graph::PathProblem problem = {
+      100, 60, 8, 2, graph::Tie::kRight, graph::Activation::kGelu, true};
   const auto weights = parity::RandomPath(problem, Values::kNormal, 3);
   const auto kernel = MakeDeviceKernel(*Engine(), weights, DeviceOptions());
   ASSERT_TRUE(kernel.ok()) << kernel.status();
@@ -47,8 +48,8 @@ TEST(Program, ServesManyThreadsAndEverySizeAtOnce) {
 
 TEST(Program, RunsBatchesAboveALaneInPieces) {
   if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
-  const engine::PathProblem problem = {
-      40, 24, 5, 1, engine::Tie::kRight, engine::Activation::kRelu, true};
+  const graph::PathProblem problem = {
+      40, 24, 5, 1, graph::Tie::kRight, graph::Activation::kRelu, true};
   const auto weights = parity::RandomPath(problem, Values::kNormal, 3);
   DeviceOptions options;
   options.rows_max = 100;
@@ -67,18 +68,18 @@ TEST(Program, RunsBatchesAboveALaneInPieces) {
 // scratch of the whole: outputs within `near` of the first one's.
 void ExpectLeavesAlike(Precision precision,
                        const std::vector<const char*>& kernels, float near) {
-  const engine::LeafProblem problem = {
-      64, 24, 40, 3, engine::Tie::kRight, engine::Activation::kRelu, true};
-  const auto dense = [](int64_t in, int64_t out, engine::Activation f) {
-    return std::make_shared<const engine::DenseWeights>(
+  const graph::LeafProblem problem = {
+      64, 24, 40, 3, graph::Tie::kRight, graph::Activation::kRelu, true};
+  const auto dense = [](int64_t in, int64_t out, graph::Activation f) {
+    return std::make_shared<const graph::DenseWeights>(
         *parity::RandomDense({in, out, f, true}, Values::kNormal, 5));
   };
   engine::DeviceChain chain;
   chain.input_width = 64;
   engine::MasterLeafOp master;
   master.leaf = parity::RandomLeaf(problem, Values::kNormal, 3);
-  master.hidden = dense(64, 16, engine::Activation::kRelu);
-  master.output = dense(16, 40, engine::Activation::kIdentity);
+  master.hidden = dense(64, 16, graph::Activation::kRelu);
+  master.output = dense(16, 40, graph::Activation::kIdentity);
   master.share = 0.75F;
   chain.ops = {master};
   const auto x = parity::RandomRows(700, 64, Values::kNormal, 9);
@@ -88,12 +89,12 @@ void ExpectLeavesAlike(Precision precision,
     options.kernel_name = name;
     options.precision = precision;
     options.rows_max = 512;
-    const auto program = Engine()->Build(chain, options);
+    const auto program = Engine()->Build(engine::GraphOf(chain), options);
     ASSERT_TRUE(program.ok()) << program.status();
     std::vector<float> y(700 * 40);
     const engine::RouteSink none;
-    const absl::Status run =
-        (*program)->Run({x.data(), 700, 64}, {y.data(), 700, 40}, {&none, 1});
+    const absl::Status run = engine::RunProgram(
+        **program, {x.data(), 700, 64}, {y.data(), 700, 40}, {&none, 1});
     ASSERT_TRUE(run.ok()) << name << ": " << run;
     if (first.empty()) first = y;
     EXPECT_THAT(y, testing::Pointwise(testing::FloatNear(near), first)) << name;
@@ -116,20 +117,20 @@ tensor::FloatArray Ones(int64_t size) {
   return std::move(buffer).Freeze();
 }
 
-std::shared_ptr<const engine::PathWeights> PathOfOnes(int64_t in, int64_t out,
-                                                      int64_t trees = 1) {
-  auto weights = std::make_shared<engine::PathWeights>();
+std::shared_ptr<const graph::PathWeights> PathOfOnes(int64_t in, int64_t out,
+                                                     int64_t trees = 1) {
+  auto weights = std::make_shared<graph::PathWeights>();
   weights->problem = {
-      in, out, 3, trees, engine::Tie::kRight, engine::Activation::kRelu, false};
+      in, out, 3, trees, graph::Tie::kRight, graph::Activation::kRelu, false};
   weights->x = Ones(trees * 7 * in);
   weights->y = Ones(trees * 7 * out);
   return weights;
 }
 
-std::shared_ptr<const engine::LeafWeights> LeafOfOnes(int64_t in, int64_t out) {
-  auto weights = std::make_shared<engine::LeafWeights>();
+std::shared_ptr<const graph::LeafWeights> LeafOfOnes(int64_t in, int64_t out) {
+  auto weights = std::make_shared<graph::LeafWeights>();
   weights->problem = {
-      in, 5, out, 2, engine::Tie::kRight, engine::Activation::kRelu, false};
+      in, 5, out, 2, graph::Tie::kRight, graph::Activation::kRelu, false};
   weights->node_weights = Ones(3 * in);
   weights->node_biases = Ones(3);
   weights->w1 = Ones(4 * in * 5);
@@ -149,14 +150,14 @@ void ExpectAllGoRight(engine::DeviceChain chain, Precision precision,
   DeviceOptions options;
   options.precision = precision;
   options.kernel_name = kernel;
-  const auto program = Engine()->Build(chain, options);
+  const auto program = Engine()->Build(engine::GraphOf(chain), options);
   ASSERT_TRUE(program.ok()) << kernel << ": " << program.status();
   std::vector<float> y(kRows * 3);
   std::vector<int32_t> leaves(kRows * trees, -1);
   std::vector<engine::RouteSink> sinks(2);
   sinks[1].leaves = leaves.data();
-  const absl::Status run =
-      (*program)->Run({x.data(), kRows, 8}, {y.data(), kRows, 3}, sinks);
+  const absl::Status run = engine::RunProgram(**program, {x.data(), kRows, 8},
+                                              {y.data(), kRows, 3}, sinks);
   ASSERT_TRUE(run.ok()) << kernel << ": " << run;
   EXPECT_THAT(leaves, testing::Each(last)) << kernel;
 }
@@ -189,8 +190,8 @@ TEST(Program, WhatOverflowsStaysOutOfThePaddingOfARow) {
 TEST(Devices, AnswerAlike) {
   const size_t count = Engine() == nullptr ? 0 : Engine()->devices().size();
   if (count < 2) GTEST_SKIP() << "fewer than two CUDA devices";
-  const engine::PathProblem problem = {
-      100, 60, 8, 1, engine::Tie::kRight, engine::Activation::kGelu, true};
+  const graph::PathProblem problem = {
+      100, 60, 8, 1, graph::Tie::kRight, graph::Activation::kGelu, true};
   const auto weights = parity::RandomPath(problem, Values::kNormal, 3);
   const auto make = [&](std::vector<int> devices) {
     DeviceOptions options;
@@ -235,40 +236,40 @@ TEST(Program, OneKernelServesWideLeavesBeforeAnFffLayer) {
   if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
   engine::DeviceChain chain;
   chain.input_width = 16;
-  chain.ops = {parity::RandomLeaf({16, 9000, 16, 1, engine::Tie::kRight,
-                                   engine::Activation::kRelu, true},
+  chain.ops = {parity::RandomLeaf({16, 9000, 16, 1, graph::Tie::kRight,
+                                   graph::Activation::kRelu, true},
                                   Values::kNormal, 3),
                PathOfOnes(16, 8)};
   DeviceOptions options;
   options.precision = Precision::kBf16;
   options.rows_max = 1024;
-  const auto program = Engine()->Build(chain, options);
+  const auto program = Engine()->Build(engine::GraphOf(chain), options);
   ASSERT_TRUE(program.ok()) << program.status();
-  for (const engine::KernelPlan::Step& step : (*program)->steps(0)) {
+  for (const engine::KernelPlan::Step& step : (*program)->report()[0].steps) {
     EXPECT_EQ(step.kernel, "leaf_grouped") << step.rows_min;
   }
 }
 
 TEST(Program, SaysWhenDeviceMemoryDoesNotSuffice) {
   if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
-  const engine::PathProblem problem = {
-      64, 64, 3, 1, engine::Tie::kRight, engine::Activation::kRelu, true};
+  const graph::PathProblem problem = {
+      64, 64, 3, 1, graph::Tie::kRight, graph::Activation::kRelu, true};
   DeviceOptions options;
   // One row a lane of 2^24 rows: tens of gigabytes of routes and scratch.
-  auto wide = std::make_shared<engine::DenseWeights>();
-  wide->problem = {8, int64_t{1} << 22, engine::Activation::kIdentity, false};
+  auto wide = std::make_shared<graph::DenseWeights>();
+  wide->problem = {8, int64_t{1} << 22, graph::Activation::kIdentity, false};
   wide->w = parity::RandomArray(int64_t{8} << 22, Values::kOnePath, 1,
                                 *std::make_unique<std::mt19937_64>(1));
   options.rows_max = int64_t{1} << 24;
   engine::DeviceChain chain;
   chain.input_width = 8;
   // The intermediate of 2^22 floats a row, a lane's worth of narrow rows.
-  auto narrow = std::make_shared<engine::DenseWeights>();
-  narrow->problem = {int64_t{1} << 22, 8, engine::Activation::kIdentity, false};
+  auto narrow = std::make_shared<graph::DenseWeights>();
+  narrow->problem = {int64_t{1} << 22, 8, graph::Activation::kIdentity, false};
   narrow->w = wide->w;
-  chain.ops = {std::shared_ptr<const engine::DenseWeights>(wide),
-               std::shared_ptr<const engine::DenseWeights>(narrow)};
-  const auto program = Engine()->Build(chain, options);
+  chain.ops = {std::shared_ptr<const graph::DenseWeights>(wide),
+               std::shared_ptr<const graph::DenseWeights>(narrow)};
+  const auto program = Engine()->Build(engine::GraphOf(chain), options);
   EXPECT_EQ(program.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(program.status().message()),
               testing::HasSubstr("bytes of device memory"));

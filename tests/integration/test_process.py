@@ -3,8 +3,11 @@
 import collections
 import concurrent.futures
 import json
+import pathlib
+import re
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -66,6 +69,37 @@ def test_second_server_on_the_port_fails_with_a_clear_message(repository, taken,
         assert f"cannot listen on 127.0.0.1:{port} for {kind}" in second.text()
         assert "listening grpc" not in second.text()
         assert get(server, "/readyz")[0] == 200
+
+
+def thread_names(server):
+    tasks = pathlib.Path(f"/proc/{server.process.pid}/task")
+    return {(task / "comm").read_text().rstrip() for task in tasks.iterdir()}
+
+
+def names_in_the_table():
+    """Of server/README.md; N stands for a number."""
+    readme = pathlib.Path(__file__).resolve().parents[2] / "server" / "README.md"
+    table = readme.read_text(encoding="utf-8").partition("\n## Threads\n")[2]
+    rows = table.partition("\n|")[2].partition("\n\n")[0].splitlines()
+    names = {name for row in rows for name in re.findall(r"`(fff-[a-zN-]+)`",
+                                                         row.split("|")[2])}
+    return names - {"fff-benchmark"}  # while such a call runs
+
+
+def test_threads_have_the_names_that_the_table_gives(repository, tmp_path_factory):
+    access_log = tmp_path_factory.mktemp("log") / "access.log"
+    with ServerProcess(repository, f"--access-log={access_log}", "--threads=2",
+                       "--grpc-queues=2") as server:
+        # A thread names itself; what started last may not have begun.
+        names = thread_names(server)
+        for _ in range(600):
+            if {re.sub(r"\d+$", "N", name) for name in names} >= names_in_the_table():
+                break
+            time.sleep(0.1)
+            names = thread_names(server)
+        ours = {name for name in names if name.startswith("fff-")}
+        assert {re.sub(r"\d+$", "N", name) for name in ours} == names_in_the_table()
+        assert {"fff-worker-0", "fff-worker-1", "fff-queue-0", "fff-queue-1"} <= ours
 
 
 def test_sigterm_answers_the_calls_in_flight(repository, tmp_path_factory):

@@ -3,11 +3,11 @@
 namespace fff::parity {
 namespace {
 
-using engine::Activation;
-using engine::DenseProblem;
-using engine::LeafProblem;
-using engine::PathProblem;
-using engine::Tie;
+using graph::Activation;
+using graph::DenseProblem;
+using graph::LeafProblem;
+using graph::PathProblem;
+using graph::Tie;
 
 // input, output, levels, trees, tie, activation, bias.
 const Case<PathProblem> kPathCases[] = {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "server/engine/problem.h"
+#include "server/graph/problem.h"
 #include "tests/parity/random_layer.h"
 
 // The problems, kinds of numbers and batch sizes that every kernel is held
@@ -18,8 +18,8 @@ struct Case {
   std::vector<int64_t> batches;
 };
 
-absl::Span<const Case<engine::PathProblem>> PathCases();
-absl::Span<const Case<engine::LeafProblem>> LeafCases();
-absl::Span<const Case<engine::DenseProblem>> DenseCases();
+absl::Span<const Case<graph::PathProblem>> PathCases();
+absl::Span<const Case<graph::LeafProblem>> LeafCases();
+absl::Span<const Case<graph::DenseProblem>> DenseCases();
 
 }  // namespace fff::parity

@@ -55,7 +55,7 @@ std::string Describe(int64_t row, absl::string_view what, double got,
 }
 
 // Decisions and margins of one route as the kernel reported it.
-AssertionResult CheckRoute(int64_t row, engine::Tie tie, const Route& route,
+AssertionResult CheckRoute(int64_t row, graph::Tie tie, const Route& route,
                            int32_t leaf, int steps, const float* margins) {
   if (leaf < 0 || leaf >= (int32_t{1} << steps)) {
     return AssertionFailure() << "row " << row << ": leaf " << leaf;
@@ -100,29 +100,29 @@ int64_t Stride(int64_t rows, int64_t rows_max) {
 
 }  // namespace
 
-Result RunPath(const engine::Kernel& kernel, const engine::PathProblem& problem,
+Result RunPath(const engine::Kernel& kernel, const graph::PathProblem& problem,
                const std::vector<float>& x, int threads) {
   return Run(kernel, problem.input_width, problem.output_width, problem.trees,
              problem.levels, x, threads);
 }
 
-Result RunLeaf(const engine::Kernel& kernel, const engine::LeafProblem& problem,
+Result RunLeaf(const engine::Kernel& kernel, const graph::LeafProblem& problem,
                const std::vector<float>& x, int threads) {
   return Run(kernel, problem.input_width, problem.output_width, 1,
              problem.depth, x, threads);
 }
 
 Result RunDense(const engine::Kernel& kernel,
-                const engine::DenseProblem& problem,
-                const std::vector<float>& x, int threads) {
+                const graph::DenseProblem& problem, const std::vector<float>& x,
+                int threads) {
   return Run(kernel, problem.input_width, problem.output_width, 0, 0, x,
              threads);
 }
 
-AssertionResult CheckPath(const engine::PathWeights& weights,
+AssertionResult CheckPath(const graph::PathWeights& weights,
                           const std::vector<float>& x, const Result& result,
                           int64_t rows_max, Tally& tally, double roundoff) {
-  const engine::PathProblem& p = weights.problem;
+  const graph::PathProblem& p = weights.problem;
   const int64_t rows = static_cast<int64_t>(x.size()) / p.input_width;
   for (int64_t r = 0; r < rows; r += Stride(rows, rows_max)) {
     const float* row = x.data() + r * p.input_width;
@@ -149,10 +149,10 @@ AssertionResult CheckPath(const engine::PathWeights& weights,
   return AssertionSuccess();
 }
 
-AssertionResult CheckLeaf(const engine::LeafWeights& weights,
+AssertionResult CheckLeaf(const graph::LeafWeights& weights,
                           const std::vector<float>& x, const Result& result,
                           int64_t rows_max, Tally& tally, double roundoff) {
-  const engine::LeafProblem& p = weights.problem;
+  const graph::LeafProblem& p = weights.problem;
   const int64_t rows = static_cast<int64_t>(x.size()) / p.input_width;
   for (int64_t r = 0; r < rows; r += Stride(rows, rows_max)) {
     const float* row = x.data() + r * p.input_width;
@@ -171,10 +171,10 @@ AssertionResult CheckLeaf(const engine::LeafWeights& weights,
   return AssertionSuccess();
 }
 
-AssertionResult CheckDense(const engine::DenseWeights& weights,
+AssertionResult CheckDense(const graph::DenseWeights& weights,
                            const std::vector<float>& x, const Result& result,
                            int64_t rows_max, Tally& tally, double roundoff) {
-  const engine::DenseProblem& p = weights.problem;
+  const graph::DenseProblem& p = weights.problem;
   const int64_t rows = static_cast<int64_t>(x.size()) / p.input_width;
   for (int64_t r = 0; r < rows; r += Stride(rows, rows_max)) {
     tally.rows += 1;

@@ -6,7 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "server/engine/kernel.h"
-#include "server/engine/weights.h"
+#include "server/graph/weights.h"
 
 // Runs a kernel on a batch and holds every row against the double-precision
 // oracle: each decision right unless |z| is inside its rounding bound, each
@@ -27,29 +27,29 @@ struct Result {
   std::vector<float> margins;
 };
 
-Result RunPath(const engine::Kernel& kernel, const engine::PathProblem& problem,
+Result RunPath(const engine::Kernel& kernel, const graph::PathProblem& problem,
                const std::vector<float>& x, int threads);
-Result RunLeaf(const engine::Kernel& kernel, const engine::LeafProblem& problem,
+Result RunLeaf(const engine::Kernel& kernel, const graph::LeafProblem& problem,
                const std::vector<float>& x, int threads);
 Result RunDense(const engine::Kernel& kernel,
-                const engine::DenseProblem& problem,
-                const std::vector<float>& x, int threads);
+                const graph::DenseProblem& problem, const std::vector<float>& x,
+                int threads);
 
 // What writing an output as a float adds, relative to it; bf16: 2^-8.
 inline constexpr double kFloatRoundoff = 0x1p-24;
 
 // Compare at most about `rows_max` rows, evenly spread; tally counts them.
-testing::AssertionResult CheckPath(const engine::PathWeights& weights,
+testing::AssertionResult CheckPath(const graph::PathWeights& weights,
                                    const std::vector<float>& x,
                                    const Result& result, int64_t rows_max,
                                    Tally& tally,
                                    double roundoff = kFloatRoundoff);
-testing::AssertionResult CheckLeaf(const engine::LeafWeights& weights,
+testing::AssertionResult CheckLeaf(const graph::LeafWeights& weights,
                                    const std::vector<float>& x,
                                    const Result& result, int64_t rows_max,
                                    Tally& tally,
                                    double roundoff = kFloatRoundoff);
-testing::AssertionResult CheckDense(const engine::DenseWeights& weights,
+testing::AssertionResult CheckDense(const graph::DenseWeights& weights,
                                     const std::vector<float>& x,
                                     const Result& result, int64_t rows_max,
                                     Tally& tally,

@@ -9,10 +9,10 @@
 namespace fff::parity {
 namespace {
 
-using engine::Activation;
 using engine::DenseKernelEntry;
-using engine::DenseProblem;
-using engine::DenseWeights;
+using graph::Activation;
+using graph::DenseProblem;
+using graph::DenseWeights;
 
 class DenseParity : public testing::TestWithParam<DenseKernelEntry> {};
 

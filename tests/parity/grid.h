@@ -13,14 +13,12 @@
 // (kernel, layer, batch).
 namespace fff::parity {
 
-// Every kernel of a list that runs on the CPU and is not the oracle.
+// Every kernel of a list that is not the oracle.
 template <class Entry>
 std::vector<Entry> CpuKernels(absl::Span<const Entry> list) {
   std::vector<Entry> kernels;
   for (const Entry& entry : list) {
-    if (!entry.is_reference && entry.device == engine::Device::kCpu) {
-      kernels.push_back(entry);
-    }
+    if (!entry.is_reference) kernels.push_back(entry);
   }
   return kernels;
 }

@@ -9,11 +9,11 @@
 namespace fff::parity {
 namespace {
 
-using engine::Activation;
 using engine::LeafKernelEntry;
-using engine::LeafProblem;
-using engine::LeafWeights;
-using engine::Tie;
+using graph::Activation;
+using graph::LeafProblem;
+using graph::LeafWeights;
+using graph::Tie;
 
 class LeafParity : public testing::TestWithParam<LeafKernelEntry> {};
 

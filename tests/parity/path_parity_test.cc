@@ -7,11 +7,11 @@
 namespace fff::parity {
 namespace {
 
-using engine::Activation;
 using engine::PathKernelEntry;
-using engine::PathProblem;
-using engine::PathWeights;
-using engine::Tie;
+using graph::Activation;
+using graph::PathProblem;
+using graph::PathWeights;
+using graph::Tie;
 
 // The same layer without bias, its X such that x[width - 1 - i] = x[i] sums to
 // nothing: w[width - 1 - i] = -w[i].

@@ -52,10 +52,10 @@ tensor::FloatArray RandomArray(int64_t size, Values values, double scale,
   return std::move(buffer).Freeze();
 }
 
-std::shared_ptr<const engine::PathWeights> RandomPath(
-    const engine::PathProblem& problem, Values values, uint64_t seed) {
+std::shared_ptr<const graph::PathWeights> RandomPath(
+    const graph::PathProblem& problem, Values values, uint64_t seed) {
   std::mt19937_64 random(seed);
-  auto weights = std::make_shared<engine::PathWeights>();
+  auto weights = std::make_shared<graph::PathWeights>();
   const int64_t nodes = problem.trees * problem.nodes();
   weights->problem = problem;
   weights->x = RandomArray(nodes * problem.input_width, values,
@@ -67,11 +67,11 @@ std::shared_ptr<const engine::PathWeights> RandomPath(
   return weights;
 }
 
-std::shared_ptr<const engine::LeafWeights> RandomLeaf(
-    const engine::LeafProblem& problem, Values values, uint64_t seed) {
+std::shared_ptr<const graph::LeafWeights> RandomLeaf(
+    const graph::LeafProblem& problem, Values values, uint64_t seed) {
   std::mt19937_64 random(seed);
-  auto weights = std::make_shared<engine::LeafWeights>();
-  const engine::LeafProblem& p = problem;
+  auto weights = std::make_shared<graph::LeafWeights>();
+  const graph::LeafProblem& p = problem;
   weights->problem = p;
   const double scale = Scale(p.input_width);
   weights->node_weights =
@@ -89,10 +89,10 @@ std::shared_ptr<const engine::LeafWeights> RandomLeaf(
   return weights;
 }
 
-std::shared_ptr<const engine::DenseWeights> RandomDense(
-    const engine::DenseProblem& problem, Values values, uint64_t seed) {
+std::shared_ptr<const graph::DenseWeights> RandomDense(
+    const graph::DenseProblem& problem, Values values, uint64_t seed) {
   std::mt19937_64 random(seed);
-  auto weights = std::make_shared<engine::DenseWeights>();
+  auto weights = std::make_shared<graph::DenseWeights>();
   weights->problem = problem;
   weights->w = RandomArray(problem.input_width * problem.output_width, values,
                            Scale(problem.input_width), random);

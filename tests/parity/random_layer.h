@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "server/engine/weights.h"
+#include "server/graph/weights.h"
 
 // Random layers and inputs for parity tests. Same seed, same numbers.
 namespace fff::parity {
@@ -25,12 +25,12 @@ std::string Name(Values values);
 tensor::FloatArray RandomArray(int64_t size, Values values, double scale,
                                std::mt19937_64& random);
 
-std::shared_ptr<const engine::PathWeights> RandomPath(
-    const engine::PathProblem& problem, Values values, uint64_t seed);
-std::shared_ptr<const engine::LeafWeights> RandomLeaf(
-    const engine::LeafProblem& problem, Values values, uint64_t seed);
-std::shared_ptr<const engine::DenseWeights> RandomDense(
-    const engine::DenseProblem& problem, Values values, uint64_t seed);
+std::shared_ptr<const graph::PathWeights> RandomPath(
+    const graph::PathProblem& problem, Values values, uint64_t seed);
+std::shared_ptr<const graph::LeafWeights> RandomLeaf(
+    const graph::LeafProblem& problem, Values values, uint64_t seed);
+std::shared_ptr<const graph::DenseWeights> RandomDense(
+    const graph::DenseProblem& problem, Values values, uint64_t seed);
 
 // [rows, width].
 std::vector<float> RandomRows(int64_t rows, int64_t width, Values values,

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/engine/reduced_weights.h"
+#include "server/graph/reduced_weights.h"
 #include "tests/parity/cases.h"
 #include "tests/parity/grid.h"
 #include "tests/parity/targets.h"
@@ -16,11 +16,11 @@
 namespace fff::parity {
 namespace {
 
-using engine::Precision;
+using graph::Precision;
 
 struct PathFamily {
-  using Problem = engine::PathProblem;
-  using Weights = engine::PathWeights;
+  using Problem = graph::PathProblem;
+  using Weights = graph::PathWeights;
   static constexpr auto Cases = PathCases;
   static constexpr auto Kernels = engine::PathKernels;
   static constexpr auto Draw = RandomPath;
@@ -31,8 +31,8 @@ struct PathFamily {
 };
 
 struct LeafFamily {
-  using Problem = engine::LeafProblem;
-  using Weights = engine::LeafWeights;
+  using Problem = graph::LeafProblem;
+  using Weights = graph::LeafWeights;
   static constexpr auto Cases = LeafCases;
   static constexpr auto Kernels = engine::LeafKernels;
   static constexpr auto Draw = RandomLeaf;
@@ -46,10 +46,9 @@ template <class Family>
 std::shared_ptr<const typename Family::Weights> DrawReduced(
     typename Family::Problem problem, Values values, uint64_t seed,
     Precision precision) {
-  auto reduced =
-      engine::Reduced(Family::Draw(problem, values, seed), precision);
+  auto reduced = graph::Reduced(Family::Draw(problem, values, seed), precision);
   EXPECT_TRUE(reduced.ok()) << reduced.status();
-  return engine::WithWidened(**reduced);
+  return graph::WithWidened(**reduced);
 }
 
 // Every kernel that computes the problem.
@@ -148,8 +147,8 @@ TEST_P(ReducedParity, LeafKernelsAgreeOnEveryInstructionSet) {
 }
 
 TEST_P(ReducedParity, EveryPathKernelGivesTheSameBits) {
-  const engine::PathProblem problem = {
-      100, 70, 4, 6, engine::Tie::kLeft, engine::Activation::kGelu, true};
+  const graph::PathProblem problem = {
+      100, 70, 4, 6, graph::Tie::kLeft, graph::Activation::kGelu, true};
   const auto weights =
       DrawReduced<PathFamily>(problem, Values::kNormal, 3, GetParam());
   const auto x = RandomRows(333, problem.input_width, Values::kNormal, 5);
@@ -164,8 +163,8 @@ TEST_P(ReducedParity, EveryPathKernelGivesTheSameBits) {
 }
 
 TEST_P(ReducedParity, EveryLeafKernelTakesTheSameRoutes) {
-  const engine::LeafProblem problem = {
-      100, 20, 30, 8, engine::Tie::kRight, engine::Activation::kRelu, true};
+  const graph::LeafProblem problem = {
+      100, 20, 30, 8, graph::Tie::kRight, graph::Activation::kRelu, true};
   const auto weights =
       DrawReduced<LeafFamily>(problem, Values::kNormal, 3, GetParam());
   const auto x = RandomRows(333, problem.input_width, Values::kNormal, 5);
@@ -180,9 +179,10 @@ TEST_P(ReducedParity, EveryLeafKernelTakesTheSameRoutes) {
 
 TEST_P(ReducedParity, TheReferenceAndTheDenseKernelComputeFp32Alone) {
   for (const auto& entry : engine::PathKernels()) {
-    engine::PathProblem problem = {8, 8, 3, 4};
+    graph::PathProblem problem = {8, 8, 3, 4};
     problem.precision = GetParam();
-    EXPECT_EQ(entry.supports(problem), !entry.is_reference && !entry.dense)
+    EXPECT_EQ(entry.supports(problem),
+              !entry.is_reference && !entry.traits.evaluates_beside_path)
         << entry.name;
   }
 }
@@ -191,7 +191,7 @@ INSTANTIATE_TEST_SUITE_P(
     Precisions, ReducedParity,
     testing::Values(Precision::kBf16, Precision::kInt8),
     [](const testing::TestParamInfo<Precision>& precision) {
-      return std::string(engine::Name(precision.param));
+      return std::string(graph::Name(precision.param));
     });
 
 }  // namespace

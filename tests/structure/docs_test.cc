@@ -8,7 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "server/model/model_config.h"
+#include "server/importer/model_config.h"
 
 namespace fff {
 namespace {
@@ -59,7 +59,7 @@ TEST(DocsTest, EveryConfigExampleIsAValidConfig) {
   size_t examples = 0;
   for (const char* document : kDocuments) {
     for (const std::string& block : Blocks(document, "json")) {
-      const auto config = model::ParseModelConfig(block, document);
+      const auto config = importer::ParseModelConfig(block, document);
       EXPECT_TRUE(config.ok()) << config.status() << "\n" << block;
       ++examples;
     }
@@ -72,7 +72,7 @@ TEST(DocsTest, EveryConventionOfTheReadmeIsAccepted) {
   for (const std::string& line : Section("README.md", "### Conventions")) {
     const std::vector<std::string> cells = absl::StrSplit(line, '`');
     if (!absl::StartsWith(line, "| `")) continue;
-    const auto config = model::ParseModelConfig(
+    const auto config = importer::ParseModelConfig(
         absl::StrCat(R"({"layers": [{"type": "fff", "convention": ")",
                      cells.at(1), R"("}]})"),
         "README.md");

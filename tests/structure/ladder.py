@@ -1,25 +1,39 @@
 """The folder ladder and the third-party table: who may include what.
 
-    app -> rpc -> {serving, benchmark} -> model -> {engine, checkpoint}
-        -> tensor -> base        metrics: seen by serving, rpc and app only
+    app -> rpc -> {serving, benchmark} -> model -> {importer, engine} -> graph
+        -> tensor -> base        importer -> checkpoint -> tensor
+    metrics: seen by serving, rpc and app only
 
 A folder that is not listed here is an error, so that a new folder gets its
-place on the ladder before its first include.
+place on the ladder before its first include. A large folder has rooms, folders
+below it; its own entry holds for its unit tests, which see all of them.
 """
 
-_CORE = ["base", "tensor", "checkpoint", "engine", "model"]
+_CORE = ["base", "tensor", "checkpoint", "graph", "importer", "engine", "model"]
 
 # Folder -> folders it may include besides itself. The longest prefix counts.
 FOLDERS = {
     "server/base": [],
     "server/tensor": ["base"],
     "server/checkpoint": ["base", "tensor"],
-    "server/engine": ["base", "tensor"],
-    "server/model": ["base", "tensor", "checkpoint", "engine"],
+    "server/graph": ["base", "tensor"],
+    "server/engine": ["base", "tensor", "graph"],
+    "server/importer": ["base", "tensor", "checkpoint", "graph"],
+    "server/model": [
+        "base", "tensor", "checkpoint", "graph", "importer", "engine"],
     "server/metrics": ["base"],
     "server/benchmark": _CORE,
     "server/serving": _CORE + ["metrics"],
+    "server/serving/batching": _CORE + ["metrics"],
+    "server/serving/repository": _CORE + ["metrics", "serving/batching"],
     "server/rpc": _CORE + ["metrics", "benchmark", "serving"],
+    "server/rpc/access": ["base"],
+    "server/rpc/observe": ["base", "serving/batching"],
+    "server/rpc/messages": _CORE + ["benchmark", "serving"],
+    "server/rpc/transport": _CORE + [
+        "metrics", "serving", "rpc/messages", "rpc/observe"],
+    "server/rpc/service": _CORE + [
+        "metrics", "serving", "rpc/access", "rpc/messages", "rpc/transport"],
     "server/app": _CORE + ["metrics", "benchmark", "serving", "rpc"],
     "server/main.cc": ["base", "app"],
     "client/cpp": ["base", "tensor"],
@@ -28,21 +42,26 @@ FOLDERS = {
 }
 
 # Inside engine/ each platform folder sees the shared headers and the reference;
-# no platform sees another, and the reference sees no platform.
+# no platform sees another, and the reference sees no platform. The host side of
+# devices, device/, sees no platform either; cuda/ stands on it.
 SIBLINGS_APART = [
     ("server/engine/cpu", "server/engine/cuda"),
+    ("server/engine/cpu", "server/engine/device"),
     ("server/engine/cuda", "server/engine/cpu"),
+    ("server/engine/device", "server/engine/cpu"),
+    ("server/engine/device", "server/engine/cuda"),
     ("server/engine/reference", "server/engine/cpu"),
     ("server/engine/reference", "server/engine/cuda"),
+    ("server/engine/reference", "server/engine/device"),
 ]
 
 # Library -> (prefixes of its headers, folders that may include them).
 THIRD_PARTY = {
     "gRPC and protobuf": (
-        ["grpc/", "grpc++/", "grpcpp/", "google/protobuf/", "fff/v1/",
+        ["grpc/", "grpc++/", "grpcpp/", "google/protobuf/", "google/rpc/", "fff/v1/",
          "inference/"],
         ["server/rpc", "client"]),
-    "OpenSSL": (["openssl/"], ["server/rpc"]),
+    "OpenSSL": (["openssl/"], ["server/rpc/access"]),
     "oneDNN": (["dnnl", "oneapi/dnnl/"], ["server/engine/cpu"]),
     "Highway": (["hwy/"], ["server/engine/cpu"]),
     "OpenMP": (["omp.h"], ["server/engine/cpu"]),
@@ -53,7 +72,7 @@ THIRD_PARTY = {
     "prometheus-cpp": (["prometheus/"], ["server/metrics"]),
     "nlohmann-json": (
         ["nlohmann/"],
-        ["server/model", "server/checkpoint", "server/benchmark", "server/app",
+        ["server/importer", "server/checkpoint", "server/benchmark", "server/app",
          "client"]),
     "civetweb": (["CivetServer.h", "civetweb"], ["server/app"]),
     "CLI11": (["CLI/"], ["server/app", "client/cli"]),

@@ -38,26 +38,44 @@ class IncludesTest(unittest.TestCase):
         self.assertIn(f'{file}:3: {include[1:-1]}: {rule}', output)
 
     def test_includes_down_the_ladder_pass(self):
-        self.accepts("server/app/server.cc", '"server/rpc/service.h"',
+        self.accepts("server/app/server.cc", '"server/rpc/service/a.h"',
                      '"server/metrics/exporter.h"', '"CivetServer.h"',
                      '"absl/status/status.h"', '<sys/mman.h>', '<string>')
-        self.accepts("server/rpc/decode.cc", '"server/serving/task.h"',
+        self.accepts("server/rpc/messages/decode.cc", '"server/serving/batching/task.h"',
                      '"fff/v1/inference.pb.h"', '<grpcpp/grpcpp.h>')
         self.accepts("server/engine/cpu/dense.cc", '"server/engine/kernel.h"',
                      '"hwy/highway.h"', '"oneapi/dnnl/dnnl.hpp"')
 
     def test_every_step_up_is_refused(self):
-        order = ["base", "tensor", "engine", "model", "serving", "rpc", "app"]
+        order = ["base", "tensor", "graph", "engine", "model", "serving", "rpc",
+                 "app"]
         for low, folder in enumerate(order):
             for above in order[low + 1:]:
                 self.refuses(f"server/{folder}/a.h", f'"server/{above}/b.h"',
                              f"server/{folder} sees only itself and")
 
+    def test_rooms_of_a_folder_include_one_way(self):
+        self.accepts("server/serving/repository/a.h",
+                     '"server/serving/batching/b.h"')
+        self.accepts("tests/unit/serving/a_test.cc",
+                     '"server/serving/repository/b.h"')
+        self.refuses("server/serving/batching/a.h",
+                     '"server/serving/repository/b.h"',
+                     "server/serving/batching sees only itself and")
+        rooms = ["messages", "transport", "service"]
+        for low, room in enumerate(rooms):
+            self.accepts("server/rpc/service/a.h",
+                         f'"server/rpc/{room}/b.h"')
+            for above in rooms[low + 1:]:
+                self.refuses(f"server/rpc/{room}/a.h",
+                             f'"server/rpc/{above}/b.h"',
+                             f"server/rpc/{room} sees only itself and")
+
     def test_siblings_do_not_see_each_other(self):
         self.refuses("server/checkpoint/a.h", '"server/engine/b.h"',
                      "server/checkpoint sees only itself and {base, tensor}")
         self.refuses("server/engine/a.h", '"server/checkpoint/b.h"',
-                     "server/engine sees only itself and {base, tensor}")
+                     "server/engine sees only itself and {base, tensor, graph}")
         self.refuses("server/benchmark/a.h", '"server/serving/b.h"',
                      "server/benchmark sees only itself and")
         self.refuses("server/serving/a.h", '"server/benchmark/b.h"',
@@ -78,6 +96,8 @@ class IncludesTest(unittest.TestCase):
         self.accepts("server/engine/kernel_list.cc", '"server/engine/cpu/b.h"')
         self.refuses("server/engine/cpu/a.h", '"server/engine/cuda/b.h"',
                      "server/engine/cpu does not see server/engine/cuda")
+        self.refuses("server/engine/device/a.h", '"server/engine/cuda/b.h"',
+                     "server/engine/device does not see server/engine/cuda")
         self.refuses("server/engine/reference/a.h", '"server/engine/cpu/b.h"',
                      "server/engine/reference does not see server/engine/cpu")
 
@@ -89,6 +109,7 @@ class IncludesTest(unittest.TestCase):
             ("server/engine/a.h", '"hwy/highway.h"', "Highway only in"),
             ("server/model/a.h", '"oneapi/dnnl/dnnl.hpp"', "oneDNN only in"),
             ("server/engine/cpu/a.h", "<cuda_runtime.h>", "CUDA only in"),
+            ("server/engine/device/a.h", "<cuda_runtime.h>", "CUDA only in"),
             ("server/engine/cpu/a.h", "<cublas_v2.h>", "CUDA only in"),
             ("server/app/a.h", "<prometheus/registry.h>", "prometheus-cpp"),
             ("server/rpc/a.h", "<nlohmann/json.hpp>", "nlohmann-json only in"),
@@ -124,7 +145,7 @@ class IncludesTest(unittest.TestCase):
     def test_the_client_sees_only_its_doors(self):
         self.accepts("client/cli/a.cc", '"server/benchmark/runner.h"',
                      '"client/cpp/client.h"', "<png.h>")
-        self.refuses("client/cli/a.h", '"server/rpc/decode.h"',
+        self.refuses("client/cli/a.h", '"server/rpc/messages/decode.h"',
                      "client/cli sees only itself and")
         self.refuses("client/cpp/a.h", '"server/model/model.h"',
                      "client/cpp sees only itself and")
@@ -137,12 +158,12 @@ class IncludesTest(unittest.TestCase):
 
     def test_unit_tests_see_what_their_folder_sees(self):
         self.accepts("tests/unit/rpc/a_test.cc", "<gtest/gtest.h>",
-                     '"server/rpc/decode.h"', '"fff/v1/inference.pb.h"')
+                     '"server/rpc/messages/decode.h"', '"fff/v1/inference.pb.h"')
         self.accepts("tests/unit/engine/a_test.cc", '"hwy/targets.h"')
         self.refuses("tests/unit/model/a.h", '"hwy/targets.h"',
                      "Highway only in server/engine/cpu")
         self.refuses("tests/unit/engine/a.h", '"server/model/model.h"',
-                     "server/engine sees only itself and {base, tensor}")
+                     "server/engine sees only itself and {base, tensor, graph}")
         self.refuses("tests/unit/engine/a.h", "<grpcpp/grpcpp.h>",
                      "gRPC and protobuf only in server/rpc, client")
 
@@ -203,6 +224,80 @@ class SourcesTest(unittest.TestCase):
             {**header,
              "server/a/b.cc": '#include <string>\n#include "server/a/b.h"\n'},
             "server/a/b.cc:1: server/a/b.h is the first include")
+
+
+class FoldersTest(unittest.TestCase):
+
+    def accepts(self, files):
+        code, output = run("check_folders.py", files)
+        self.assertEqual(code, 0, output)
+
+    def refuses(self, files, finding):
+        code, output = run("check_folders.py", files)
+        self.assertEqual(code, 1, output)
+        self.assertIn(finding, output)
+
+    def test_a_circle_is_found_whichever_files_of_a_unit_make_it(self):
+        self.refuses(
+            {"server/a/x.h": "", "server/a/x.cc": '#include "server/a/x.h"\n'
+                                                  '#include "server/a/y.h"\n',
+             "server/a/y.h": '#include "server/b/z-inl.h"\n',
+             "server/b/z.cu": '#include "server/a/x.h"\n'},
+            "server/a/x.cc:2: circle of includes: server/a/x -> server/a/y -> "
+            "server/b/z -> server/a/x\n")
+
+    def test_a_unit_and_one_way_are_no_circle(self):
+        self.accepts({"server/a/x.cc": '#include "server/a/x.h"\n'
+                                       '#include "server/a/x-inl.h"\n'
+                                       '#include "server/a/y.h"\n',
+                      "server/a/w.h": '#include "server/a/x.h"\n'
+                                      '#include "server/a/y.h"\n'})
+
+    def test_forty_files_pass_and_one_more_fails(self):
+        files = {f"server/a/{i}.h": "" for i in range(40)}
+        self.accepts({**files, "server/a/b/room.h": "",
+                      "server/a/CMakeLists.txt": ""})
+        self.refuses({**files, "server/a/more-inl.h": ""},
+                     "server/a: 41 source files, at most 40")
+
+
+class FunctionsTest(unittest.TestCase):
+
+    def refuses(self, files, finding):
+        code, output = run("check_functions.py", files)
+        self.assertEqual(code, 1, output)
+        self.assertIn(finding, output)
+
+    def accepts(self, files, lengths):
+        code, output = run("check_functions.py", files)
+        self.assertEqual(code, 0, output)
+        self.assertIn(lengths, output)
+
+    # Twenty short functions, so that one long one is not 5 in 100.
+    SHORT = "void F() {}\n" * 20
+
+    def test_a_function_at_the_limit_passes_and_one_line_more_fails(self):
+        for path, most in (("server/a/b.cc", 70), ("server/a/b.cu", 120)):
+            fine = "int F(\n    int a) {\n" + "\n" * (most - 3) + "}\n"
+            self.accepts({path: self.SHORT + fine}, f"the longest {most}")
+            self.refuses(
+                {path: self.SHORT + fine.replace("{", "{\n")},
+                f"{path}:21: a function of {most + 1} lines, at most {most}")
+
+    def test_what_looks_like_a_brace_is_passed_over(self):
+        text = ("namespace a {\nclass C : public D<int> {\n public:\n"
+                "  C() : b_{1}, c_(2) {\n    Use(\"}\", '{');  // }\n  }\n"
+                "#define X {\n"
+                "  std::vector<int> d_ = {1, 2};\n"
+                "  template <class T>\n  auto F(T t = {}) const -> int {\n"
+                "    return [&] { return 1; }();\n  }\n};\n}  // namespace a\n")
+        self.accepts({"server/a/b.h": text}, "2 functions of server/: half "
+                     "have at most 4 lines, 95 in 100 at most 4, the longest 4")
+
+    def test_many_long_functions_are_refused(self):
+        long = "void F() {" + "\n" * 30 + "}\n"
+        self.refuses({"server/a/b.cc": long * 3},
+                     "95 in 100 functions have at most 31 lines, wanted 30")
 
 
 if __name__ == "__main__":

@@ -39,16 +39,6 @@ inline BatchShape ShapeFor(int64_t width, int64_t weight_bytes,
   return shape;
 }
 
-// Slots of a thread's Workspace; ints and floats count apart.
-enum IntSlot {
-  kNodes,
-  kOrder,
-  kOrderOther,
-  kBucketEnds,
-  kSorted,
-};
-enum FloatSlot { kZ, kHidden, kGathered, kProduct };
-
 // Sorts row ids `in` by node, where nodes are first .. first + nodes - 1. More
 // buckets than rows gain nothing, so many nodes are sorted by subtree.
 inline void SortRows(const int32_t* node, int32_t first, int64_t nodes,
@@ -57,7 +47,8 @@ inline void SortRows(const int32_t* node, int32_t first, int64_t nodes,
   int shift = 0;
   while ((nodes >> shift) > std::max<int64_t>(4 * count, 256)) ++shift;
   const int64_t buckets = std::max<int64_t>(nodes >> shift, 1);
-  int32_t* ends = workspace.Ints(kBucketEnds, buckets + 1);
+  ScratchScope scratch(workspace);
+  int32_t* ends = scratch.Ints(buckets + 1);
   CountingSort([node, first,
                 shift](int32_t row) { return (node[row] - first) >> shift; },
                buckets, in, count, ends, out);

@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/engine/cpu/cpu_kernels.h"
+#include "server/engine/kernel_entry.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/engine/cpu/dense_dot.cc"
@@ -84,8 +84,9 @@ class DenseDotKernel : public Kernel {
 
   absl::string_view name() const override { return "dense_dot"; }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink&,
-           ExecutionContext& context) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
+             ExecutionContext& context) const override {
+    const tensor::ConstRows x = in[0].floats();
     const DenseProblem& p = weights_->problem;
     const DenseDotArgs args = {weights_.get(), x, y};
     if (x.rows == 0) return;
@@ -127,7 +128,8 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {
 }  // namespace
 
 DenseKernelEntry DenseDot() {
-  return {"dense_dot", Device::kCpu, false, Supports, Cost, Make};
+  return {"dense_dot", false, Supports,
+          Cost,        Make,  {/*own_order_of_sums=*/true}};
 }
 
 }  // namespace fff::engine

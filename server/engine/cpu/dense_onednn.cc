@@ -41,7 +41,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "server/engine/cpu/cpu_kernels.h"
+#include "server/engine/kernel_entry.h"
 
 namespace fff::engine {
 namespace {
@@ -133,8 +133,9 @@ class DenseOnednnKernel : public Kernel {
     return static_cast<int64_t>(packed_desc_.get_size());
   }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink&,
-           ExecutionContext& context) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
+             ExecutionContext& context) const override {
+    const tensor::ConstRows x = in[0].floats();
     UseThreads(context.threads());
     dnnl::stream stream(engine_);
     for (int64_t r = 0; r < x.rows; r += kPieceRows) {
@@ -216,9 +217,9 @@ class DenseOnednnKernel : public Kernel {
     } else if (size.rows == rows) {
       Execute(*product, x, y, context, stream);
     } else {
-      Workspace& workspace = context.workspace(0);
-      float* in = workspace.Floats(0, size.rows * p.input_width);
-      float* out = workspace.Floats(1, size.rows * p.output_width);
+      ScratchScope scratch(context.workspace(0));
+      float* in = scratch.Floats(size.rows * p.input_width);
+      float* out = scratch.Floats(size.rows * p.output_width);
       std::copy(x, x + rows * p.input_width, in);
       std::fill(in + rows * p.input_width, in + size.rows * p.input_width,
                 0.0f);
@@ -239,6 +240,7 @@ class DenseOnednnKernel : public Kernel {
     const memory in(product.x, engine_, const_cast<float*>(x));
     const memory w(packed_desc_, engine_, const_cast<float*>(packed_.data()));
     const memory out(product.y, engine_, y);
+    ScratchScope arena(context.workspace(0));
     memory scratch;
     int count = 0;
     args[count++] = {DNNL_ARG_SRC, in.get()};
@@ -249,8 +251,7 @@ class DenseOnednnKernel : public Kernel {
       scratch = memory({{product.scratch_floats * 4},
                         memory::data_type::u8,
                         memory::format_tag::a},
-                       engine_,
-                       context.workspace(0).Floats(2, product.scratch_floats));
+                       engine_, arena.Floats(product.scratch_floats));
       args[count++] = {DNNL_ARG_SCRATCHPAD, scratch.get()};
     }
     // The C call: an unordered_map of arguments would cost 0.3 us a call.
@@ -289,7 +290,8 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {
 }  // namespace
 
 DenseKernelEntry DenseOnednn() {
-  return {"dense_onednn", Device::kCpu, false, Supports, Cost, Make};
+  return {"dense_onednn", false, Supports,
+          Cost,           Make,  {/*own_order_of_sums=*/true}};
 }
 
 }  // namespace fff::engine

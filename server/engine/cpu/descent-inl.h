@@ -128,13 +128,13 @@ HWY_INLINE void DescendInOrder(const Walk<W>& walk, const int32_t* order,
 }
 
 // All rows from the root to the bottom. Returns the order in which they were
-// visited last, [walk.rows] row ids; it lives in `workspace`.
+// visited last, [walk.rows] row ids; it lives in `scratch`.
 template <class W>
 HWY_INLINE const int32_t* DescendAll(const Walk<W>& walk,
                                      const BatchShape& shape,
-                                     Workspace& workspace) {
-  int32_t* order = workspace.Ints(kOrder, walk.rows);
-  int32_t* other = workspace.Ints(kOrderOther, walk.rows);
+                                     ScratchScope& scratch) {
+  int32_t* order = scratch.Ints(walk.rows);
+  int32_t* other = scratch.Ints(walk.rows);
   std::iota(order, order + walk.rows, 0);
   std::fill(walk.node, walk.node + walk.rows, 0);
   for (int level = 0; level < walk.levels;) {
@@ -144,7 +144,7 @@ HWY_INLINE const int32_t* DescendAll(const Walk<W>& walk,
     level = stop;
     if (level == walk.levels) break;
     SortRows(walk.node, LevelBegin(level), int64_t{1} << level, order,
-             walk.rows, workspace, other);
+             walk.rows, scratch.workspace(), other);
     std::swap(order, other);
   }
   return order;

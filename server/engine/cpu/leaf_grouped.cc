@@ -25,8 +25,8 @@
 #include <utility>
 
 #include "server/base/cpu_info.h"
-#include "server/engine/cpu/cpu_kernels.h"
 #include "server/engine/cpu/packed_leaf.h"
+#include "server/engine/kernel_entry.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/engine/cpu/leaf_grouped.cc"
@@ -92,8 +92,8 @@ HWY_INLINE void RunLeafTile(const LeafGroupedArgs& args, const LeafRun& run,
 template <class W>
 HWY_INLINE void RunLeafTiles(const LeafGroupedArgs& args, const LeafRun& run,
                              Workspace& workspace) {
-  float* hidden =
-      workspace.Floats(kHidden, 4 * args.layer->problem().leaf_width);
+  ScratchScope scratch(workspace);
+  float* hidden = scratch.Floats(4 * args.layer->problem().leaf_width);
   int64_t i = 0;
   for (; i + 4 <= run.count; i += 4) RunLeafTile<W, 4>(args, run, i, hidden);
   for (; i + 2 <= run.count; i += 2) RunLeafTile<W, 2>(args, run, i, hidden);
@@ -113,9 +113,10 @@ HWY_INLINE void RunLeafGemm(const LeafGroupedArgs& args, const LeafRun& run,
                             Workspace& workspace) {
   const PackedLeaf& layer = *args.layer;
   const LeafProblem& p = layer.problem();
-  float* x = workspace.Floats(kGathered, run.count * p.input_width);
-  float* hidden = workspace.Floats(kHidden, run.count * p.leaf_width);
-  float* y = workspace.Floats(kProduct, run.count * p.output_width);
+  ScratchScope scratch(workspace);
+  float* x = scratch.Floats(run.count * p.input_width);
+  float* hidden = scratch.Floats(run.count * p.leaf_width);
+  float* y = scratch.Floats(run.count * p.output_width);
   for (int64_t i = 0; i < run.count; ++i) {
     const float* row = args.x.row(run.first_row + run.order[i]);
     std::copy(row, row + p.input_width, x + i * p.input_width);
@@ -164,16 +165,17 @@ HWY_INLINE void GroupedRows(const LeafGroupedArgs& args, int64_t begin,
   const LeafProblem& p = weights.problem;
   for (int64_t r = begin; r < end; r += args.chunk_rows) {
     const int64_t rows = std::min(args.chunk_rows, end - r);
+    ScratchScope scratch(workspace);
     const Walk<W> walk = {{args.layer->Nodes<W>(), weights.node_biases.data(),
                            p.input_width, p.tie == Tie::kRight},
                           p.depth,
                           args.x.row(r),
                           rows,
-                          workspace.Floats(kZ, rows * p.depth),
+                          scratch.Floats(rows * p.depth),
                           p.depth,
-                          workspace.Ints(kNodes, rows)};
-    const int32_t* order = DescendAll(walk, args.shape, workspace);
-    int32_t* sorted = workspace.Ints(kSorted, rows);
+                          scratch.Ints(rows)};
+    const int32_t* order = DescendAll(walk, args.shape, scratch);
+    int32_t* sorted = scratch.Ints(rows);
     const int32_t first = LevelBegin(p.depth);
     SortRows(walk.node, first, p.leaves(), order, rows, workspace, sorted);
     if (args.routes.leaves != nullptr) {
@@ -239,8 +241,9 @@ class LeafGroupedKernel : public Kernel {
   absl::string_view name() const override { return "leaf_grouped"; }
   int64_t packed_bytes() const override { return layer_.packed_bytes(); }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
-           ExecutionContext& context) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
+             ExecutionContext& context) const override {
+    const tensor::ConstRows x = in[0].floats();
     const LeafProblem& p = layer_.problem();
     const LeafGroupedArgs args = {&layer_, shape_, ChunkRows(p), x, y, routes};
     context.ParallelFor(x.rows, 16,
@@ -282,7 +285,8 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const LeafWeights> weights) {
 }  // namespace
 
 LeafKernelEntry LeafGrouped() {
-  return {"leaf_grouped", Device::kCpu, false, Supports, Cost, Make};
+  return {"leaf_grouped", false, Supports,
+          Cost,           Make,  {/*own_order_of_sums=*/true}};
 }
 
 }  // namespace fff::engine

@@ -12,8 +12,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/engine/cpu/cpu_kernels.h"
 #include "server/engine/cpu/packed_leaf.h"
+#include "server/engine/kernel_entry.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/engine/cpu/leaf_walk.cc"
@@ -61,8 +61,9 @@ HWY_INLINE void WalkRows(const LeafWalkArgs& args, int64_t begin, int64_t end,
   const Router<W> router = {layer.Nodes<W>(), weights.node_biases.data(),
                             p.input_width, p.tie == Tie::kRight};
   const Router<W>* routers = &router;
-  float* z = workspace.Floats(kZ, p.depth);
-  float* hidden = workspace.Floats(kHidden, p.leaf_width);
+  ScratchScope scratch(workspace);
+  float* z = scratch.Floats(p.depth);
+  float* hidden = scratch.Floats(p.leaf_width);
   for (int64_t r = begin; r < end; ++r) {
     const float* x = args.x.row(r);
     int32_t node = 0;
@@ -110,8 +111,9 @@ class LeafWalkKernel : public Kernel {
   absl::string_view name() const override { return "leaf_walk"; }
   int64_t packed_bytes() const override { return layer_.packed_bytes(); }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
-           ExecutionContext& context) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
+             ExecutionContext& context) const override {
+    const tensor::ConstRows x = in[0].floats();
     const LeafWalkArgs args = {&layer_, x, y, routes};
     context.ParallelFor(x.rows, 4, [&](int64_t begin, int64_t end, int thread) {
       HWY_DYNAMIC_DISPATCH(LeafWalkRows)
@@ -144,7 +146,8 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const LeafWeights> weights) {
 }  // namespace
 
 LeafKernelEntry LeafWalk() {
-  return {"leaf_walk", Device::kCpu, false, Supports, Cost, Make};
+  return {"leaf_walk", false, Supports,
+          Cost,        Make,  {/*own_order_of_sums=*/true}};
 }
 
 }  // namespace fff::engine

@@ -34,7 +34,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/engine/cpu/cpu_kernels.h"
+#include "server/engine/kernel_entry.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/engine/cpu/path_masked.cc"
@@ -249,7 +249,7 @@ HWY_INLINE void ClearGaps(const MaskedChunk& chunk) {
 
 HWY_INLINE MaskedChunk ChunkAt(const PathMaskedArgs& args, int64_t row,
                                int64_t rows, int64_t tree,
-                               Workspace& workspace) {
+                               ScratchScope& scratch) {
   const PathProblem& p = args.weights->problem;
   const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
   const int64_t first = tree * p.nodes();
@@ -260,7 +260,7 @@ HWY_INLINE MaskedChunk ChunkAt(const PathMaskedArgs& args, int64_t row,
   chunk.trees = std::min(args.group, p.trees - tree);
   chunk.nodes = chunk.trees * p.nodes();
   chunk.stride = (rows + lanes - 1) / lanes * lanes;
-  chunk.z = workspace.Floats(kZ, chunk.nodes * chunk.stride);
+  chunk.z = scratch.Floats(chunk.nodes * chunk.stride);
   chunk.router = {
       {args.weights->x.data() + first * p.input_width, p.input_width, nullptr},
       p.has_bias ? args.weights->bias.data() + first : nullptr,
@@ -275,7 +275,8 @@ void PathMaskedRows(const PathMaskedArgs& args, int64_t begin, int64_t end,
   for (int64_t row = begin; row < end; row += args.chunk_rows) {
     const int64_t rows = std::min(args.chunk_rows, end - row);
     for (int64_t tree = 0; tree < p.trees; tree += args.group) {
-      const MaskedChunk chunk = ChunkAt(args, row, rows, tree, workspace);
+      ScratchScope scratch(workspace);
+      const MaskedChunk chunk = ChunkAt(args, row, rows, tree, scratch);
       AllDots(args, chunk);
       ClearGaps(chunk);
       ReportMasked(args, chunk);
@@ -313,8 +314,9 @@ class PathMaskedKernel : public Kernel {
 
   absl::string_view name() const override { return "path_masked"; }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
-           ExecutionContext& context) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
+             ExecutionContext& context) const override {
+    const tensor::ConstRows x = in[0].floats();
     const PathProblem& p = weights_->problem;
     PathMaskedArgs args;
     args.weights = weights_.get();
@@ -359,8 +361,12 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const PathWeights> weights) {
 }  // namespace
 
 PathKernelEntry PathMasked() {
-  return {"path_masked", Device::kCpu, false, Supports, Cost, Make,
-          /*dense=*/true};
+  return {"path_masked",
+          false,
+          Supports,
+          Cost,
+          Make,
+          {/*own_order_of_sums=*/false, /*evaluates_beside_path=*/true}};
 }
 
 }  // namespace fff::engine

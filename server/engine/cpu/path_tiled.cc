@@ -32,7 +32,7 @@
 #include <utility>
 
 #include "server/engine/cpu/batch_shape.h"
-#include "server/engine/cpu/cpu_kernels.h"
+#include "server/engine/kernel_entry.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/engine/cpu/path_tiled.cc"
@@ -235,15 +235,16 @@ HWY_INLINE void TiledRows(const PathTiledArgs& args, int64_t begin, int64_t end,
   const PathProblem& p = args.weights->problem;
   for (int64_t row = begin; row < end; row += args.chunk_rows) {
     for (int64_t tree = 0; tree < p.trees; tree += args.group) {
+      ScratchScope scratch(workspace);
       TiledChunk chunk;
       chunk.first_row = row;
       chunk.rows = std::min(args.chunk_rows, end - row);
       chunk.first_tree = tree;
       chunk.trees = std::min(args.group, p.trees - tree);
       chunk.values = chunk.trees * p.levels;
-      chunk.z = workspace.Floats(kZ, chunk.rows * chunk.values);
-      chunk.node = workspace.Ints(kNodes, chunk.rows * chunk.values);
-      chunk.leaf = workspace.Ints(kSorted, chunk.rows * chunk.trees);
+      chunk.z = scratch.Floats(chunk.rows * chunk.values);
+      chunk.node = scratch.Ints(chunk.rows * chunk.values);
+      chunk.leaf = scratch.Ints(chunk.rows * chunk.trees);
       DescendGroup<W>(args, chunk);
       ReportTiled(args, chunk);
       ActivateInPlace(p.activation, chunk.z, chunk.rows * chunk.values);
@@ -321,8 +322,9 @@ class PathTiledKernel : public Kernel {
 
   absl::string_view name() const override { return "path_tiled"; }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
-           ExecutionContext& context) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
+             ExecutionContext& context) const override {
+    const tensor::ConstRows x = in[0].floats();
     const PathProblem& p = weights_->problem;
     const PathTiledArgs args = {
         weights_.get(), ChunkRows(p), BlockRows(p), Group(p), x, y, routes};
@@ -357,7 +359,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const PathWeights> weights) {
 }  // namespace
 
 PathKernelEntry PathTiled() {
-  return {"path_tiled", Device::kCpu, false, Supports, Cost, Make};
+  return {"path_tiled", false, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

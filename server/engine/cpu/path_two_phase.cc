@@ -19,7 +19,7 @@
 #include <utility>
 
 #include "server/base/cpu_info.h"
-#include "server/engine/cpu/cpu_kernels.h"
+#include "server/engine/kernel_entry.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/engine/cpu/path_two_phase.cc"
@@ -72,7 +72,7 @@ struct Chunk {
 
 template <class W>
 HWY_INLINE void DescendTree(const PathTwoPhaseArgs& args, int64_t tree,
-                            Chunk& chunk, Workspace& workspace) {
+                            Chunk& chunk, ScratchScope& scratch) {
   const PathProblem& p = args.weights->problem;
   const int64_t first = (chunk.first_tree + tree) * p.nodes();
   const WeightRows<W> rows =
@@ -87,7 +87,7 @@ HWY_INLINE void DescendTree(const PathTwoPhaseArgs& args, int64_t tree,
       chunk.z + tree * p.levels,
       chunk.trees * p.levels,
       chunk.leaf + tree * chunk.rows};
-  chunk.order = DescendAll(walk, args.shape, workspace);
+  chunk.order = DescendAll(walk, args.shape, scratch);
   // From the node below the bottom back to its parent, counted from the left.
   const int32_t below = LevelBegin(p.levels);
   for (int64_t r = 0; r < chunk.rows; ++r) {
@@ -161,12 +161,12 @@ HWY_INLINE void CombineTile(const PathTwoPhaseArgs& args, const Chunk& chunk,
 
 template <class W>
 HWY_INLINE void CombineAll(const PathTwoPhaseArgs& args, Chunk& chunk,
-                           Workspace& workspace) {
+                           ScratchScope& scratch) {
   const PathProblem& p = args.weights->problem;
   if (chunk.trees == 1) {
-    int32_t* sorted = workspace.Ints(kSorted, chunk.rows);
+    int32_t* sorted = scratch.Ints(chunk.rows);
     SortRows(chunk.leaf, 0, int64_t{1} << (p.levels - 1), chunk.order,
-             chunk.rows, workspace, sorted);
+             chunk.rows, scratch.workspace(), sorted);
     chunk.order = sorted;
   }
   int64_t i = 0;
@@ -182,20 +182,21 @@ HWY_INLINE void TwoPhaseRows(const PathTwoPhaseArgs& args, int64_t begin,
   const PathProblem& p = args.weights->problem;
   for (int64_t r = begin; r < end; r += args.chunk_rows) {
     for (int64_t tree = 0; tree < p.trees; tree += args.group) {
+      ScratchScope scratch(workspace);
       Chunk chunk;
       chunk.first_row = r;
       chunk.rows = std::min(args.chunk_rows, end - r);
       chunk.first_tree = tree;
       chunk.trees = std::min(args.group, p.trees - tree);
       const int64_t values = chunk.rows * chunk.trees * p.levels;
-      chunk.z = workspace.Floats(kZ, values);
-      chunk.leaf = workspace.Ints(kNodes, chunk.rows * chunk.trees);
+      chunk.z = scratch.Floats(values);
+      chunk.leaf = scratch.Ints(chunk.rows * chunk.trees);
       for (int64_t t = 0; t < chunk.trees; ++t) {
-        DescendTree<W>(args, t, chunk, workspace);
+        DescendTree<W>(args, t, chunk, scratch);
       }
       ReportRoutes(args, chunk);
       ActivateInPlace(p.activation, chunk.z, values);
-      CombineAll<W>(args, chunk, workspace);
+      CombineAll<W>(args, chunk, scratch);
     }
   }
 }
@@ -236,8 +237,9 @@ class PathTwoPhaseKernel : public Kernel {
 
   absl::string_view name() const override { return "path_two_phase"; }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
-           ExecutionContext& context) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
+             ExecutionContext& context) const override {
+    const tensor::ConstRows x = in[0].floats();
     const PathProblem& p = weights_->problem;
     PathTwoPhaseArgs args;
     args.weights = weights_.get();
@@ -292,7 +294,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const PathWeights> weights) {
 }  // namespace
 
 PathKernelEntry PathTwoPhase() {
-  return {"path_two_phase", Device::kCpu, false, Supports, Cost, Make};
+  return {"path_two_phase", false, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

@@ -21,7 +21,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/engine/cpu/cpu_kernels.h"
+#include "server/engine/kernel_entry.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/engine/cpu/path_walk.cc"
@@ -114,8 +114,9 @@ HWY_INLINE void WalkRows(const PathWalkArgs& args, int64_t begin, int64_t end,
   const PathWeights& weights = *args.weights;
   const PathProblem& p = weights.problem;
   const int64_t group = std::max<int64_t>(1, kSourcesMax / p.levels);
-  float* z = workspace.Floats(0, p.trees * p.levels);
-  int32_t* leaf = workspace.Ints(0, p.trees);
+  ScratchScope scratch(workspace);
+  float* z = scratch.Floats(p.trees * p.levels);
+  int32_t* leaf = scratch.Ints(p.trees);
   for (int64_t r = begin; r < end; ++r) {
     const float* x = args.x.row(r);
     int64_t tree = 0;
@@ -170,8 +171,9 @@ class PathWalkKernel : public Kernel {
 
   absl::string_view name() const override { return "path_walk"; }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
-           ExecutionContext& context) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
+             ExecutionContext& context) const override {
+    const tensor::ConstRows x = in[0].floats();
     const PathWalkArgs args = {weights_.get(), x, y, routes};
     context.ParallelFor(x.rows, 4, [&](int64_t begin, int64_t end, int thread) {
       HWY_DYNAMIC_DISPATCH(PathWalkRows)
@@ -202,7 +204,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const PathWeights> weights) {
 }  // namespace
 
 PathKernelEntry PathWalk() {
-  return {"path_walk", Device::kCpu, false, Supports, Cost, Make};
+  return {"path_walk", false, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

@@ -4,7 +4,7 @@
 #include <type_traits>
 
 #include "server/engine/problem.h"
-#include "server/engine/reduced_matrix.h"
+#include "server/engine/weights.h"
 #include "server/tensor/float_array.h"
 
 namespace fff::engine {

@@ -12,7 +12,7 @@
 #include <cstring>
 
 #include "hwy/highway.h"
-#include "server/engine/reduced_matrix.h"
+#include "server/engine/weights.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fff::engine {

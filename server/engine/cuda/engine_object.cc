@@ -2,7 +2,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -11,9 +10,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/base/status_macros.h"
-#include "server/engine/cuda/device_memory.h"
-#include "server/engine/cuda/program.h"
+#include "server/engine/cuda/cuda_device.h"
+#include "server/engine/device/program.h"
 #include "server/engine/device_engine.h"
 
 namespace fff::engine::cuda {
@@ -23,39 +21,14 @@ std::string VersionText(int version) {  // 13000 -> 13.0
   return absl::StrCat(version / 1000, ".", version % 1000 / 10);
 }
 
-// The best of a few copies between two halves of a gigabyte.
-absl::StatusOr<double> CopyRate() {
-  constexpr int64_t kBytes = int64_t{512} << 20;
-  FFF_ASSIGN_OR_RETURN(const DeviceBuffer buffer,
-                       DeviceBuffer::Make(2 * kBytes));
-  cudaEvent_t start = nullptr;
-  cudaEvent_t end = nullptr;
-  cudaEventCreate(&start);
-  cudaEventCreate(&end);
-  double rate = 0;
-  for (int i = 0; i < 5; ++i) {
-    cudaEventRecord(start);
-    cudaMemcpyAsync(buffer.As<char>() + kBytes, buffer.data(), kBytes,
-                    cudaMemcpyDeviceToDevice);
-    cudaEventRecord(end);
-    cudaEventSynchronize(end);
-    float milliseconds = 0;
-    cudaEventElapsedTime(&milliseconds, start, end);
-    rate = std::max(rate,
-                    2e3 * static_cast<double>(kBytes) / double{milliseconds});
-  }
-  cudaEventDestroy(start);
-  cudaEventDestroy(end);
-  FFF_RETURN_IF_ERROR(ToStatus(cudaGetLastError(), "measuring a copy"));
-  return rate;
-}
-
 class CudaEngine : public DeviceEngine {
  public:
-  explicit CudaEngine(std::vector<DeviceFacts> devices)
-      : devices_(std::move(devices)) {}
+  explicit CudaEngine(std::vector<std::unique_ptr<CudaDevice>> devices)
+      : devices_(std::move(devices)) {
+    for (const auto& device : devices_) facts_.push_back(device->facts());
+  }
 
-  const std::vector<DeviceFacts>& devices() const override { return devices_; }
+  const std::vector<DeviceFacts>& devices() const override { return facts_; }
 
   std::string Describe() const override {
     int driver = 0;
@@ -67,46 +40,16 @@ class CudaEngine : public DeviceEngine {
   }
 
   absl::StatusOr<std::unique_ptr<DeviceProgram>> Build(
-      const DeviceChain& chain, const DeviceOptions& options) const override {
-    for (const int device : options.devices) {
-      if (device < 0 || device >= static_cast<int>(devices_.size())) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("no device cuda:", device, "; there are ",
-                         devices_.size(), ", numbered from 0"));
-      }
-    }
-    return Program::Make(chain, options);
-  }
-
-  absl::StatusOr<double> MeasureCopyRate(int device) const override {
-    const UseDevice use(device);
-    return CopyRate();
+      const graph::Graph& graph, const DeviceOptions& options) const override {
+    std::vector<Device*> devices;
+    for (const auto& device : devices_) devices.push_back(device.get());
+    return Program::Make(graph, options, devices);
   }
 
  private:
-  std::vector<DeviceFacts> devices_;
+  std::vector<std::unique_ptr<CudaDevice>> devices_;
+  std::vector<DeviceFacts> facts_;
 };
-
-absl::StatusOr<std::vector<DeviceFacts>> FindDevices() {
-  int count = 0;
-  FFF_RETURN_IF_ERROR(
-      ToStatus(cudaGetDeviceCount(&count), "looking for devices"));
-  std::vector<DeviceFacts> devices;
-  for (int i = 0; i < count; ++i) {
-    cudaDeviceProp properties;
-    FFF_RETURN_IF_ERROR(
-        ToStatus(cudaGetDeviceProperties(&properties, i), "properties"));
-    DeviceFacts facts;
-    facts.index = i;
-    facts.name = properties.name;
-    facts.architecture =
-        absl::StrCat("sm_", properties.major, properties.minor);
-    facts.memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
-    facts.processors = properties.multiProcessorCount;
-    devices.push_back(std::move(facts));
-  }
-  return devices;
-}
 
 DeviceEngine* Open(const char* tag, std::string& error) {
   if (std::strcmp(tag, kEngineTag) != 0) {
@@ -114,7 +57,7 @@ DeviceEngine* Open(const char* tag, std::string& error) {
                          "\": server and engine object are of two builds");
     return nullptr;
   }
-  absl::StatusOr<std::vector<DeviceFacts>> devices = FindDevices();
+  auto devices = CudaDevice::FindAll();
   if (!devices.ok()) {
     error = std::string(devices.status().message());
     return nullptr;

@@ -2,7 +2,7 @@
 
 #include <cuda_bf16.h>
 
-#include "server/engine/cuda/kernel_args.h"
+#include "server/engine/device/kernel_args.h"
 
 // What every kernel is made of: 16-byte loads of weights and rows, sums over a
 // warp, activations. Element types of weights are float and __nv_bfloat16;

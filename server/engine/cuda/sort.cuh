@@ -3,7 +3,7 @@
 #include "server/engine/cuda/row_math.cuh"
 
 // What the kernels that sort rows by subtree share. SortScratch in
-// kernel_args.h.
+// device/kernel_args.h.
 namespace fff::engine::cuda {
 
 // Files `row` under the subtree it reached.
@@ -112,7 +112,7 @@ struct BucketRows {
   __device__ int Row(int place) const { return rows[min(place, count - 1)]; }
 };
 __device__ inline BucketRows RowsOfTile(const SortScratch& scratch, int tile) {
-  const int4 t = __ldg(scratch.tiles + tile);
+  const int4 t = __ldg(reinterpret_cast<const int4*>(scratch.tiles) + tile);
   return {t.x, t.y, scratch.order + int64_t{t.x} * scratch.rows_max + t.z};
 }
 // Fills the first `tiles` of scratch.tiles. By the whole block.
@@ -122,11 +122,12 @@ __device__ inline void FillTiles(const SortScratch& scratch, int buckets,
   PrefixSums(scratch.counts, kRowsOfTile, ends);
   for (int i = static_cast<int>(threadIdx.x); i < tiles;
        i += static_cast<int>(blockDim.x)) {
-    int4 tile = {0, 0, 0, 0};
+    SortTile tile = {0, 0, 0, 0};
     if (i < ends[buckets - 1]) {
-      tile.x = BucketOf(ends, buckets, i);
-      tile.z = (i - (tile.x == 0 ? 0 : ends[tile.x - 1])) * kRowsOfTile;
-      tile.y = min(kRowsOfTile, scratch.counts[tile.x] - tile.z);
+      const int bucket = BucketOf(ends, buckets, i);
+      tile.bucket = bucket;
+      tile.first = (i - (bucket == 0 ? 0 : ends[bucket - 1])) * kRowsOfTile;
+      tile.rows = min(kRowsOfTile, scratch.counts[bucket] - tile.first);
     }
     scratch.tiles[i] = tile;
   }

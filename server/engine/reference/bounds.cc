@@ -255,4 +255,43 @@ std::vector<Bounded> DenseOutputs(const DenseWeights& weights, const float* x) {
   return outputs;
 }
 
+std::vector<Bounded> LayerNormOutputs(const LayerNormWeights& weights,
+                                      const float* x) {
+  const int64_t width = weights.problem.input_width;
+  const auto n = static_cast<double>(width);
+  double mean = 0;
+  double size = 0;
+  for (int64_t i = 0; i < width; ++i) {
+    mean += x[i] / n;
+    size += std::abs(double{x[i]}) / n;
+  }
+  double variance = 0;
+  for (int64_t i = 0; i < width; ++i) {
+    variance += (x[i] - mean) * (x[i] - mean) / n;
+  }
+  const double deviation = std::sqrt(variance + weights.problem.epsilon);
+  // How far a centred value may be off through the mean; relative errors of the
+  // variance (its sum, the mean's error in each term) and of what follows it.
+  const double mean_error = Gamma(width + 1) * size;
+  const double ratio = mean_error / deviation;
+  const double relative = Gamma(width + 4) + 2 * ratio + ratio * ratio;
+  std::vector<Bounded> outputs;
+  for (int64_t i = 0; i < width; ++i) {
+    const double weight = weights.weight[i];
+    const double bias = weights.bias.empty() ? 0.0 : weights.bias[i];
+    const double centred = x[i] - mean;
+    const double centred_error =
+        mean_error + Gamma(1) * (std::abs(centred) + mean_error);
+    const double normal = centred / deviation;
+    const double error = centred_error / deviation * (1 + relative) +
+                         std::abs(normal) * (relative + Gamma(4));
+    const double value = normal * weight + bias;
+    outputs.push_back(
+        {value, std::abs(weight) * error +
+                    Gamma(2) * (std::abs(normal * weight) + std::abs(bias)) +
+                    2 * kHalfSubnormal});
+  }
+  return outputs;
+}
+
 }  // namespace fff::engine

@@ -57,5 +57,8 @@ std::vector<Bounded> PathOutputs(const PathWeights& weights, const float* x,
 std::vector<Bounded> LeafOutputs(const LeafWeights& weights, const float* x,
                                  int32_t leaf);
 std::vector<Bounded> DenseOutputs(const DenseWeights& weights, const float* x);
+// The bound holds for two passes, the mean first: sums of n terms in any order.
+std::vector<Bounded> LayerNormOutputs(const LayerNormWeights& weights,
+                                      const float* x);
 
 }  // namespace fff::engine

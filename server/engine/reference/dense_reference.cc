@@ -6,8 +6,8 @@
 // One thread. 4 * I * O bytes of weights and 2 * I * O FLOPs a row.
 #include <utility>
 
+#include "server/engine/kernel_entry.h"
 #include "server/engine/reference/bounds.h"
-#include "server/engine/reference/reference_kernels.h"
 
 namespace fff::engine {
 namespace {
@@ -19,8 +19,9 @@ class DenseReferenceKernel : public Kernel {
 
   absl::string_view name() const override { return "dense_reference"; }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink&,
-           ExecutionContext&) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
+             ExecutionContext&) const override {
+    const tensor::ConstRows x = in[0].floats();
     for (int64_t r = 0; r < x.rows; ++r) {
       const std::vector<Bounded> outputs = DenseOutputs(*weights_, x.row(r));
       for (size_t o = 0; o < outputs.size(); ++o) {
@@ -48,7 +49,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {
 }  // namespace
 
 DenseKernelEntry DenseReference() {
-  return {"dense_reference", Device::kCpu, true, Supports, Cost, Make};
+  return {"dense_reference", true, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

@@ -9,8 +9,8 @@
 // many multiply-adds as that in floats.
 #include <utility>
 
+#include "server/engine/kernel_entry.h"
 #include "server/engine/reference/bounds.h"
-#include "server/engine/reference/reference_kernels.h"
 
 namespace fff::engine {
 namespace {
@@ -22,8 +22,9 @@ class LeafReferenceKernel : public Kernel {
 
   absl::string_view name() const override { return "leaf_reference"; }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
-           ExecutionContext&) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
+             ExecutionContext&) const override {
+    const tensor::ConstRows x = in[0].floats();
     const int depth = weights_->problem.depth;
     for (int64_t r = 0; r < x.rows; ++r) {
       const Route route = ExactLeafRoute(*weights_, x.row(r));
@@ -61,7 +62,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const LeafWeights> weights) {
 }  // namespace
 
 LeafKernelEntry LeafReference() {
-  return {"leaf_reference", Device::kCpu, true, Supports, Cost, Make};
+  return {"leaf_reference", true, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

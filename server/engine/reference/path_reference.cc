@@ -9,8 +9,8 @@
 // twice as many FLOPs a row and tree as it reads floats.
 #include <utility>
 
+#include "server/engine/kernel_entry.h"
 #include "server/engine/reference/bounds.h"
-#include "server/engine/reference/reference_kernels.h"
 
 namespace fff::engine {
 namespace {
@@ -22,8 +22,9 @@ class PathReferenceKernel : public Kernel {
 
   absl::string_view name() const override { return "path_reference"; }
 
-  void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
-           ExecutionContext&) const override {
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
+             ExecutionContext&) const override {
+    const tensor::ConstRows x = in[0].floats();
     for (int64_t r = 0; r < x.rows; ++r) RunRow(r, x, y, routes);
   }
 
@@ -80,7 +81,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const PathWeights> weights) {
 }  // namespace
 
 PathKernelEntry PathReference() {
-  return {"path_reference", Device::kCpu, true, Supports, Cost, Make};
+  return {"path_reference", true, Supports, Cost, Make};
 }
 
 }  // namespace fff::engine

@@ -16,14 +16,14 @@
 #include <vector>
 
 #include "server/benchmark/input_rows.h"
-#include "server/benchmark/random.h"
 #include "server/benchmark/statistics.h"
+#include "server/tensor/random.h"
 
 namespace {
 
-using fff::benchmark::FillUniform;
 using fff::benchmark::InputRows;
-using fff::benchmark::Random;
+using fff::tensor::FillUniform;
+using fff::tensor::Random;
 
 constexpr int kNotInstalled = 77;
 constexpr size_t kSamplesMin = 5;

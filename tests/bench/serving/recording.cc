@@ -36,13 +36,15 @@ std::vector<Request> SomeRequests() {
   return requests;
 }
 
-void Record(metrics::ModelMetrics& metrics, const Request& request) {
+void Record(const metrics::ServerMetrics::Served& served,
+            const Request& request) {
+  metrics::ModelMetrics& metrics = *served.metrics;
   metrics.inflight.Add(1);
   metrics.queue_duration.Observe(request.queue_ns);
   metrics.compute_duration.Observe(request.compute_ns);
   metrics.batch_rows.Observe(1);
   metrics.rows.Add(1);
-  metrics.leaf_visits[0]->Record({&request.leaf, 1});
+  served.leaf_visits->front().Record({&request.leaf, 1});
   metrics.RecordRequest(metrics::Method::kPredict, 0, request.total_ns);
   metrics.inflight.Add(-1);
   metrics.decode_ns.Add(request.queue_ns);
@@ -66,10 +68,9 @@ double Time(const std::vector<Request>& requests, Work work) {
 
 double RecordingNs() {
   metrics::ServerMetrics server("bench");
-  const std::array<int, 1> layers = {0};
-  const std::array<int, 1> depths = {4};
-  const auto metrics =
-      server.Register({"m", "1", "fff", "cpu"}, {}, layers, depths);
+  const std::array<metrics::RoutingLayer, 1> layers = {{{0, 4}}};
+  const metrics::ServerMetrics::Served served =
+      server.Register({"m", "1", "fff", "cpu"}, {}, layers);
   const std::vector<Request> requests = SomeRequests();
   std::vector<double> differences;
   volatile uint64_t read = 0;
@@ -81,7 +82,7 @@ double RecordingNs() {
     const double on = Time(requests, [&](const Request& request) {
       read = request.queue_ns + request.compute_ns + request.total_ns +
              static_cast<uint64_t>(request.leaf);
-      Record(*metrics, request);
+      Record(served, request);
     });
     differences.push_back(on - off);
   }

@@ -405,9 +405,47 @@ TEST_F(ConfigTest, RefusesOtherDurations) {
   for (const std::string text :
        {"5m", "1h", "-1", "-500ms", "s", "ms", "soon", "3601", "nan"}) {
     EXPECT_THAT(Refused({"--drain-timeout=" + text}),
-                HasSubstr("--drain-timeout"))
+                HasSubstr("--drain-timeout: got '" + text +
+                          "', wanted 0 to 3600 seconds: 5, 5s or 500ms"))
         << text;
   }
+}
+
+TEST_F(ConfigTest, TakesSizesWithAndWithoutAUnit) {
+  const auto size = [this](const std::string& text) {
+    ExpectTaken({"--max-message-bytes=" + text});
+    return config_.max_message_bytes;
+  };
+  EXPECT_EQ(size("65536"), 65536);
+  EXPECT_EQ(size("64KiB"), 64 << 10);
+  EXPECT_EQ(size("64MiB"), 64 << 20);
+  EXPECT_EQ(size("64 mib"), 64 << 20);
+  EXPECT_EQ(size("64MB"), 64'000'000);
+  ExpectTaken({"--request-memory-bytes=2GiB"});
+  EXPECT_EQ(config_.request_memory_bytes, int64_t{2} << 30);
+}
+
+TEST_F(ConfigTest, TakesSizesFromTheEnvironmentAndTheFile) {
+  ExpectTaken({"--config=" + File("max-message-bytes=64MiB\n"
+                                  "request-memory-bytes = \"1GiB\"\n")});
+  EXPECT_EQ(config_.max_message_bytes, 64 << 20);
+  EXPECT_EQ(config_.request_memory_bytes, 1 << 30);
+  const Variable size("FFF_MAX_MESSAGE_BYTES", "32MiB");
+  ExpectTaken({});
+  EXPECT_EQ(config_.max_message_bytes, 32 << 20);
+}
+
+TEST_F(ConfigTest, RefusesOtherSizesAndSaysWhatItWants) {
+  for (const std::string text : {"64XB", "MiB", "1.5MiB", "-1", "1000", "3GiB",
+                                 "99999999999999TiB", "much", "nan"}) {
+    EXPECT_THAT(
+        Refused({"--max-message-bytes=" + text}),
+        AllOf(HasSubstr("--max-message-bytes"),
+              HasSubstr("got '" + text + "', wanted 1024 to 2147483647 bytes")))
+        << text;
+  }
+  const Variable size("FFF_MAX_MESSAGE_BYTES", "64XB");
+  EXPECT_THAT(Refused({}), HasSubstr("--max-message-bytes: got '64XB'"));
 }
 
 TEST_F(ConfigTest, RefusesOtherValuesOutOfBounds) {

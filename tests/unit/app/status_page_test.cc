@@ -47,7 +47,7 @@ TEST(StatusJson, OfAVersionThatIsServed) {
   version.state = serving::VersionState::kReady;
   version.is_default = true;
   serving::DoublingLayer::Options layer;
-  layer.routing = {model::RoutingShape::Family::kLeaf, 1, 5, 5};
+  layer.routing = {graph::RoutingShape::Family::kLeaf, 1, 5, 5};
   version.fff = serving::MakeServable(serving::MakeModel(layer));
   version.dense = serving::MakeServable(
       serving::MakeModel(serving::DoublingLayer::Options()),

@@ -33,7 +33,7 @@ class LineLogTest : public ::testing::Test {
 
 TEST_F(LineLogTest, WritesEveryLineBeforeItEnds) {
   for (int round = 0; round < 2; ++round) {  // the second one appends
-    const auto log = LineLog::Open(path_);
+    const auto log = LineLog::Open(path_, "test");
     ASSERT_TRUE(log.ok()) << log.status();
     for (int i = 0; i < 100; ++i) EXPECT_TRUE((*log)->Add(absl::StrCat(i)));
     EXPECT_EQ((*log)->dropped(), 0u);
@@ -46,7 +46,7 @@ TEST_F(LineLogTest, WritesEveryLineBeforeItEnds) {
 
 TEST_F(LineLogTest, KeepsLinesOfSeveralThreadsWhole) {
   {
-    const auto log = LineLog::Open(path_);
+    const auto log = LineLog::Open(path_, "test");
     ASSERT_TRUE(log.ok());
     std::vector<std::thread> threads;
     for (char c = 'a'; c < 'e'; ++c) {
@@ -68,7 +68,7 @@ TEST_F(LineLogTest, DropsAndCountsWhatCannotBeWritten) {
   ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
   const int reader = open(path_.c_str(), O_RDONLY | O_NONBLOCK);
   ASSERT_GE(reader, 0);
-  auto log = LineLog::Open(path_);
+  auto log = LineLog::Open(path_, "test");
   ASSERT_TRUE(log.ok()) << log.status();
   const std::string line(1000, 'x');
   uint64_t refused = 0;

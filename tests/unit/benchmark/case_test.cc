@@ -50,8 +50,8 @@ TEST(CaseTest, ReadsEveryKey) {
   EXPECT_EQ(spec->dense_width, 128);
   EXPECT_THAT(spec->rows, ElementsAre(1, 2048));
   EXPECT_TRUE(spec->cold_weights);
-  EXPECT_EQ(spec->engine, model::EngineChoice::kAuto);
-  EXPECT_EQ(spec->precision, "int8");
+  EXPECT_EQ(spec->engine, importer::EngineChoice::kAuto);
+  EXPECT_EQ(spec->precision, graph::Precision::kInt8);
 }
 
 TEST(CaseTest, DepthCountsAsTheConventionCountsIt) {
@@ -69,10 +69,10 @@ TEST(CaseTest, DepthCountsAsTheConventionCountsIt) {
 TEST(CaseTest, ThePrecisionOfACaseIsFp32UnlessChanged) {
   const auto spec = FindCase("path-768-l12");
   ASSERT_TRUE(spec.ok()) << spec.status();
-  EXPECT_EQ(spec->precision, "fp32");
+  EXPECT_EQ(spec->precision, graph::Precision::kFp32);
   const auto changed = WithPrecision(*spec, "bf16");
   ASSERT_TRUE(changed.ok()) << changed.status();
-  EXPECT_EQ(changed->precision, "bf16");
+  EXPECT_EQ(changed->precision, graph::Precision::kBf16);
   EXPECT_EQ(changed->name, spec->name + "-bf16");
   EXPECT_EQ(WithPrecision(*spec, "fp32")->name, spec->name);
   const auto wrong = WithPrecision(*spec, "fp8");
@@ -84,10 +84,10 @@ TEST(CaseTest, ThePrecisionOfACaseIsFp32UnlessChanged) {
 TEST(CaseTest, TheEngineOfACaseIsFffUnlessChanged) {
   const auto spec = FindCase("path-768-t128-l5");
   ASSERT_TRUE(spec.ok()) << spec.status();
-  EXPECT_EQ(spec->engine, model::EngineChoice::kFff);
+  EXPECT_EQ(spec->engine, importer::EngineChoice::kFff);
   const auto changed = WithEngine(*spec, "auto");
   ASSERT_TRUE(changed.ok()) << changed.status();
-  EXPECT_EQ(changed->engine, model::EngineChoice::kAuto);
+  EXPECT_EQ(changed->engine, importer::EngineChoice::kAuto);
   EXPECT_EQ(changed->name, spec->name);
   const auto wrong = WithEngine(*spec, "dense");
   EXPECT_EQ(wrong.status().code(), absl::StatusCode::kInvalidArgument);

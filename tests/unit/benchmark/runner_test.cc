@@ -262,7 +262,8 @@ TEST(CaseModelsTest, TheSeedDecidesTheWeights) {
     std::vector<float> y(5);
     engine::ExecutionContext context(1);
     Build(spec, seed)
-        .fff->Run({x.data(), 1, 24}, {y.data(), 1, 5}, {}, context);
+        .fff->Run(engine::RowsBatch({x.data(), 1, 24}, {y.data(), 1, 5}),
+                  context);
     return y;
   };
   EXPECT_EQ(run(1), run(1));
@@ -300,10 +301,10 @@ TEST(TouchedTest, PositionsOutsideTheTreeAreIgnored) {
 TEST(TouchedTest, OneRowTouchesWhatTheLayerSaysOneRowCosts) {
   for (const char* text : {kLeaf, kTrees}) {
     const CaseModels models = Build(Spec(text));
-    const model::Layer& layer = *models.fff->layers().front();
+    const model::LayerFacts& layer = models.fff->layers().front();
     const int64_t nodes = text == kLeaf ? 3 : 3 * 3;
     EXPECT_DOUBLE_EQ(TouchedWeightBytes(layer, nodes, 1),
-                     layer.cost().weight_bytes);
+                     layer.cost.weight_bytes);
   }
 }
 

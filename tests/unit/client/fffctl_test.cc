@@ -206,8 +206,8 @@ TEST_F(FffctlTest, BenchmarkPrintsTheTableAndWritesTheChart) {
 }
 
 TEST(FffctlUsageTest, ServerThatIsNotThereIsUnavailable) {
-  const Outcome outcome =
-      Fffctl("--server unix-abstract:fff-nobody-listens --timeout 5 models");
+  const Outcome outcome = Fffctl(
+      "--server unix-abstract:fff-nobody-listens --timeout 5000ms models");
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.err, HasSubstr("fffctl: UNAVAILABLE: "));
 }
@@ -238,6 +238,7 @@ TEST(FffctlUsageTest, WrongUsageExitsWithTwo) {
             2);
   EXPECT_EQ(Fffctl("benchmark --model a --rows 1,many").code, 2);
   EXPECT_EQ(Fffctl("models --timeout -1").code, 2);
+  EXPECT_EQ(Fffctl("models --timeout nan").code, 2);
   const std::string input = TempFile("in.csv", "1\n");
   EXPECT_EQ(Fffctl("predict --model a --normalize x --input " + input).code, 2);
 }

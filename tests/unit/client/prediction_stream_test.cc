@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/cpp/client.h"
 #include "tests/unit/client/fake_server.h"
 
 namespace fff::client {

@@ -1,12 +1,12 @@
-#include "server/engine/cpu/activation.h"
-
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "hwy/targets.h"
+#include "server/engine/kernel_list.h"
 #include "server/engine/reference/bounds.h"
 
 namespace fff::engine {
@@ -16,6 +16,17 @@ constexpr Activation kAll[] = {Activation::kIdentity, Activation::kRelu,
                                Activation::kGelu,     Activation::kGeluTanh,
                                Activation::kSilu,     Activation::kTanh,
                                Activation::kSigmoid};
+
+// values[i] = act(values[i]), by the kernel.
+void Activate(Activation activation, absl::Span<float> values) {
+  auto weights = std::make_shared<ActivationWeights>();
+  weights->problem = {1, 1, activation};
+  const auto rows = static_cast<int64_t>(values.size());
+  const std::vector<float> x(values.begin(), values.end());
+  ExecutionContext context(1);
+  ActivationKernels()[0].make(weights)->Run(
+      {x.data(), rows, 1}, {values.data(), rows, 1}, {}, context);
+}
 
 // The error that cpu/activation-inl.h promises.
 double Promise(Activation activation, double z, double exact) {

@@ -1,5 +1,6 @@
 #include "server/engine/execution_context.h"
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <thread>
@@ -109,8 +110,9 @@ TEST(ExecutionContext, ManyContextsLiveSideBySide) {
 TEST(Workspace, GivesAlignedMemoryThatGrows) {
   Workspace workspace;
   for (const int64_t count : {1, 100, 7, 100000}) {
-    float* floats = workspace.Floats(3, count);
-    int32_t* ints = workspace.Ints(3, count);
+    ScratchScope scratch(workspace);
+    float* floats = scratch.Floats(count);
+    int32_t* ints = scratch.Ints(count);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(floats) % 64, 0u);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(ints) % 64, 0u);
     floats[count - 1] = 1;
@@ -118,13 +120,51 @@ TEST(Workspace, GivesAlignedMemoryThatGrows) {
   }
 }
 
-TEST(Workspace, IsReusedWithoutMovingWhenItIsLargeEnough) {
+TEST(Workspace, WhatIsTakenDoesNotMoveNorOverlap) {
   Workspace workspace;
-  float* floats = workspace.Floats(0, 1000);
-  int32_t* ints = workspace.Ints(0, 1000);
-  EXPECT_EQ(workspace.Floats(0, 10), floats);
-  EXPECT_EQ(workspace.Ints(0, 1000), ints);
-  EXPECT_NE(workspace.Floats(1, 10), floats);
+  ScratchScope outer(workspace);
+  float* const first = outer.Floats(100);
+  first[0] = 1;
+  first[99] = 2;
+  {
+    ScratchScope inner(workspace);
+    float* const second = inner.Floats(1 << 20);  // a block of its own
+    std::fill_n(second, 1 << 20, 7.0F);
+    EXPECT_TRUE(second >= first + 100 || second + (1 << 20) <= first);
+  }
+  EXPECT_EQ(first[0], 1);
+  EXPECT_EQ(first[99], 2);
+}
+
+TEST(Workspace, AScopeGivesBackWhatItTook) {
+  Workspace workspace;
+  ScratchScope outer(workspace);
+  float* again = nullptr;
+  for (int i = 0; i < 3; ++i) {
+    ScratchScope inner(workspace);
+    float* const taken = inner.Floats(1000);
+    EXPECT_TRUE(again == nullptr || again == taken);
+    again = taken;
+  }
+}
+
+TEST(Workspace, IsOneBlockOnceItIsWarm) {
+  Workspace workspace;
+  int64_t held = 0;
+  for (int i = 0; i < 4; ++i) {
+    {
+      ScratchScope scratch(workspace);
+      scratch.Floats(1000);
+      scratch.Floats(5000);
+      scratch.Ints(20000);
+    }
+    if (i == 1) held = workspace.floats();
+    if (i > 1) {
+      EXPECT_EQ(workspace.floats(), held);
+    }
+  }
+  EXPECT_GE(held, 26000);
+  EXPECT_LT(held, 60000);
 }
 
 }  // namespace

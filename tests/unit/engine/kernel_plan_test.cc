@@ -89,7 +89,7 @@ TEST(KernelPlan, NeverPicksTheOracleByItself) {
 }
 
 TEST(KernelPlan, UsesTheNamedKernelForEveryBatchSize) {
-  const auto plan = PlanPath(Path(8, 3), {Device::kCpu, "path_reference"});
+  const auto plan = PlanPath(Path(8, 3), {"path_reference"});
   ASSERT_TRUE(plan.ok()) << plan.status();
   ASSERT_EQ(plan->steps().size(), 1u);
   EXPECT_EQ(plan->KernelNameFor(1), "path_reference");
@@ -98,16 +98,20 @@ TEST(KernelPlan, UsesTheNamedKernelForEveryBatchSize) {
 }
 
 TEST(KernelPlan, AnUnknownNameIsNotFoundAndListsWhatThereIs) {
-  const auto plan = PlanPath(Path(8, 3), {Device::kCpu, "path_magic"});
+  const auto plan = PlanPath(Path(8, 3), {"path_magic"});
   EXPECT_EQ(plan.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(plan.status().message()),
               testing::AllOf(HasSubstr("path_magic"), HasSubstr("path_walk")));
 }
 
-TEST(KernelPlan, ADeviceWithoutKernelsIsUnimplemented) {
-  const auto plan = PlanDense(Dense(8, 8), {Device::kCuda, ""});
+TEST(KernelPlan, ANamedKernelThatCannotComputeTheLayerIsUnimplemented) {
+  auto weights = std::make_shared<PathWeights>();
+  weights->problem = Path(8, 3)->problem;
+  weights->problem.precision = Precision::kInt8;
+  const auto plan = PlanPath(weights, {"path_masked"});
   EXPECT_EQ(plan.status().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(plan.status().message()), HasSubstr("cuda"));
+  EXPECT_THAT(std::string(plan.status().message()),
+              HasSubstr("path_masked on cpu cannot compute"));
 }
 
 TEST(KernelPlan, ReasonsNameCostsOrTheLackOfARival) {
@@ -130,10 +134,10 @@ TEST(KernelPlan, RunsTheLayer) {
 }
 
 TEST(KernelPlan, CountsThePackedCopiesOfTheKernelsItUses) {
-  const auto packed = PlanDense(Dense(3, 2), {Device::kCpu, "dense_onednn"});
+  const auto packed = PlanDense(Dense(3, 2), {"dense_onednn"});
   ASSERT_TRUE(packed.ok()) << packed.status();
   EXPECT_GE(packed->packed_bytes(), 3 * 2 * 4);
-  const auto plain = PlanDense(Dense(3, 2), {Device::kCpu, "dense_dot"});
+  const auto plain = PlanDense(Dense(3, 2), {"dense_dot"});
   ASSERT_TRUE(plain.ok()) << plain.status();
   EXPECT_EQ(plain->packed_bytes(), 0);
 }
@@ -210,7 +214,7 @@ TEST(KernelPlan, FewTreesAreNotEvaluatedDensely) {
 }
 
 TEST(KernelPlan, ADenseKernelIsThereForWhoNamesIt) {
-  const auto plan = PlanPath(Path(8, 9), {Device::kCpu, "path_masked"});
+  const auto plan = PlanPath(Path(8, 9), {"path_masked"});
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->KernelNameFor(1), "path_masked");
 }

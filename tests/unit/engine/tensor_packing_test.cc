@@ -1,7 +1,7 @@
 // The packed weights of path_tensor, multiplied lane by lane as a tensor core
 // does it (PTX ISA, "Matrix Fragments for mma.m16n8k16"), give the products of
 // the layer. Needs no device.
-#include "server/engine/cuda/tensor_packing.h"
+#include "server/engine/cuda/path/tensor_packing.h"
 
 #include <cmath>
 #include <limits>

@@ -26,9 +26,12 @@ class ExporterTest : public ::testing::Test {
     info.file = "model.pt";
     info.description = "fff 4 -> 2";
     info.weights_bytes = 4096;
-    fff_ = metrics_.Register({"m", "2", "fff", "cpu"}, info, {1}, {2});
+    const auto fff =
+        metrics_.Register({"m", "2", "fff", "cpu"}, info, {{1, 2}});
+    fff_ = fff.metrics;
+    fff_visits_ = fff.leaf_visits;
     info.dense_kind = "cost_baseline";
-    dense_ = metrics_.Register({"m", "2", "dense", "cpu"}, info, {}, {});
+    dense_ = metrics_.Register({"m", "2", "dense", "cpu"}, info, {}).metrics;
   }
 
   void RecordTraffic() {
@@ -41,7 +44,7 @@ class ExporterTest : public ::testing::Test {
     fff_->rows.Add(64);
     fff_->queue_rows.Add(7);
     fff_->inflight.Add(2);
-    fff_->leaf_visits[0]->Record({0, 3, 3});
+    fff_visits_->front().Record({0, 3, 3});
     metrics_.SetModelReady("m", true);
     metrics_.SetLoadDuration("m", "2", 0.25);
     metrics_.AddLoadFailure("m");
@@ -52,6 +55,7 @@ class ExporterTest : public ::testing::Test {
 
   ServerMetrics metrics_;
   std::shared_ptr<ModelMetrics> fff_;
+  std::shared_ptr<LayerVisits> fff_visits_;
   std::shared_ptr<ModelMetrics> dense_;
 };
 
@@ -277,7 +281,7 @@ TEST_F(ExporterTest, LabelValuesKeepQuotesNewlinesAndBackslashes) {
   const std::string nasty = "say \"hi\"\\path\nnext \xc3\xa4";
   ModelInfo info;
   info.description = nasty;
-  metrics_.Register({nasty, "1", "fff", "cpu"}, info, {}, {});
+  metrics_.Register({nasty, "1", "fff", "cpu"}, info, {});
   const Families families = Export();
   EXPECT_EQ(ValueOf(families, "fff_model_info",
                     {{"model", nasty}, {"description", nasty}}),

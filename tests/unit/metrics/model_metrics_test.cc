@@ -28,19 +28,19 @@ std::vector<int32_t> AllLeaves(int depth) {
 }
 
 TEST(LeafVisits, OfATreeWithoutDecisionsHasOneBucket) {
-  LeafVisits visits(0);
+  LeafVisits visits({0, 0});
   visits.Record({0, 0, 0});
   EXPECT_THAT(Values(visits), ElementsAre(3));
 }
 
 TEST(LeafVisits, OfDepthOneCountsBothLeaves) {
-  LeafVisits visits(1);
+  LeafVisits visits({0, 1});
   visits.Record({1, 0, 1, 1});
   EXPECT_THAT(Values(visits), ElementsAre(1, 3));
 }
 
 TEST(LeafVisits, UpToFourLevelsHasABucketALeaf) {
-  LeafVisits visits(4);
+  LeafVisits visits({0, 4});
   EXPECT_EQ(visits.buckets(), 16u);
   visits.Record(AllLeaves(4));
   visits.Record({0, 15, 15});
@@ -51,13 +51,13 @@ TEST(LeafVisits, UpToFourLevelsHasABucketALeaf) {
 }
 
 TEST(LeafVisits, OfDeepTreesCountsTheSubtreesOfTheFirstFourLevels) {
-  LeafVisits visits(12);
+  LeafVisits visits({0, 12});
   EXPECT_EQ(visits.buckets(), kSubtrees);
   visits.Record(AllLeaves(12));
   EXPECT_THAT(Values(visits), Each(4096 / 16));
   // 256 leaves lie below each subtree: 255 is the last of the first, 256 the
   // first of the second.
-  LeafVisits edges(12);
+  LeafVisits edges({0, 12});
   edges.Record({0, 255, 256, 4095});
   EXPECT_EQ(edges.Value(0), 2u);
   EXPECT_EQ(edges.Value(1), 1u);
@@ -65,7 +65,7 @@ TEST(LeafVisits, OfDeepTreesCountsTheSubtreesOfTheFirstFourLevels) {
 }
 
 TEST(LeafVisits, OfTheDeepestTreeStaysInBounds) {
-  LeafVisits visits(23);
+  LeafVisits visits({0, 23});
   visits.Record({0, (1 << 23) - 1});
   EXPECT_EQ(visits.buckets(), kSubtrees);
   EXPECT_EQ(visits.Value(0), 1u);
@@ -73,7 +73,7 @@ TEST(LeafVisits, OfTheDeepestTreeStaysInBounds) {
 }
 
 TEST(LeafVisits, OfNoRowsStaysZero) {
-  LeafVisits visits(2);
+  LeafVisits visits({0, 2});
   visits.Record({});
   EXPECT_THAT(Values(visits), Each(0));
 }
@@ -104,17 +104,7 @@ TEST(MethodName, IsTheNameOfTheCall) {
   EXPECT_EQ(Name(Method::kModelStreamInfer), "ModelStreamInfer");
 }
 
-ModelMetrics MakeMetrics() {
-  return ModelMetrics({"m", "1", "fff", "cpu"}, {}, {});
-}
-
-TEST(ModelMetrics, KeepsLabelsAndTheLayersThatRoute) {
-  const ModelMetrics metrics({"m", "7", "fff", "cpu"}, {0, 3}, {4, 12});
-  EXPECT_EQ(metrics.labels.version, "7");
-  EXPECT_THAT(metrics.layer_index, ElementsAre(0, 3));
-  ASSERT_EQ(metrics.leaf_visits.size(), 2u);
-  EXPECT_EQ(metrics.leaf_visits[0]->buckets(), 16u);
-}
+ModelMetrics MakeMetrics() { return ModelMetrics({"m", "1", "fff", "cpu"}); }
 
 TEST(RecordRequest, CountsByMethodAndCodeAndTimesByMethod) {
   ModelMetrics metrics = MakeMetrics();

@@ -25,10 +25,12 @@ TEST(ServerMetrics, StartsWithTheUnknownModelAlone) {
 
 TEST(Register, GivesEveryVersionAndImplementationItsOwnMetrics) {
   ServerMetrics metrics("1");
-  const auto fff = metrics.Register(kLabels, {}, {}, {});
-  const auto dense = metrics.Register({"m", "1", "dense", "cpu"}, {}, {}, {});
-  const auto second = metrics.Register({"m", "2", "fff", "cpu"}, {}, {}, {});
-  const auto other = metrics.Register({"n", "1", "fff", "cpu"}, {}, {}, {});
+  const auto fff = metrics.Register(kLabels, {}, {}).metrics;
+  const auto dense =
+      metrics.Register({"m", "1", "dense", "cpu"}, {}, {}).metrics;
+  const auto second =
+      metrics.Register({"m", "2", "fff", "cpu"}, {}, {}).metrics;
+  const auto other = metrics.Register({"n", "1", "fff", "cpu"}, {}, {}).metrics;
   fff->rows.Add(3);
   EXPECT_EQ(dense->rows.Value() + second->rows.Value() + other->rows.Value(),
             0u);
@@ -39,70 +41,60 @@ TEST(Register, GoesOnCountingWhenAVersionIsLoadedAgain) {
   ServerMetrics metrics("1");
   ModelInfo info;
   info.file = "model.pt";
-  const auto before = metrics.Register(kLabels, info, {0}, {4});
-  before->rows.Add(10);
+  const auto before = metrics.Register(kLabels, info, {{0, 4}});
+  before.metrics->rows.Add(10);
   info.file = "model.safetensors";
-  const auto after = metrics.Register(kLabels, info, {0}, {4});
-  EXPECT_EQ(after, before);
-  EXPECT_EQ(after->rows.Value(), 10u);
+  const auto after = metrics.Register(kLabels, info, {{0, 4}});
+  EXPECT_EQ(after.metrics, before.metrics);
+  EXPECT_EQ(after.leaf_visits, before.leaf_visits);
+  EXPECT_EQ(after.metrics->rows.Value(), 10u);
   const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
   ASSERT_EQ(snapshot.served.size(), 2u);
   EXPECT_EQ(snapshot.served[1].info.file, "model.safetensors");
   EXPECT_TRUE(snapshot.served[1].loaded);
 }
 
-// A version whose files are replaced may come back with another depth.
-TEST(Register, TakesNewLayersAndKeepsWhatWasCounted) {
+// A version whose files are replaced may come back with another depth. No
+// counter can be forgotten on the way: both versions record into one object.
+TEST(Register, TakesNewLayersAndGoesOnCountingAllElse) {
   ServerMetrics metrics("1");
-  const auto before = metrics.Register(kLabels, {}, {0}, {2});
-  before->rows.Add(10);
-  before->RecordRequest(Method::kModelInfer, 0, 500);
-  before->RecordRequest(Method::kPredict, 3, 700);
-  before->queue_duration.Observe(100);
-  before->compute_duration.Observe(200);
-  before->batch_rows.Observe(10);
-  before->inflight.Add(1);
-  before->last_inference_ms.store(77);
-  before->leaf_visits[0]->Record({0, 1, 3});
-  const auto after = metrics.Register(kLabels, {}, {0, 2}, {3, 1});
-  ASSERT_NE(after, before);
-  EXPECT_EQ(after->layer_index, (std::vector<int>{0, 2}));
-  ASSERT_EQ(after->leaf_visits.size(), 2u);
-  EXPECT_EQ(after->leaf_visits[0]->buckets(), 8u);
-  EXPECT_EQ(after->leaf_visits[0]->Value(0), 0u);
-  EXPECT_EQ(after->rows.Value(), 10u);
-  EXPECT_EQ(after->success_ns.Value(), 500u);
-  EXPECT_EQ(after->fail_ns.Value(), 700u);
-  EXPECT_EQ(
-      after->requests[static_cast<size_t>(Method::kModelInfer)][0].Value(), 1u);
-  EXPECT_EQ(after->queue_duration.Snapshot().sum, 100u);
-  EXPECT_EQ(after->compute_duration.Snapshot().count, 1u);
-  EXPECT_EQ(after->batch_rows.Snapshot().counts,
-            before->batch_rows.Snapshot().counts);
-  EXPECT_EQ(after->last_inference_ms.load(), 77);
-  EXPECT_EQ(after->inflight.Value(), 0) << "it ends where it began";
+  const auto before = metrics.Register(kLabels, {}, {{0, 2}});
+  before.metrics->decode_ns.Add(3);
+  before.metrics->encode_ns.Add(4);
+  before.metrics->inflight.Add(1);
+  before.leaf_visits->front().Record({0, 1, 3});
+  const auto after = metrics.Register(kLabels, {}, {{0, 3}, {2, 1}});
+  EXPECT_EQ(after.metrics, before.metrics);
+  EXPECT_EQ(after.metrics->decode_ns.Value(), 3u);
+  EXPECT_EQ(after.metrics->encode_ns.Value(), 4u);
+  ASSERT_EQ(after.leaf_visits->size(), 2u);
+  EXPECT_EQ(after.leaf_visits->at(0).buckets(), 8u);
+  EXPECT_EQ(after.leaf_visits->at(0).Value(0), 0u);
+  EXPECT_EQ(after.leaf_visits->at(1).layer().index, 2);
+  before.metrics->inflight.Add(-1);
+  EXPECT_EQ(after.metrics->inflight.Value(), 0);
   const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
   ASSERT_EQ(snapshot.served.size(), 2u);
-  EXPECT_EQ(snapshot.served[1].metrics, after);
+  EXPECT_EQ(snapshot.served[1].leaf_visits, after.leaf_visits);
 }
 
 TEST(Register, SeesADepthThatChangedAmongTheSameLayers) {
   ServerMetrics metrics("1");
-  const auto before = metrics.Register(kLabels, {}, {0}, {7});
-  EXPECT_EQ(metrics.Register(kLabels, {}, {0}, {7}), before);
-  EXPECT_NE(metrics.Register(kLabels, {}, {0}, {8}), before);
+  const auto before = metrics.Register(kLabels, {}, {{0, 7}}).leaf_visits;
+  EXPECT_EQ(metrics.Register(kLabels, {}, {{0, 7}}).leaf_visits, before);
+  EXPECT_NE(metrics.Register(kLabels, {}, {{0, 8}}).leaf_visits, before);
 }
 
 TEST(ForgetVersion, EndsItsSeriesAndNoOthers) {
   ServerMetrics metrics("1");
   for (const char* version : {"1", "2"}) {
     for (const char* implementation : {"fff", "dense"}) {
-      metrics.Register({"m", version, implementation, "cpu"}, {}, {}, {});
+      metrics.Register({"m", version, implementation, "cpu"}, {}, {});
     }
     metrics.SetLoadDuration("m", version, 1);
     metrics.SetSpeedup("m", version, 16, 1, 10);
   }
-  metrics.Register({"n", "1", "fff", "cpu"}, {}, {}, {});
+  metrics.Register({"n", "1", "fff", "cpu"}, {}, {});
   metrics.SetModelReady("m", true);
   metrics.ForgetVersion("m", "1");
   const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
@@ -116,7 +108,7 @@ TEST(ForgetVersion, EndsItsSeriesAndNoOthers) {
 TEST(ForgetModel, EndsAllItsSeries) {
   ServerMetrics metrics("1");
   for (const char* model : {"m", "n"}) {
-    metrics.Register({model, "1", "fff", "cpu"}, {}, {}, {});
+    metrics.Register({model, "1", "fff", "cpu"}, {}, {});
     metrics.SetLoadDuration(model, "1", 1);
     metrics.SetSpeedup(model, "1", 16, 1, 10);
     metrics.SetModelReady(model, true);
@@ -137,7 +129,7 @@ TEST(Register, KeepsMetricsAliveForACallThatHoldsThem) {
   std::shared_ptr<ModelMetrics> held;
   {
     ServerMetrics metrics("1");
-    held = metrics.Register(kLabels, {}, {}, {});
+    held = metrics.Register(kLabels, {}, {}).metrics;
   }
   held->rows.Add(1);
   EXPECT_EQ(held->rows.Value(), 1u);
@@ -149,7 +141,7 @@ TEST(Register, OfTheSameLabelsFromManyThreadsGivesOneModel) {
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 200; ++i) {
-        metrics.Register(kLabels, {}, {}, {})->rows.Add(1);
+        metrics.Register(kLabels, {}, {}).metrics->rows.Add(1);
         metrics.TakeSnapshot();
       }
     });
@@ -203,7 +195,7 @@ TEST(SetLoadDuration, KeepsTheLastLoad) {
 
 TEST(SetSpeedup, KeepsTheLastRatioOfASetting) {
   ServerMetrics metrics("1");
-  metrics.Register(kLabels, {}, {}, {});
+  metrics.Register(kLabels, {}, {});
   metrics.SetSpeedup("m", "1", 16, 1, 10);
   metrics.SetSpeedup("m", "1", 16, 1, 12);
   metrics.SetSpeedup("m", "1", 16, 2, 8);
@@ -215,7 +207,7 @@ TEST(SetSpeedup, KeepsTheLastRatioOfASetting) {
 TEST(SetSpeedup, OfAVersionThatIsNotServedIsIgnored) {
   ServerMetrics metrics("1");
   metrics.SetSpeedup("m", "1", 16, 1, 10);
-  metrics.Register(kLabels, {}, {}, {});
+  metrics.Register(kLabels, {}, {});
   metrics.SetSpeedup("m", "2", 16, 1, 10);
   EXPECT_TRUE(metrics.TakeSnapshot().speedups.empty());
 }
@@ -223,7 +215,7 @@ TEST(SetSpeedup, OfAVersionThatIsNotServedIsIgnored) {
 // Rows and threads come from callers: they must not create series for ever.
 TEST(SetSpeedup, KeepsAtMost256Series) {
   ServerMetrics metrics("1");
-  metrics.Register(kLabels, {}, {}, {});
+  metrics.Register(kLabels, {}, {});
   for (int64_t rows = 1; rows <= 1000; ++rows) {
     metrics.SetSpeedup("m", "1", rows, 1, static_cast<double>(rows));
   }
@@ -234,7 +226,7 @@ TEST(SetSpeedup, KeepsAtMost256Series) {
 
 TEST(SetSpeedup, OfASettingThatIsThereTakesNoOthersPlace) {
   ServerMetrics metrics("1");
-  metrics.Register(kLabels, {}, {}, {});
+  metrics.Register(kLabels, {}, {});
   for (int64_t rows = 1; rows <= 256; ++rows) {
     metrics.SetSpeedup("m", "1", rows, 1, 1);
   }

@@ -16,6 +16,8 @@
 namespace fff::model {
 namespace {
 
+using importer::LayerConfig;
+using importer::ModelConfig;
 constexpr char kImages[] = "t10k-images-idx3-ubyte.gz";
 constexpr char kLabels[] = "t10k-labels-idx1-ubyte.gz";
 constexpr int64_t kCount = 10000;
@@ -83,11 +85,11 @@ TEST_P(AccuracyTest, IsTheStatedOne) {
       std::string(FFF_TEST_DATA_DIR "/reference/checkpoints/") +
       GetParam().file);
   ASSERT_TRUE(opened.ok()) << opened.status();
-  FffLayerConfig layer;
+  LayerConfig layer;
   layer.convention = GetParam().convention;
   ModelConfig config;
   config.layers = {layer};
-  const auto model = BuildModel(config, *opened, {});
+  const auto model = test::BuildFrom(config, *opened);
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_NEAR(CountRight(**model), GetParam().right, 2);
 }
@@ -125,14 +127,14 @@ TEST(DemoModelAccuracyTest, ReducedPrecisionIsWithinTwoPointsOfFp32) {
   auto config = ReadModelConfig(dir);
   ASSERT_TRUE(config.ok()) << config.status();
   int fp32 = 0;
-  for (const char* precision : {"fp32", "bf16", "int8"}) {
+  for (const graph::Precision precision : graph::kPrecisions) {
     config->precision = precision;
     const auto version = LoadVersion(dir + "/1", *config, {});
     ASSERT_TRUE(version.ok()) << version.status();
     const int right = CountRight(*version->fff);
-    RecordProperty(precision, right);
+    RecordProperty(std::string(graph::Name(precision)), right);
     if (fp32 == 0) fp32 = right;
-    EXPECT_NEAR(right, fp32, 0.02 * kCount) << precision;
+    EXPECT_NEAR(right, fp32, 0.02 * kCount) << graph::Name(precision);
   }
 }
 

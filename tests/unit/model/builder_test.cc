@@ -1,17 +1,23 @@
 #include "server/model/builder.h"
 
 #include <limits>
+#include <set>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/model/tensor_reader.h"
+#include "server/importer/tensor_reader.h"
 #include "tests/unit/model/synthetic_checkpoint.h"
 
 namespace fff::model {
 namespace {
 
+using importer::ModelConfig;
+using importer::ParseModelConfig;
+using importer::TensorReader;
 using test::RandomRows;
 using test::RunModel;
 using test::SyntheticCheckpoint;
@@ -24,7 +30,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Build(
     const SyntheticCheckpoint& made, absl::string_view json = "{}") {
   const auto config = ParseModelConfig(json, "config.json");
   EXPECT_TRUE(config.ok()) << config.status();
-  return BuildModel(*config, made.Build(), {});
+  return test::BuildFrom(*config, made.Build());
 }
 
 std::string ErrorOf(const SyntheticCheckpoint& made,
@@ -41,7 +47,7 @@ TEST(BuilderTest, DetectsOneLayerWithoutAConfig) {
   const auto model = Build(made);
   ASSERT_TRUE(model.ok()) << model.status();
   ASSERT_EQ((*model)->layers().size(), 1u);
-  EXPECT_EQ((*model)->layers()[0]->Describe(),
+  EXPECT_EQ((*model)->layers()[0].description,
             "fastfeedforward: 12 -> (3) -> 5, depth 2 (4 leaves), relu, right "
             "when z >= 0");
   EXPECT_EQ((*model)->input().name, "input");
@@ -67,7 +73,7 @@ TEST(BuilderTest, OnlyLayersWithNoRoutingBehindThemChooseKernelsByMeasurement) {
   ASSERT_TRUE(config.ok()) << config.status();
   BuildOptions options;
   options.tuning_seconds = 1e-9;  // one row alone
-  const auto model = BuildModel(*config, made.Build(), options);
+  const auto model = test::BuildFrom(*config, made.Build(), options);
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_THAT((*model)->KernelSteps(0)[0].reason, HasSubstr("predicted cost"));
   EXPECT_THAT((*model)->KernelSteps(1)[0].reason, HasSubstr("predicted cost"));
@@ -168,16 +174,16 @@ TEST(BuilderTest, SeveralTreesAreDescribedAndRouted) {
   const auto model =
       Build(made, R"({"layers": [{"type": "fff", "trees": 3}]})");
   ASSERT_TRUE(model.ok()) << model.status();
-  const Layer& layer = *(*model)->layers()[0];
-  EXPECT_EQ(layer.Describe(),
+  const LayerFacts& layer = (*model)->layers()[0];
+  EXPECT_EQ(layer.description,
             "ultrafastbert: 8 -> 8, 3 trees of 3 levels (7 nodes), gelu, right "
             "when z > 0");
-  EXPECT_EQ(layer.routing().family, RoutingShape::Family::kPath);
-  EXPECT_EQ(layer.routing().trees, 3);
-  EXPECT_EQ(layer.routing().decisions, 3);
-  EXPECT_EQ(layer.routing().depth, 2);
-  EXPECT_EQ(layer.cost().flops, 3 * 3 * (2 * 8 + 2 * 8));
-  EXPECT_EQ(layer.cost().weight_bytes, 3 * 3 * 4 * (8 + 8 + 1));
+  EXPECT_EQ(layer.routing.family, graph::RoutingShape::Family::kPath);
+  EXPECT_EQ(layer.routing.trees, 3);
+  EXPECT_EQ(layer.routing.decisions, 3);
+  EXPECT_EQ(layer.routing.depth, 2);
+  EXPECT_EQ(layer.cost.flops, 3 * 3 * (2 * 8 + 2 * 8));
+  EXPECT_EQ(layer.cost.weight_bytes, 3 * 3 * 4 * (8 + 8 + 1));
 }
 
 TEST(BuilderTest, ExplicitFieldsOverrideTheConvention) {
@@ -187,7 +193,7 @@ TEST(BuilderTest, ExplicitFieldsOverrideTheConvention) {
       "convention": "fastfeedforward", "tie": "left", "output_bias": false,
       "activation": "identity", "family": "leaf", "trees": 1}]})");
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ((*model)->layers()[0]->Describe(),
+  EXPECT_EQ((*model)->layers()[0].description,
             "fastfeedforward: 6 -> (2) -> 3, depth 1 (2 leaves), identity, "
             "right when z > 0, no leaf output bias");
   const auto added = Build(made, R"({"layers": [{"type": "fff",
@@ -298,7 +304,7 @@ TEST(BuilderTest, AnExplicitConventionSettlesATie) {
     const auto model = Build(made, std::string(R"({"layers": [{"type": "fff",
             "convention": ")") + name + R"("}]})");
     ASSERT_TRUE(model.ok()) << model.status();
-    EXPECT_THAT((*model)->layers()[0]->Describe(), HasSubstr(name));
+    EXPECT_THAT((*model)->layers()[0].description, HasSubstr(name));
   }
 }
 
@@ -307,7 +313,7 @@ TEST(BuilderTest, TheMasterLeafIsNeverDroppedSilently) {
   made.AddLeafLayer("", 6, 2, 3, 2).AddMasterLeaf("", 6, 8, 3, 1.2F);
   const auto model = Build(made);
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_THAT((*model)->layers()[0]->Describe(),
+  EXPECT_THAT((*model)->layers()[0].description,
               HasSubstr("weighs 0.231"));  // 1 - sigmoid(1.2)
   EXPECT_THAT(ErrorOf(made, R"({"layers": [{"type": "fff",
                   "convention": "fastfeedforward"}]})"),
@@ -358,15 +364,32 @@ TEST(BuilderTest, AlignedFloatsAreSharedWithTheCheckpoint) {
   EXPECT_THAT(reader.used(), ElementsAre("X"));
 }
 
-TEST(BuilderTest, ADeviceWithoutKernelsIsUnimplemented) {
+template <size_t... I>
+std::set<std::string> NamesOfAllOps(std::index_sequence<I...>) {
+  return {std::string(std::variant_alternative_t<I, graph::Op>::kName)...};
+}
+
+// An op that no layer type makes could be listed, but never configured.
+TEST(BuilderTest, EveryOpIsMadeByALayerType) {
   SyntheticCheckpoint made;
-  made.AddLeafLayer("", 6, 2, 3, 2);
-  BuildOptions options;
-  options.device = engine::Device::kCuda;
-  const auto model = BuildModel(ModelConfig(), made.Build(), options);
-  EXPECT_EQ(model.status().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(model.status().message()),
-              HasSubstr("test.safetensors: layers[0] (fff): "));
+  made.AddLeafLayer("a.", 6, 2, 3, 2).AddMasterLeaf("a.", 6, 8, 3, 1.2F);
+  made.AddRandom("n.weight", {3}).AddRandom("l.weight", {4, 3});
+  made.AddLinearPair("p.", 4, 7, 4);
+  const auto config = ParseModelConfig(R"({"layers": [
+      {"type": "fff", "prefix": "a."}, {"type": "layer_norm", "prefix": "n."},
+      {"type": "linear", "prefix": "l."}, {"type": "fff", "prefix": "p."},
+      {"type": "activation", "activation": "tanh"}]})",
+                                       "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  const auto graph = importer::Import(*config, made.Build());
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  std::set<std::string> made_ops;
+  for (const graph::Node& node : graph->nodes()) {
+    made_ops.insert(std::string(graph::NameOf(node.op)));
+  }
+  EXPECT_EQ(made_ops,
+            NamesOfAllOps(
+                std::make_index_sequence<std::variant_size_v<graph::Op>>()));
 }
 
 }  // namespace

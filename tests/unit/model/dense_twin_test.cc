@@ -5,14 +5,19 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/graph/passes.h"
+#include "server/importer/dense_names.h"
 #include "server/model/builder.h"
-#include "server/model/dense_names.h"
-#include "server/model/dense_neurons.h"
 #include "tests/unit/model/synthetic_checkpoint.h"
 
 namespace fff::model {
 namespace {
 
+using importer::DetectDenseLayers;
+using importer::LayerConfig;
+using importer::ModelConfig;
+using importer::NaturallyBefore;
+using importer::ParseModelConfig;
 using test::RandomRows;
 using test::RunModel;
 using test::SyntheticCheckpoint;
@@ -29,7 +34,7 @@ ModelConfig Config(absl::string_view json) {
 
 DenseTwin CostTwin(const SyntheticCheckpoint& made,
                    absl::string_view json = "{}") {
-  auto twin = BuildCostTwin(Config(json), made.Build(), {});
+  auto twin = test::BuildCostTwinFrom(Config(json), made.Build());
   EXPECT_TRUE(twin.ok()) << twin.status();
   return *twin;
 }
@@ -37,14 +42,14 @@ DenseTwin CostTwin(const SyntheticCheckpoint& made,
 std::vector<std::string> Descriptions(const Model& model) {
   std::vector<std::string> lines;
   for (const auto& layer : model.layers()) {
-    lines.push_back(layer->type() + " " + layer->Describe());
+    lines.push_back(layer.type + " " + layer.description);
   }
   return lines;
 }
 
 // Outputs of twin and model on random rows are the same up to rounding.
 void ExpectSame(const SyntheticCheckpoint& made, absl::string_view json) {
-  const auto fff = BuildModel(Config(json), made.Build(), {});
+  const auto fff = test::BuildFrom(Config(json), made.Build());
   ASSERT_TRUE(fff.ok()) << fff.status();
   const DenseTwin twin = CostTwin(made, json);
   const std::vector<float> x = RandomRows(11, (*fff)->input().width());
@@ -73,15 +78,16 @@ TEST(CostTwinTest, PathWeightsAreTheCheckpointsOwn) {
   SyntheticCheckpoint made;
   made.AddLinearPair("", 12, 31, 5);
   const checkpoint::Checkpoint checkpoint = made.Build();
-  const auto loaded = LoadLayers({}, checkpoint);
-  ASSERT_TRUE(loaded.ok()) << loaded.status();
-  const auto dense = DenseLayersOf(std::get<LoadedFff>((*loaded)[0]));
-  ASSERT_EQ(dense.size(), 2u);
+  const auto fff = importer::Import(ModelConfig(), checkpoint);
+  ASSERT_TRUE(fff.ok()) << fff.status();
+  const auto dense = graph::Densify(*fff);
+  ASSERT_TRUE(dense.ok()) << dense.status();
+  ASSERT_EQ(dense->nodes().size(), 2u);
   const auto bytes = [&](const char* name) {
     return reinterpret_cast<const float*>(checkpoint.Find(name)->bytes.data());
   };
-  const auto& hidden = std::get<LoadedLinear>(dense[0]).weights;
-  const auto& output = std::get<LoadedLinear>(dense[1]).weights;
+  const auto& hidden = std::get<graph::Linear>(dense->nodes()[0].op).weights;
+  const auto& output = std::get<graph::Linear>(dense->nodes()[1].op).weights;
   EXPECT_EQ(hidden->w.data(), bytes("linear_in.weight"));
   EXPECT_EQ(hidden->bias.data(), bytes("linear_in.bias"));
   EXPECT_EQ(output->w.data(), bytes("linear_out.weight"));
@@ -105,6 +111,12 @@ TEST(CostTwinTest, EqualsTheModelWhereThereIsOneLeaf) {
   made.AddLeafLayer("", 12, 7, 5, 0);
   ExpectSame(made, "{}");
   ExpectSame(made, R"({"layers": [{"type": "fff", "output_bias": false}]})");
+}
+
+TEST(CostTwinTest, EqualsTheModelWhereOneLeafStandsBesideAMasterLeaf) {
+  SyntheticCheckpoint made;
+  made.AddLeafLayer("", 12, 3, 5, 0).AddMasterLeaf("", 12, 8, 5, 0.5F);
+  ExpectSame(made, "{}");
 }
 
 TEST(CostTwinTest, EqualsTheModelWhereAllLeavesButOneAreSilent) {
@@ -137,7 +149,8 @@ TEST(CostTwinTest, AMasterLeafStandsBesideTheOthers) {
               HasSubstr("4 leaves of 3 neurons and a master leaf of 8"));
   EXPECT_THAT(Descriptions(*twin.model),
               ElementsAre("linear 12 -> 20, relu", "linear 20 -> 5"));
-  // Sum of all neurons: leaves and master leaf as they are.
+  // Sum of all neurons, leaves and master leaf each by its share.
+  const double share = 1 / (1 + std::exp(-0.5));
   const std::vector<float> x = RandomRows(3, 12);
   const std::vector<float> all = RunModel(*twin.model, x);
   SyntheticCheckpoint leaves_only;
@@ -146,9 +159,10 @@ TEST(CostTwinTest, AMasterLeafStandsBesideTheOthers) {
   const std::vector<float> magic_w1 = made.ValuesOf("magic_w1");
   const std::vector<float> magic_b1 = made.ValuesOf("magic_b1");
   const std::vector<float> magic_w2 = made.ValuesOf("magic_w2");
+  const std::vector<float> magic_b2 = made.ValuesOf("magic_b2");
   for (size_t row = 0; row < 3; ++row) {
     for (size_t o = 0; o < 5; ++o) {
-      double master = 0;
+      double master = magic_b2[o];
       for (size_t m = 0; m < 8; ++m) {
         double hidden = magic_b1[m];
         for (size_t i = 0; i < 12; ++i) {
@@ -156,7 +170,8 @@ TEST(CostTwinTest, AMasterLeafStandsBesideTheOthers) {
         }
         master += std::max(hidden, 0.0) * magic_w2[m * 5 + o];
       }
-      EXPECT_NEAR(all[row * 5 + o], leaves[row * 5 + o] + master, 1e-5);
+      EXPECT_NEAR(all[row * 5 + o],
+                  share * leaves[row * 5 + o] + (1 - share) * master, 1e-5);
     }
   }
 }
@@ -202,16 +217,16 @@ class TrainedTwinTest : public ::testing::Test {
   void SetUp() override {
     SyntheticCheckpoint made;
     made.AddLeafLayer("", 12, 3, 2, 2);
-    auto model = BuildModel(Config(R"({"input": {"shape": [3, 4]},
+    auto model = test::BuildFrom(Config(R"({"input": {"shape": [3, 4]},
                    "output": {"labels": ["cat", "dog"]}})"),
-                            made.Build(), {});
+                                 made.Build());
     ASSERT_TRUE(model.ok()) << model.status();
     fff_ = *model;
   }
 
   absl::StatusOr<DenseTwin> Build(const SyntheticCheckpoint& dense,
                                   absl::string_view json = "{}") {
-    return BuildTrainedTwin(Config(json), dense.Build(), *fff_, {});
+    return BuildTrainedTwin(Config(json), dense.Build(), fff_->graph(), {});
   }
   std::string ErrorOf(const SyntheticCheckpoint& dense,
                       absl::string_view json = "{}") {
@@ -279,7 +294,7 @@ std::vector<std::string> Prefixes(const SyntheticCheckpoint& dense) {
   EXPECT_TRUE(layers.ok()) << layers.status();
   std::vector<std::string> prefixes;
   for (const LayerConfig& layer : *layers) {
-    prefixes.push_back(std::get<LinearLayerConfig>(layer).prefix);
+    prefixes.push_back(layer.prefix);
   }
   return prefixes;
 }
@@ -295,10 +310,8 @@ TEST(DetectDenseLayersTest, OrdersNamesByTheirNumber) {
     EXPECT_EQ(prefixes[i], "net.fc" + std::to_string(i + 1) + ".");
   }
   const auto layers = DetectDenseLayers(dense.Build());
-  EXPECT_EQ(std::get<LinearLayerConfig>(layers->front()).activation,
-            engine::Activation::kRelu);
-  EXPECT_EQ(std::get<LinearLayerConfig>(layers->back()).activation,
-            std::nullopt);
+  EXPECT_EQ(layers->front().activation, graph::Activation::kRelu);
+  EXPECT_EQ(layers->back().activation, std::nullopt);
 }
 
 TEST(DetectDenseLayersTest, OneLayerMayHaveAnyName) {

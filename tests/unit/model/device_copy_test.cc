@@ -7,8 +7,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/engine/compile.h"
 #include "server/model/device_build.h"
-#include "server/model/linear_layer.h"
 #include "server/model/model.h"
 
 namespace fff::model {
@@ -28,25 +28,23 @@ struct FakeDevice {
 class FakeProgram : public engine::DeviceProgram {
  public:
   explicit FakeProgram(FakeDevice* device) : device_(device) {}
-  absl::Status Run(tensor::ConstRows, tensor::MutableRows y,
-                   absl::Span<const engine::RouteSink>) const override {
+  absl::Status Run(const engine::Batch& batch,
+                   engine::ExecutionContext&) const override {
+    const tensor::MutableRows y = batch.outputs[0];
     ++device_->runs;
     if (device_->run.ok()) std::fill_n(y.data, y.rows * y.width, 7.0F);
     return device_->run;
   }
   absl::Status health() const override { return device_->run; }
-  const std::vector<engine::KernelPlan::Step>& steps(size_t) const override {
-    return steps_;
+  absl::Span<const engine::NodeReport> report() const override {
+    return report_;
   }
   int64_t device_bytes() const override { return 1; }
-  absl::StatusOr<engine::DeviceTiming> Time(int64_t, int) const override {
-    return engine::DeviceTiming();
-  }
 
  private:
   FakeDevice* device_;
-  std::vector<engine::KernelPlan::Step> steps_ = {{1, "few", "why"},
-                                                  {16, "many", "why"}};
+  std::vector<engine::NodeReport> report_ = {
+      {{{1, "few", "why"}, {16, "many", "why"}}, 0}};
 };
 
 class FakeEngine : public engine::DeviceEngine {
@@ -56,9 +54,8 @@ class FakeEngine : public engine::DeviceEngine {
     return devices_;
   }
   std::string Describe() const override { return "fake"; }
-  absl::StatusOr<double> MeasureCopyRate(int) const override { return 1.0; }
   absl::StatusOr<std::unique_ptr<engine::DeviceProgram>> Build(
-      const engine::DeviceChain&, const engine::DeviceOptions&) const override {
+      const graph::Graph&, const engine::DeviceOptions&) const override {
     if (!device_->build.ok()) return device_->build;
     return std::make_unique<FakeProgram>(device_);
   }
@@ -69,11 +66,18 @@ class FakeEngine : public engine::DeviceEngine {
 };
 
 // y = 2 x, one column.
-std::shared_ptr<const engine::DenseWeights> Doubles() {
-  auto weights = std::make_shared<engine::DenseWeights>();
-  weights->problem = {1, 1, engine::Activation::kIdentity, false};
+graph::Graph Doubles() {
+  auto weights = std::make_shared<graph::DenseWeights>();
+  weights->problem = {1, 1, graph::Activation::kIdentity, false};
   weights->w = tensor::FloatArray::CopyOf({2.0F});
-  return weights;
+  graph::GraphBuilder builder;
+  const graph::ValueId x =
+      builder.AddInput({"x", tensor::DataType::kF32, {1}, {}});
+  builder.BeginLayer({"linear", "", "", "", 1, 1});
+  const graph::ValueId y = *builder.Add(graph::Linear{{weights}}, x);
+  EXPECT_TRUE(
+      builder.AddOutput({"y", tensor::DataType::kF32, {1}, {}}, y).ok());
+  return std::move(builder).Build();
 }
 
 class DeviceCopyTest : public testing::Test {
@@ -84,21 +88,25 @@ class DeviceCopyTest : public testing::Test {
     placement_.on_failure = [this](const absl::Status& status) {
       failures_.emplace_back(status.message());
     };
-    std::vector<std::unique_ptr<const Layer>> layers;
-    layers.push_back(*LinearLayer::Make(Doubles(), {}));
-    model_ = std::make_unique<Model>(
-        TensorSpec{"x", {1}, {}}, TensorSpec{"y", {1}, {}}, std::move(layers));
+    Serve(nullptr);
+  }
+
+  void Serve(std::unique_ptr<const DeviceCopy> copy) {
+    model_ = std::make_unique<Model>(Doubles(), *engine::Compile(Doubles(), {}),
+                                     std::move(copy));
   }
 
   absl::StatusOr<std::unique_ptr<DeviceCopy>> Copy() {
-    return CopyToDevice(*model_, {{Doubles()}}, placement_);
+    const auto cpu = engine::Compile(Doubles(), {});
+    return CopyToDevice(Doubles(), **cpu, placement_);
   }
 
   std::vector<float> Run(const std::vector<float>& x) {
     std::vector<float> y(x.size(), -1);
     const auto rows = static_cast<int64_t>(x.size());
     engine::ExecutionContext context(1);
-    model_->Run({x.data(), rows, 1}, {y.data(), rows, 1}, {}, context);
+    model_->Run(engine::RowsBatch({x.data(), rows, 1}, {y.data(), rows, 1}),
+                context);
     return y;
   }
 
@@ -112,7 +120,7 @@ TEST_F(DeviceCopyTest, TakesBatchesFromItsSizeOn) {
   auto copy = Copy();
   ASSERT_TRUE(copy.ok()) << copy.status();
   (*copy)->set_rows_min(3);
-  model_->SetDeviceCopy(*std::move(copy));
+  Serve(*std::move(copy));
   EXPECT_THAT(Run({1, 2}), ElementsAre(2, 4));
   EXPECT_THAT(Run({1, 2, 3}), ElementsAre(7, 7, 7));
   EXPECT_EQ(device_.runs, 1);
@@ -123,7 +131,7 @@ TEST_F(DeviceCopyTest, ListsTheKernelsOfBothSides) {
   auto copy = Copy();
   ASSERT_TRUE(copy.ok());
   (*copy)->set_rows_min(4);
-  model_->SetDeviceCopy(*std::move(copy));
+  Serve(*std::move(copy));
   const auto steps = model_->KernelSteps(0);
   ASSERT_GE(steps.size(), 3U);
   EXPECT_EQ(steps[0].rows_min, 1);
@@ -136,7 +144,7 @@ TEST_F(DeviceCopyTest, ListsTheKernelsOfBothSides) {
 TEST_F(DeviceCopyTest, WithAllBatchesOnTheDeviceListsItsKernelsAlone) {
   auto copy = Copy();
   ASSERT_TRUE(copy.ok());
-  model_->SetDeviceCopy(*std::move(copy));
+  Serve(*std::move(copy));
   EXPECT_THAT(model_->KernelSteps(0), SizeIs(2));
   EXPECT_EQ(model_->device(), "cuda:0");
 }
@@ -144,7 +152,7 @@ TEST_F(DeviceCopyTest, WithAllBatchesOnTheDeviceListsItsKernelsAlone) {
 TEST_F(DeviceCopyTest, TheCpuAnswersWhenTheDeviceFailsAndItIsToldOnce) {
   auto copy = Copy();
   ASSERT_TRUE(copy.ok());
-  model_->SetDeviceCopy(*std::move(copy));
+  Serve(*std::move(copy));
   device_.run = absl::InternalError("CUDA: an illegal memory access");
   EXPECT_THAT(Run({1, 2}), ElementsAre(2, 4));
   EXPECT_THAT(Run({5}), ElementsAre(10));

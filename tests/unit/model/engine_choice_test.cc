@@ -11,6 +11,7 @@
 namespace fff::model {
 namespace {
 
+using importer::ParseModelConfig;
 using ::testing::Contains;
 using ::testing::Each;
 using ::testing::ElementsAreArray;
@@ -30,7 +31,7 @@ std::shared_ptr<const Model> Built(const std::string& json,
                                    const test::SyntheticCheckpoint& from) {
   const auto config = ParseModelConfig(json, "config.json");
   EXPECT_TRUE(config.ok()) << config.status();
-  const auto model = BuildModel(*config, from.Build(), {});
+  const auto model = test::BuildFrom(*config, from.Build());
   EXPECT_TRUE(model.ok()) << model.status();
   return *model;
 }

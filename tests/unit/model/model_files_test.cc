@@ -11,6 +11,7 @@
 namespace fff::model {
 namespace {
 
+using importer::ModelConfig;
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
@@ -67,7 +68,7 @@ TEST_F(ModelFilesTest, ReadsTheConfigAndNamesItInErrors) {
   Write(model_dir_ / "config.json", R"({"device": "cpu"})");
   const auto config = ReadModelConfig(model_dir_.string());
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->device, DeviceChoice::kCpu);
+  EXPECT_EQ(config->device, importer::DeviceChoice::kCpu);
   Write(model_dir_ / "config.json", R"({"device": "cpu)");
   const auto broken = ReadModelConfig(model_dir_.string());
   EXPECT_EQ(broken.status().code(), absl::StatusCode::kInvalidArgument);
@@ -76,7 +77,8 @@ TEST_F(ModelFilesTest, ReadsTheConfigAndNamesItInErrors) {
 }
 
 TEST_F(ModelFilesTest, AConfigOfAnySizeIsReadOnlyToItsBound) {
-  Write(model_dir_ / "config.json", std::string(3 * kConfigBytesMax, ' '));
+  Write(model_dir_ / "config.json",
+        std::string(3 * importer::kConfigBytesMax, ' '));
   const auto config = ReadModelConfig(model_dir_.string());
   EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(config.status().message()),
@@ -96,7 +98,7 @@ TEST_F(ModelFilesTest, AConfigMayBeALink) {
   fs::create_symlink("data.json", model_dir_ / "config.json");
   const auto config = ReadModelConfig(model_dir_.string());
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->device, DeviceChoice::kCuda);
+  EXPECT_EQ(config->device, importer::DeviceChoice::kCuda);
 }
 
 TEST_F(ModelFilesTest, MissingDirectoriesAreNotFound) {

@@ -8,150 +8,55 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/model/activation_layer.h"
 #include "server/model/builder.h"
-#include "server/model/flatten_layer.h"
 #include "tests/unit/model/synthetic_checkpoint.h"
 
 namespace fff::model {
 namespace {
 
+using importer::ParseModelConfig;
 using test::RandomRows;
 using test::RunModel;
 using test::SyntheticCheckpoint;
 
-// Adds a constant, remembers how many rows each call had, and routes row r (by
-// its first value) to leaf round(x).
-class CountingLayer : public Layer {
- public:
-  CountingLayer(int64_t in, int64_t out, std::vector<int64_t>* calls)
-      : in_(in), out_(out), calls_(calls) {}
-  std::string type() const override { return "counting"; }
-  std::string Describe() const override { return "counting"; }
-  int64_t input_width() const override { return in_; }
-  int64_t output_width() const override { return out_; }
-  RoutingShape routing() const override {
-    return {RoutingShape::Family::kPath, 2, 3, 2};
-  }
-  int64_t weights_bytes() const override { return 100; }
-  LayerCost cost() const override { return {10, 20}; }
-  void Run(tensor::ConstRows x, tensor::MutableRows y,
-           const engine::RouteSink& routes,
-           engine::ExecutionContext& /*context*/) const override {
-    EXPECT_EQ(x.width, in_);
-    EXPECT_EQ(y.width, out_);
-    EXPECT_EQ(x.rows, y.rows);
-    calls_->push_back(x.rows);
-    for (int64_t r = 0; r < x.rows; ++r) {
-      const float value = x.row(r)[0];
-      std::fill_n(y.row(r), out_, value + 1);
-      for (int64_t t = 0; t < 2; ++t) {
-        if (routes.leaves != nullptr) {
-          routes.leaves[r * 2 + t] = static_cast<int32_t>(value);
-        }
-        for (int64_t d = 0; d < 3 && routes.margins != nullptr; ++d) {
-          routes.margins[(r * 2 + t) * 3 + d] = value;
-        }
-      }
-    }
-  }
-
- private:
-  int64_t in_;
-  int64_t out_;
-  std::vector<int64_t>* calls_;
-};
-
-TEST(RowsABlockTest, KeepsSmallBatchesWhole) {
-  EXPECT_EQ(RowsABlock(1, 1 << 20), 1);
-  EXPECT_EQ(RowsABlock(4096, 128), 4096);
-  EXPECT_EQ(RowsABlock(4096, 0), 4096);
-  EXPECT_EQ(RowsABlock(0, 128), 1);
+TEST(ModelTest, CostAndBytesAreSummedOverLayers) {
+  const auto graph = importer::Import(
+      importer::ModelConfig(),
+      SyntheticCheckpoint().AddLeafLayer("", 12, 3, 5, 2).Build());
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const auto model = BuildGraph(*graph, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  const LayerFacts& layer = (*model)->layers()[0];
+  EXPECT_EQ((*model)->weights_bytes(), layer.weights_bytes);
+  EXPECT_EQ((*model)->cost().flops, layer.cost.flops);
+  EXPECT_EQ((*model)->cost().weight_bytes, layer.cost.weight_bytes);
+  EXPECT_GT(layer.cost.weight_bytes, 0);
 }
 
-TEST(RowsABlockTest, CutsWhatLeavesTheCacheIntoEvenBlocks) {
-  // 16 MiB of 4095 floats a row are 1024 rows.
-  EXPECT_EQ(RowsABlock(16384, 4095), 1024);  // 16 blocks
-  EXPECT_EQ(RowsABlock(1025, 4095), 513);    // 2 blocks
-  EXPECT_EQ(RowsABlock(2048, 131072), 256);  // wide: 256 rows pay for a pass
-}
-
-TEST(RowsABlockTest, NeverHoldsMoreThanItsMemory) {
-  for (const int64_t width : {1 << 20, 1 << 22, 1 << 24}) {
-    const int64_t rows = RowsABlock(4096, width);
-    EXPECT_GE(rows, 1);
-    EXPECT_LE(rows * width * 4, int64_t{1} << 30) << width;
-  }
-  EXPECT_EQ(RowsABlock(4096, int64_t{1} << 40), 1);
-}
-
-TEST(ModelTest, BlocksCoverEveryRowAndRouteOnce) {
-  std::vector<int64_t> calls;
-  std::vector<std::unique_ptr<const Layer>> layers;
-  const int64_t wide = 1 << 18;  // 256 rows a block
-  layers.push_back(std::make_unique<CountingLayer>(1, wide, &calls));
-  layers.push_back(std::make_unique<FlattenLayer>(wide));
-  layers.push_back(std::make_unique<CountingLayer>(wide, 2, &calls));
-  const Model model({"x", {1}, {}}, {"y", {2}, {}}, std::move(layers));
-  const int64_t rows = 300;
-  std::vector<float> x(rows);
-  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
-  std::vector<int32_t> leaves[3];
-  std::vector<float> margins[3];
-  std::vector<engine::RouteSink> sinks;
-  for (size_t layer = 0; layer < 3; ++layer) {
-    leaves[layer].assign(rows * 2, -7);
-    margins[layer].assign(rows * 6, -7);
-    sinks.push_back({leaves[layer].data(), margins[layer].data()});
-  }
-  const std::vector<float> y = RunModel(model, x, sinks);
-  EXPECT_EQ(calls, (std::vector<int64_t>{150, 150, 150, 150}));
-  for (size_t r = 0; r < rows; ++r) {
-    const auto value = static_cast<float>(r);
-    ASSERT_EQ(y[2 * r], value + 2);
-    ASSERT_EQ(y[2 * r + 1], value + 2);
-    for (size_t i = 0; i < 2; ++i) {
-      ASSERT_EQ(leaves[0][2 * r + i], static_cast<int32_t>(r));
-      ASSERT_EQ(leaves[2][2 * r + i], static_cast<int32_t>(r) + 1);
-    }
-    for (size_t i = 0; i < 6; ++i) {
-      ASSERT_EQ(margins[0][6 * r + i], value);
-      ASSERT_EQ(margins[2][6 * r + i], value + 1);
-    }
-  }
-  // The sink of a layer that does not route is left alone.
-  EXPECT_EQ(leaves[1], std::vector<int32_t>(rows * 2, -7));
-}
-
-TEST(ModelTest, NoRowsComputeNothing) {
-  std::vector<int64_t> calls;
-  std::vector<std::unique_ptr<const Layer>> layers;
-  layers.push_back(std::make_unique<CountingLayer>(3, 2, &calls));
-  const Model model({"x", {3}, {}}, {"y", {2}, {}}, std::move(layers));
-  engine::ExecutionContext context(1);
-  model.Run({nullptr, 0, 3}, {nullptr, 0, 2}, {}, context);
-  EXPECT_TRUE(calls.empty());
-}
-
-TEST(ModelTest, AChainOfIdentitiesCopies) {
-  std::vector<std::unique_ptr<const Layer>> layers;
-  layers.push_back(std::make_unique<FlattenLayer>(3));
-  layers.push_back(
-      std::make_unique<ActivationLayer>(engine::Activation::kIdentity, 3));
-  const Model model({"x", {3}, {}}, {"y", {3}, {}}, std::move(layers));
-  const std::vector<float> x = RandomRows(4, 3);
-  EXPECT_EQ(RunModel(model, x), x);
-}
-
-TEST(ModelTest, CostAndBytesAreSummed) {
-  std::vector<int64_t> calls;
-  std::vector<std::unique_ptr<const Layer>> layers;
-  layers.push_back(std::make_unique<CountingLayer>(1, 1, &calls));
-  layers.push_back(std::make_unique<CountingLayer>(1, 1, &calls));
-  const Model model({"x", {1}, {}}, {"y", {1}, {}}, std::move(layers));
-  EXPECT_EQ(model.weights_bytes(), 200);
-  EXPECT_EQ(model.cost().flops, 20);
-  EXPECT_EQ(model.cost().weight_bytes, 40);
+TEST(ModelTest, AMasterLeafIsOneLayerOfFourOps) {
+  const auto graph = importer::Import(importer::ModelConfig(),
+                                      SyntheticCheckpoint()
+                                          .AddLeafLayer("", 19, 3, 7, 2)
+                                          .AddMasterLeaf("", 19, 8, 7, 0.0F)
+                                          .Build());
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  EXPECT_EQ(graph->nodes().size(), 4u);
+  const auto model = BuildGraph(*graph, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  ASSERT_EQ((*model)->layers().size(), 1u);
+  const LayerFacts& layer = (*model)->layers()[0];
+  EXPECT_EQ(layer.type, "fff");
+  EXPECT_EQ(layer.routing.family, graph::RoutingShape::Family::kLeaf);
+  EXPECT_EQ(layer.routing.trees, 1);
+  EXPECT_EQ(layer.routing.decisions, 2);
+  EXPECT_EQ(layer.routing.depth, 2);
+  EXPECT_THAT(layer.description,
+              testing::HasSubstr("master leaf of width 8, relu, weighs 0.500"));
+  const double tree = 2 * 2 * 19 + 2 * 19 * 3 + 2 * 3 * 7;
+  EXPECT_EQ(layer.cost.flops, tree + 2 * 19 * 8 + 2 * 8 * 7 + 3 * 7);
+  EXPECT_EQ(layer.neurons.all, 4 * 3 + 8);
+  EXPECT_EQ(layer.neurons.used, 2 + 3 + 8);
+  EXPECT_EQ((*model)->KernelSteps(0)[0].kernel.find("leaf_"), 0u);
 }
 
 // A model of every layer type.
@@ -172,7 +77,7 @@ std::shared_ptr<const Model> Mixed() {
         {"type": "fff", "prefix": "out."}]})",
                                        "c");
   EXPECT_TRUE(config.ok()) << config.status();
-  const auto model = BuildModel(*config, made.Build(), {});
+  const auto model = test::BuildFrom(*config, made.Build());
   EXPECT_TRUE(model.ok()) << model.status();
   return *model;
 }

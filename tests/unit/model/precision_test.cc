@@ -15,10 +15,11 @@
 namespace fff::model {
 namespace {
 
+using importer::ModelConfig;
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-ModelConfig ConfigWith(const std::string& precision) {
+ModelConfig ConfigWith(graph::Precision precision) {
   ModelConfig config;
   config.precision = precision;
   return config;
@@ -31,20 +32,20 @@ test::SyntheticCheckpoint PathCheckpoint() {
   return checkpoint;
 }
 
-std::shared_ptr<const Model> Built(const std::string& precision) {
+std::shared_ptr<const Model> Built(graph::Precision precision) {
   const auto model =
-      BuildModel(ConfigWith(precision), PathCheckpoint().Build(), {});
+      test::BuildFrom(ConfigWith(precision), PathCheckpoint().Build());
   EXPECT_TRUE(model.ok()) << model.status();
   return *model;
 }
 
 TEST(PrecisionTest, TheLayerSaysItsPrecisionAndHoldsFewerBytes) {
-  const auto fp32 = Built("fp32");
-  const auto bf16 = Built("bf16");
-  const auto int8 = Built("int8");
-  const std::string text = fp32->layers()[0]->Describe();
-  EXPECT_EQ(bf16->layers()[0]->Describe(), text + ", bf16 weights");
-  EXPECT_EQ(int8->layers()[0]->Describe(), text + ", int8 weights");
+  const auto fp32 = Built(graph::Precision::kFp32);
+  const auto bf16 = Built(graph::Precision::kBf16);
+  const auto int8 = Built(graph::Precision::kInt8);
+  const std::string text = fp32->layers()[0].description;
+  EXPECT_EQ(bf16->layers()[0].description, text + ", bf16 weights");
+  EXPECT_EQ(int8->layers()[0].description, text + ", int8 weights");
   EXPECT_LT(bf16->weights_bytes(), fp32->weights_bytes());
   EXPECT_LT(int8->weights_bytes(), bf16->weights_bytes());
   EXPECT_EQ(bf16->cost().weight_bytes, fp32->cost().weight_bytes / 2);
@@ -59,12 +60,13 @@ TEST(PrecisionTest, Bf16IsWhatFp32MakesOfTheRoundedWeights) {
   for (int i = 0; i < 15 * 8; ++i) x.push_back(static_cast<float>(i % 7 - 3));
   checkpoint.Add("X", {15, 8}, x).Add("Y", {15, 8}, x);
   const ReportRows input = RandomReportRows(8);
-  const auto fp32 =
-      BuildModel(ConfigWith("fp32"), checkpoint.Build(), BuildOptions());
-  const auto bf16 =
-      BuildModel(ConfigWith("bf16"), checkpoint.Build(), BuildOptions());
+  const auto fp32 = test::BuildFrom(ConfigWith(graph::Precision::kFp32),
+                                    checkpoint.Build(), BuildOptions());
+  const auto bf16 = test::BuildFrom(ConfigWith(graph::Precision::kBf16),
+                                    checkpoint.Build(), BuildOptions());
   ASSERT_TRUE(fp32.ok() && bf16.ok());
-  const PrecisionReport report = ReportPrecision("bf16", **fp32, **bf16, input);
+  const PrecisionReport report =
+      ReportPrecision(graph::Precision::kBf16, **fp32, **bf16, input);
   EXPECT_EQ(report.ToString().find("bf16: 0 of 1024 routes changed against "
                                    "fp32 on 1024 random rows, largest output "
                                    "difference 0 (outputs up to "),
@@ -73,17 +75,19 @@ TEST(PrecisionTest, Bf16IsWhatFp32MakesOfTheRoundedWeights) {
 }
 
 TEST(PrecisionTest, TheReportCountsRoutesAndTheLargestDifference) {
-  const auto fp32 = Built("fp32");
-  const auto int8 = Built("int8");
+  const auto fp32 = Built(graph::Precision::kFp32);
+  const auto int8 = Built(graph::Precision::kInt8);
   const ReportRows rows = RandomReportRows(32);
-  const PrecisionReport report = ReportPrecision("int8", *fp32, *int8, rows);
+  const PrecisionReport report =
+      ReportPrecision(graph::Precision::kInt8, *fp32, *int8, rows);
   EXPECT_EQ(report.rows, 1024);
   EXPECT_EQ(report.routes, 1024);
   EXPECT_GT(report.routes_changed, 0);
   EXPECT_LT(report.routes_changed, 200);
   EXPECT_GT(report.output_difference_max, 0);
   EXPECT_GT(report.output_max, 1);
-  const PrecisionReport none = ReportPrecision("fp32", *fp32, *fp32, rows);
+  const PrecisionReport none =
+      ReportPrecision(graph::Precision::kFp32, *fp32, *fp32, rows);
   EXPECT_EQ(none.routes_changed, 0);
   EXPECT_EQ(none.output_difference_max, 0);
 }
@@ -91,7 +95,8 @@ TEST(PrecisionTest, TheReportCountsRoutesAndTheLargestDifference) {
 TEST(PrecisionTest, AWeightBeyondBf16IsAnErrorThatNamesItsPlace) {
   test::SyntheticCheckpoint checkpoint;
   checkpoint.Add("X", {1, 2}, {1.0F, 3.4e38F}).Add("Y", {1, 2}, {1.0F, 2.0F});
-  const auto model = BuildModel(ConfigWith("bf16"), checkpoint.Build(), {});
+  const auto model =
+      test::BuildFrom(ConfigWith(graph::Precision::kBf16), checkpoint.Build());
   EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(model.status().message()),
               HasSubstr("layers[0] (fff): X: row 0, column 1: found 3.4e+38, "
@@ -130,7 +135,7 @@ class PrecisionFilesTest : public ::testing::Test {
     out.write(reinterpret_cast<const char*>(values.data()),
               static_cast<std::streamsize>(bytes));
   }
-  absl::StatusOr<LoadedVersion> Load(const std::string& precision,
+  absl::StatusOr<LoadedVersion> Load(graph::Precision precision,
                                      const std::string& rows = "") {
     ModelConfig config = ConfigWith(precision);
     config.precision_rows = rows;
@@ -141,17 +146,17 @@ class PrecisionFilesTest : public ::testing::Test {
 };
 
 TEST_F(PrecisionFilesTest, AVersionInFp32HasNoReport) {
-  const auto version = Load("fp32");
+  const auto version = Load(graph::Precision::kFp32);
   ASSERT_TRUE(version.ok()) << version.status();
   EXPECT_FALSE(version->precision.has_value());
   EXPECT_EQ(version->dense.description.find("fp32"), std::string::npos);
 }
 
 TEST_F(PrecisionFilesTest, AReducedVersionIsReportedOnRandomRows) {
-  const auto version = Load("int8");
+  const auto version = Load(graph::Precision::kInt8);
   ASSERT_TRUE(version.ok()) << version.status();
   ASSERT_TRUE(version->precision.has_value());
-  EXPECT_EQ(version->precision->precision, "int8");
+  EXPECT_EQ(version->precision->precision, graph::Precision::kInt8);
   EXPECT_EQ(version->precision->rows_source, "random rows");
   EXPECT_EQ(version->precision->rows, kReportRowsRandom);
   EXPECT_THAT(version->dense.description,
@@ -160,7 +165,7 @@ TEST_F(PrecisionFilesTest, AReducedVersionIsReportedOnRandomRows) {
 
 TEST_F(PrecisionFilesTest, RowsOfAFileAreTakenWhenTheConfigNamesOne) {
   WriteRows("rows.safetensors", 7, 128);
-  const auto version = Load("bf16", "rows.safetensors");
+  const auto version = Load(graph::Precision::kBf16, "rows.safetensors");
   ASSERT_TRUE(version.ok()) << version.status();
   EXPECT_EQ(version->precision->rows, 7);
   EXPECT_THAT(version->precision->ToString(),
@@ -170,14 +175,14 @@ TEST_F(PrecisionFilesTest, RowsOfAFileAreTakenWhenTheConfigNamesOne) {
 TEST_F(PrecisionFilesTest, TheRowsAreNoSecondCheckpoint) {
   fs::rename(dir_ / "model.safetensors", dir_ / "weights.bin");
   WriteRows("rows.safetensors", 7, 128);
-  EXPECT_TRUE(Load("bf16", "rows.safetensors").ok());
-  EXPECT_EQ(Load("bf16").status().code(),
+  EXPECT_TRUE(Load(graph::Precision::kBf16, "rows.safetensors").ok());
+  EXPECT_EQ(Load(graph::Precision::kBf16).status().code(),
             absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(PrecisionFilesTest, RowsOfAnotherWidthAreRefused) {
   WriteRows("rows.safetensors", 7, 127);
-  const auto version = Load("bf16", "rows.safetensors");
+  const auto version = Load(graph::Precision::kBf16, "rows.safetensors");
   EXPECT_EQ(version.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(version.status().message(),
             (dir_ / "rows.safetensors").string() +
@@ -186,7 +191,7 @@ TEST_F(PrecisionFilesTest, RowsOfAnotherWidthAreRefused) {
 }
 
 TEST_F(PrecisionFilesTest, RowsThatAreNotThereAreAnError) {
-  const auto version = Load("int8", "gone.safetensors");
+  const auto version = Load(graph::Precision::kInt8, "gone.safetensors");
   EXPECT_EQ(version.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(version.status().message()),
               HasSubstr("gone.safetensors"));

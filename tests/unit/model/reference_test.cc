@@ -7,8 +7,6 @@
 #include "server/checkpoint/checkpoint.h"
 #include "server/engine/reference/bounds.h"
 #include "server/model/builder.h"
-#include "server/model/fff_weights.h"
-#include "server/model/loaded_layer.h"
 #include "tests/unit/model/synthetic_checkpoint.h"
 
 // The public implementations' own outputs, and the checkpoints that were
@@ -16,6 +14,8 @@
 namespace fff::model {
 namespace {
 
+using importer::ModelConfig;
+using importer::ParseModelConfig;
 using test::RunModel;
 using ::testing::HasSubstr;
 
@@ -47,18 +47,18 @@ struct Expected {
   bool ambiguous = false;  // some |z| is inside its rounding bound
 };
 
-Expected ExpectRow(const LoadedFff& fff, const float* x) {
+Expected ExpectRow(const graph::Op& fff, const float* x) {
   Expected expected;
-  if (const auto* path = std::get_if<LoadedPath>(&fff.weights)) {
-    const auto weights = ToEngineWeights(*path);
+  if (const auto* path = std::get_if<graph::FffPath>(&fff)) {
     std::vector<int32_t> leaves;
-    for (int64_t tree = 0; tree < path->problem.trees; ++tree) {
-      expected.routes.push_back(engine::ExactPathRoute(*weights, x, tree));
+    for (int64_t tree = 0; tree < path->problem().trees; ++tree) {
+      expected.routes.push_back(
+          engine::ExactPathRoute(*path->weights, x, tree));
       leaves.push_back(expected.routes.back().leaf);
     }
-    expected.outputs = engine::PathOutputs(*weights, x, leaves);
+    expected.outputs = engine::PathOutputs(*path->weights, x, leaves);
   } else {
-    const auto& weights = *std::get<LoadedLeaf>(fff.weights).weights;
+    const auto& weights = *std::get<graph::FffLeaf>(fff).weights;
     expected.routes.push_back(engine::ExactLeafRoute(weights, x));
     expected.outputs =
         engine::LeafOutputs(weights, x, expected.routes.back().leaf);
@@ -90,20 +90,18 @@ TEST_P(VectorTest, ReproducesThePublicCode) {
   const std::vector<float> x = Values(io, "x");
   const std::vector<float> wanted = Values(io, GetParam().y);
   const ModelConfig config = Config(GetParam().json);
-  const auto model = BuildModel(config, weights, {});
+  const auto model = test::BuildFrom(config, weights);
   ASSERT_TRUE(model.ok()) << model.status();
-  const Layer& layer = *(*model)->layers()[0];
-  EXPECT_THAT(layer.Describe(),
+  const LayerFacts& layer = (*model)->layers()[0];
+  EXPECT_THAT(layer.description,
               HasSubstr(std::string(GetParam().convention) + ": "));
-  const auto loaded = LoadLayers(config.layers, weights);
-  ASSERT_TRUE(loaded.ok()) << loaded.status();
-  const auto& fff = std::get<LoadedFff>((*loaded)[0]);
+  const graph::Op& fff = (*model)->graph().nodes()[0].op;
 
   const auto in = static_cast<size_t>((*model)->input().width());
   const auto out = static_cast<size_t>((*model)->output().width());
   const size_t rows = x.size() / in;
-  const auto trees = static_cast<size_t>(layer.routing().trees);
-  const auto decisions = static_cast<size_t>(layer.routing().decisions);
+  const auto trees = static_cast<size_t>(layer.routing.trees);
+  const auto decisions = static_cast<size_t>(layer.routing.decisions);
   std::vector<int32_t> leaves(rows * trees, -1);
   std::vector<float> margins(rows * trees * decisions, std::nanf(""));
   const std::vector<engine::RouteSink> sinks = {
@@ -177,8 +175,8 @@ TEST(VectorTest, TheTwoReleasesDiffer) {
 }
 
 TEST(VectorTest, TreesMustBeToldWhereTheyCannotBeSeen) {
-  const auto model = BuildModel(
-      ModelConfig(), Open("vectors/ultrafastbert-3x4/model.safetensors"), {});
+  const auto model = test::BuildFrom(
+      ModelConfig(), Open("vectors/ultrafastbert-3x4/model.safetensors"));
   EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(model.status().message()),
               HasSubstr("trees=3 (5 levels each)"));
@@ -203,11 +201,11 @@ TEST(PublishedCheckpointTest, EveryOneBuildsAsItWasPublished) {
     const checkpoint::Checkpoint opened =
         Open(std::string("checkpoints/") + published.file);
     EXPECT_EQ(opened.format(), "torch");
-    const auto model = BuildModel(ModelConfig(), opened, BuildOptions());
+    const auto model = test::BuildFrom(ModelConfig(), opened, BuildOptions());
     ASSERT_TRUE(model.ok()) << model.status();
-    EXPECT_THAT((*model)->layers()[0]->Describe(),
+    EXPECT_THAT((*model)->layers()[0].description,
                 HasSubstr(published.described));
-    const auto twin = BuildCostTwin(ModelConfig(), opened, BuildOptions());
+    const auto twin = test::BuildCostTwinFrom(ModelConfig(), opened);
     ASSERT_TRUE(twin.ok()) << twin.status();
     EXPECT_EQ(twin->model->output().width(), 10);
   }
@@ -217,11 +215,9 @@ TEST(PublishedCheckpointTest, EveryOneBuildsAsItWasPublished) {
 TEST(PublishedCheckpointTest, TheMasterLeafFollowsItsFormula) {
   const checkpoint::Checkpoint opened =
       Open("checkpoints/model_l8_d4_a1_h1_master3-95.1");
-  const auto model = BuildModel(ModelConfig(), opened, BuildOptions());
+  const auto model = test::BuildFrom(ModelConfig(), opened, BuildOptions());
   ASSERT_TRUE(model.ok()) << model.status();
-  const auto loaded = LoadLayers({}, opened);
-  ASSERT_TRUE(loaded.ok()) << loaded.status();
-  const auto& fff = std::get<LoadedFff>((*loaded)[0]);
+  const graph::Op& fff = (*model)->graph().nodes()[0].op;
   const std::vector<float> w1 = Values(opened, "magic_w1");
   const std::vector<float> b1 = Values(opened, "magic_b1");
   const std::vector<float> w2 = Values(opened, "magic_w2");

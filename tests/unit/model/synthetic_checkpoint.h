@@ -10,6 +10,8 @@
 
 #include "server/checkpoint/checkpoint.h"
 #include "server/engine/execution_context.h"
+#include "server/importer/import.h"
+#include "server/model/builder.h"
 #include "server/model/model.h"
 
 // Checkpoints and inputs made in memory, the same on every run.
@@ -82,7 +84,7 @@ class SyntheticCheckpoint {
     AddRandom(prefix + "magic_b1", {1, width});
     AddRandom(prefix + "magic_w2", {1, width, out});
     AddRandom(prefix + "magic_b2", {1, out});
-    return Add(prefix + "k", {}, {k});
+    return Add(prefix + "k", {1}, {k});
   }
 
   // An ultrafastbert layer under `prefix`.
@@ -133,9 +135,27 @@ inline std::vector<float> RunModel(
   // Any value that is not overwritten shows.
   std::vector<float> y(static_cast<size_t>(rows * model.output().width()),
                        std::nanf(""));
-  model.Run({x.data(), rows, model.input().width()},
-            {y.data(), rows, model.output().width()}, routes, context);
+  model.Run(engine::RowsBatch({x.data(), rows, model.input().width()},
+                              {y.data(), rows, model.output().width()}, routes),
+            context);
   return y;
+}
+
+// From config and checkpoint at once.
+inline absl::StatusOr<std::shared_ptr<const Model>> BuildFrom(
+    const importer::ModelConfig& config,
+    const checkpoint::Checkpoint& checkpoint,
+    const BuildOptions& options = BuildOptions()) {
+  const auto graph = importer::Import(config, checkpoint);
+  if (!graph.ok()) return graph.status();
+  return BuildModel(config, *graph, options);
+}
+inline absl::StatusOr<DenseTwin> BuildCostTwinFrom(
+    const importer::ModelConfig& config,
+    const checkpoint::Checkpoint& checkpoint) {
+  const auto graph = importer::Import(config, checkpoint);
+  if (!graph.ok()) return graph.status();
+  return BuildCostTwin(config, *graph, BuildOptions());
 }
 
 }  // namespace fff::model::test

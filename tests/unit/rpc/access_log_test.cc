@@ -1,4 +1,4 @@
-#include "server/rpc/access_log.h"
+#include "server/rpc/observe/access_log.h"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/struct.pb.h>
@@ -70,8 +70,8 @@ TEST(AccessEntryToJson, StaysOneValidLineWhateverAPeerSends) {
 class AccessLogTest : public ::testing::Test {
  protected:
   static AccessLog Sampling(double share) {
-    return AccessLog(std::move(base::LineLog::Open("/dev/null").value()),
-                     share);
+    return AccessLog(
+        std::move(base::LineLog::Open("/dev/null", "test").value()), share);
   }
 };
 

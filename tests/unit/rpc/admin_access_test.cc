@@ -1,4 +1,4 @@
-#include "server/rpc/admin_access.h"
+#include "server/rpc/access/admin_access.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,12 +1,27 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "tests/unit/rpc/grpc_fixture.h"
 
 namespace fff::rpc {
 namespace {
+
+// Whether this process, the server in it included, has a thread of that name.
+bool HasThread(const std::string& name) {
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string line;
+    if (std::getline(std::ifstream(task.path() / "comm"), line) &&
+        line == name) {
+      return true;
+    }
+  }
+  return false;
+}
 
 class BenchmarkCallTest : public GrpcServerTest {
  protected:
@@ -79,6 +94,18 @@ TEST_F(BenchmarkCallTest, StreamsProgressAndThenOneReport) {
   EXPECT_EQ(speedups.size(), 2u);
   EXPECT_EQ(speedups.at({"path", "1", 8, 1}), report.cases(1).speedup());
   EXPECT_EQ(Servable("path")->metrics().rows.Value(), 0u);
+}
+
+TEST_F(BenchmarkCallTest, ItsThreadHasAName) {
+  StartServer();
+  grpc::ClientContext context;
+  const auto reader = stub_->Benchmark(&context, Request("path", 0.2));
+  v1::BenchmarkResponse message;
+  ASSERT_TRUE(reader->Read(&message));  // the first progress: it is under way
+  EXPECT_TRUE(HasThread("fff-benchmark"));
+  while (reader->Read(&message)) {
+  }
+  EXPECT_TRUE(reader->Finish().ok());
 }
 
 TEST_F(BenchmarkCallTest, OneRunsAtATimeAndACancelledOneMakesRoom) {

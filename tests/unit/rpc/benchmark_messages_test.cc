@@ -1,4 +1,4 @@
-#include "server/rpc/benchmark_messages.h"
+#include "server/rpc/messages/benchmark_messages.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/cpu_info.h"
-#include "server/rpc/version.h"
+#include "server/rpc/messages/version.h"
 #include "tests/unit/serving/test_layer.h"
 #include "tests/unit/serving/test_servable.h"
 
@@ -119,7 +119,7 @@ void ExpectMeasurement(const v1::LatencySummary& summary, double median_s) {
   EXPECT_EQ(summary.peak_fraction(), 0.5);
 }
 
-TEST(EncodeReport, CopiesEveryField) {
+benchmark::BenchmarkReport MakeReport() {
   benchmark::BenchmarkReport report;
   benchmark::BenchmarkCase measured;
   measured.rows = 16;
@@ -149,13 +149,17 @@ TEST(EncodeReport, CopiesEveryField) {
   report.dense_flops_per_row = 2;
   report.fff_bytes_per_row = 3;
   report.dense_bytes_per_row = 4;
+  return report;
+}
+
+TEST(EncodeReport, CopiesEveryField) {
   serving::ServableOptions options;
   options.name = "m";
   options.version = 6;
   const auto servable = serving::MakeServable(
       serving::MakeModel(serving::DoublingLayer::Options()), options);
   v1::BenchmarkReport message;
-  EncodeReport(report, *servable, message);
+  EncodeReport(MakeReport(), *servable, message);
   EXPECT_EQ(message.model(), "m");
   EXPECT_EQ(message.version(), 6);
   EXPECT_EQ(message.dense_kind(), v1::DENSE_KIND_COST_BASELINE);

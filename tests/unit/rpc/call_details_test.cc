@@ -1,4 +1,4 @@
-#include "server/rpc/call_details.h"
+#include "server/rpc/observe/call_details.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

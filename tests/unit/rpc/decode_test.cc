@@ -1,4 +1,4 @@
-#include "server/rpc/decode.h"
+#include "server/rpc/messages/decode.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-#include "server/rpc/bad_field.h"
+#include "server/rpc/messages/bad_field.h"
 
 namespace fff::rpc {
 namespace {
@@ -16,8 +16,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const model::TensorSpec kInput = {"input", {3}, {}};
-const model::TensorSpec kOutput = {"output", {2}, {}};
+const graph::Port kInput = {"input", tensor::DataType::kF32, {3}, {}};
+const graph::Port kOutput = {"output", tensor::DataType::kF32, {2}, {}};
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
@@ -45,7 +45,7 @@ absl::Status Bare(const absl::Status& status) {
 }
 
 absl::Status PredictError(const v1::PredictRequest& request,
-                          const model::TensorSpec& spec = kInput) {
+                          const graph::Port& spec = kInput) {
   tensor::FloatBuffer scratch;
   return Bare(DecodePredictInput(request, spec, scratch).status());
 }
@@ -73,7 +73,7 @@ TEST(DecodePredict, ReadsTheShapeWithoutABatchDimensionAsOneRow) {
 }
 
 TEST(DecodePredict, ReadsInputsOfSeveralDimensions) {
-  const model::TensorSpec image = {"image", {2, 2}, {}};
+  const graph::Port image = {"image", tensor::DataType::kF32, {2, 2}, {}};
   tensor::FloatBuffer scratch;
   const v1::PredictRequest batch =
       Predict({3, 2, 2}, Bytes(std::vector<float>(12, 1)));
@@ -182,7 +182,7 @@ TEST(DecodePredict, RefusesNanAndInfinityAndSaysWhere) {
 }
 
 TEST(DecodePredict, FindsAPoisonedValueAtEveryPosition) {
-  const model::TensorSpec wide = {"input", {37}, {}};
+  const graph::Port wide = {"input", tensor::DataType::kF32, {37}, {}};
   for (size_t at = 0; at < 2 * 37; ++at) {
     std::vector<float> values(2 * 37, 1.0f);
     values[at] = at % 2 == 0 ? kNan : -kInfinity;
@@ -201,7 +201,7 @@ TEST(DecodePredict, TakesEveryFiniteValue) {
   EXPECT_THAT(Values(*rows), ElementsAre(kMax, -kMax, kTiny, -kTiny, 0, 0));
   EXPECT_TRUE(std::signbit(rows->data[4]));
   // As many that whole blocks are looked at.
-  const model::TensorSpec wide = {"input", {37}, {}};
+  const graph::Port wide = {"input", tensor::DataType::kF32, {37}, {}};
   for (const float value : {kMax, -kMax, kTiny, -kTiny, -0.0f}) {
     const v1::PredictRequest all =
         Predict({2, 37}, Bytes(std::vector<float>(2 * 37, value)));

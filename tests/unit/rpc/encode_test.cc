@@ -1,10 +1,12 @@
-#include "server/rpc/encode.h"
+#include "server/rpc/messages/encode.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "tests/unit/serving/test_layer.h"
 #include "tests/unit/serving/test_servable.h"
@@ -20,7 +22,7 @@ using serving::ServableOptions;
 using serving::TestTask;
 using ::testing::ElementsAre;
 
-using Family = model::RoutingShape::Family;
+using Family = graph::RoutingShape::Family;
 
 std::vector<float> Floats(const std::string& bytes) {
   std::vector<float> values(bytes.size() / sizeof(float));
@@ -28,13 +30,13 @@ std::vector<float> Floats(const std::string& bytes) {
   return values;
 }
 
-// Layers of width 3: a plain one, a leaf layer (depth 2, two trees), a path
+// Layers of width 3: a plain one, a leaf layer (depth 2), a path
 // layer (depth 1, so two margins).
 std::shared_ptr<const model::Model> RoutedModel() {
   DoublingLayer::Options plain;
   plain.width = 3;
   DoublingLayer::Options leaf = plain;
-  leaf.routing = {Family::kLeaf, 2, 2, 2};
+  leaf.routing = {Family::kLeaf, 1, 2, 2};
   DoublingLayer::Options path = plain;
   path.routing = {Family::kPath, 1, 2, 1};
   return MakeModel({plain, leaf, path});
@@ -42,13 +44,11 @@ std::shared_ptr<const model::Model> RoutedModel() {
 
 std::shared_ptr<const model::Model> LabelledModel(
     std::vector<std::string> labels) {
-  std::vector<std::unique_ptr<const model::Layer>> layers;
   DoublingLayer::Options options;
   options.width = 3;
-  layers.push_back(std::make_unique<DoublingLayer>(options));
-  return std::make_shared<model::Model>(
-      model::TensorSpec{"input", {3}, {}},
-      model::TensorSpec{"output", {3}, std::move(labels)}, std::move(layers));
+  serving::ModelOptions more;
+  more.output = serving::PortOf("output", {3}, std::move(labels));
+  return MakeModel(options, std::move(more));
 }
 
 // A finished task of rows x 3 with the given outputs.
@@ -158,35 +158,35 @@ TEST(FinishResponse, OfInferEchoesTheIdAndNamesTheOutput) {
   EXPECT_FALSE(response.outputs(0).has_contents());
 }
 
-TEST(RoutingBuffers, MakeRoomForTheLayersThatRoute) {
+TEST(Routes, MakeRoomForTheLayersThatRoute) {
   const auto model = RoutedModel();
-  RoutingBuffers routing;
-  routing.Prepare(*model, 5);
-  ASSERT_EQ(routing.sinks.size(), 3u);
-  EXPECT_EQ(routing.sinks[0].leaves, nullptr);
-  EXPECT_EQ(routing.sinks[0].margins, nullptr);
-  EXPECT_EQ(routing.leaves[1].size(), 10u);
-  EXPECT_EQ(routing.margins[1].size(), 20u);
-  EXPECT_EQ(routing.sinks[1].leaves, routing.leaves[1].data());
-  EXPECT_EQ(routing.leaves[2].size(), 5u);
-  EXPECT_EQ(routing.margins[2].size(), 10u);
-  EXPECT_EQ(routing.sinks[2].margins, routing.margins[2].data());
+  model::Routes routing;
+  routing.Prepare(*model, 5, /*margins=*/true);
+  ASSERT_EQ(routing.sinks().size(), 3u);
+  EXPECT_EQ(routing.sinks()[0].leaves, nullptr);
+  EXPECT_EQ(routing.sinks()[0].margins, nullptr);
+  EXPECT_EQ(routing.leaves(1).size(), 5u);
+  EXPECT_EQ(routing.margins(1).size(), 10u);
+  EXPECT_EQ(routing.sinks()[1].leaves, routing.leaves(1).data());
+  EXPECT_EQ(routing.leaves(2).size(), 5u);
+  EXPECT_EQ(routing.margins(2).size(), 10u);
+  EXPECT_EQ(routing.sinks()[2].margins, routing.margins(2).data());
   // A call slot is reused for requests of other sizes.
-  routing.Prepare(*model, 1);
-  EXPECT_EQ(routing.leaves[1].size(), 2u);
-  EXPECT_EQ(routing.sinks[1].leaves, routing.leaves[1].data());
+  routing.Prepare(*model, 1, /*margins=*/true);
+  EXPECT_EQ(routing.leaves(1).size(), 1u);
+  EXPECT_EQ(routing.sinks()[1].leaves, routing.leaves(1).data());
 }
 
 TEST(FinishResponse, ReportsTheRoutingOfEveryLayerThatRoutes) {
   const auto servable = MakeServable(RoutedModel());
-  RoutingBuffers routing;
-  routing.Prepare(servable->model(), 2);
-  routing.leaves[1] = {3, 0, 1, 2};
-  for (size_t i = 0; i < 8; ++i) {
-    routing.margins[1][i] = static_cast<float>(i) / 2;
-  }
-  routing.leaves[2] = {1, 0};
-  routing.margins[2] = {-1, 1, -2, 2};
+  model::Routes routing;
+  routing.Prepare(servable->model(), 2, /*margins=*/true);
+  const engine::RouteSink& leaf_sink = routing.sinks()[1];
+  absl::c_copy(std::array{3, 0}, leaf_sink.leaves);
+  absl::c_copy(std::array{0.0f, 0.5f, 1.0f, 1.5f}, leaf_sink.margins);
+  const engine::RouteSink& path_sink = routing.sinks()[2];
+  absl::c_copy(std::array{1, 0}, path_sink.leaves);
+  absl::c_copy(std::array{-1.0f, 1.0f, -2.0f, 2.0f}, path_sink.margins);
   v1::PredictResponse response;
   FinishResponse(v1::PredictRequest(), *servable,
                  FinishedTask({1, 2, 3, 4, 5, 6}), &routing, response);
@@ -194,12 +194,11 @@ TEST(FinishResponse, ReportsTheRoutingOfEveryLayerThatRoutes) {
   const v1::LayerRouting& leaf = response.routing(0);
   EXPECT_EQ(leaf.layer(), 1);
   EXPECT_EQ(leaf.family(), v1::FAMILY_LEAF);
-  EXPECT_EQ(leaf.trees(), 2);
+  EXPECT_EQ(leaf.trees(), 1);
   EXPECT_EQ(leaf.depth(), 2);
   EXPECT_EQ(leaf.margins_per_tree(), 2);
-  EXPECT_THAT(leaf.leaf(), ElementsAre(3, 0, 1, 2));
-  EXPECT_EQ(leaf.margin_size(), 8);
-  EXPECT_EQ(leaf.margin(7), 3.5f);
+  EXPECT_THAT(leaf.leaf(), ElementsAre(3, 0));
+  EXPECT_THAT(leaf.margin(), ElementsAre(0, 0.5f, 1, 1.5f));
   const v1::LayerRouting& path = response.routing(1);
   EXPECT_EQ(path.layer(), 2);
   EXPECT_EQ(path.family(), v1::FAMILY_PATH);

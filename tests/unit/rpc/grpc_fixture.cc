@@ -154,7 +154,8 @@ std::vector<float> GrpcServerTest::Direct(
   const int64_t count = static_cast<int64_t>(rows.size()) / in;
   std::vector<float> y(static_cast<size_t>(count * out));
   engine::ExecutionContext context(1);
-  model.Run({rows.data(), count, in}, {y.data(), count, out}, {}, context);
+  model.Run(engine::RowsBatch({rows.data(), count, in}, {y.data(), count, out}),
+            context);
   return y;
 }
 

@@ -1,4 +1,4 @@
-#include "server/rpc/grpc_server.h"
+#include "server/rpc/service/grpc_server.h"
 
 #include <gmock/gmock.h>
 #include <grpcpp/generic/generic_stub.h>

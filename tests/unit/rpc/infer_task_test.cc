@@ -1,4 +1,4 @@
-#include "server/rpc/infer_task.h"
+#include "server/rpc/transport/infer_task.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

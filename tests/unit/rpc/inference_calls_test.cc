@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/execution_context.h"
-#include "server/rpc/encode.h"
+#include "server/rpc/messages/encode.h"
 #include "tests/unit/rpc/grpc_fixture.h"
 
 // Predict, PredictDense and ModelInfer through a server: what comes back is
@@ -17,6 +17,7 @@ namespace fff::rpc {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 
 class InferenceCallsTest : public GrpcServerTest {
@@ -144,22 +145,20 @@ TEST_F(InferenceCallsTest, RoutingIsWhatTheModelReports) {
     request.set_include_routing(true);
     v1::PredictResponse response;
     ASSERT_TRUE(Predict(request, &response).ok());
-    RoutingBuffers direct;
-    direct.Prepare(servable->model(), 4);
+    model::Routes direct;
+    direct.Prepare(servable->model(), 4, /*margins=*/true);
     std::vector<float> y(
         static_cast<size_t>(4 * servable->model().output().width()));
     engine::ExecutionContext context(1);
-    servable->model().Run({x.data(), 4, width},
+    servable->model().Run(
+        engine::RowsBatch({x.data(), 4, width},
                           {y.data(), 4, servable->model().output().width()},
-                          direct.sinks, context);
+                          direct.sinks()),
+        context);
     ASSERT_EQ(response.routing_size(), 1);
     const v1::LayerRouting& routing = response.routing(0);
-    EXPECT_EQ(
-        std::vector<int32_t>(routing.leaf().begin(), routing.leaf().end()),
-        direct.leaves[0]);
-    EXPECT_EQ(
-        std::vector<float>(routing.margin().begin(), routing.margin().end()),
-        direct.margins[0]);
+    EXPECT_THAT(routing.leaf(), ElementsAreArray(direct.leaves(0)));
+    EXPECT_THAT(routing.margin(), ElementsAreArray(direct.margins(0)));
     EXPECT_EQ(routing.trees(), model == "path" ? 3 : 1);
     EXPECT_EQ(routing.depth(), 4);
     EXPECT_EQ(routing.margins_per_tree(), model == "path" ? 5 : 4);
@@ -397,9 +396,9 @@ TEST_F(InferenceCallsTest, RecordsTheTimeOfEveryRequest) {
   EXPECT_GT(metrics.success_ns.Value(), 0u);
   EXPECT_GT(metrics.last_inference_ms.load(), 1'500'000'000'000);
   uint64_t visits = 0;
-  for (size_t b = 0; b < metrics.leaf_visits[0]->buckets(); ++b) {
-    visits += metrics.leaf_visits[0]->Value(b);
-  }
+  const metrics::LeafVisits& of_layer =
+      Servable("leaf")->parts().leaf_visits->front();
+  for (size_t b = 0; b < of_layer.buckets(); ++b) visits += of_layer.Value(b);
   EXPECT_EQ(visits, 1u);
 }
 

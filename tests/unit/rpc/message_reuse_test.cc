@@ -1,4 +1,4 @@
-#include "server/rpc/message_reuse.h"
+#include "server/rpc/messages/message_reuse.h"
 
 #include <string>
 

@@ -1,4 +1,4 @@
-#include "server/rpc/model_messages.h"
+#include "server/rpc/messages/model_messages.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -24,19 +24,19 @@ std::shared_ptr<const Servable> Make(Implementation implementation,
   DoublingLayer::Options layer;
   layer.width = 6;
   layer.name = "doubling 6 -> 6";
-  if (implementation == Implementation::kFff) layer.routing.trees = 1;
-  std::vector<std::unique_ptr<const model::Layer>> layers;
-  layers.push_back(std::make_unique<DoublingLayer>(layer));
-  layer.name = "again";
-  layers.push_back(std::make_unique<DoublingLayer>(layer));
+  if (implementation == Implementation::kFff) {
+    layer.routing = {graph::RoutingShape::Family::kLeaf, 1, 2, 2};
+  }
+  DoublingLayer::Options second = layer;
+  second.name = "again";
+  serving::ModelOptions more;
+  more.input = serving::PortOf("pixels", {2, 3});
+  more.output = serving::PortOf("scores", {6}, {"a", "b", "c", "d", "e", "f"});
   Servable::Parts parts;
   parts.model_name = "m";
   parts.version = version;
   parts.implementation = implementation;
-  parts.model = std::make_shared<model::Model>(
-      model::TensorSpec{"pixels", {2, 3}, {}},
-      model::TensorSpec{"scores", {6}, {"a", "b", "c", "d", "e", "f"}},
-      std::move(layers));
+  parts.model = serving::MakeModel({layer, second}, std::move(more));
   parts.dense_is_trained = dense_is_trained;
   parts.dense_description = "all neurons, evaluated densely";
   parts.checkpoint_file = "model.pt";
@@ -44,8 +44,7 @@ std::shared_ptr<const Servable> Make(Implementation implementation,
   parts.load_seconds = 0.5;
   parts.batching = {256, 1500, 4096};
   parts.metrics = std::make_shared<metrics::ModelMetrics>(
-      metrics::ModelLabels{"m", "2", "fff", "cpu"}, absl::Span<const int>(),
-      absl::Span<const int>());
+      metrics::ModelLabels{"m", "2", "fff", "cpu"});
   return std::make_shared<const Servable>(std::move(parts));
 }
 

@@ -1,4 +1,4 @@
-#include "server/rpc/status_mapping.h"
+#include "server/rpc/messages/status_mapping.h"
 
 #include <gmock/gmock.h>
 #include <grpcpp/support/status.h>
@@ -6,8 +6,10 @@
 
 #include <string>
 
-#include "server/rpc/bad_field.h"
-#include "server/serving/retry_after.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "server/rpc/messages/bad_field.h"
+#include "server/serving/batching/retry_after.h"
 
 namespace fff::rpc {
 namespace {
@@ -54,6 +56,28 @@ TEST(ToGrpc, TheFieldThatWasWrongBecomesADetail) {
   // The innermost field is the one that says most.
   EXPECT_EQ(BadField(InField("outer", status)), "x");
   EXPECT_EQ(BadField(InField("x", absl::OkStatus())), std::nullopt);
+}
+
+TEST(ToGrpc, DetailsReadBackAsTheGeneratedMessages) {
+  absl::Status full = absl::ResourceExhaustedError("full");
+  serving::SetRetryAfter(std::chrono::milliseconds(3000), full);
+  google::rpc::Status status;
+  ASSERT_TRUE(status.ParseFromString(ToGrpc(full).error_details()));
+  EXPECT_EQ(status.code(), 8);
+  EXPECT_EQ(status.message(), "full");
+  ASSERT_EQ(status.details_size(), 1);
+  google::rpc::RetryInfo info;
+  ASSERT_TRUE(status.details(0).UnpackTo(&info));
+  EXPECT_EQ(info.retry_delay().seconds(), 3);
+  EXPECT_EQ(info.retry_delay().nanos(), 0);
+  // What is not UTF-8 was written out before: a string field may hold no other.
+  const auto bad = InField("x", absl::InvalidArgumentError("a\xff"));
+  ASSERT_TRUE(status.ParseFromString(ToGrpc(bad).error_details()));
+  google::rpc::BadRequest request;
+  ASSERT_TRUE(status.details(0).UnpackTo(&request));
+  ASSERT_EQ(request.field_violations_size(), 1);
+  EXPECT_EQ(request.field_violations(0).field(), "x");
+  EXPECT_EQ(request.field_violations(0).description(), "a\\xff");
 }
 
 TEST(ToGrpc, DetailsOfLongMessagesFitTheHeaderToo) {

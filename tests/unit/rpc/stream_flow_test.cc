@@ -1,4 +1,4 @@
-#include "server/rpc/stream_flow.h"
+#include "server/rpc/transport/stream_flow.h"
 
 #include <gtest/gtest.h>
 

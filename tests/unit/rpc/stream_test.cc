@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/rpc/stream_flow.h"
+#include "server/rpc/transport/stream_flow.h"
 #include "tests/unit/rpc/grpc_fixture.h"
 
 // PredictStream and ModelStreamInfer through a server.

@@ -1,11 +1,11 @@
-#include "server/rpc/string_field.h"
+#include "server/rpc/messages/string_field.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
-#include "server/rpc/message_reuse.h"
+#include "server/rpc/messages/message_reuse.h"
 
 namespace fff::rpc {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/rpc/tls_files.h"
+#include "server/rpc/access/tls_files.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "server/rpc/trace_context.h"
+#include "server/rpc/observe/trace_context.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "server/rpc/unread_answers.h"
+#include "server/rpc/transport/unread_answers.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,11 +1,11 @@
-#include "server/serving/admission.h"
+#include "server/serving/batching/admission.h"
 
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <map>
 
-#include "server/serving/retry_after.h"
+#include "server/serving/batching/retry_after.h"
 
 namespace fff::serving {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/serving/batch_policy.h"
+#include "server/serving/batching/batch_policy.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "server/serving/batch_queue.h"
+#include "server/serving/batching/batch_queue.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "server/serving/batch_runner.h"
+#include "server/serving/batching/batch_runner.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,32 +15,33 @@ namespace {
 using ::testing::Each;
 using ::testing::ElementsAre;
 
-// Two trees of depth 3 with three margins each, between two plain layers.
-constexpr model::RoutingShape kRouting = {model::RoutingShape::Family::kLeaf, 2,
-                                          3, 3};
+// Two trees of depth 3 with four margins each, between two plain layers.
+constexpr graph::RoutingShape kRouting = {graph::RoutingShape::Family::kPath, 2,
+                                          4, 3};
 
-// Remembers where it was asked to read and write.
-class WatchingLayer : public model::Layer {
+// Copies, and remembers where it was asked to read and write.
+struct Watched {
+  const float* read = nullptr;
+  const float* written = nullptr;
+};
+class WatchingExecutable : public engine::Executable {
  public:
-  explicit WatchingLayer(int64_t width) : width_(width) {}
-  std::string type() const override { return "linear"; }
-  std::string Describe() const override { return "watching"; }
-  int64_t input_width() const override { return width_; }
-  int64_t output_width() const override { return width_; }
-  int64_t weights_bytes() const override { return 0; }
-  model::LayerCost cost() const override { return {}; }
-  void Run(tensor::ConstRows x, tensor::MutableRows y,
-           const engine::RouteSink& /*routes*/,
-           engine::ExecutionContext& /*context*/) const override {
-    read_ = x.data;
-    written_ = y.data;
-    std::copy_n(x.data, x.rows * x.width, y.data);
+  explicit WatchingExecutable(Watched* watched) : watched_(watched) {}
+  absl::Span<const engine::NodeReport> report() const override {
+    return report_;
   }
-  mutable const float* read_ = nullptr;
-  mutable const float* written_ = nullptr;
+  absl::Status Run(const engine::Batch& batch,
+                   engine::ExecutionContext& /*context*/) const override {
+    const tensor::ConstRows x = batch.inputs[0].floats();
+    *watched_ = {x.data, batch.outputs[0].data};
+    std::copy_n(x.data, x.rows * x.width, batch.outputs[0].data);
+    return absl::OkStatus();
+  }
 
  private:
-  const int64_t width_;
+  Watched* const watched_;
+  const std::vector<engine::NodeReport> report_ =
+      std::vector<engine::NodeReport>(1);
 };
 
 // Room for the routes of `rows` rows of a three-layer model, the middle one of
@@ -48,7 +49,7 @@ class WatchingLayer : public model::Layer {
 struct Routes {
   explicit Routes(int64_t rows)
       : leaves(static_cast<size_t>(rows * 2), -7),
-        margins(static_cast<size_t>(rows * 6), -7) {}
+        margins(static_cast<size_t>(rows * 8), -7) {}
   std::vector<engine::RouteSink> Sinks(bool want_leaves, bool want_margins) {
     std::vector<engine::RouteSink> sinks(3);
     if (want_leaves) sinks[1].leaves = leaves.data();
@@ -87,8 +88,8 @@ class BatchRunnerTest : public ::testing::Test {
         const auto tree = static_cast<int64_t>(t);
         EXPECT_EQ(routes.leaves[r * 2 + t],
                   DoublingLayer::Leaf(routed_options_, seen, tree));
-        for (size_t d = 0; d < 3; ++d) {
-          EXPECT_EQ(routes.margins[(r * 2 + t) * 3 + d],
+        for (size_t d = 0; d < 4; ++d) {
+          EXPECT_EQ(routes.margins[(r * 2 + t) * 4 + d],
                     DoublingLayer::Margin(seen, tree, static_cast<int>(d)));
         }
       }
@@ -123,22 +124,18 @@ TEST_F(BatchRunnerTest, TellsEachTaskOfTheWholeBatch) {
 }
 
 TEST_F(BatchRunnerTest, ReadsAndWritesASingleTaskInPlace) {
-  auto layer = std::make_unique<WatchingLayer>(1);
-  const WatchingLayer& watching = *layer;
-  std::vector<std::unique_ptr<const model::Layer>> layers;
-  layers.push_back(std::move(layer));
-  const auto servable = MakeServable(std::make_shared<model::Model>(
-      model::TensorSpec{"input", {1}, {}}, model::TensorSpec{"output", {1}, {}},
-      std::move(layers)));
+  Watched watching;
+  const auto servable = MakeServable(
+      MakeModel(1, std::make_unique<WatchingExecutable>(&watching)));
   TestTask task({1, 2});
   std::vector<Task*> tasks = {&task};
   runner_.Run(*servable, Whole(tasks));
-  EXPECT_EQ(watching.read_, task.x.data);
-  EXPECT_EQ(watching.written_, task.y.data);
+  EXPECT_EQ(watching.read, task.x.data);
+  EXPECT_EQ(watching.written, task.y.data);
   TestTask other({3});
   tasks.push_back(&other);
   runner_.Run(*servable, Whole(tasks));
-  EXPECT_NE(watching.read_, task.x.data);
+  EXPECT_NE(watching.read, task.x.data);
   EXPECT_THAT(other.output(), ElementsAre(3));
 }
 
@@ -165,7 +162,7 @@ TEST_F(BatchRunnerTest, ScattersRoutesToTheTasksThatAskedForThem) {
   EXPECT_THAT(leaf_routes.margins, Each(-7));
   EXPECT_THAT(margin_routes.leaves, Each(-7));
   EXPECT_EQ(margin_routes.margins[0], DoublingLayer::Margin(14, 0, 0));
-  EXPECT_EQ(margin_routes.margins[11], DoublingLayer::Margin(16, 1, 2));
+  EXPECT_EQ(margin_routes.margins[15], DoublingLayer::Margin(16, 1, 3));
 }
 
 TEST_F(BatchRunnerTest, WritesAPieceToItsRowsOfTheTask) {
@@ -230,22 +227,21 @@ TEST_F(BatchRunnerTest, RecordsRowsAndLeafVisitsOfTheRoutingLayer) {
   EXPECT_EQ(metrics.rows.Value(), 3u);
   EXPECT_EQ(metrics.batch_rows.Snapshot().sum, 3u);
   EXPECT_EQ(metrics.compute_duration.Snapshot().count, 1u);
-  ASSERT_EQ(metrics.leaf_visits.size(), 1u);
-  EXPECT_THAT(metrics.layer_index, ElementsAre(1));
+  const metrics::LayerVisits& of_layers = *servable_->parts().leaf_visits;
+  ASSERT_EQ(of_layers.size(), 1u);
+  EXPECT_EQ(of_layers[0].layer().index, 1);
   std::vector<uint64_t> visits;
   for (size_t leaf = 0; leaf < 8; ++leaf) {
-    visits.push_back(metrics.leaf_visits[0]->Value(leaf));
+    visits.push_back(of_layers[0].Value(leaf));
   }
   EXPECT_THAT(visits, ElementsAre(0, 0, 1, 1, 2, 2, 0, 0));
 }
 
 TEST_F(BatchRunnerTest, GoesOnAfterABatchWhoseBuffersItGaveBack) {
   constexpr int64_t kWidth = BatchRunner::kKeptFloatsMax / 2 + 1;
-  std::vector<std::unique_ptr<const model::Layer>> layers;
-  layers.push_back(std::make_unique<WatchingLayer>(kWidth));
-  const auto servable = MakeServable(std::make_shared<model::Model>(
-      model::TensorSpec{"input", {kWidth}, {}},
-      model::TensorSpec{"output", {kWidth}, {}}, std::move(layers)));
+  Watched watching;
+  const auto servable = MakeServable(
+      MakeModel(kWidth, std::make_unique<WatchingExecutable>(&watching)));
   TestTask a(std::vector<float>(kWidth, 1), kWidth);
   TestTask b(std::vector<float>(kWidth, 2), kWidth);
   std::vector<Task*> tasks = {&a, &b};

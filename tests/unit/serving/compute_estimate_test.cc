@@ -1,4 +1,4 @@
-#include "server/serving/compute_estimate.h"
+#include "server/serving/batching/compute_estimate.h"
 
 #include <gtest/gtest.h>
 

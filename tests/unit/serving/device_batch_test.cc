@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "server/model/device_copy.h"
-#include "server/serving/scheduler.h"
+#include "server/serving/batching/scheduler.h"
 #include "tests/unit/serving/test_layer.h"
 #include "tests/unit/serving/test_servable.h"
 
@@ -23,26 +23,26 @@ using ::testing::ElementsAre;
 class TriplingProgram final : public engine::DeviceProgram {
  public:
   TriplingProgram(Gate* gate, RunLog* log) : gate_(gate), log_(log) {}
-  absl::Status Run(tensor::ConstRows x, tensor::MutableRows y,
-                   absl::Span<const engine::RouteSink>) const override {
+  absl::Status Run(const engine::Batch& batch,
+                   engine::ExecutionContext&) const override {
+    const tensor::ConstRows x = batch.inputs[0].floats();
+    const tensor::MutableRows y = batch.outputs[0];
     log_->Add("device", x.rows);
     gate_->Enter();
     for (int64_t i = 0; i < x.rows * x.width; ++i) y.data[i] = 3 * x.data[i];
     return absl::OkStatus();
   }
   absl::Status health() const override { return absl::OkStatus(); }
-  const std::vector<engine::KernelPlan::Step>& steps(size_t) const override {
-    return steps_;
+  absl::Span<const engine::NodeReport> report() const override {
+    return report_;
   }
   int64_t device_bytes() const override { return 1; }
-  absl::StatusOr<engine::DeviceTiming> Time(int64_t, int) const override {
-    return engine::DeviceTiming();
-  }
 
  private:
   Gate* const gate_;
   RunLog* const log_;
-  std::vector<engine::KernelPlan::Step> steps_;
+  const std::vector<engine::NodeReport> report_ =
+      std::vector<engine::NodeReport>(1);
 };
 
 class DeviceBatchTest : public ::testing::Test {
@@ -53,13 +53,12 @@ class DeviceBatchTest : public ::testing::Test {
     DoublingLayer::Options layer;
     layer.gate = &gate_;
     layer.log = &log_;
-    const std::shared_ptr<model::Model> model = MakeModel(layer);
     auto copy = std::make_unique<model::DeviceCopy>(
-        std::make_unique<TriplingProgram>(&gate_, &log_), std::vector<int>{0},
-        model::Placement());
+        std::make_unique<TriplingProgram>(&gate_, &log_), model::Placement());
     copy->set_rows_min(rows_min);
-    model->SetDeviceCopy(std::move(copy));
-    auto servable = MakeServable(model);
+    ModelOptions more;
+    more.device_copy = std::move(copy);
+    auto servable = MakeServable(MakeModel(layer, std::move(more)));
     servable->estimate().Add(96, 30'000'000);
     return servable;
   }

@@ -1,4 +1,4 @@
-#include "server/serving/directory_watch.h"
+#include "server/serving/repository/directory_watch.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

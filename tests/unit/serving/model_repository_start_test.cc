@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/execution_context.h"
-#include "server/serving/model_repository.h"
+#include "server/serving/repository/model_repository.h"
 #include "tests/unit/serving/temp_repository.h"
 
 namespace fff::serving {
@@ -83,13 +83,13 @@ TEST_F(ModelRepositoryStartTest, TellsWhatItLoaded) {
   EXPECT_NE(fff.dense_description, "");
   EXPECT_EQ(fff.model->input().width(), 128);
   EXPECT_EQ(fff.model->output().width(), 64);
-  EXPECT_EQ(fff.model->layers()[0]->routing().trees, 1);
+  EXPECT_EQ(fff.model->layers()[0].routing.trees, 1);
   const Servable::Parts& dense = status.dense->parts();
   EXPECT_EQ(dense.implementation, Implementation::kDense);
   EXPECT_EQ(dense.dense_description, fff.dense_description);
   EXPECT_EQ(dense.model->input().width(), 128);
   for (const auto& layer : dense.model->layers()) {
-    EXPECT_EQ(layer->routing().trees, 0);
+    EXPECT_EQ(layer.routing.trees, 0);
   }
 }
 
@@ -101,7 +101,8 @@ TEST_F(ModelRepositoryStartTest, BothImplementationsAnswer) {
     std::vector<float> x(128, 0.5f);
     std::vector<float> y(64, -1e30f);
     engine::ExecutionContext context(1);
-    servable->model().Run({x.data(), 1, 128}, {y.data(), 1, 64}, {}, context);
+    servable->model().Run(
+        engine::RowsBatch({x.data(), 1, 128}, {y.data(), 1, 64}), context);
     for (const float value : y) EXPECT_GT(value, -1e30f);
   }
 }
@@ -114,14 +115,13 @@ TEST_F(ModelRepositoryStartTest, TakesBatchingFromTheConfig) {
   const auto servable = *registry_.Find("m", 0);
   EXPECT_EQ(servable->parts().batching.max_batch_rows, 7);
   EXPECT_EQ(servable->parts().batching.max_queue_delay_us, 5);
-  EXPECT_EQ(servable->queue().admission().max_queue_rows, 99);
+  EXPECT_EQ(servable->parts().batching.max_queue_rows, 99);
 }
 
-TEST_F(ModelRepositoryStartTest, KeepsTheQueueOfAModelAndItsTwinApart) {
+TEST_F(ModelRepositoryStartTest, KeepsTheMetricsOfAModelAndItsTwinApart) {
   repository_.AddModel("m", 1);
   ASSERT_TRUE(Load().ok());
   const VersionStatus status = registry_.ListModel("m").at(0);
-  EXPECT_NE(&status.fff->queue(), &status.dense->queue());
   EXPECT_NE(&status.fff->metrics(), &status.dense->metrics());
 }
 
@@ -324,11 +324,11 @@ TEST_F(ModelRepositoryStartTest, RecordsLoadsFailuresAndReadiness) {
   EXPECT_EQ(fff.info.file, "model.safetensors");
   EXPECT_EQ(fff.info.dense_kind, "");
   EXPECT_GT(fff.info.weights_bytes, 127 * (128 + 64) * 4 - 1);
-  EXPECT_EQ(fff.metrics->leaf_visits.size(), 1u);
+  EXPECT_EQ(fff.leaf_visits->size(), 1u);
   const metrics::ServerMetrics::Served& dense = snapshot.served[2];
   EXPECT_EQ(dense.metrics->labels.implementation, "dense");
   EXPECT_EQ(dense.info.dense_kind, "cost_baseline");
-  EXPECT_TRUE(dense.metrics->leaf_visits.empty());
+  EXPECT_TRUE(dense.leaf_visits->empty());
 }
 
 TEST_F(ModelRepositoryStartTest, WarmingUpIsNotRecordedAsTraffic) {

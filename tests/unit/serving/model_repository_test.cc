@@ -1,4 +1,4 @@
-#include "server/serving/model_repository.h"
+#include "server/serving/repository/model_repository.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -42,9 +42,11 @@ class ModelRepositoryTest : public ::testing::Test {
     now_ = Clock::now();
   }
 
-  // One look, `elapsed` after the one before.
+  // One look, `elapsed` after the one before, and all that follows from it.
   void Look(Clock::duration elapsed = std::chrono::seconds(1)) {
     now_ += elapsed;
+    repository_->Look(now_);
+    repository_->AwaitIdle();
     next_ = repository_->Look(now_);
   }
   // A change is noticed, and taken for settled after the time that takes.
@@ -466,6 +468,7 @@ TEST_F(ModelRepositoryTest, AFileThatSomebodyWritesIsNotRead) {
   for (int i = 0; i < 3; ++i) {
     now_ += std::chrono::seconds(10);
     repository_->Look(now_, being_written);
+    repository_->AwaitIdle();
     EXPECT_EQ(Listed(), "m/1 ready default, m/2 loading");
   }
   Look(kSettle);

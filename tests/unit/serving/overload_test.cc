@@ -2,8 +2,8 @@
 
 #include <deque>
 
-#include "server/serving/retry_after.h"
-#include "server/serving/scheduler.h"
+#include "server/serving/batching/retry_after.h"
+#include "server/serving/batching/scheduler.h"
 #include "tests/unit/serving/test_layer.h"
 #include "tests/unit/serving/test_servable.h"
 

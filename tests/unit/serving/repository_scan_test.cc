@@ -1,4 +1,4 @@
-#include "server/serving/repository_scan.h"
+#include "server/serving/repository/repository_scan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "server/serving/repository_watcher.h"
+#include "server/serving/repository/repository_watcher.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -115,7 +115,8 @@ TEST_F(RepositoryWatcherTest, AnswersFromOneWholeVersionWhileVersionsChange) {
   for (int version = 2; version <= 9; ++version) {
     disk_.AddModel("m", version,
                    version % 2 == 1 ? "sapient-128x64" : "sapient-256x256-d9");
-    EXPECT_TRUE(repository_->Load("m", 0).ok());
+    const absl::Status loaded = repository_->Load("m", 0);
+    EXPECT_TRUE(loaded.ok()) << loaded;
     fs::remove_all(disk_ / absl::StrCat("m/", version - 1));
   }
   done.store(true);

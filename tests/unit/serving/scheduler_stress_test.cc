@@ -8,7 +8,7 @@
 
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/notification.h"
-#include "server/serving/scheduler.h"
+#include "server/serving/batching/scheduler.h"
 #include "tests/unit/serving/test_layer.h"
 #include "tests/unit/serving/test_servable.h"
 

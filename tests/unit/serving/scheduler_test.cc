@@ -1,4 +1,4 @@
-#include "server/serving/scheduler.h"
+#include "server/serving/batching/scheduler.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,8 @@
 #include <deque>
 #include <thread>
 
-#include "server/serving/retry_after.h"
+#include "absl/strings/str_cat.h"
+#include "server/serving/batching/retry_after.h"
 #include "tests/unit/serving/test_layer.h"
 #include "tests/unit/serving/test_servable.h"
 
@@ -561,6 +562,16 @@ TEST_F(SchedulerTest, KeepsAServableUntilItsTasksAreDoneAndNoLonger) {
   scheduler.Stop();
   for (TestTask& task : tasks_) EXPECT_TRUE(task.Await().ok());
   EXPECT_TRUE(watched.expired());
+}
+
+TEST_F(SchedulerTest, QueuesGoSomeTimeAfterTheirServables) {
+  Scheduler scheduler(1);
+  for (int i = 0; i < 100; ++i) {
+    const auto servable = LoggedServable(absl::StrCat("m", i), 8);
+    Submit(scheduler, servable, 1).Await();
+    Submit(scheduler, servable, 1).Await();
+    EXPECT_LE(scheduler.queues(), 2u) << "this one's and that of the last";
+  }
 }
 
 TEST_F(SchedulerTest, RecordsWhatItDid) {

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "server/model/layer.h"
+#include "server/engine/executable.h"
+#include "server/graph/graph.h"
 #include "server/model/model.h"
 
 // Layers whose results a test can tell by heart, and that it can hold back.
@@ -44,38 +46,37 @@ class RunLog {
 
 // y = 2x. With trees > 0 it also reports a route: the leaf of tree t for row x
 // is (x[0] + t) modulo 2^depth, its margin d is 100 x[0] + 10 t + d.
-class DoublingLayer : public model::Layer {
- public:
+struct DoublingLayer {
   struct Options {
     std::string name = "doubling";
     int64_t width = 1;
-    model::RoutingShape routing;
+    graph::RoutingShape routing;
     Gate* gate = nullptr;   // entered by every run
     RunLog* log = nullptr;  // gets every run
   };
-  explicit DoublingLayer(Options options) : options_(std::move(options)) {}
-
   static int32_t Leaf(const Options& options, float x0, int64_t tree);
   static float Margin(float x0, int64_t tree, int decision);
+};
 
-  std::string type() const override { return "fff"; }
-  std::string Describe() const override { return options_.name; }
-  int64_t input_width() const override { return options_.width; }
-  int64_t output_width() const override { return options_.width; }
-  model::RoutingShape routing() const override { return options_.routing; }
-  int64_t weights_bytes() const override { return 64; }
-  model::LayerCost cost() const override { return {}; }
-  void Run(tensor::ConstRows x, tensor::MutableRows y,
-           const engine::RouteSink& routes,
-           engine::ExecutionContext& context) const override;
+graph::Port PortOf(const char* name, tensor::Shape shape,
+                   std::vector<std::string> labels = {});
 
- private:
-  const Options options_;
+// What a model around DoublingLayers has beside them.
+struct ModelOptions {
+  std::optional<graph::Port> input;  // by default "input", [width]
+  std::optional<graph::Port> output;
+  std::unique_ptr<const model::DeviceCopy> device_copy;
 };
 
 // A model of one DoublingLayer, or of several in a chain.
-std::shared_ptr<model::Model> MakeModel(DoublingLayer::Options options);
-std::shared_ptr<model::Model> MakeModel(
-    std::vector<DoublingLayer::Options> options);
+std::shared_ptr<const model::Model> MakeModel(DoublingLayer::Options options,
+                                              ModelOptions more = {});
+std::shared_ptr<const model::Model> MakeModel(
+    std::vector<DoublingLayer::Options> options, ModelOptions more = {});
+
+// A model of one layer without routes of `width` columns that `executable`
+// computes.
+std::shared_ptr<const model::Model> MakeModel(
+    int64_t width, std::unique_ptr<const engine::Executable> executable);
 
 }  // namespace fff::serving

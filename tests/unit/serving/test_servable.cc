@@ -6,14 +6,6 @@ namespace fff::serving {
 
 std::shared_ptr<const Servable> MakeServable(
     std::shared_ptr<const model::Model> model, const ServableOptions& options) {
-  std::vector<int> layers;
-  std::vector<int> depths;
-  for (size_t i = 0; i < model->layers().size(); ++i) {
-    const model::RoutingShape shape = model->layers()[i]->routing();
-    if (shape.trees == 0) continue;
-    layers.push_back(static_cast<int>(i));
-    depths.push_back(shape.depth);
-  }
   Servable::Parts parts;
   parts.model_name = options.name;
   parts.version = options.version;
@@ -21,10 +13,11 @@ std::shared_ptr<const Servable> MakeServable(
   parts.model = std::move(model);
   parts.device = "cpu";
   parts.batching = options.batching;
-  parts.metrics = std::make_shared<metrics::ModelMetrics>(
-      metrics::ModelLabels{options.name, "1",
-                           std::string(Name(options.implementation)), "cpu"},
-      layers, depths);
+  parts.metrics = std::make_shared<metrics::ModelMetrics>(metrics::ModelLabels{
+      options.name, "1", std::string(Name(options.implementation)), "cpu"});
+  const std::vector<metrics::RoutingLayer> layers = RoutingLayers(*parts.model);
+  parts.leaf_visits =
+      std::make_shared<metrics::LayerVisits>(layers.begin(), layers.end());
   return std::make_shared<const Servable>(std::move(parts));
 }
 

@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/synchronization/notification.h"
-#include "server/serving/servable.h"
-#include "server/serving/task.h"
+#include "server/serving/batching/servable.h"
+#include "server/serving/batching/task.h"
 
 namespace fff::serving {
 
@@ -15,7 +15,7 @@ struct ServableOptions {
   std::string name = "m";
   int64_t version = 1;
   Implementation implementation = Implementation::kFff;
-  model::BatchingConfig batching;
+  importer::BatchingConfig batching;
 };
 
 // A servable around `model`, with metrics of its own.

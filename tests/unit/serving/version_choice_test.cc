@@ -1,4 +1,4 @@
-#include "server/serving/version_choice.h"
+#include "server/serving/repository/version_choice.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,15 +8,15 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using Kind = model::VersionPolicy::Kind;
+using Kind = importer::VersionPolicy::Kind;
 
-model::VersionPolicy Policy(Kind kind, int64_t latest = 1,
-                            std::vector<int64_t> specific = {}) {
+importer::VersionPolicy Policy(Kind kind, int64_t latest = 1,
+                               std::vector<int64_t> specific = {}) {
   return {kind, latest, std::move(specific)};
 }
 
 TEST(ChooseVersions, ServesTheHighestByDefault) {
-  EXPECT_THAT(ChooseVersions(model::VersionPolicy(), {1, 2, 10}),
+  EXPECT_THAT(ChooseVersions(importer::VersionPolicy(), {1, 2, 10}),
               ElementsAre(10));
 }
 

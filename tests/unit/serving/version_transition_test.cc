@@ -1,4 +1,4 @@
-#include "server/serving/version_transition.h"
+#include "server/serving/repository/version_transition.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "server/engine/execution_context.h"
+#include "server/engine/kernel.h"
+#include "server/engine/kernel_plan.h"
+
+namespace fff::engine {
+
+// The rows of one call. All inputs and outputs have as many; they belong to the
+// caller, who keeps them until Run returns, and outputs overlap no input.
+struct Batch {
+  KernelInputs inputs;                            // one per port, in its order
+  absl::Span<const tensor::MutableRows> outputs;  // likewise
+  // Empty (no routing wanted), or one sink per layer of the graph; sinks of
+  // layers that do not route are ignored.
+  absl::Span<const RouteSink> routes;
+
+  int64_t rows() const { return outputs[0].rows; }
+};
+
+// What serves one node of the graph.
+struct NodeReport {
+  std::vector<KernelPlan::Step> steps;  // which kernel from how many rows on
+  int64_t packed_bytes = 0;             // beyond the op's own weights
+};
+
+// A graph made ready for one device: kernels are chosen, memory is planned.
+// Immutable; Run may be called from many threads, each with its own context.
+class Executable {
+ public:
+  virtual ~Executable() = default;
+  // Writes every element of the outputs and of the sinks. OK on the CPU always.
+  virtual absl::Status Run(const Batch& batch,
+                           ExecutionContext& context) const = 0;
+  // By node.
+  virtual absl::Span<const NodeReport> report() const = 0;
+};
+
+// y [rows, output width] from x [rows, input width], both of a model with one
+// float32 input and one output; sinks as Batch::routes.
+struct RowsBatch {
+  RowsBatch(tensor::ConstRows x, tensor::MutableRows y,
+            absl::Span<const RouteSink> sinks = {})
+      : input(x), output(y), routes(sinks) {}
+  operator Batch() const {  // NOLINT(google-explicit-constructor)
+    return {{&input, 1}, {&output, 1}, routes};
+  }
+  tensor::TypedRows input;
+  tensor::MutableRows output;
+  absl::Span<const RouteSink> routes;
+};
+
+}  // namespace fff::engine

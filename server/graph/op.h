@@ -1,0 +1,150 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "server/graph/problem.h"
+#include "server/graph/weights.h"
+#include "server/tensor/data_type.h"
+
+// THE list of operations. An op is attributes and shared weights as plain
+// values; what it says of itself (shapes, cost, description, its dense and its
+// reduced form) are members of its struct, so an op that leaves one out does
+// not compile. What computes it is chosen by engine::Compile.
+namespace fff::graph {
+
+// One dimension of a value. kRows: the requests' samples, which any cut may
+// divide. kTokens: the tokens of all rows. kFixed: `size` elements always.
+struct Dim {
+  enum class Kind : uint8_t { kFixed, kRows, kTokens };
+  Kind kind = Kind::kFixed;
+  int64_t size = 0;  // of kFixed
+};
+
+struct ValueType {
+  tensor::DataType data_type = tensor::DataType::kF32;
+  absl::InlinedVector<Dim, 4> dims;
+
+  // float32 [rows, width].
+  static ValueType Rows(int64_t width);
+  // Elements of one row or token: the product of the fixed dimensions.
+  int64_t width() const;
+  std::string ToString() const;  // "F32 [rows, 784]"
+};
+
+// What the wire says of the routing of one op. Ops that route have trees >= 1;
+// the others trees == 0.
+struct RoutingShape {
+  enum class Family { kNone, kLeaf, kPath };
+  Family family = Family::kNone;
+  int64_t trees = 0;
+  int decisions = 0;  // margins per row and tree
+  int depth = 0;      // levels above the bottom one; 2^depth leaves per tree
+};
+
+// What one row costs, for reports. A multiply and an add are two flops;
+// element-wise work counts one flop per element and step. Bytes are those of
+// the weights that one row alone touches.
+struct Cost {
+  double flops = 0;
+  double weight_bytes = 0;
+};
+
+// The neurons of an op: dot products with its input that are activated. What a
+// dense layer needs to be a fair opponent of a layer that routes.
+struct NeuronCount {
+  int64_t all = 0;   // that training sees: nodes (path), hidden units (leaf)
+  int64_t used = 0;  // dot products of one row, routing decisions included
+  Activation activation = Activation::kIdentity;
+};
+
+// What holds for every op over one set of weights W with a `problem`.
+template <class W>
+struct OpOver {
+  static constexpr size_t kInputs = 1;
+  // Whether the output may lie where the first input does.
+  static constexpr bool kMayOverwrite = false;
+  std::shared_ptr<const W> weights;
+
+  const auto& problem() const { return weights->problem; }
+  std::string Describe() const { return problem().ToString(); }
+  int64_t weights_bytes() const { return 0; }
+  RoutingShape routing() const { return {}; }
+  NeuronCount neurons() const { return {}; }
+};
+
+struct FffPath : OpOver<PathWeights> {
+  static constexpr absl::string_view kName = "fff_path";
+  // The output rows as the checkpoint's columns, [output_width, trees * nodes],
+  // or empty: what the dense twin shares instead of transposing y once more.
+  // Reduce drops them, so a served graph has none.
+  tensor::FloatArray y_columns;
+
+  std::string Describe() const;
+  Cost cost() const;
+  int64_t weights_bytes() const;
+  RoutingShape routing() const;
+  NeuronCount neurons() const;
+};
+
+struct FffLeaf : OpOver<LeafWeights> {
+  static constexpr absl::string_view kName = "fff_leaf";
+  std::string Describe() const;
+  Cost cost() const;
+  int64_t weights_bytes() const;
+  RoutingShape routing() const;
+  NeuronCount neurons() const;
+};
+
+struct Linear : OpOver<DenseWeights> {
+  static constexpr absl::string_view kName = "linear";
+  std::string Describe() const;
+  Cost cost() const;
+  int64_t weights_bytes() const;
+  NeuronCount neurons() const;
+};
+
+struct Activate : OpOver<ActivationWeights> {
+  static constexpr absl::string_view kName = "activation";
+  Cost cost() const;
+};
+
+struct LayerNorm : OpOver<LayerNormWeights> {
+  static constexpr absl::string_view kName = "layer_norm";
+  Cost cost() const;
+  int64_t weights_bytes() const;
+};
+
+struct Blend : OpOver<BlendWeights> {
+  static constexpr absl::string_view kName = "blend";
+  static constexpr size_t kInputs = 2;
+  static constexpr bool kMayOverwrite = true;
+  Cost cost() const;
+};
+
+using Op = std::variant<FffPath, FffLeaf, Linear, Activate, LayerNorm, Blend>;
+
+// Calls `f` with the op's struct.
+template <class F>
+decltype(auto) Visit(const Op& op, F&& f) {
+  return std::visit(std::forward<F>(f), op);
+}
+
+// "linear".
+absl::string_view NameOf(const Op& op);
+size_t InputsOf(const Op& op);
+bool MayOverwrite(const Op& op);
+RoutingShape RoutingOf(const Op& op);
+inline bool Routes(const Op& op) { return RoutingOf(op).trees > 0; }
+
+// The type of the op's output. INVALID_ARGUMENT says got and wanted.
+absl::StatusOr<ValueType> Infer(const Op& op, absl::Span<const ValueType> in);
+
+}  // namespace fff::graph

@@ -1,0 +1,27 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "server/checkpoint/checkpoint.h"
+#include "server/graph/graph.h"
+#include "server/importer/model_config.h"
+
+// Files to networks. What can be shared with the checkpoint's storage is.
+namespace fff::importer {
+
+// config.layers (empty = one fff layer, detected) over the checkpoint's
+// tensors. Layers without a width of their own (activation, flatten) take that
+// of their input. Tensors that no layer uses are errors, unless inference is
+// known not to need them, they belong to a convention that config.json decided
+// against, or every layer names its own prefix and they stand in another module
+// than the tensors that are used. INVALID_ARGUMENT messages name file, layer,
+// tensor, got and wanted.
+absl::StatusOr<graph::Graph> Import(const ModelConfig& config,
+                                    const checkpoint::Checkpoint& checkpoint);
+
+// The trained dense network of dense.safetensors (config.dense_layers; empty =
+// linear, relu, linear, ... detected), checked to have the edges of `fff`.
+absl::StatusOr<graph::Graph> ImportDense(const ModelConfig& config,
+                                         const checkpoint::Checkpoint& dense,
+                                         const graph::Graph& fff);
+
+}  // namespace fff::importer

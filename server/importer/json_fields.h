@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "nlohmann/json_fwd.hpp"
+
+// Typed, bounded access to one JSON object that remembers which keys were asked
+// for, so that every other key can be refused. Included by .cc files of this
+// folder only.
+namespace fff::importer {
+
+// The first thing found wrong in a document; later ones are dropped.
+class JsonErrors {
+ public:
+  explicit JsonErrors(std::string source) : source_(std::move(source)) {}
+  // INVALID_ARGUMENT "source: path: message".
+  void Add(const std::string& path, absl::string_view message);
+  const absl::Status& status() const { return status_; }
+  bool ok() const { return status_.ok(); }
+
+ private:
+  std::string source_;
+  absl::Status status_;
+};
+
+struct IntegerRange {
+  int64_t min;
+  int64_t max;
+};
+
+// "a string "x"", "the number 3", ...: what was found, cut short.
+std::string DescribeJson(const nlohmann::json& value);
+
+class JsonFields {
+ public:
+  // `value` and `errors` must outlive this. A value that is no object is an
+  // error at `path` and then reads as an empty object.
+  JsonFields(const nlohmann::json& value, std::string path, JsonErrors& errors);
+
+  // The value of a key, or nothing when it is absent or wrong (then `errors`
+  // says so).
+  std::optional<std::string> String(const char* key, size_t bytes_max);
+  std::optional<int64_t> Integer(const char* key, IntegerRange range);
+  std::optional<bool> Bool(const char* key);
+  // 0 < number <= max.
+  std::optional<double> PositiveNumber(const char* key, double max);
+  // Index into `names`.
+  std::optional<size_t> Choice(const char* key,
+                               absl::Span<const absl::string_view> names);
+  // The value that stands beside the name.
+  template <class T>
+  using Named = std::pair<absl::string_view, T>;
+  template <class T>
+  std::optional<T> OneOf(const char* key, absl::Span<const Named<T>> allowed) {
+    std::vector<absl::string_view> names;
+    for (const Named<T>& choice : allowed) names.push_back(choice.first);
+    const auto index = Choice(key, names);
+    if (!index.has_value()) return std::nullopt;
+    return allowed[*index].second;
+  }
+  template <class T>
+  std::optional<T> OneOf(const char* key,
+                         std::initializer_list<Named<T>> allowed) {
+    return OneOf<T>(key, absl::MakeConstSpan(allowed.begin(), allowed.size()));
+  }
+  std::optional<std::vector<int64_t>> Integers(const char* key,
+                                               IntegerRange count,
+                                               IntegerRange range);
+  std::optional<std::vector<std::string>> Strings(const char* key,
+                                                  IntegerRange count,
+                                                  size_t bytes_max);
+  // The elements of an array, to be read one by one under ElementPath.
+  std::vector<const nlohmann::json*> Elements(const char* key,
+                                              IntegerRange count);
+  // Null when absent.
+  const nlohmann::json* Find(const char* key);
+
+  // Every key not asked for by now is an error that lists those that were.
+  void RejectUnknownKeys();
+
+  // "layers[1].activation"; the root's path is "".
+  std::string PathOf(absl::string_view key) const;
+  std::string ElementPath(absl::string_view key, size_t index) const;
+  const std::string& path() const { return path_; }
+  JsonErrors& errors() { return errors_; }
+
+ private:
+  void AddTypeError(const std::string& path, const nlohmann::json& found,
+                    absl::string_view wanted);
+  std::optional<int64_t> ReadInteger(const nlohmann::json& value,
+                                     const std::string& path,
+                                     IntegerRange range);
+  std::optional<std::string> ReadString(const nlohmann::json& value,
+                                        const std::string& path,
+                                        size_t bytes_max);
+
+  const nlohmann::json* object_;  // null when the value is no object
+  std::string path_;
+  JsonErrors& errors_;
+  std::vector<std::string> asked_;
+};
+
+}  // namespace fff::importer

@@ -1,0 +1,96 @@
+#include "server/importer/tensor_reader.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/tensor/matrix.h"
+
+namespace fff::importer {
+namespace {
+
+constexpr size_t kNamesShown = 12;
+
+// Row-major coordinates of element `index`.
+tensor::Shape Coordinates(int64_t index, const tensor::Shape& shape) {
+  tensor::Shape at(shape.size(), 0);
+  for (size_t d = shape.size(); d-- > 0;) {
+    at[d] = index % shape[d];
+    index /= shape[d];
+  }
+  return at;
+}
+
+std::string Quoted(absl::string_view name) {
+  return absl::StrCat("tensor \"", base::Printable(name), "\"");
+}
+
+}  // namespace
+
+std::string QuotedNames(absl::Span<const std::string> names) {
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < kNamesShown; ++i) {
+    absl::StrAppend(&text, i == 0 ? "\"" : ", \"", base::Printable(names[i]),
+                    "\"");
+  }
+  if (names.size() > kNamesShown) {
+    absl::StrAppend(&text, " and ", names.size() - kNamesShown, " more");
+  }
+  return text;
+}
+
+absl::StatusOr<tensor::Shape> TensorReader::ShapeOf(
+    const std::string& name) const {
+  const checkpoint::NamedTensor* found = checkpoint_.Find(name);
+  if (found != nullptr) return found->shape;
+  std::vector<std::string> names;
+  for (const auto& [other, unused] : checkpoint_.tensors()) {
+    names.push_back(other);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      Quoted(name), " is missing; there are ",
+      names.empty() ? std::string("no tensors") : QuotedNames(names)));
+}
+
+absl::StatusOr<tensor::FloatArray> TensorReader::FiniteFloats(
+    const std::string& name) {
+  FFF_ASSIGN_OR_RETURN(const tensor::Shape shape, ShapeOf(name));
+  used_.insert(name);
+  FFF_ASSIGN_OR_RETURN(tensor::FloatArray values, checkpoint_.Floats(name));
+  const int64_t bad = tensor::FindNonFinite(values.span());
+  if (bad >= 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Quoted(name), ": found ", values[bad], " at index ",
+                     tensor::ToString(Coordinates(bad, shape)),
+                     ", every weight must be finite"));
+  }
+  return values;
+}
+
+absl::StatusOr<tensor::FloatArray> TensorReader::Floats(
+    const std::string& name, absl::Span<const int64_t> shape) {
+  FFF_ASSIGN_OR_RETURN(const tensor::Shape found, ShapeOf(name));
+  if (absl::MakeConstSpan(found) != shape) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Quoted(name), ": found shape ", tensor::ToString(found),
+                     ", wanted ", tensor::ToString(shape)));
+  }
+  return FiniteFloats(name);
+}
+
+absl::StatusOr<float> TensorReader::Scalar(const std::string& name) {
+  FFF_ASSIGN_OR_RETURN(const tensor::FloatArray values, FiniteFloats(name));
+  if (values.size() != 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        Quoted(name), ": found ", values.size(), " elements, wanted one"));
+  }
+  return values[0];
+}
+
+absl::StatusOr<int64_t> TensorReader::Integer(const std::string& name) {
+  used_.insert(name);
+  return checkpoint_.Integer(name);
+}
+
+}  // namespace fff::importer

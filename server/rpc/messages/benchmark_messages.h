@@ -1,0 +1,21 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "fff/v1/inference.pb.h"
+#include "server/benchmark/report.h"
+#include "server/benchmark/runner.h"
+#include "server/serving/batching/servable.h"
+
+// The Benchmark call's messages to and from benchmark/'s plain values. Pure.
+namespace fff::rpc {
+
+// Defaults filled in and bounds checked; INVALID_ARGUMENT says which field.
+absl::StatusOr<benchmark::BenchmarkOptions> DecodeBenchmark(
+    const v1::BenchmarkRequest& request);
+
+// `servable` is the model that was measured (either implementation).
+void EncodeReport(const benchmark::BenchmarkReport& report,
+                  const serving::Servable& servable,
+                  v1::BenchmarkReport& message);
+
+}  // namespace fff::rpc

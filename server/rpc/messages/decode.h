@@ -1,0 +1,52 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "fff/v1/inference.pb.h"
+#include "inference/grpc_service.pb.h"
+#include "server/graph/graph.h"
+#include "server/serving/batching/task.h"
+#include "server/tensor/float_array.h"
+
+// Requests to rows: pure functions over bytes that a peer wrote. Every error is
+// INVALID_ARGUMENT and says what was wrong, got and wanted; the caller adds the
+// model's name.
+namespace fff::rpc {
+
+// The input of a Predict call: [rows, <input shape>], or <input shape> alone
+// for one row. The rows point into `request` when its bytes are aligned for
+// float, else into `scratch`. All values are finite.
+absl::StatusOr<tensor::ConstRows> DecodePredictInput(
+    const v1::PredictRequest& request, const graph::Port& spec,
+    tensor::FloatBuffer& scratch);
+
+// The input of a ModelInfer call, raw or typed (not both), and a check that the
+// outputs asked for exist. Same promises as DecodePredictInput.
+absl::StatusOr<tensor::ConstRows> DecodeInferInput(
+    const inference::ModelInferRequest& request, const graph::Port& input_spec,
+    const graph::Port& output_spec, tensor::FloatBuffer& scratch);
+
+// "" = 0, the default version; otherwise a positive decimal number.
+absl::StatusOr<int64_t> DecodeVersion(const std::string& version);
+
+// The request's own time limit, zero when there is none: timeout_us of our API,
+// the protocol's request parameter "timeout" in microseconds. INVALID_ARGUMENT
+// when it is not a non-negative integer.
+absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
+    const v1::PredictRequest& request);
+absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
+    const inference::ModelInferRequest& request);
+
+// 0 = the default, which is the second of three levels; 1 is the highest, 3 and
+// above the lowest.
+serving::Priority PriorityOf(uint64_t number);
+// The protocol's request parameter "priority", as above. INVALID_ARGUMENT when
+// it is not a non-negative integer.
+absl::StatusOr<serving::Priority> DecodePriority(
+    const inference::ModelInferRequest& request);
+
+}  // namespace fff::rpc

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "fff/v1/inference.pb.h"
+#include "inference/grpc_service.pb.h"
+#include "server/engine/kernel.h"
+#include "server/model/model.h"
+#include "server/serving/batching/servable.h"
+#include "server/serving/batching/task.h"
+
+// Results to responses. The model writes its output straight into the
+// response's bytes: Prepare… makes room before the run, Finish… fills in the
+// rest after it.
+namespace fff::rpc {
+
+// The place for `rows` x output width floats inside the response.
+tensor::MutableRows PrepareOutput(const serving::Servable& servable,
+                                  int64_t rows, v1::PredictResponse& response);
+tensor::MutableRows PrepareOutput(const serving::Servable& servable,
+                                  int64_t rows,
+                                  inference::ModelInferResponse& response);
+
+// INVALID_ARGUMENT when the answer to `rows` rows would not fit into a message
+// (2 GiB, of which a half is left to everything but the numbers).
+absl::Status CheckAnswerSize(const model::Model& model, int64_t rows,
+                             bool routing);
+
+// Why a stream's request has no response. `status` is not OK.
+void EncodeError(const absl::Status& status, v1::StreamError& error);
+
+// Everything else of the response. `routing` is null when not asked for.
+void FinishResponse(const v1::PredictRequest& request,
+                    const serving::Servable& servable,
+                    const serving::Task& task, const model::Routes* routing,
+                    v1::PredictResponse& response);
+void FinishResponse(const inference::ModelInferRequest& request,
+                    const serving::Servable& servable,
+                    const serving::Task& task,
+                    inference::ModelInferResponse& response);
+
+}  // namespace fff::rpc

@@ -1,0 +1,225 @@
+#include "server/rpc/messages/model_messages.h"
+
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+
+namespace fff::rpc {
+namespace {
+
+using serving::Implementation;
+using serving::VersionState;
+
+v1::ModelState ToState(VersionState state) {
+  switch (state) {
+    case VersionState::kLoading:
+      return v1::MODEL_STATE_LOADING;
+    case VersionState::kReady:
+      return v1::MODEL_STATE_READY;
+    case VersionState::kFailed:
+      return v1::MODEL_STATE_FAILED;
+    case VersionState::kUnloaded:
+      return v1::MODEL_STATE_UNLOADED;
+  }
+  return v1::MODEL_STATE_UNSPECIFIED;
+}
+
+std::string Description(const serving::Servable& servable) {
+  if (servable.parts().implementation == Implementation::kDense) {
+    return servable.parts().dense_description;
+  }
+  std::string text;
+  for (const auto& layer : servable.model().layers()) {
+    absl::StrAppend(&text, text.empty() ? "" : " | ", layer.description);
+  }
+  const std::string& precision = servable.parts().precision_report;
+  if (!precision.empty()) absl::StrAppend(&text, " | ", precision);
+  return text;
+}
+
+v1::ModelSummary Summary(const serving::VersionStatus& status,
+                         Implementation implementation) {
+  const bool dense = implementation == Implementation::kDense;
+  v1::ModelSummary summary;
+  summary.set_name(
+      absl::StrCat(status.model_name, dense ? serving::kDenseSuffix : ""));
+  summary.set_version(status.version);
+  summary.set_state(ToState(status.state));
+  summary.set_reason(serving::ReasonOf(status));
+  summary.set_is_default_version(status.is_default);
+  summary.set_implementation(dense ? v1::IMPLEMENTATION_DENSE
+                                   : v1::IMPLEMENTATION_FFF);
+  const auto& servable = dense ? status.dense : status.fff;
+  if (servable != nullptr) summary.set_description(Description(*servable));
+  return summary;
+}
+
+void FillTensor(const graph::Port& spec, v1::TensorMetadata& tensor) {
+  tensor.set_name(spec.name);
+  tensor.set_datatype(v1::DATA_TYPE_FP32);
+  tensor.mutable_shape()->Add(spec.shape.begin(), spec.shape.end());
+  tensor.mutable_labels()->Add(spec.labels.begin(), spec.labels.end());
+}
+
+void FillLayer(const model::Model& model, size_t index, v1::LayerInfo& info) {
+  const model::LayerFacts& layer = model.layers()[index];
+  info.set_type(layer.type);
+  info.set_description(layer.description);
+  info.set_input_width(layer.input_width);
+  info.set_output_width(layer.output_width);
+  info.set_weights_bytes(layer.weights_bytes);
+  for (const engine::KernelPlan::Step& step : model.KernelSteps(index)) {
+    v1::KernelStep& kernel = *info.add_kernels();
+    kernel.set_rows_min(step.rows_min);
+    kernel.set_kernel(step.kernel);
+    kernel.set_reason(step.reason);
+  }
+}
+
+void FillTensor(const graph::Port& spec,
+                inference::ModelMetadataResponse::TensorMetadata& tensor) {
+  tensor.set_name(spec.name);
+  tensor.set_datatype("FP32");
+  tensor.add_shape(-1);
+  for (const int64_t dim : spec.shape) tensor.add_shape(dim);
+}
+
+void SetDuration(uint64_t count, uint64_t ns,
+                 inference::StatisticDuration& duration) {
+  duration.set_count(count);
+  duration.set_ns(ns);
+}
+
+}  // namespace
+
+void AppendSummaries(const serving::VersionStatus& status,
+                     v1::ListModelsResponse& response) {
+  *response.add_models() = Summary(status, Implementation::kFff);
+  *response.add_models() = Summary(status, Implementation::kDense);
+}
+
+v1::ModelSummary Summarize(const serving::VersionStatus& status) {
+  return Summary(status, Implementation::kFff);
+}
+
+v1::GetModelResponse DescribeModel(
+    const serving::Servable& servable,
+    const std::vector<serving::VersionStatus>& siblings) {
+  const serving::Servable::Parts& parts = servable.parts();
+  v1::GetModelResponse response;
+  for (const serving::VersionStatus& status : siblings) {
+    response.add_versions(status.version);
+    if (status.version == parts.version) {
+      *response.mutable_summary() = Summary(status, parts.implementation);
+    }
+  }
+  FillTensor(servable.model().input(), *response.mutable_input());
+  FillTensor(servable.model().output(), *response.mutable_output());
+  for (size_t i = 0; i < servable.model().layers().size(); ++i) {
+    FillLayer(servable.model(), i, *response.add_layers());
+  }
+  response.set_dense_kind(parts.dense_is_trained
+                              ? v1::DENSE_KIND_TRAINED
+                              : v1::DENSE_KIND_COST_BASELINE);
+  response.set_dense_description(parts.dense_description);
+  response.set_weights_bytes(servable.model().weights_bytes());
+  response.set_max_batch_rows(parts.batching.max_batch_rows);
+  response.set_load_seconds(parts.load_seconds);
+  response.set_device(parts.device);
+  response.set_flops_per_row(servable.model().cost().flops);
+  response.set_checkpoint_file(parts.checkpoint_file);
+  return response;
+}
+
+void FillMetadata(const serving::Servable& servable,
+                  const std::vector<serving::VersionStatus>& siblings,
+                  inference::ModelMetadataResponse& response) {
+  const serving::Servable::Parts& parts = servable.parts();
+  response.set_name(servable.name());
+  for (const serving::VersionStatus& status : siblings) {
+    if (status.state != VersionState::kReady) continue;
+    response.add_versions(absl::StrCat(status.version));
+  }
+  response.set_platform(kPlatform);
+  FillTensor(servable.model().input(), *response.add_inputs());
+  FillTensor(servable.model().output(), *response.add_outputs());
+  auto& properties = *response.mutable_properties();
+  properties["implementation"] = std::string(Name(parts.implementation));
+  properties["description"] = Description(servable);
+  properties["dense_kind"] =
+      parts.dense_is_trained ? "trained" : "cost_baseline";
+  properties["dense_description"] = parts.dense_description;
+}
+
+void FillConfig(const serving::Servable& servable,
+                inference::ModelConfig& config) {
+  const serving::Servable::Parts& parts = servable.parts();
+  config.set_name(servable.name());
+  config.set_platform(kPlatform);
+  config.set_backend(kPlatform);
+  config.set_max_batch_size(static_cast<int32_t>(std::min<int64_t>(
+      parts.batching.max_batch_rows, std::numeric_limits<int32_t>::max())));
+  inference::ModelInput& input = *config.add_input();
+  input.set_name(servable.model().input().name);
+  input.set_data_type(inference::TYPE_FP32);
+  for (const int64_t dim : servable.model().input().shape) input.add_dims(dim);
+  inference::ModelOutput& output = *config.add_output();
+  output.set_name(servable.model().output().name);
+  output.set_data_type(inference::TYPE_FP32);
+  for (const int64_t dim : servable.model().output().shape) {
+    output.add_dims(dim);
+  }
+  config.mutable_dynamic_batching()->set_max_queue_delay_microseconds(
+      static_cast<uint64_t>(parts.batching.max_queue_delay_us));
+  auto& parameters = *config.mutable_parameters();
+  parameters["implementation"].set_string_value(
+      std::string(Name(parts.implementation)));
+  parameters["dense_kind"].set_string_value(
+      parts.dense_is_trained ? "trained" : "cost_baseline");
+}
+
+void FillStatistics(const serving::Servable& servable,
+                    inference::ModelStatistics& statistics) {
+  const metrics::ModelMetrics& metrics = servable.metrics();
+  uint64_t ok = 0;
+  uint64_t failed = 0;
+  for (const auto& method : metrics.requests) {
+    for (size_t code = 0; code < method.size(); ++code) {
+      (code == 0 ? ok : failed) += method[code].Value();
+    }
+  }
+  const metrics::HistogramSnapshot queue = metrics.queue_duration.Snapshot();
+  const metrics::HistogramSnapshot compute =
+      metrics.compute_duration.Snapshot();
+  statistics.set_name(servable.name());
+  statistics.set_version(absl::StrCat(servable.parts().version));
+  statistics.set_last_inference(static_cast<uint64_t>(
+      metrics.last_inference_ms.load(std::memory_order_relaxed)));
+  statistics.set_inference_count(metrics.rows.Value());
+  statistics.set_execution_count(compute.count);
+  inference::InferStatistics& infer = *statistics.mutable_inference_stats();
+  SetDuration(ok, metrics.success_ns.Value(), *infer.mutable_success());
+  SetDuration(failed, metrics.fail_ns.Value(), *infer.mutable_fail());
+  SetDuration(queue.count, queue.sum, *infer.mutable_queue());
+  SetDuration(compute.count, compute.sum, *infer.mutable_compute_infer());
+  SetDuration(ok, metrics.decode_ns.Value(), *infer.mutable_compute_input());
+  SetDuration(ok, metrics.encode_ns.Value(), *infer.mutable_compute_output());
+}
+
+void AppendIndex(const serving::VersionStatus& status, bool only_ready,
+                 inference::RepositoryIndexResponse& response) {
+  const bool ready = status.state == VersionState::kReady;
+  if (only_ready && !ready) return;
+  for (const absl::string_view suffix :
+       {absl::string_view(""), serving::kDenseSuffix}) {
+    auto& entry = *response.add_models();
+    entry.set_name(absl::StrCat(status.model_name, suffix));
+    entry.set_version(absl::StrCat(status.version));
+    entry.set_state(ready                                    ? "READY"
+                    : status.state == VersionState::kLoading ? "LOADING"
+                                                             : "UNAVAILABLE");
+    entry.set_reason(serving::ReasonOf(status));
+  }
+}
+
+}  // namespace fff::rpc

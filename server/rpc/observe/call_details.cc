@@ -1,0 +1,44 @@
+#include "server/rpc/observe/call_details.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/serving/batching/retry_after.h"
+
+namespace fff::rpc {
+namespace {
+
+double Microseconds(int64_t ns) { return static_cast<double>(ns) / 1000; }
+
+}  // namespace
+
+CallDetails ReadDetails(const grpc::ServerContext& context) {
+  CallDetails details;
+  const auto& metadata = context.client_metadata();
+  details.wants_timing = metadata.find(kTimingKey) != metadata.end();
+  const auto trace = metadata.find("traceparent");
+  if (trace != metadata.end()) {
+    details.trace =
+        ParseTraceparent({trace->second.data(), trace->second.size()});
+  }
+  return details;
+}
+
+std::string TimingText(const TimeSplit& split,
+                       const serving::TaskTiming& timing) {
+  return absl::StrFormat(
+      "decode_us=%.1f;queue_us=%.1f;compute_us=%.1f;encode_us=%.1f;"
+      "batch_rows=%d",
+      Microseconds(split.decode_ns), Microseconds(timing.queue_ns),
+      Microseconds(timing.compute_ns), Microseconds(split.encode_ns),
+      timing.batch_rows);
+}
+
+void AddRetryPushback(const absl::Status& status,
+                      grpc::ServerContext& context) {
+  const auto delay = serving::RetryAfter(status);
+  if (!delay.has_value()) return;
+  context.AddTrailingMetadata("grpc-retry-pushback-ms",
+                              absl::StrCat(delay->count()));
+}
+
+}  // namespace fff::rpc

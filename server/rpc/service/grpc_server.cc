@@ -1,0 +1,204 @@
+#include "server/rpc/service/grpc_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+
+#include <algorithm>
+#include <limits>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/rpc/access/tls_credentials.h"
+
+namespace fff::rpc {
+namespace {
+
+// How long new calls are refused before the server ends, at most, and the time
+// without one that is taken for quiet.
+constexpr std::chrono::seconds kRefusalTimeMax(2);
+constexpr std::chrono::milliseconds kQuietTime(20);
+
+std::string Address(const GrpcServerOptions& options) {
+  const bool ipv6 = absl::StrContains(options.host, ':');
+  return absl::StrCat(ipv6 ? "[" : "", options.host, ipv6 ? "]" : "", ":",
+                      options.port);
+}
+
+std::shared_ptr<grpc::ServerCredentials> Credentials(
+    const GrpcServerOptions& options) {
+  return options.tls.enabled() ? ReloadingTlsCredentials(options.tls)
+                               : grpc::InsecureServerCredentials();
+}
+
+int Milliseconds(double seconds) {
+  return std::max(1, static_cast<int>(seconds * 1000));
+}
+
+serving::Clock::duration Seconds(double seconds) {
+  return std::chrono::duration_cast<serving::Clock::duration>(
+      std::chrono::duration<double>(seconds));
+}
+
+void ConfigureConnections(const ConnectionOptions& options,
+                          grpc::ServerBuilder& builder) {
+  if (options.age_seconds_max > 0) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                               Milliseconds(options.age_seconds_max));
+  }
+  if (options.age_grace_seconds > 0) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                               Milliseconds(options.age_grace_seconds));
+  }
+  if (options.keepalive_seconds > 0) {
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS,
+                               Milliseconds(options.keepalive_seconds));
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
+  }
+  if (options.streams_max > 0) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                               options.streams_max);
+  }
+  // Clients that ping an idle connection every 10 s are no attack. gRPC allows
+  // one ping in five minutes and ends the connection (ENHANCE_YOUR_CALM).
+  builder.AddChannelArgument(
+      GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+}
+
+void Configure(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
+  const auto bytes_max = static_cast<int>(std::min<int64_t>(
+      options.max_message_bytes, std::numeric_limits<int>::max()));
+  builder.SetMaxReceiveMessageSize(bytes_max);
+  if (options.receive_memory_bytes > 0) {
+    // Without a bound, requests that no worker has seen yet fill the memory.
+    grpc::ResourceQuota quota("fff-server");
+    quota.Resize(static_cast<size_t>(options.receive_memory_bytes));
+    builder.SetResourceQuota(quota);
+  }
+  builder.SetMaxSendMessageSize(-1);  // an answer is as large as it must be
+  // With SO_REUSEPORT, gRPC's default, a second server on the port would start
+  // without a word and take half of the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // The default slice of 8 KiB makes 128 reads of a 1 MiB tensor.
+  builder.AddChannelArgument("grpc.experimental.tcp_read_chunk_size",
+                             256 << 10);
+  // The synchronous methods are rare: one queue and two threads serve them.
+  // Only the inference queues' threads look at the sockets; nothing here may
+  // use gRPC's callback API, whose threads do so too and get in their way.
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
+}
+
+}  // namespace
+
+GrpcServer::GrpcServer(const GrpcServerOptions& options,
+                       serving::ModelRepository* repository,
+                       serving::Scheduler* scheduler,
+                       metrics::ServerMetrics* metrics)
+    : options_(options),
+      registry_(repository->registry()),
+      scheduler_(scheduler),
+      admin_(options.admin),
+      inference_(repository, metrics, &admin_, options.benchmark_enabled),
+      open_inference_(repository, &admin_,
+                      [this] { return serving_.load() && registry_->Ready(); }),
+      memory_(options.answer_memory_bytes),
+      environment_{registry_,
+                   scheduler,
+                   metrics,
+                   &inference_,
+                   &open_inference_,
+                   &health_,
+                   &memory_,
+                   nullptr,
+                   Seconds(options.unread_answer_seconds),
+                   options.overload_is_unavailable,
+                   {false}} {}
+
+GrpcServer::~GrpcServer() {
+  if (server_ != nullptr) Stop(std::chrono::system_clock::now());
+}
+
+absl::Status GrpcServer::Start() {
+  FFF_RETURN_IF_ERROR(admin_.CheckFile());
+  if (options_.tls.enabled()) {
+    FFF_RETURN_IF_ERROR(ReadTlsFiles(options_.tls).status());
+  }
+  if (!options_.access_log.empty()) {
+    FFF_ASSIGN_OR_RETURN(
+        auto lines, base::LineLog::Open(options_.access_log, "fff-access-log"));
+    access_log_ = std::make_unique<AccessLog>(std::move(lines),
+                                              options_.access_log_share);
+    environment_.access_log = access_log_.get();
+  }
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  Configure(options_, builder);
+  ConfigureConnections(options_.connections, builder);
+  credentials_ = Credentials(options_);
+  builder.AddListeningPort(Address(options_), credentials_, &port_);
+  builder.RegisterService(&inference_);
+  builder.RegisterService(&open_inference_);
+  builder.RegisterService(&health_);
+  for (int i = 0; i < std::max(1, options_.queues); ++i) {
+    queues_.push_back(std::make_unique<InferQueue>(
+        &environment_, builder.AddCompletionQueue()));
+  }
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr || port_ == 0) {
+    server_.reset();
+    queues_.clear();
+    return absl::UnavailableError(absl::StrCat(
+        "cannot listen on ", Address(options_),
+        " for gRPC: the port is taken by another process or the address is not "
+        "one of this machine"));
+  }
+  SetServing(false);
+  for (size_t i = 0; i < queues_.size(); ++i) {
+    queues_[i]->Start(absl::StrCat("fff-queue-", i));
+  }
+  return absl::OkStatus();
+}
+
+void GrpcServer::SetServing(bool serving) {
+  serving_.store(serving);
+  health_.SetServing(serving);
+}
+
+void GrpcServer::RefuseUntilQuiet(std::chrono::system_clock::time_point until) {
+  environment_.refusing.store(true);
+  for (const auto& queue : queues_) queue->DrainStreams();
+  int64_t received_before = -1;
+  while (std::chrono::system_clock::now() < until) {
+    int64_t received = 0;
+    bool idle = true;
+    for (const auto& queue : queues_) {
+      const InferQueue::Activity activity = queue->activity();
+      received += activity.received;
+      idle = idle && activity.idle;
+    }
+    if (idle && received == received_before) return;
+    received_before = received;
+    std::this_thread::sleep_for(kQuietTime);
+  }
+}
+
+void GrpcServer::Stop(std::chrono::system_clock::time_point deadline) {
+  if (server_ == nullptr) return;
+  SetServing(false);
+  inference_.StopBenchmark();
+  RefuseUntilQuiet(
+      std::min(deadline, std::chrono::system_clock::now() + kRefusalTimeMax));
+  server_->Shutdown(deadline);
+  // Tasks of cancelled calls may still wait; each is answered before its queue
+  // ends, because handing an answer to an ended queue is an error in gRPC.
+  scheduler_->Stop();
+  for (const auto& queue : queues_) queue->Stop();
+  queues_.clear();
+  server_.reset();
+}
+
+}  // namespace fff::rpc

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "server/serving/batching/task.h"
+
+// The decisions about batches, all of them pure.
+namespace fff::serving {
+
+struct BatchPolicy {
+  int64_t max_batch_rows = 4096;
+  std::chrono::microseconds max_queue_delay{0};
+};
+
+// When a free worker should take a batch from a non-empty queue: now (<= now)
+// or at the returned moment, unless more rows arrive before. With no queue
+// delay always now: a free worker never waits for company, batches form only
+// while all workers are busy. Otherwise when the batch is full or its oldest
+// task has waited max_queue_delay, and never so late that the earliest deadline
+// is missed by waiting.
+Clock::time_point DispatchTime(const BatchPolicy& policy, int64_t queued_rows,
+                               Clock::time_point oldest_submitted,
+                               Clock::time_point earliest_deadline);
+
+// How many rows the next batch of a queue may have while `idle` other workers
+// have nothing to do: an even share of what waits, at most max_batch_rows. No
+// share takes less than half a millisecond, ten times what it takes to wake a
+// worker, or less than 32 rows, which would mostly read weights; `compute` is
+// how long all of it takes one worker, zero when not known. Then, with no idle
+// worker, and where the policy waits for full batches, max_batch_rows.
+int64_t BatchRowsMax(const BatchPolicy& policy, int64_t queued_rows, int idle,
+                     std::chrono::nanoseconds compute);
+
+// How many rows of the task that comes next join a batch of `batch_rows` that
+// may have rows_max, when `task_rows` of it are left: all of them where they
+// fit, else none, so that a task stays whole; of a task that is larger than the
+// batch may be, a batch's worth, alone. Never 0 for an empty batch.
+int64_t RowsToTake(int64_t rows_max, int64_t batch_rows, int64_t task_rows);
+
+// What becomes of a task that is taken from the queue.
+enum class Fate {
+  kRun,
+  kCancelled,  // its caller has gone
+  kExpired,    // its deadline has passed
+  kTooLate,    // its deadline is nearer than its computation is long
+};
+// `compute` is how long its rows take, by themselves; zero when not known.
+Fate Judge(bool cancelled, Clock::time_point deadline, Clock::time_point now,
+           std::chrono::nanoseconds compute);
+
+// What to tell the submitter; OK for kRun. `begun` when some of its rows were
+// computed before.
+absl::Status StatusOf(Fate fate, bool begun);
+
+// What is known when a task could run on the thread that submits it.
+struct InlineState {
+  bool worker_free = false;             // else it would overtake what waits
+  bool others_waiting = true;           // for the submitting thread
+  std::chrono::nanoseconds compute{0};  // zero when not known
+};
+// Handing a task to another thread takes some microseconds, and the submitting
+// thread has other requests to see to: a task runs there when it is hardly
+// longer than handing it over, or short and the only one.
+bool RunsInline(const InlineState& state);
+
+}  // namespace fff::serving

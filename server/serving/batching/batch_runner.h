@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "server/engine/execution_context.h"
+#include "server/model/model.h"
+#include "server/serving/batching/servable.h"
+#include "server/serving/batching/task.h"
+#include "server/tensor/float_array.h"
+
+namespace fff::serving {
+
+// Evaluates batches: gathers the tasks' rows, runs the model once, scatters the
+// outputs and routes back. Owned and used by one worker thread; its buffers
+// grow to the largest batch seen and are then reused.
+class BatchRunner {
+ public:
+  // Row buffers above this are given back after the batch.
+  static constexpr int64_t kKeptFloatsMax = int64_t{8} << 20;
+
+  explicit BatchRunner(int threads) : context_(threads) {}
+
+  // Runs `pieces` (at least one, all of `servable`) and writes to each one's
+  // task its rows of y and routes, and timing.compute_ns / batch_rows (of a
+  // task in several pieces: when all are settled). A single piece is read and
+  // written in place. Records compute time, rows and leaf visits.
+  void Run(const Servable& servable, absl::Span<const Piece> pieces);
+
+ private:
+  void ScatterRoutes(const model::Model& model, int64_t batch_row,
+                     const Piece& piece);
+  static void RecordTiming(const Piece& piece, int64_t compute_ns,
+                           int64_t batch_rows);
+
+  engine::ExecutionContext context_;
+  tensor::FloatBuffer input_;
+  tensor::FloatBuffer output_;
+  model::Routes routes_;
+};
+
+}  // namespace fff::serving

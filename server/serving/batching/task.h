@@ -1,0 +1,88 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "server/engine/kernel.h"
+#include "server/tensor/float_array.h"
+
+namespace fff::serving {
+
+using Clock = std::chrono::steady_clock;
+
+inline int64_t Nanoseconds(Clock::duration duration) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
+}
+
+// Where the time of one task went; valid when OnDone is called with OK.
+struct TaskTiming {
+  int64_t queue_ns = 0;    // Submit to the start of its (first) batch
+  int64_t compute_ns = 0;  // arithmetic of the whole batch, or of all batches
+  int64_t batch_rows = 0;  // of the batch, or of the largest one
+  Clock::time_point computed_at{};  // the last of its arithmetic ended
+};
+
+// Among the tasks of one queue, a higher priority goes first.
+enum class Priority : uint8_t { kHigh, kNormal, kLow };
+inline constexpr size_t kPriorities = 3;
+
+// One request's rows on their way through the queue. The submitter owns the
+// task and everything it points to and keeps both alive, unmoved, until OnDone.
+class Task {
+ public:
+  virtual ~Task() = default;
+
+  // Called exactly once for every task that Submit accepted, on a worker's
+  // thread or inside Submit (see Scheduler::Submit), outside all locks. The
+  // task may be destroyed or reused inside. Codes: OK (y and routes are
+  // written), DEADLINE_EXCEEDED, CANCELLED.
+  virtual void OnDone(const absl::Status& status) = 0;
+
+  tensor::ConstRows x;    // [rows, input width], finite
+  tensor::MutableRows y;  // [rows, output width]
+  // Empty, or one sink a layer of the model; sinks with null members are
+  // skipped.
+  absl::Span<const engine::RouteSink> routes;
+  Clock::time_point deadline = Clock::time_point::max();
+  Priority priority = Priority::kNormal;
+  // May be set by any thread at any time; looked at when the task is dequeued.
+  std::atomic<bool> cancelled{false};
+  TaskTiming timing;
+
+ private:
+  friend class Scheduler;
+  friend class BatchQueue;
+  friend class BatchRunner;
+
+  // Of a task that is computed in pieces, maybe by several workers at once.
+  struct Progress {
+    std::atomic<int64_t> rows_left{0};
+    std::atomic<int64_t> compute_ns{0};
+    std::atomic<int64_t> batch_rows{0};
+    std::atomic<int> fate{0};  // of the last piece, a Fate
+  };
+  Clock::time_point submitted_;
+  Progress progress_;
+};
+
+// The rows of a task that one batch takes: all of them, unless the task is
+// larger than a batch may be.
+struct Piece {
+  Task* task = nullptr;
+  int64_t first_row = 0;
+  int64_t rows = 0;
+
+  bool whole() const { return rows == task->x.rows; }
+  tensor::ConstRows x() const {
+    return {task->x.row(first_row), rows, task->x.width};
+  }
+  tensor::MutableRows y() const {
+    return {task->y.row(first_row), rows, task->y.width};
+  }
+};
+
+}  // namespace fff::serving

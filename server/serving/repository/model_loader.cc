@@ -1,0 +1,200 @@
+#include "server/serving/repository/model_loader.h"
+
+#include <chrono>
+#include <new>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/engine/execution_context.h"
+#include "server/serving/batching/task.h"
+#include "server/serving/repository/repository_scan.h"
+
+namespace fff::serving {
+namespace {
+
+std::string DescribeLayers(const model::Model& model) {
+  return absl::StrJoin(model.layers(), " | ",
+                       [](std::string* out, const auto& layer) {
+                         absl::StrAppend(out, layer.description);
+                       });
+}
+
+// Which kernel serves which batch size of which layer, and why.
+std::string DescribeKernels(const model::Model& model) {
+  std::string text;
+  for (size_t i = 0; i < model.layers().size(); ++i) {
+    for (const engine::KernelPlan::Step& step : model.KernelSteps(i)) {
+      absl::StrAppend(&text, text.empty() ? "" : "; ", "layer ", i, " from ",
+                      step.rows_min, " rows ", step.kernel, " (", step.reason,
+                      ")");
+    }
+  }
+  return text;
+}
+
+void RegisterMetrics(metrics::ServerMetrics& metrics, Servable::Parts& parts) {
+  const bool dense = parts.implementation == Implementation::kDense;
+  metrics::ModelInfo info;
+  info.file = parts.checkpoint_file;
+  info.dense_kind = !dense                   ? ""
+                    : parts.dense_is_trained ? "trained"
+                                             : "cost_baseline";
+  info.description =
+      dense ? parts.dense_description : DescribeLayers(*parts.model);
+  info.weights_bytes = static_cast<double>(parts.model->weights_bytes());
+  const auto registered =
+      metrics.Register({parts.model_name, absl::StrCat(parts.version),
+                        std::string(Name(parts.implementation)), parts.device},
+                       std::move(info), RoutingLayers(*parts.model));
+  parts.metrics = registered.metrics;
+  parts.leaf_visits = registered.leaf_visits;
+}
+
+// One pass over zeros for each warm-up size: page faults, packed primitives and
+// scratch memory come before the first request. Not recorded in the metrics of
+// served traffic.
+void WarmUp(const model::Model& model, absl::Span<const int64_t> batch_rows) {
+  engine::ExecutionContext context(/*threads=*/1);
+  for (const int64_t rows : batch_rows) {
+    const tensor::FloatBuffer x(rows * model.input().width());
+    tensor::FloatBuffer y(rows * model.output().width());
+    model.Run(engine::RowsBatch({x.data(), rows, model.input().width()},
+                                {y.data(), rows, model.output().width()}),
+              context);
+  }
+}
+
+absl::Status WarmUpBoth(const model::LoadedVersion& loaded,
+                        const importer::ModelConfig& config) {
+  try {
+    WarmUp(*loaded.fff, config.warmup_batch_rows);
+    WarmUp(*loaded.dense.model, config.warmup_batch_rows);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        "not enough memory to warm up with warmup_batch_rows");
+  }
+  return absl::OkStatus();
+}
+
+// Told when the last of both implementations is gone.
+std::shared_ptr<const void> ReleaseToken(
+    const std::shared_ptr<absl::Notification>& released) {
+  return {static_cast<const void*>(nullptr),
+          [released](const void*) { released->Notify(); }};
+}
+
+// What the server offers, narrowed by what config.json asks for.
+absl::StatusOr<model::Placement> PlacementOf(
+    const importer::ModelConfig& config, model::Placement placement) {
+  if (config.device == importer::DeviceChoice::kCpu) placement.engine = nullptr;
+  if (config.device == importer::DeviceChoice::kCuda) {
+    if (placement.engine == nullptr) {
+      return absl::FailedPreconditionError(
+          "config.json asks for device \"cuda\", but this server has no CUDA "
+          "engine; allowed: \"cpu\", \"auto\"");
+    }
+    placement.use = model::Placement::Use::kAlways;
+  }
+  if (config.precision == graph::Precision::kBf16) {
+    placement.precision = graph::Precision::kBf16;
+  }
+  if (config.precision == graph::Precision::kInt8) {
+    if (config.device == importer::DeviceChoice::kCuda) {
+      return absl::FailedPreconditionError(
+          "config.json asks for precision \"int8\" on device \"cuda\"; allowed "
+          "there: \"fp32\", \"bf16\"");
+    }
+    placement.engine = nullptr;  // the CPU's kernels alone
+  }
+  return placement;
+}
+
+// What reduced precision did to a model on its device, beside what it did on
+// the CPU, for the log; empty without a device.
+std::string PrecisionNote(const model::Model& model,
+                          const model::Placement& placement) {
+  constexpr int64_t kSample = 1024;
+  if (placement.precision == graph::Precision::kFp32 ||
+      model.device_copy() == nullptr) {
+    return "";
+  }
+  return absl::StrCat(" precision=", graph::Name(placement.precision),
+                      " device_routes_changed=",
+                      model::DeviceRoutesChanged(model, kSample), "/", kSample);
+}
+
+}  // namespace
+
+absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
+                                          const importer::ModelConfig& config,
+                                          const model::BuildOptions& offered) {
+  const Clock::time_point start = Clock::now();
+  model::BuildOptions build = offered;
+  build.tuning_seconds /= 2;
+  FFF_ASSIGN_OR_RETURN(build.placement, PlacementOf(config, offered.placement));
+  BuiltVersion built;
+  built.identity = VersionIdentity(version.directory);
+  FFF_ASSIGN_OR_RETURN(model::LoadedVersion loaded,
+                       model::LoadVersion(version.directory, config, build));
+  if (VersionIdentity(version.directory) != built.identity) {
+    return absl::AbortedError(absl::StrCat(
+        version.directory, ": changed while it was read; retry later"));
+  }
+  FFF_RETURN_IF_ERROR(WarmUpBoth(loaded, config));
+  built.released = std::make_shared<absl::Notification>();
+  Servable::Parts& parts = built.fff;
+  parts.lifetime = ReleaseToken(built.released);
+  parts.model_name = version.model_name;
+  parts.version = version.version;
+  parts.model = std::move(loaded.fff);
+  parts.dense_is_trained = loaded.dense.trained;
+  parts.dense_description = loaded.dense.description;
+  parts.checkpoint_file = loaded.checkpoint_file;
+  parts.device = parts.model->device();
+  parts.batching = config.batching;
+  parts.accuracy = config.accuracy;
+  if (loaded.precision.has_value()) {
+    parts.precision_report = loaded.precision->ToString();
+  }
+  parts.load_seconds =
+      std::chrono::duration<double>(Clock::now() - start).count();
+  Servable::Parts& dense = built.dense;
+  dense = parts;
+  dense.implementation = Implementation::kDense;
+  dense.precision_report.clear();
+  dense.model = std::move(loaded.dense.model);
+  dense.device = dense.model->device();
+  base::LogInfo(absl::StrCat(
+      "loaded model=", base::Printable(version.model_name),
+      " version=", version.version, " file=", parts.checkpoint_file,
+      " device=", parts.device, PrecisionNote(*parts.model, build.placement),
+      " seconds=", parts.load_seconds, " fff=\"", DescribeLayers(*parts.model),
+      "\" dense=\"", parts.dense_description, "\""));
+  base::LogInfo(absl::StrCat(
+      "kernels model=", base::Printable(version.model_name),
+      " version=", version.version, " fff=\"", DescribeKernels(*parts.model),
+      "\" dense=\"", DescribeKernels(*dense.model), "\""));
+  if (!parts.precision_report.empty()) {
+    base::LogInfo(absl::StrCat(
+        "precision model=", base::Printable(version.model_name),
+        " version=", version.version, " ", parts.precision_report));
+  }
+  return built;
+}
+
+LoadedServables MakeServables(BuiltVersion version,
+                              metrics::ServerMetrics* metrics) {
+  RegisterMetrics(*metrics, version.fff);
+  RegisterMetrics(*metrics, version.dense);
+  metrics->SetLoadDuration(version.fff.model_name,
+                           absl::StrCat(version.fff.version),
+                           version.fff.load_seconds);
+  return {std::make_shared<const Servable>(std::move(version.fff)),
+          std::make_shared<const Servable>(std::move(version.dense)),
+          std::move(version.released), std::move(version.identity)};
+}
+
+}  // namespace fff::serving

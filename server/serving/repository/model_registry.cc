@@ -1,0 +1,154 @@
+#include "server/serving/repository/model_registry.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "server/base/log.h"
+
+namespace fff::serving {
+namespace {
+
+// "'a', 'b', ... (12 in all)": names or numbers as a message can hold them.
+template <class Range, class KeyOf>
+std::string SomeKeys(const Range& range, KeyOf key_of) {
+  constexpr size_t kNamedMax = 8;
+  std::string text;
+  size_t named = 0;
+  for (const auto& item : range) {
+    if (named == kNamedMax) {
+      absl::StrAppend(&text, ", ... (", range.size(), " in all)");
+      break;
+    }
+    absl::StrAppend(&text, named == 0 ? "" : ", ", "'", key_of(item), "'");
+    ++named;
+  }
+  return range.empty() ? "nothing" : text;
+}
+
+absl::string_view StripDense(absl::string_view name) {
+  return absl::StripSuffix(name, kDenseSuffix);
+}
+
+absl::Status NotServed(const VersionStatus& status) {
+  const std::string which =
+      absl::StrCat("model '", status.model_name, "' version ", status.version);
+  switch (status.state) {
+    case VersionState::kLoading:
+      return absl::UnavailableError(
+          absl::StrCat(which, " is loading; retry later"));
+    case VersionState::kUnloaded:
+      return absl::UnavailableError(absl::StrCat(which, " is not loaded"));
+    default:
+      return absl::UnavailableError(
+          absl::StrCat("model '", status.model_name,
+                       "' could not be loaded: ", status.reason));
+  }
+}
+
+VersionStatus& ChooseDefault(std::vector<VersionStatus>& versions) {
+  VersionStatus* chosen = &versions.front();
+  for (VersionStatus& version : versions) {
+    version.is_default = false;
+    if (version.fff != nullptr || chosen->fff == nullptr) chosen = &version;
+  }
+  chosen->is_default = true;
+  return *chosen;
+}
+
+}  // namespace
+
+void ModelRegistry::Publish(std::vector<VersionStatus> versions,
+                            bool required) {
+  if (versions.empty()) return;
+  const std::string model = versions.front().model_name;
+  const VersionState state = ChooseDefault(versions).state;
+  // What is replaced may be the last owner of much memory: freed outside.
+  Entry replaced;
+  {
+    absl::MutexLock lock(&mutex_);
+    replaced = std::exchange(models_[model], {std::move(versions), required});
+    if (state == VersionState::kUnloaded) {
+      metrics_->ClearModelReady(model);  // on purpose: nothing to be alarmed at
+    } else {
+      metrics_->SetModelReady(model, state == VersionState::kReady);
+    }
+  }
+}
+
+void ModelRegistry::Remove(absl::string_view model_name) {
+  Entry removed;
+  absl::MutexLock lock(&mutex_);
+  const auto model = models_.find(model_name);
+  if (model == models_.end()) return;
+  removed = std::move(model->second);
+  models_.erase(model);
+}
+
+void ModelRegistry::SetComplete() {
+  absl::MutexLock lock(&mutex_);
+  complete_ = true;
+}
+
+absl::StatusOr<std::shared_ptr<const Servable>> ModelRegistry::Find(
+    absl::string_view name, int64_t version) const {
+  const absl::string_view model_name = StripDense(name);
+  const bool dense = model_name.size() != name.size();
+  absl::ReaderMutexLock lock(&mutex_);
+  const auto model = models_.find(model_name);
+  if (model == models_.end() && !complete_) {
+    return absl::UnavailableError(absl::StrCat(
+        "model '", base::Printable(name),
+        "' is not known yet: the server is starting; retry later"));
+  }
+  if (model == models_.end()) {
+    return absl::NotFoundError(absl::StrCat(
+        "model '", base::Printable(name),
+        "' is not in the repository; it has: ",
+        SomeKeys(models_, [](const auto& entry) { return entry.first; })));
+  }
+  const std::vector<VersionStatus>& versions = model->second.versions;
+  for (const VersionStatus& status : versions) {
+    if (version == 0 ? !status.is_default : status.version != version) continue;
+    const std::shared_ptr<const Servable>& found =
+        dense ? status.dense : status.fff;
+    if (found == nullptr) return NotServed(status);
+    return found;
+  }
+  return absl::NotFoundError(absl::StrCat(
+      "model '", model_name, "' has no version ", version, "; it has: ",
+      SomeKeys(versions, [](const auto& entry) { return entry.version; })));
+}
+
+std::vector<VersionStatus> ModelRegistry::List() const {
+  std::vector<VersionStatus> all;
+  absl::ReaderMutexLock lock(&mutex_);
+  for (const auto& [name, entry] : models_) {
+    all.insert(all.end(), entry.versions.begin(), entry.versions.end());
+  }
+  return all;
+}
+
+std::vector<VersionStatus> ModelRegistry::ListModel(
+    absl::string_view model_name) const {
+  absl::ReaderMutexLock lock(&mutex_);
+  const auto model = models_.find(model_name);
+  if (model == models_.end()) return {};
+  return model->second.versions;
+}
+
+bool ModelRegistry::Ready() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  if (!complete_) return false;
+  for (const auto& [name, entry] : models_) {
+    if (!entry.required) continue;
+    for (const VersionStatus& status : entry.versions) {
+      if (status.is_default && status.state != VersionState::kReady) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace fff::serving

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "server/metrics/server_metrics.h"
+#include "server/serving/batching/servable.h"
+#include "server/serving/repository/version_status.h"
+
+namespace fff::serving {
+
+// What is served at this moment: the one place that requests look models up in.
+// ModelRepository decides what stands here. Thread-safe; nothing blocks on a
+// load.
+class ModelRegistry {
+ public:
+  // `metrics` outlives the registry.
+  explicit ModelRegistry(metrics::ServerMetrics* metrics) : metrics_(metrics) {}
+
+  // Replaces all versions of a model at once, so that every request finds
+  // either the old ones or the new ones. `versions` is not empty, ordered by
+  // version; is_default is set here: the highest that is ready, or else the
+  // highest. A `required` model keeps the server from being ready while its
+  // default version is not.
+  void Publish(std::vector<VersionStatus> versions, bool required);
+  // Takes a model out of the list; requests that hold a servable keep it.
+  void Remove(absl::string_view model_name);
+  // The first pass over the repository is done: every model is known.
+  void SetComplete();
+
+  // `name` may end in ":dense"; version 0 is the default version, the highest
+  // that is ready. NOT_FOUND for an unknown model or version (the message lists
+  // what there is), UNAVAILABLE for one that is loading, failed to load or is
+  // unloaded, and for an unknown model before the first pass is done.
+  absl::StatusOr<std::shared_ptr<const Servable>> Find(absl::string_view name,
+                                                       int64_t version) const;
+
+  // All versions, ordered by name, then version.
+  std::vector<VersionStatus> List() const;
+  // Those of one model (without ":dense"); empty when there is no such model.
+  std::vector<VersionStatus> ListModel(absl::string_view model_name) const;
+
+  // Every required model has a default version that is ready, and the first
+  // pass is done.
+  bool Ready() const;
+
+ private:
+  struct Entry {
+    std::vector<VersionStatus> versions;
+    bool required = false;
+  };
+
+  metrics::ServerMetrics* const metrics_;
+  mutable absl::Mutex mutex_;
+  std::map<std::string, Entry, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
+  bool complete_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace fff::serving

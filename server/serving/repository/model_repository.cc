@@ -1,0 +1,394 @@
+#include "server/serving/repository/model_repository.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/log.h"
+#include "server/base/memory_info.h"
+#include "server/base/status_macros.h"
+#include "server/base/thread.h"
+#include "server/model/model_files.h"
+
+namespace fff::serving {
+namespace {
+
+model::BuildOptions Offered(const RepositoryOptions& options) {
+  model::BuildOptions offered;
+  offered.placement = options.placement;
+  offered.tuning_seconds = options.tuning_seconds;
+  return offered;
+}
+
+absl::Status ClosedError() {
+  return absl::UnavailableError(
+      "the server is shutting down; retry on another one");
+}
+
+// Config.json is to be read before anything is decided.
+bool ConfigIsDue(const ModelRecord& record, Clock::time_point now) {
+  return !record.unloaded && record.NeedsConfig(now);
+}
+
+}  // namespace
+
+ModelRepository::ModelRepository(RepositoryOptions options,
+                                 ModelRegistry* registry,
+                                 metrics::ServerMetrics* metrics)
+    : options_(std::move(options)),
+      registry_(registry),
+      models_({options_.settle_time, options_.retry_pause,
+               options_.control == ModelControl::kExplicit},
+              registry, metrics),
+      loader_(base::StartThread("fff-loader", [this] { LoaderLoop(); })) {}
+
+absl::Status ModelRepository::LoadAll() {
+  const Clock::time_point now = Clock::now();
+  {
+    absl::MutexLock look(&look_mutex_);
+    FFF_ASSIGN_OR_RETURN(const std::vector<ScannedModel> scanned,
+                         ScanRepository(options_.path));
+    absl::MutexLock lock(&mutex_);
+    models_.Observe(scanned, {}, now, [](const auto&) { return false; });
+    if (models_.records().empty()) {
+      base::LogWarning(absl::StrCat("model repository ", options_.path,
+                                    " holds no model; nothing is served"));
+    }
+    for (const std::string& name : options_.startup_models) {
+      ModelRecord& record = models_.RecordOf(name);
+      record.unloaded = false;
+      if (!record.name().empty()) continue;
+      ScannedModel missing;
+      missing.name = name;
+      missing.status = absl::NotFoundError("it is not in the repository");
+      record.Observe(missing, {}, now);
+    }
+    for (auto& [name, record] : models_.records()) {
+      record.SettleNow(now);
+      record.required = !record.unloaded;
+      models_.Publish(record, now);
+    }
+    for (auto& [name, record] : models_.records()) Schedule(record, now);
+  }
+  AwaitIdle();
+  registry_->SetComplete();
+  options_.on_change();
+  return absl::OkStatus();
+}
+
+Clock::time_point ModelRepository::Look(
+    Clock::time_point now, const std::vector<std::string>& being_written) {
+  Clock::time_point next = Clock::time_point::max();
+  {
+    absl::MutexLock look(&look_mutex_);
+    const auto scanned = ScanRepository(options_.path);
+    absl::MutexLock lock(&mutex_);
+    if (!scanned.ok() && scanned.status() != observed_) {
+      base::LogError(
+          absl::StrCat("cannot look at the model repository: ",
+                       base::Printable(scanned.status().message(), 2000),
+                       "; what is served goes on"));
+    }
+    observed_ = scanned.status();
+    if (!scanned.ok()) return next;
+    const auto called = [this](const std::string& model)
+                            ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                              const Waiting* waiting = FindWaiting(model);
+                              return waiting != nullptr && waiting->called;
+                            };
+    models_.Observe(*scanned, being_written, now, called);
+    for (auto& [name, record] : models_.records()) {
+      if (called(name)) continue;
+      if (options_.control == ModelControl::kPoll) {
+        Schedule(record, now);
+      } else {
+        models_.Publish(record, now);
+      }
+      next = std::min(next, record.NextChange(now));
+    }
+    models_.ForgetGone(now);
+  }
+  AfterChange();
+  return next;
+}
+
+void ModelRepository::AwaitIdle() {
+  const auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return waiting_.empty() || closed_.load();
+  };
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&idle));
+}
+
+ModelRepository::Waiting* ModelRepository::FindWaiting(
+    const std::string& model) {
+  const auto found =
+      std::find_if(waiting_.begin(), waiting_.end(),
+                   [&](const Waiting& w) { return w.model == model; });
+  return found == waiting_.end() ? nullptr : &*found;
+}
+
+void ModelRepository::Schedule(ModelRecord& record, Clock::time_point now) {
+  bool for_loader = ConfigIsDue(record, now);
+  if (for_loader) {
+    models_.Publish(record, now);
+  } else {
+    for_loader = models_.Advance(record, now).kind == Transition::Kind::kLoad;
+  }
+  Waiting* const waiting = FindWaiting(record.name());
+  if (waiting == nullptr) {
+    if (for_loader) waiting_.push_back({record.name(), now});
+  } else if (for_loader) {
+    waiting->now = std::max(waiting->now, now);
+    waiting->config_read = false;
+  } else if (waiting != &waiting_.front() || !working_) {
+    waiting_.erase(waiting_.begin() + (waiting - &waiting_.front()));
+  }
+}
+
+void ModelRepository::LoaderLoop() {
+  const auto called = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return !waiting_.empty() || closed_.load();
+  };
+  while (true) {
+    std::optional<Job> job;
+    bool call_ends = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&called));
+      if (closed_.load()) return;
+      job = NextJob();
+      working_ = job.has_value();
+      if (!working_ && !models_.has_retired()) {
+        call_ends = waiting_.front().called;
+        waiting_.erase(waiting_.begin());
+      }
+    }
+    if (job.has_value()) Do(*job);
+    if (call_ends) options_.on_loaded();
+    AfterChange();
+  }
+}
+
+std::optional<ModelRepository::Job> ModelRepository::NextJob() {
+  Waiting& waiting = waiting_.front();
+  ModelRecord* const found = models_.Find(waiting.model);
+  if (found == nullptr) return std::nullopt;
+  ModelRecord& record = *found;
+  Job job;
+  job.now = waiting.now;
+  job.directory = record.directory();
+  job.version.model_name = record.name();
+  job.input.config_found = record.config_found();
+  if (ConfigIsDue(record, job.now) && !waiting.config_read) {
+    waiting.config_read = job.reads_config = true;
+    return job;
+  }
+  const Transition next = models_.Advance(record, job.now);
+  if (next.kind != Transition::Kind::kLoad) return std::nullopt;
+  job.version.version = job.input.version = next.version;
+  job.version.directory = absl::StrCat(job.directory, "/", next.version);
+  job.config = record.config();
+  job.input.found = record.version(next.version).found;
+  return job;
+}
+
+void ModelRepository::Do(const Job& job) {
+  if (!job.reads_config) {
+    Finish(job, options_.build(job.version, job.config, Offered(options_)));
+    options_.on_loaded();
+    return;
+  }
+  absl::StatusOr<importer::ModelConfig> config =
+      model::ReadModelConfig(job.directory);
+  absl::MutexLock lock(&mutex_);
+  working_ = false;
+  ModelRecord* const record = models_.Find(job.version.model_name);
+  if (record != nullptr) {
+    record->SetConfig(job.input.config_found, std::move(config));
+  }
+}
+
+void ModelRepository::Finish(const Job& job,
+                             absl::StatusOr<BuiltVersion> built) {
+  absl::MutexLock lock(&mutex_);
+  working_ = false;
+  ModelRecord* const record = models_.Find(job.version.model_name);
+  if (record == nullptr || !record->IsWanted(job.version.version, job.now)) {
+    base::LogInfo(absl::StrCat(
+        "nobody wants model=", base::Printable(job.version.model_name),
+        " version=", job.version.version,
+        " any more; its load is thrown away"));
+    return;
+  }
+  if (built.ok()) {
+    models_.Loaded(*record, job.input, *std::move(built));
+  } else {
+    models_.Failed(*record, job.input, built.status(), job.now);
+  }
+  models_.Publish(*record, job.now);
+}
+
+void ModelRepository::AfterChange() {
+  std::vector<LoadedServables> retired;
+  {
+    absl::MutexLock lock(&mutex_);
+    retired = models_.TakeRetired();
+  }
+  retired.clear();
+  options_.on_change();
+}
+
+absl::Status ModelRepository::AwaitLoader(const std::string& model,
+                                          absl::Time deadline) {
+  const auto done = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return closed_.load() || FindWaiting(model) == nullptr;
+  };
+  absl::MutexLock lock(&mutex_);
+  if (!mutex_.AwaitWithDeadline(absl::Condition(&done), deadline)) {
+    return absl::DeadlineExceededError(absl::StrCat(
+        "model '", model,
+        "' is being loaded; what is to be unloaded goes after that"));
+  }
+  return FindWaiting(model) != nullptr ? ClosedError() : absl::OkStatus();
+}
+
+absl::Status ModelRepository::CheckCall(const std::string& model_name,
+                                        int64_t version) const {
+  if (options_.control == ModelControl::kNone) {
+    return absl::FailedPreconditionError(
+        "the server was started with --model-control=none: what it loaded at "
+        "its start stays");
+  }
+  if (closed_.load()) return ClosedError();
+  if (version < 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got version ", version, ", wanted 0 (those of its policy) or above"));
+  }
+  if (absl::EndsWith(model_name, kDenseSuffix)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got '", base::Printable(model_name), "', wanted the name without '",
+        kDenseSuffix,
+        "': a model and its dense twin are loaded and unloaded together"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ModelRepository::Load(const std::string& model_name,
+                                   int64_t version) {
+  FFF_RETURN_IF_ERROR(CheckCall(model_name, version));
+  Clock::time_point now;
+  {
+    absl::MutexLock look(&look_mutex_);
+    now = Clock::now();
+    FFF_ASSIGN_OR_RETURN(const ScannedModel scanned,
+                         ScanModel(options_.path, model_name));
+    const bool there = std::any_of(
+        scanned.versions.begin(), scanned.versions.end(),
+        [&](const ScannedVersion& v) { return v.version == version; });
+    if (version != 0 && !there) {
+      return absl::NotFoundError(
+          absl::StrCat(scanned.directory, " holds no version ", version));
+    }
+    absl::MutexLock lock(&mutex_);
+    ModelRecord& record = models_.RecordOf(scanned.name);
+    record.unloaded = false;
+    if (version == 0) {
+      record.added.clear();
+      record.dismissed.clear();
+    } else {
+      record.added.insert(version);
+      record.dismissed.erase(version);
+    }
+    record.Observe(scanned, {}, now);
+    record.SettleNow(now);
+    Schedule(record, now);
+    Waiting* const waiting = FindWaiting(model_name);
+    if (waiting != nullptr) waiting->called = true;
+  }
+  AfterChange();
+  FFF_RETURN_IF_ERROR(AwaitLoader(model_name, absl::InfiniteFuture()));
+  absl::MutexLock lock(&mutex_);
+  const ModelRecord* const record = models_.Find(model_name);
+  return record != nullptr ? record->LoadOutcome(version, now)
+                           : absl::FailedPreconditionError(absl::StrCat(
+                                 "model '", model_name,
+                                 "' vanished while it was being loaded"));
+}
+
+absl::Status ModelRepository::Unload(const std::string& model_name,
+                                     int64_t version, absl::Duration timeout) {
+  FFF_RETURN_IF_ERROR(CheckCall(model_name, version));
+  const absl::Time deadline = absl::Now() + timeout;
+  Released released;
+  {
+    absl::MutexLock lock(&mutex_);
+    ModelRecord* const found = models_.Find(model_name);
+    if (found == nullptr) {
+      return absl::NotFoundError(absl::StrCat("model '",
+                                              base::Printable(model_name),
+                                              "' is not in the repository"));
+    }
+    ModelRecord& record = *found;
+    if (version != 0 && record.versions().count(version) == 0) {
+      return absl::NotFoundError(
+          absl::StrCat("model '", model_name, "' has no version ", version));
+    }
+    if (version == 0) {
+      record.unloaded = true;
+      record.required = false;
+      record.added.clear();
+      record.dismissed.clear();
+    } else {
+      record.added.erase(version);
+      record.dismissed.insert(version);
+    }
+    for (const auto& [number, entry] : record.versions()) {
+      if (entry.servables.released == nullptr) continue;
+      if (version == 0 || number == version) {
+        released.push_back(entry.servables.released);
+      }
+    }
+    Schedule(record, Clock::now());
+  }
+  AfterChange();
+  FFF_RETURN_IF_ERROR(AwaitLoader(model_name, deadline));
+  for (const auto& gone : released) {
+    if (gone->WaitForNotificationWithTimeout(deadline - absl::Now())) continue;
+    return absl::DeadlineExceededError(absl::StrCat(
+        "model '", model_name,
+        "' is unloaded, but requests in flight still hold its memory"));
+  }
+  base::ReturnFreeMemory();
+  return absl::OkStatus();
+}
+
+void ModelRepository::Close() {
+  absl::MutexLock lock(&mutex_);
+  closed_.store(true);
+}
+
+void ModelRepository::Stop() {
+  Close();
+  if (loader_.joinable()) loader_.join();
+}
+
+std::vector<std::string> ModelRepository::Directories() {
+  std::vector<std::string> directories = {options_.path};
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [name, record] : models_.records()) {
+    directories.push_back(record.directory());
+    for (const auto& [version, entry] : record.versions()) {
+      directories.push_back(absl::StrCat(record.directory(), "/", version));
+    }
+  }
+  return directories;
+}
+
+Released ModelRepository::TakeReleased() {
+  absl::MutexLock lock(&mutex_);
+  return models_.TakeReleased();
+}
+
+}  // namespace fff::serving

@@ -1,0 +1,149 @@
+#include "server/engine/compile.h"
+
+#include <cmath>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/engine/reference/bounds.h"
+#include "tests/unit/graph/test_graphs.h"
+
+namespace fff::engine {
+namespace {
+
+using graph::Graph;
+using graph::GraphBuilder;
+using graph::ValueId;
+using graph::test::Chain;
+using ::testing::HasSubstr;
+
+std::vector<float> Random(int64_t count) {
+  const auto values = tensor::RandomNormal(count, 21);
+  return {values.span().begin(), values.span().end()};
+}
+
+std::vector<float> Compute(const Graph& graph, const std::vector<float>& x,
+                           absl::Span<const RouteSink> routes = {}) {
+  const auto made = Compile(graph, {});
+  EXPECT_TRUE(made.ok()) << made.status();
+  const int64_t in = graph.inputs()[0].width();
+  const int64_t out = graph.outputs()[0].width();
+  const auto rows = static_cast<int64_t>(x.size()) / in;
+  std::vector<float> y(static_cast<size_t>(rows * out), std::nanf(""));
+  const tensor::TypedRows from = tensor::ConstRows{x.data(), rows, in};
+  const tensor::MutableRows to = {y.data(), rows, out};
+  ExecutionContext context(1);
+  EXPECT_TRUE((*made)->Run({{&from, 1}, {&to, 1}, routes}, context).ok());
+  return y;
+}
+
+TEST(CompileTest, BlocksCoverEveryRowAndRouteOnce) {
+  // 2^18 floats between the layers: 300 rows run in two blocks.
+  constexpr int64_t kWide = 1 << 18;
+  constexpr size_t kRows = 300;
+  const Graph graph =
+      Chain(2, {graph::test::RandomPath(2, kWide, 2), graph::test::Relu(kWide),
+                graph::test::RandomPath(kWide, 3, 2, 2)});
+  const std::vector<float> x = Random(2 * kRows);
+  std::vector<int32_t> leaves[3];
+  std::vector<float> margins[3];
+  std::vector<RouteSink> sinks;
+  for (size_t layer = 0; layer < 3; ++layer) {
+    leaves[layer].assign(kRows * 2, -7);
+    margins[layer].assign(kRows * 4, -7);
+    sinks.push_back({leaves[layer].data(), margins[layer].data()});
+  }
+  const std::vector<float> whole = Compute(graph, x, sinks);
+  for (const size_t row : {0, 149, 150, 299}) {
+    const std::vector<float> alone_x(x.begin() + 2 * row,
+                                     x.begin() + 2 * row + 2);
+    std::vector<int32_t> leaf(3 * 2, -7);
+    std::vector<float> z(3 * 4, -7);
+    const std::vector<RouteSink> alone_sinks = {
+        {&leaf[0], &z[0]}, {&leaf[2], &z[4]}, {&leaf[4], &z[8]}};
+    const std::vector<float> alone = Compute(graph, alone_x, alone_sinks);
+    // Path kernels agree bit for bit.
+    for (size_t i = 0; i < 3; ++i) EXPECT_EQ(alone[i], whole[3 * row + i]);
+    EXPECT_EQ(leaf[0], leaves[0][row]);
+    EXPECT_EQ(leaf[4], leaves[2][2 * row]);
+    EXPECT_EQ(leaf[5], leaves[2][2 * row + 1]);
+    EXPECT_EQ(z[0], margins[0][2 * row]);
+    EXPECT_EQ(z[11], margins[2][4 * row + 3]);
+  }
+  // The sink of a layer that does not route is left alone.
+  EXPECT_EQ(leaves[1], std::vector<int32_t>(kRows * 2, -7));
+}
+
+TEST(CompileTest, NoRowsComputeNothing) {
+  EXPECT_TRUE(Compute(Chain(3, {graph::test::RandomLinear(3, 2)}), {}).empty());
+}
+
+TEST(CompileTest, AGraphWithoutNodesCopies) {
+  const std::vector<float> x = Random(12);
+  EXPECT_EQ(Compute(Chain(3, {}), x), x);
+}
+
+TEST(CompileTest, AMasterLeafBlendsItsParts) {
+  constexpr size_t kRows = 40;
+  const std::vector<float> x = Random(19 * kRows);
+  for (const float share : {0.0F, 0.25F, 1.0F}) {
+    const Graph graph = graph::test::MasterLeaf(19, 7, 3, share);
+    const std::vector<float> y = Compute(graph, x);
+    const std::vector<float> leaf =
+        Compute(Chain(19, {graph.nodes()[0].op}), x);
+    const std::vector<float> master =
+        Compute(Chain(19, {graph.nodes()[1].op, graph.nodes()[2].op}), x);
+    for (size_t i = 0; i < y.size(); ++i) {
+      const double wanted = double{share} * leaf[i] + (1.0 - share) * master[i];
+      const double size = std::abs(leaf[i]) + std::abs(master[i]);
+      ASSERT_NEAR(y[i], wanted, 4 * size / (1 << 24));
+    }
+  }
+}
+
+TEST(CompileTest, AValueReadTwiceReachesBothReaders) {
+  const Graph graph =
+      graph::test::Made(5, [](GraphBuilder& builder, ValueId x) {
+        const ValueId h = *builder.Add(graph::test::RandomLinear(5, 5), x);
+        const ValueId active = *builder.Add(graph::test::Relu(5), h);
+        return builder.Add(graph::test::HalfBlend(5), {active, h});
+      });
+  const std::vector<float> x = Random(5 * 9);
+  const std::vector<float> h =
+      Compute(Chain(5, {graph::test::RandomLinear(5, 5)}), x);
+  const std::vector<float> y = Compute(graph, x);
+  for (size_t i = 0; i < y.size(); ++i) {
+    EXPECT_FLOAT_EQ(y[i], 0.5F * std::fmax(h[i], 0.0F) + 0.5F * h[i]);
+  }
+}
+
+TEST(CompileTest, TheReportNamesAKernelForEveryNode) {
+  const auto made = Compile(graph::test::MasterLeaf(6, 5, 2, 0.5F), {});
+  ASSERT_TRUE(made.ok());
+  ASSERT_EQ((*made)->report().size(), 4u);
+  for (const NodeReport& node : (*made)->report()) {
+    ASSERT_FALSE(node.steps.empty());
+    EXPECT_EQ(node.steps[0].rows_min, 1);
+    EXPECT_FALSE(node.steps[0].reason.empty());
+  }
+  EXPECT_EQ((*made)->report()[3].steps[0].kernel, "blend_rows");
+}
+
+// A leaf and a linear op with an FFF op behind them, and that FFF op.
+TEST(CompileTest, OnlyNodesWithNoRoutingBehindThemChooseByMeasurement) {
+  CompileOptions options;
+  options.tuning_seconds = 1e-9;  // one row alone
+  const auto made = Compile(Chain(12, {graph::test::RandomLeaf(12, 9, 2),
+                                       graph::test::RandomLinear(9, 8),
+                                       graph::test::RandomLeaf(8, 5, 2)}),
+                            options);
+  ASSERT_TRUE(made.ok());
+  EXPECT_THAT((*made)->report()[0].steps[0].reason,
+              HasSubstr("predicted cost"));
+  EXPECT_THAT((*made)->report()[1].steps[0].reason,
+              HasSubstr("predicted cost"));
+  EXPECT_THAT((*made)->report()[2].steps[0].reason, HasSubstr("measured"));
+}
+
+}  // namespace
+}  // namespace fff::engine

@@ -1,0 +1,149 @@
+// The row-wise kernels against double precision, on every instruction set.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "hwy/targets.h"
+#include "server/engine/kernel_list.h"
+#include "server/engine/reference/bounds.h"
+#include "server/tensor/random.h"
+
+namespace fff::engine {
+namespace {
+
+using tensor::FloatArray;
+
+std::vector<float> Random(int64_t count, uint64_t seed) {
+  const FloatArray values = tensor::RandomNormal(count, seed);
+  return {values.span().begin(), values.span().end()};
+}
+
+FloatArray Array(const std::vector<float>& values) {
+  return FloatArray::CopyOf(values);
+}
+
+std::vector<float> Compute(const Kernel& kernel,
+                           const std::vector<std::vector<float>>& inputs,
+                           int64_t width, int threads = 1) {
+  ExecutionContext context(threads);
+  const int64_t rows = static_cast<int64_t>(inputs[0].size()) / width;
+  std::vector<tensor::TypedRows> in;
+  for (const std::vector<float>& x : inputs) {
+    in.push_back(tensor::ConstRows{x.data(), rows, width});
+  }
+  std::vector<float> y(inputs[0].size(), std::nanf(""));
+  kernel.RunOn(in, {y.data(), rows, width}, {}, context);
+  return y;
+}
+
+std::unique_ptr<Kernel> Norm(FloatArray weight, FloatArray bias,
+                             double epsilon) {
+  auto weights = std::make_shared<LayerNormWeights>();
+  weights->problem = {weight.size(), weight.size(), epsilon, !bias.empty()};
+  weights->weight = std::move(weight);
+  weights->bias = std::move(bias);
+  return LayerNormKernels()[0].make(std::move(weights));
+}
+
+std::unique_ptr<Kernel> Blend(int64_t width, float share) {
+  auto weights = std::make_shared<BlendWeights>();
+  weights->problem = {width, width, share};
+  return BlendKernels()[0].make(std::move(weights));
+}
+
+// Every test once per instruction set that this machine has.
+class RowOps : public testing::TestWithParam<int64_t> {
+ protected:
+  RowOps() { hwy::SetSupportedTargetsForTest(GetParam()); }
+  ~RowOps() override { hwy::SetSupportedTargetsForTest(0); }
+};
+
+TEST_P(RowOps, ActivatesEveryElementOfEveryWidth) {
+  for (const Activation activation : graph::kActivations) {
+    for (const int64_t width : {1, 3, 37, 64, 1000}) {
+      auto weights = std::make_shared<ActivationWeights>();
+      weights->problem = {width, width, activation};
+      const auto kernel = ActivationKernels()[0].make(std::move(weights));
+      // More than one chunk and more than one thread's grain.
+      const std::vector<float> x = Random(301 * width, 1);
+      const std::vector<float> y = Compute(*kernel, {x}, width, 2);
+      for (size_t i = 0; i < x.size(); ++i) {
+        const Bounded wanted = BoundedActivation(activation, {x[i], 0});
+        ASSERT_NEAR(y[i], wanted.value, wanted.bound)
+            << Name(activation) << " of " << x[i];
+      }
+    }
+  }
+}
+
+TEST_P(RowOps, NormalisesEveryWidthWithinTheBound) {
+  for (const int64_t width : {1, 2, 15, 33, 64, 65, 768, 1001}) {
+    for (const bool has_bias : {true, false}) {
+      LayerNormWeights weights;
+      weights.problem = {width, width, 1e-5, has_bias};
+      weights.weight = tensor::RandomNormal(width, 2);
+      if (has_bias) weights.bias = tensor::RandomNormal(width, 3);
+      const auto kernel = Norm(weights.weight, weights.bias, 1e-5);
+      const std::vector<float> x = Random(70 * width, 4);
+      const std::vector<float> y = Compute(*kernel, {x}, width, 2);
+      for (int64_t row = 0; row < 70; ++row) {
+        const auto wanted = LayerNormOutputs(weights, x.data() + row * width);
+        for (int64_t i = 0; i < width; ++i) {
+          const Bounded& output = wanted[static_cast<size_t>(i)];
+          ASSERT_NEAR(y[static_cast<size_t>(row * width + i)], output.value,
+                      output.bound)
+              << "width " << width << " row " << row << " column " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(RowOps, ConstantRowsBecomeTheBias) {
+  const auto norm = Norm(Array({1, 1, 1}), Array({4, 5, 6}), 1e-5);
+  EXPECT_EQ(Compute(*norm, {{7, 7, 7}}, 3), (std::vector<float>{4, 5, 6}));
+  const auto bare = Norm(Array({2, 2}), {}, 1e-5);
+  EXPECT_EQ(Compute(*bare, {{1e30F, 1e30F}}, 2), (std::vector<float>{0, 0}));
+}
+
+TEST_P(RowOps, ALargeMeanDoesNotSwallowTheVariance) {
+  const auto norm = Norm(Array({1, 1}), {}, 1e-12);
+  const std::vector<float> y = Compute(*norm, {{1e6F, 1e6F + 1}}, 2);
+  EXPECT_NEAR(y[0], -1, 1e-6);
+  EXPECT_NEAR(y[1], 1, 1e-6);
+}
+
+TEST_P(RowOps, BlendsByTheSharesAlsoInPlace) {
+  constexpr double kUnit = 1.0 / (1 << 24);  // half the float epsilon
+  for (const int64_t width : {1, 7, 64, 4097}) {
+    for (const float share : {0.0F, 0.25F, 1.0F}) {
+      const auto kernel = Blend(width, share);
+      const std::vector<float> a = Random(9 * width, 5);
+      const std::vector<float> b = Random(9 * width, 6);
+      const std::vector<float> y = Compute(*kernel, {a, b}, width, 2);
+      for (size_t i = 0; i < y.size(); ++i) {
+        const double wanted = double{share} * a[i] + (1.0 - share) * b[i];
+        const double size = std::abs(a[i]) + std::abs(b[i]);
+        ASSERT_NEAR(y[i], wanted, 3 * kUnit * size);
+      }
+      std::vector<float> in_place = a;
+      ExecutionContext context(1);
+      const tensor::TypedRows in[] = {
+          tensor::ConstRows{in_place.data(), 9, width},
+          tensor::ConstRows{b.data(), 9, width}};
+      kernel->RunOn(in, {in_place.data(), 9, width}, {}, context);
+      EXPECT_EQ(in_place, y);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, RowOps,
+                         testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
+                         [](const auto& target) {
+                           return std::string(hwy::TargetName(target.param));
+                         });
+
+}  // namespace
+}  // namespace fff::engine
