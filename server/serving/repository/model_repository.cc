@@ -246,7 +246,8 @@ absl::Status ModelRepository::AwaitLoader(const std::string& model,
     return closed_.load() || FindWaiting(model) == nullptr;
   };
   absl::MutexLock lock(&mutex_);
-  if (!mutex_.AwaitWithDeadline(absl::Condition(&done), deadline)) {
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&done),
+                               deadline - absl::Now())) {
     return absl::DeadlineExceededError(absl::StrCat(
         "model '", model,
         "' is being loaded; what is to be unloaded goes after that"));
