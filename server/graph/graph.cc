@@ -31,17 +31,17 @@ std::vector<const Node*> Graph::NodesOf(size_t layer) const {
   return found;
 }
 
-std::string Graph::DescribeLayer(size_t index) const {
-  const Layer& layer = layers_[index];
-  if (!layer.text.empty()) return layer.text;
+std::string Graph::DescribeLayer(size_t layer) const {
+  const Layer& described = layers_[layer];
+  if (!described.text.empty()) return described.text;
   std::vector<std::string> lines;
-  for (const Node* node : NodesOf(index)) {
+  for (const Node* node : NodesOf(layer)) {
     lines.push_back(
         Visit(node->op, [](const auto& op) { return op.Describe(); }));
-    if (!layer.note.empty()) break;  // which says the rest
+    if (!described.note.empty()) break;  // which says the rest
   }
-  return absl::StrCat(layer.label, layer.label.empty() ? "" : ": ",
-                      absl::StrJoin(lines, "; "), layer.note);
+  return absl::StrCat(described.label, described.label.empty() ? "" : ": ",
+                      absl::StrJoin(lines, "; "), described.note);
 }
 
 bool Graph::RoutesBehind(size_t index) const {

@@ -54,9 +54,8 @@ TEST(CompileTest, BlocksCoverEveryRowAndRouteOnce) {
     sinks.push_back({leaves[layer].data(), margins[layer].data()});
   }
   const std::vector<float> whole = Compute(graph, x, sinks);
-  for (const size_t row : {0, 149, 150, 299}) {
-    const std::vector<float> alone_x(x.begin() + 2 * row,
-                                     x.begin() + 2 * row + 2);
+  for (const size_t row : {0u, 149u, 150u, 299u}) {
+    const std::vector<float> alone_x = {x[2 * row], x[2 * row + 1]};
     std::vector<int32_t> leaf(3 * 2, -7);
     std::vector<float> z(3 * 4, -7);
     const std::vector<RouteSink> alone_sinks = {

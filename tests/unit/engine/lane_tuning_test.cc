@@ -15,7 +15,6 @@
 namespace fff::engine {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 

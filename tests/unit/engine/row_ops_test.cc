@@ -56,8 +56,8 @@ std::unique_ptr<Kernel> Blend(int64_t width, float share) {
 // Every test once per instruction set that this machine has.
 class RowOps : public testing::TestWithParam<int64_t> {
  protected:
-  RowOps() { hwy::SetSupportedTargetsForTest(GetParam()); }
-  ~RowOps() override { hwy::SetSupportedTargetsForTest(0); }
+  void SetUp() override { hwy::SetSupportedTargetsForTest(GetParam()); }
+  void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
 };
 
 TEST_P(RowOps, ActivatesEveryElementOfEveryWidth) {

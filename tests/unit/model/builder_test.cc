@@ -15,7 +15,6 @@
 namespace fff::model {
 namespace {
 
-using importer::ModelConfig;
 using importer::ParseModelConfig;
 using importer::TensorReader;
 using test::RandomRows;
