@@ -224,8 +224,6 @@ LayerConfig ReadLayer(const nlohmann::json& value, std::string path,
 
 }  // namespace
 
-absl::Span<const LayerType> LayerTypes() { return kTypes; }
-
 const LayerType& LayerTypeOf(const LayerConfig& config) {
   const auto* found = std::find_if(
       std::begin(kTypes), std::end(kTypes),

@@ -4,7 +4,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/span.h"
 #include "server/importer/json_fields.h"
 #include "server/importer/layer_config.h"
 #include "server/importer/loaded_layer.h"
@@ -25,7 +24,6 @@ struct LayerType {
                                       TensorReader& reader);
 };
 
-absl::Span<const LayerType> LayerTypes();
 // The type must exist: configs that were parsed name no other.
 const LayerType& LayerTypeOf(const LayerConfig& config);
 

@@ -112,8 +112,8 @@ HWY_INLINE void SumLanesOf4(V a, V b, V c, V d4, float* HWY_RESTRICT out) {
 
 // Makes a loaded vector stay in its register. gcc 12 folds the load into every
 // fused multiply-add that uses it, and a tile of 3 x 2 products then waits for
-// its 8 loads a step, not 5, in place of the multipliers: 4.3 and 3.0 us a row
-// for 384 nodes of width 768 (Zen 5).
+// its 8 loads per step, not 5, in place of the multipliers: 4.3 and 3.0 us
+// per row for 384 nodes of width 768 (Zen 5).
 HWY_INLINE void KeepInRegister([[maybe_unused]] V& v) {
 #if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86
   asm("" : "+v"(v.raw));

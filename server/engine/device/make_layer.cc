@@ -20,6 +20,17 @@ void SetWidths(int64_t input, int64_t output, LayerShape& shape) {
   shape.y_pitch = static_cast<int>(PitchOf(output));
 }
 
+// What PathShape and LeafShape, and their arguments, share.
+template <class Problem, class Shape>
+void SetTree(const Problem& problem, Shape& shape) {
+  SetWidths(problem.input_width, problem.output_width, shape);
+  shape.args.x_pitch = shape.x_pitch;
+  shape.args.y_pitch = shape.y_pitch;
+  shape.args.output_width = static_cast<int>(problem.output_width);
+  shape.args.tie_left = problem.tie == Tie::kLeft;
+  shape.args.activation = problem.activation;
+}
+
 struct PathFamily {
   using Shape = PathShape;
   using Weights = PathWeights;
@@ -27,17 +38,11 @@ struct PathFamily {
   static Shape ShapeOf(const Weights& weights) {
     const PathProblem& problem = weights.problem;
     Shape shape;
-    SetWidths(problem.input_width, problem.output_width, shape);
+    SetTree(problem, shape);
     shape.trees = static_cast<int>(problem.trees);
     shape.decisions = problem.levels;
-    PathArgs& args = shape.args;
-    args.x_pitch = shape.x_pitch;
-    args.y_pitch = shape.y_pitch;
-    args.output_width = static_cast<int>(problem.output_width);
-    args.trees = shape.trees;
-    args.levels = problem.levels;
-    args.tie_left = problem.tie == Tie::kLeft;
-    args.activation = problem.activation;
+    shape.args.trees = shape.trees;
+    shape.args.levels = problem.levels;
     return shape;
   }
   static void Upload(const Weights& weights, Uploader& to, Shape& shape) {
@@ -56,17 +61,11 @@ struct LeafFamily {
   static Shape ShapeOf(const Weights& weights) {
     const LeafProblem& problem = weights.problem;
     Shape shape;
-    SetWidths(problem.input_width, problem.output_width, shape);
+    SetTree(problem, shape);
     shape.trees = 1;
     shape.decisions = problem.depth;
-    LeafArgs& args = shape.args;
-    args.x_pitch = shape.x_pitch;
-    args.y_pitch = shape.y_pitch;
-    args.leaf_width = static_cast<int>(problem.leaf_width);
-    args.output_width = static_cast<int>(problem.output_width);
-    args.depth = problem.depth;
-    args.tie_left = problem.tie == Tie::kLeft;
-    args.activation = problem.activation;
+    shape.args.leaf_width = static_cast<int>(problem.leaf_width);
+    shape.args.depth = problem.depth;
     return shape;
   }
   static void Upload(const Weights& weights, Uploader& to, Shape& shape) {
