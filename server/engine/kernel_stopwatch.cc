@@ -16,8 +16,7 @@ using Clock = std::chrono::steady_clock;
 constexpr double kSampleSecondsMin = 10e-6;
 constexpr int64_t kRepetitionsMax = 1024;
 constexpr int64_t kFloatsMax = int64_t{16} << 20;
-// Small batches take other rows from call to call, so that they do not stay on
-// one path.
+// Different rows that small batches go round.
 constexpr int64_t kRowsInAllMin = 64;
 
 // Rows that touch other nodes and leaves from row to row.
@@ -43,6 +42,7 @@ void KernelStopwatch::Prepare(int64_t rows) {
   rows_ = rows;
   rows_in_all_ = std::max(rows, std::min(kRowsInAllMin, rows_max_));
   calls_.assign(kernels_.size(), 0);
+  turns_.assign(kernels_.size(), 0);
   if (x_.size() < rows_in_all_ * input_width_) {
     x_ = RandomRows(rows_in_all_ * input_width_);
   }
@@ -51,11 +51,12 @@ void KernelStopwatch::Prepare(int64_t rows) {
   }
 }
 
-double KernelStopwatch::TimeCalls(const Kernel& kernel, int64_t calls) {
+double KernelStopwatch::TimeCalls(size_t k, int64_t calls) {
+  const Kernel& kernel = *kernels_[k];
   const int64_t different = std::max<int64_t>(1, rows_in_all_ / rows_);
   const auto start = Clock::now();
   for (int64_t i = 0; i < calls; ++i) {
-    const int64_t first = i % different * rows_;
+    const int64_t first = turns_[k]++ % different * rows_;
     kernel.Run({x_.data() + first * input_width_, rows_, input_width_},
                {y_.data(), rows_, output_width_}, {}, context_);
   }
@@ -68,13 +69,13 @@ double KernelStopwatch::Sample(size_t k, int64_t rows) {
   if (rows != rows_) Prepare(rows);
   if (calls_[k] == 0) {
     // Also faults pages in and builds what is built on first use.
-    TimeCalls(*kernels_[k], 1);
-    const double once = TimeCalls(*kernels_[k], 1);
+    TimeCalls(k, 1);
+    const double once = TimeCalls(k, 1);
     calls_[k] = std::clamp<int64_t>(
         static_cast<int64_t>(kSampleSecondsMin / std::max(once, 1e-9)) + 1, 1,
         kRepetitionsMax);
   }
-  return TimeCalls(*kernels_[k], calls_[k]);
+  return TimeCalls(k, calls_[k]);
 }
 
 }  // namespace fff::engine

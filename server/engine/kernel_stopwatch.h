@@ -21,12 +21,13 @@ class KernelStopwatch {
   int64_t rows_max() const { return rows_max_; }
   // Seconds of one call of kernel `k` on a batch of `rows` rows, at most
   // rows_max(). The mean of as many calls as take ten microseconds; the first
-  // sample of a batch size warms up and counts how many those are.
+  // sample of a batch size warms up and counts how many those are. Small batches
+  // take other rows from call to call, so that they do not stay on one path.
   double Sample(size_t k, int64_t rows);
 
  private:
   void Prepare(int64_t rows);
-  double TimeCalls(const Kernel& kernel, int64_t calls);
+  double TimeCalls(size_t k, int64_t calls);
 
   const std::vector<const Kernel*> kernels_;
   const int64_t input_width_;
@@ -38,6 +39,7 @@ class KernelStopwatch {
   int64_t rows_ = 0;            // of the batch size that is measured
   int64_t rows_in_all_ = 0;     // calls take them by turns
   std::vector<int64_t> calls_;  // of a sample of each kernel; 0: not yet known
+  std::vector<int64_t> turns_;  // calls of each kernel so far
 };
 
 }  // namespace fff::engine
