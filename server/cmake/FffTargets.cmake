@@ -20,20 +20,23 @@ if(FFF_SANITIZE)
     "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/sanitizers/tsan.supp:second_deadlock_stack=1")
 endif()
 
-# A test's own code need not be fast, what it tests is a library: optimising it
-# took 14 s instead of 10.5 s (release) and 32 s instead of 14 s (dev) for
-# scheduler_test.cc.
-set(FFF_TEST_OPTIMISATION -O1)
-if(FFF_SANITIZE)
-  set(FFF_TEST_OPTIMISATION -O0)
-endif()
+# What need not be fast: tests (what they test is a library), the command line and
+# what runs once at a start. Optimised, scheduler_test.cc took 14 s instead of
+# 10.5 s (release) and 32 s instead of 14 s (dev), client/cli 190 s in dev.
+function(fff_compile_quickly name)
+  if(FFF_SANITIZE)
+    target_compile_options(${name} PRIVATE -O0)
+  else()
+    target_compile_options(${name} PRIVATE -O1)
+  endif()
+endfunction()
 
 function(fff_test name)
   cmake_parse_arguments(ARG "" "LABEL" "SRCS;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SRCS})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock_main fff_warnings)
-  target_compile_options(${name} PRIVATE ${FFF_TEST_OPTIMISATION})
+  fff_compile_quickly(${name})
   target_compile_definitions(${name} PRIVATE
     FFF_TEST_DATA_DIR="${CMAKE_SOURCE_DIR}/tests/data"
     FFF_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
