@@ -58,6 +58,7 @@ absl::Status CheckWidth(const PredictCommand& command, const InputMatrix& input,
 
 absl::StatusOr<Predictions> PredictAll(const client::Client& client,
                                        const PredictCommand& command,
+                                       const v1::GetModelResponse& model,
                                        const InputMatrix& input) {
   Predictions all;
   all.rows = input.rows;
@@ -66,6 +67,8 @@ absl::StatusOr<Predictions> PredictAll(const client::Client& client,
   options.version = command.version;
   options.dense = command.dense;
   options.routing = command.routing;
+  options.row_shape.assign(model.input().shape().begin(),
+                           model.input().shape().end());
   for (int64_t first = 0; first < input.rows; first += command.batch) {
     const int64_t rows = std::min(command.batch, input.rows - first);
     const client::Rows batch{input.values.data() + first * input.width, rows,
@@ -146,7 +149,7 @@ absl::Status PredictCommand::Run(const GlobalOptions& global) const {
                        client->GetModel(model, version));
   FFF_RETURN_IF_ERROR(CheckWidth(*this, matrix, described));
   FFF_ASSIGN_OR_RETURN(Predictions predictions,
-                       PredictAll(*client, *this, matrix));
+                       PredictAll(*client, *this, described, matrix));
   predictions.labels.assign(described.output().labels().begin(),
                             described.output().labels().end());
   predictions.truth = std::move(expected);

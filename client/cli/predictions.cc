@@ -91,7 +91,7 @@ std::string Summary(const Predictions& predictions) {
   return text;
 }
 
-// The leaf and margins of every tree of row `r`, in one layer.
+// The leaf and margins of every token and tree of row `r`, in one layer.
 Json RoutingJson(const v1::LayerRouting& routing, int64_t r) {
   Json json = {
       {"layer", routing.layer()},
@@ -99,9 +99,10 @@ Json RoutingJson(const v1::LayerRouting& routing, int64_t r) {
       {"depth", routing.depth()}};
   Json leaves = Json::array();
   Json margins = Json::array();
-  const int64_t trees = HoldsRow(routing, r) ? routing.trees() : 0;
+  if (routing.tokens() > 1) json["tokens"] = routing.tokens();
+  const int64_t ways = HoldsRow(routing, r) ? WaysOf(routing) : 0;
   const int64_t per_tree = routing.margins_per_tree();
-  for (int64_t i = r * trees; i < (r + 1) * trees; ++i) {
+  for (int64_t i = r * ways; i < (r + 1) * ways; ++i) {
     leaves.push_back(routing.leaf(static_cast<int>(i)));
     for (int64_t m = i * per_tree; m < (i + 1) * per_tree; ++m) {
       margins.push_back(routing.margin(static_cast<int>(m)));

@@ -62,12 +62,19 @@ struct OneTree {
 
 }  // namespace
 
+// A server from before sequences says no tokens.
+int64_t WaysOf(const v1::LayerRouting& routing) {
+  constexpr int64_t kWaysMax = int64_t{1} << 31;  // more than a message holds
+  const int64_t tokens = std::max<int64_t>(routing.tokens(), 1);
+  return routing.trees() > kWaysMax / tokens ? 0 : tokens * routing.trees();
+}
+
 bool HoldsRow(const v1::LayerRouting& routing, int64_t row) {
-  const int64_t trees = routing.trees();
+  const int64_t ways = WaysOf(routing);
   const int64_t margins = routing.margins_per_tree();
-  if (trees < 1 || routing.depth() < 0 || routing.depth() > kDepthMax ||
+  if (ways < 1 || routing.depth() < 0 || routing.depth() > kDepthMax ||
       margins < routing.depth() || margins > routing.depth() + 1 || row < 0 ||
-      row >= routing.leaf_size() / trees) {
+      row >= routing.leaf_size() / ways) {
     return false;
   }
   return routing.margin_size() == routing.leaf_size() * margins;
@@ -81,9 +88,14 @@ std::string DrawRouting(const v1::LayerRouting& routing, int64_t row) {
     return absl::StrCat(drawing,
                         "  the server's routing of this row is incomplete\n");
   }
-  const int64_t trees = routing.trees();
-  for (int64_t tree = 0; tree < std::min(trees, kTreesDrawn); ++tree) {
-    const int64_t index = row * trees + tree;
+  const int64_t ways = WaysOf(routing);
+  const bool tokens = ways > routing.trees();
+  for (int64_t way = 0; way < std::min(ways, kTreesDrawn); ++way) {
+    const int64_t tree = way % routing.trees();
+    const int64_t index = row * ways + way;
+    if (tokens && tree == 0) {
+      absl::StrAppend(&drawing, "  token ", way / routing.trees(), "\n");
+    }
     const int64_t leaf = routing.leaf(static_cast<int>(index));
     if (leaf < 0 || leaf >= int64_t{1} << routing.depth()) {
       absl::StrAppend(&drawing, "  tree ", tree, ": leaf ", leaf,
@@ -93,8 +105,9 @@ std::string DrawRouting(const v1::LayerRouting& routing, int64_t row) {
     const OneTree one{routing, tree, leaf, index * routing.margins_per_tree()};
     absl::StrAppend(&drawing, one.Heading(), one.Lines());
   }
-  if (trees > kTreesDrawn) {
-    absl::StrAppend(&drawing, "  and ", trees - kTreesDrawn, " more trees\n");
+  if (ways > kTreesDrawn) {
+    absl::StrAppend(&drawing, "  and ", ways - kTreesDrawn, " more ",
+                    tokens ? "ways" : "trees", "\n");
   }
   return drawing;
 }

@@ -11,6 +11,10 @@ namespace fff::cli {
 // says how many were left out.
 inline constexpr int64_t kTreesDrawn = 4;
 
+// Ways through the layer that one row takes: its tokens times the trees; 0 when
+// the message says none, or more than it could hold.
+int64_t WaysOf(const v1::LayerRouting& routing);
+
 // Whether the arrays of `routing` agree with its counts and hold `row`. A
 // routing comes from a peer: ask before indexing.
 bool HoldsRow(const v1::LayerRouting& routing, int64_t row);

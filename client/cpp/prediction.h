@@ -24,6 +24,9 @@ struct PredictOptions {
   bool labels = false;
   std::string request_id;
   absl::Duration timeout = absl::ZeroDuration();  // zero: ConnectOptions'
+  // Of one row, as the model's input has it; its product is the rows' width.
+  // Empty: [width].
+  std::vector<int64_t> row_shape = {};
 };
 
 struct Prediction {

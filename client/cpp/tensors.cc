@@ -47,10 +47,11 @@ absl::StatusOr<int64_t> OutputWidth(const v1::Tensor& tensor, int64_t rows) {
 
 }  // namespace
 
-v1::Tensor EncodeRows(Rows rows) {
+v1::Tensor EncodeRows(Rows rows, const std::vector<int64_t>& row_shape) {
   v1::Tensor tensor;
   tensor.add_shape(rows.rows);
-  tensor.add_shape(rows.width);
+  for (const int64_t size : row_shape) tensor.add_shape(size);
+  if (row_shape.empty()) tensor.add_shape(rows.width);
   tensor.set_datatype(v1::DATA_TYPE_FP32);
   tensor.mutable_data()->assign(
       reinterpret_cast<const char*>(rows.data),
@@ -63,7 +64,7 @@ v1::PredictRequest EncodeRequest(const std::string& model, Rows input,
   v1::PredictRequest request;
   request.set_model(model);
   request.set_version(options.version);
-  *request.mutable_input() = EncodeRows(input);
+  *request.mutable_input() = EncodeRows(input, options.row_shape);
   request.set_include_routing(options.routing);
   request.set_include_labels(options.labels);
   request.set_request_id(options.request_id);

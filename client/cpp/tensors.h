@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "client/cpp/prediction.h"
@@ -9,8 +11,8 @@
 // Between rows of floats and the wire's tensors; pure functions.
 namespace fff::client {
 
-// [rows, width], FP32, little-endian.
-v1::Tensor EncodeRows(Rows rows);
+// [rows, row_shape], FP32, little-endian; an empty shape is [width].
+v1::Tensor EncodeRows(Rows rows, const std::vector<int64_t>& row_shape = {});
 
 // All of a request but its time limit.
 v1::PredictRequest EncodeRequest(const std::string& model, Rows input,

@@ -22,7 +22,8 @@ double WeightBytes(const model::Model& fff, BaselineKind kind) {
   double bytes = 0;
   for (const model::LayerFacts& layer : fff.layers()) {
     bytes += 4.0 * static_cast<double>(NeuronsOf(layer.neurons, kind)) *
-             static_cast<double>(layer.input_width + layer.output_width);
+             static_cast<double>(layer.input_width + layer.output_width) /
+             static_cast<double>(layer.routing.tokens);
   }
   return bytes;
 }
@@ -54,10 +55,11 @@ absl::StatusOr<Opponent> Build(const model::Model& fff, BaselineKind kind,
     if (width == 0) return std::vector<graph::Op>{node.op};
     if (!graph::Routes(node.op)) return std::vector<graph::Op>();
     absl::StrAppend(&widths, widths.empty() ? "" : " + ", width);
+    const int64_t in = layer.input_width / node.tokens;
+    const int64_t out = layer.output_width / node.tokens;
     return std::vector<graph::Op>{
-        RandomLinear({layer.input_width, width, layer.neurons.activation},
-                     random),
-        RandomLinear({width, layer.output_width}, random)};
+        RandomLinear({in, width, layer.neurons.activation}, random),
+        RandomLinear({width, out}, random)};
   };
   FFF_ASSIGN_OR_RETURN(const graph::Graph dense,
                        graph::Rewrite(fff.graph(), rewrite));

@@ -96,11 +96,13 @@ double TouchedWeightBytes(const model::LayerFacts& layer,
   if (routing.trees == 0) return one_row;
   if (routing.family == RoutingShape::Family::kPath) {
     const double visited =
-        static_cast<double>(routing.trees) * (routing.depth + 1);
+        static_cast<double>(routing.ways()) * (routing.depth + 1);
     return one_row / visited * static_cast<double>(distinct_nodes);
   }
-  const double node = 4.0 * static_cast<double>(layer.input_width + 1);
-  const double leaf = one_row - node * routing.depth;
+  const double node =
+      4.0 * static_cast<double>(layer.input_width / routing.tokens + 1);
+  const double leaf =
+      one_row / static_cast<double>(routing.tokens) - node * routing.depth;
   return node * static_cast<double>(distinct_nodes) +
          leaf * static_cast<double>(distinct_leaves);
 }

@@ -19,11 +19,16 @@ using graph::Node;
 RouteSink Advance(const RouteSink& sink, const graph::RoutingShape& shape,
                   int64_t rows) {
   RouteSink moved;
-  if (sink.leaves != nullptr) moved.leaves = sink.leaves + rows * shape.trees;
+  if (sink.leaves != nullptr) moved.leaves = sink.leaves + rows * shape.ways();
   if (sink.margins != nullptr) {
-    moved.margins = sink.margins + rows * shape.trees * shape.decisions;
+    moved.margins = sink.margins + rows * shape.ways() * shape.decisions;
   }
   return moved;
+}
+
+// The same rows as `tokens` times as many.
+tensor::TypedRows ByToken(const tensor::TypedRows& rows, int64_t tokens) {
+  return {rows.type, rows.data, rows.rows * tokens, rows.width / tokens};
 }
 
 class CpuExecutable : public Executable {
@@ -34,7 +39,7 @@ class CpuExecutable : public Executable {
       report_.push_back({plans[i].steps(), plans[i].packed_bytes()});
       const Node& node = graph.nodes()[i];
       steps_.push_back({std::move(plans[i]), node.in, node.out, node.layer,
-                        graph::RoutingOf(node.op)});
+                        node.tokens, graph::RoutingOf(node)});
     }
     for (size_t i = 0; i < graph.values(); ++i) {
       widths_.push_back(graph.type(static_cast<graph::ValueId>(i)).width());
@@ -51,7 +56,8 @@ class CpuExecutable : public Executable {
     FFF_CHECK(batch.outputs.size() == outputs_.size());
     FFF_CHECK(batch.routes.empty() || batch.routes.size() == layers_);
     const int64_t rows = batch.rows();
-    const int64_t block = RowsPerBlock(rows, memory_.floats_per_row());
+    const int64_t block =
+        RowsPerBlock(rows, memory_.floats_per_row(), memory_.tokens);
     for (int64_t first = 0; first < rows; first += block) {
       RunBlock(batch, first, std::min(block, rows - first), context);
     }
@@ -65,6 +71,7 @@ class CpuExecutable : public Executable {
     absl::InlinedVector<graph::ValueId, 2> in;
     graph::ValueId out;
     size_t layer;
+    int64_t tokens;
     graph::RoutingShape routing;
   };
   // Where values lie in one block of a batch.
@@ -103,13 +110,16 @@ class CpuExecutable : public Executable {
     for (const Step& step : steps_) {
       absl::InlinedVector<tensor::TypedRows, 2> in;
       for (const graph::ValueId value : step.in) {
-        in.push_back(ValueIn(block, value));
+        in.push_back(ByToken(ValueIn(block, value), step.tokens));
       }
       RouteSink sink;
       if (!batch.routes.empty() && step.routing.trees > 0) {
         sink = Advance(batch.routes[step.layer], step.routing, first);
       }
-      step.plan.RunOn(in, RowsIn(block, step.out), sink, context);
+      const tensor::MutableRows out = RowsIn(block, step.out);
+      step.plan.RunOn(
+          in, {out.data, out.rows * step.tokens, out.width / step.tokens}, sink,
+          context);
     }
     CopyPassedBy(block);
   }

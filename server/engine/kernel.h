@@ -12,7 +12,8 @@
 namespace fff::engine {
 
 // Where a kernel reports the way each row took. Both arrays are optional
-// (null) and owned by the caller.
+// (null) and owned by the caller. A row here is one of the kernel: for an op on
+// the tokens of a sequence, one token.
 struct RouteSink {
   // [rows, trees] (leaf family: trees = 1). Position on the tree's bottom
   // level, 0 = leftmost: the leaf index (leaf family) or the last visited node

@@ -33,5 +33,12 @@ using DenseKernelEntry = KernelEntry<DenseWeights, DenseProblem>;
 using ActivationKernelEntry = KernelEntry<ActivationWeights, ActivationProblem>;
 using LayerNormKernelEntry = KernelEntry<LayerNormWeights, LayerNormProblem>;
 using BlendKernelEntry = KernelEntry<BlendWeights, BlendProblem>;
+using Conv2dKernelEntry = KernelEntry<Conv2dWeights, Conv2dProblem>;
+using Pool2dKernelEntry = KernelEntry<Pool2dWeights, Pool2dProblem>;
+using ScaleKernelEntry = KernelEntry<ScaleWeights, ScaleProblem>;
+using RearrangeKernelEntry = KernelEntry<RearrangeWeights, RearrangeProblem>;
+using AddKernelEntry = KernelEntry<AddWeights, AddProblem>;
+using AttentionKernelEntry = KernelEntry<AttentionWeights, AttentionProblem>;
+using PoolTokensKernelEntry = KernelEntry<PoolTokensWeights, PoolTokensProblem>;
 
 }  // namespace fff::engine

@@ -19,6 +19,13 @@ DenseKernelEntry DenseOnednn();
 ActivationKernelEntry ActivateRows();
 LayerNormKernelEntry LayerNormRows();
 BlendKernelEntry BlendRows();
+Conv2dKernelEntry Conv2dOnednn();
+Pool2dKernelEntry Pool2dRows();
+ScaleKernelEntry ScaleRows();
+RearrangeKernelEntry RearrangeRows();
+AddKernelEntry AddRows();
+AttentionKernelEntry AttentionBlocked();
+PoolTokensKernelEntry PoolTokensRows();
 
 absl::Span<const PathKernelEntry> PathKernels() {
   static const PathKernelEntry kKernels[] = {
@@ -57,6 +64,41 @@ absl::Span<const LayerNormKernelEntry> LayerNormKernels() {
 
 absl::Span<const BlendKernelEntry> BlendKernels() {
   static const BlendKernelEntry kKernels[] = {BlendRows()};
+  return kKernels;
+}
+
+absl::Span<const Conv2dKernelEntry> Conv2dKernels() {
+  static const Conv2dKernelEntry kKernels[] = {Conv2dOnednn()};
+  return kKernels;
+}
+
+absl::Span<const Pool2dKernelEntry> Pool2dKernels() {
+  static const Pool2dKernelEntry kKernels[] = {Pool2dRows()};
+  return kKernels;
+}
+
+absl::Span<const ScaleKernelEntry> ScaleKernels() {
+  static const ScaleKernelEntry kKernels[] = {ScaleRows()};
+  return kKernels;
+}
+
+absl::Span<const RearrangeKernelEntry> RearrangeKernels() {
+  static const RearrangeKernelEntry kKernels[] = {RearrangeRows()};
+  return kKernels;
+}
+
+absl::Span<const AddKernelEntry> AddKernels() {
+  static const AddKernelEntry kKernels[] = {AddRows()};
+  return kKernels;
+}
+
+absl::Span<const AttentionKernelEntry> AttentionKernels() {
+  static const AttentionKernelEntry kKernels[] = {AttentionBlocked()};
+  return kKernels;
+}
+
+absl::Span<const PoolTokensKernelEntry> PoolTokensKernels() {
+  static const PoolTokensKernelEntry kKernels[] = {PoolTokensRows()};
   return kKernels;
 }
 

@@ -13,5 +13,12 @@ absl::Span<const DenseKernelEntry> DenseKernels();
 absl::Span<const ActivationKernelEntry> ActivationKernels();
 absl::Span<const LayerNormKernelEntry> LayerNormKernels();
 absl::Span<const BlendKernelEntry> BlendKernels();
+absl::Span<const Conv2dKernelEntry> Conv2dKernels();
+absl::Span<const Pool2dKernelEntry> Pool2dKernels();
+absl::Span<const ScaleKernelEntry> ScaleKernels();
+absl::Span<const RearrangeKernelEntry> RearrangeKernels();
+absl::Span<const AddKernelEntry> AddKernels();
+absl::Span<const AttentionKernelEntry> AttentionKernels();
+absl::Span<const PoolTokensKernelEntry> PoolTokensKernels();
 
 }  // namespace fff::engine

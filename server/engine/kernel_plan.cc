@@ -36,6 +36,27 @@ absl::Span<const LayerNormKernelEntry> KernelsOf(const graph::LayerNorm&) {
 absl::Span<const BlendKernelEntry> KernelsOf(const graph::Blend&) {
   return BlendKernels();
 }
+absl::Span<const Conv2dKernelEntry> KernelsOf(const graph::Conv2d&) {
+  return Conv2dKernels();
+}
+absl::Span<const Pool2dKernelEntry> KernelsOf(const graph::Pool2d&) {
+  return Pool2dKernels();
+}
+absl::Span<const ScaleKernelEntry> KernelsOf(const graph::Scale&) {
+  return ScaleKernels();
+}
+absl::Span<const RearrangeKernelEntry> KernelsOf(const graph::Rearrange&) {
+  return RearrangeKernels();
+}
+absl::Span<const AddKernelEntry> KernelsOf(const graph::Add&) {
+  return AddKernels();
+}
+absl::Span<const AttentionKernelEntry> KernelsOf(const graph::Attention&) {
+  return AttentionKernels();
+}
+absl::Span<const PoolTokensKernelEntry> KernelsOf(const graph::PoolTokens&) {
+  return PoolTokensKernels();
+}
 
 template <class Entry>
 using Entries = std::vector<const Entry*>;

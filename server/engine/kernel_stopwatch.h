@@ -21,8 +21,9 @@ class KernelStopwatch {
   int64_t rows_max() const { return rows_max_; }
   // Seconds of one call of kernel `k` on a batch of `rows` rows, at most
   // rows_max(). The mean of as many calls as take ten microseconds; the first
-  // sample of a batch size warms up and counts how many those are. Small batches
-  // take other rows from call to call, so that they do not stay on one path.
+  // sample of a batch size warms up and counts how many those are. Small
+  // batches take other rows from call to call, so that they do not stay on one
+  // path.
   double Sample(size_t k, int64_t rows);
 
  private:

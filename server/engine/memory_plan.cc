@@ -74,6 +74,7 @@ MemoryPlan PlanMemory(const graph::Graph& graph) {
     const graph::Node& node = graph.nodes()[i];
     const size_t root = lives.Root(node.out);
     const int64_t width = graph.type(node.out).width();
+    plan.tokens = std::max(plan.tokens, node.tokens);
     if (!placed[root]) {
       size_t best = holders.size();
       int64_t growth = width;
@@ -99,10 +100,11 @@ MemoryPlan PlanMemory(const graph::Graph& graph) {
   return plan;
 }
 
-int64_t RowsPerBlock(int64_t rows, int64_t floats_per_row) {
+int64_t RowsPerBlock(int64_t rows, int64_t floats_per_row, int64_t tokens) {
   if (rows <= 1 || floats_per_row == 0) return std::max<int64_t>(rows, 1);
   const int64_t in_cache =
-      std::max(kCacheFloats / floats_per_row, kRowsWorthAPass);
+      std::max(kCacheFloats / floats_per_row,
+               std::max<int64_t>(kRowsWorthAPass / tokens, 1));
   const int64_t in_memory =
       std::max<int64_t>(kMemoryFloats / floats_per_row, 1);
   const int64_t rows_max = std::min(in_cache, in_memory);

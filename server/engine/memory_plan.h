@@ -21,6 +21,7 @@ struct Place {
 struct MemoryPlan {
   std::vector<Place> places;         // by value
   std::vector<int64_t> slot_widths;  // floats per row, of the widest value
+  int64_t tokens = 1;  // per row, as the node sees them that sees most
 
   int64_t floats_per_row() const;
 };
@@ -34,6 +35,7 @@ MemoryPlan PlanMemory(const graph::Graph& graph);
 // `floats_per_row`: as many as keep them in a shared cache, but enough rows
 // that a block's products outweigh reading the weights once more, and never
 // more than a fixed amount of memory. At least 1; blocks are of even size.
-int64_t RowsPerBlock(int64_t rows, int64_t floats_per_row);
+// `tokens`: MemoryPlan::tokens.
+int64_t RowsPerBlock(int64_t rows, int64_t floats_per_row, int64_t tokens = 1);
 
 }  // namespace fff::engine

@@ -7,13 +7,20 @@
 namespace fff::engine {
 
 using graph::ActivationWeights;
+using graph::AddWeights;
+using graph::AttentionWeights;
 using graph::Bf16;
 using graph::BlendWeights;
+using graph::Conv2dWeights;
 using graph::DenseWeights;
 using graph::LayerNormWeights;
 using graph::LeafWeights;
 using graph::PathWeights;
+using graph::Pool2dWeights;
+using graph::PoolTokensWeights;
+using graph::RearrangeWeights;
 using graph::ReducedMatrix;
+using graph::ScaleWeights;
 using graph::ToBf16;
 using graph::ToFloat;
 

@@ -18,6 +18,20 @@ void AppendValue(std::string* out, ValueId value) {
 
 }  // namespace
 
+Cost CostOf(const Node& node) {
+  Cost cost = Visit(node.op, [](const auto& op) { return op.cost(); });
+  cost.flops *= static_cast<double>(node.tokens);
+  // The tokens of one row take ways of their own.
+  if (Routes(node.op)) cost.weight_bytes *= static_cast<double>(node.tokens);
+  return cost;
+}
+
+RoutingShape RoutingOf(const Node& node) {
+  RoutingShape shape = RoutingOf(node.op);
+  shape.tokens = node.tokens;
+  return shape;
+}
+
 int64_t Port::width() const {
   const auto elements = tensor::NumElements(shape);
   return elements.ok() ? *elements : 0;
@@ -53,7 +67,7 @@ bool Graph::RoutesBehind(size_t index) const {
 Cost Graph::cost() const {
   Cost sum;
   for (const Node& node : nodes_) {
-    const Cost cost = Visit(node.op, [](const auto& op) { return op.cost(); });
+    const Cost cost = CostOf(node);
     sum.flops += cost.flops;
     sum.weight_bytes += cost.weight_bytes;
   }
@@ -100,9 +114,14 @@ std::string Graph::Print() const {
 }
 
 ValueId GraphBuilder::AddInput(Port port) {
-  graph_.types_.push_back(ValueType::Rows(port.width()));
+  graph_.types_.push_back(ValueType::Rows(absl::MakeConstSpan(port.shape)));
   graph_.inputs_.push_back(std::move(port));
   return static_cast<ValueId>(graph_.types_.size()) - 1;
+}
+
+void GraphBuilder::Flatten(ValueId value) {
+  ValueType& type = graph_.types_[static_cast<size_t>(value)];
+  type = ValueType::Rows(type.width());
 }
 
 void GraphBuilder::BeginLayer(Layer layer) {
@@ -113,12 +132,14 @@ absl::StatusOr<ValueId> GraphBuilder::Add(Op op, absl::Span<const ValueId> in) {
   absl::InlinedVector<ValueType, 2> types;
   for (const ValueId value : in) types.push_back(graph_.type(value));
   FFF_ASSIGN_OR_RETURN(ValueType out, Infer(op, types));
+  const int64_t tokens = TokensOf(types[0], InputWidthOf(op));
   const auto value = static_cast<ValueId>(graph_.types_.size());
   graph_.types_.push_back(std::move(out));
   graph_.nodes_.push_back({std::move(op),
                            {in.begin(), in.end()},
                            value,
-                           graph_.layers_.size() - 1});
+                           graph_.layers_.size() - 1,
+                           tokens});
   return value;
 }
 
@@ -133,7 +154,7 @@ absl::StatusOr<ValueId> GraphBuilder::AddChain(std::vector<Op> ops,
 absl::Status GraphBuilder::AddOutput(Port port, ValueId value) {
   const int64_t width = WidthOf(value);
   if (port.name.empty()) port.name = "output";
-  if (port.shape.empty()) port.shape = {width};
+  if (port.shape.empty()) port.shape = TypeOf(value).shape();
   if (port.width() != width) {
     return absl::InvalidArgumentError(
         absl::StrCat("output.shape: found ", tensor::ToString(port.shape),

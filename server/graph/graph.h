@@ -32,7 +32,14 @@ struct Node {
   absl::InlinedVector<ValueId, 2> in;
   ValueId out = 0;
   size_t layer = 0;  // index into Graph::layers()
+  // How often the op is applied to one row: 1, or once per token of it. The
+  // node then sees its inputs as `tokens` times as many rows.
+  int64_t tokens = 1;
 };
+
+// Of one row: that of the op, for every token.
+Cost CostOf(const Node& node);
+RoutingShape RoutingOf(const Node& node);
 
 // One entry of config.json's "layers", for people and for reports: a name for
 // the nodes that compute it. A layer that leaves rows as they are has none.
@@ -105,9 +112,12 @@ class GraphBuilder {
   }
   // Several ops, each on the output of the one before.
   absl::StatusOr<ValueId> AddChain(std::vector<Op> ops, ValueId in);
-  int64_t WidthOf(ValueId value) const { return graph_.type(value).width(); }
+  const ValueType& TypeOf(ValueId value) const { return graph_.type(value); }
+  int64_t WidthOf(ValueId value) const { return TypeOf(value).width(); }
+  // From here on `value` is one flat row: no op is applied to parts of it.
+  void Flatten(ValueId value);
   // INVALID_ARGUMENT (key "output", found, wanted) when shape or labels do not
-  // fit the value; an empty name is "output", an empty shape [width].
+  // fit the value; an empty name is "output", an empty shape the value's.
   absl::Status AddOutput(Port port, ValueId value);
   Graph Build() && { return std::move(graph_); }
 

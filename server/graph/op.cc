@@ -32,6 +32,22 @@ ValueType ValueType::Rows(int64_t width) {
   return type;
 }
 
+ValueType ValueType::Rows(absl::Span<const int64_t> shape) {
+  ValueType type;
+  type.dims = {{Dim::Kind::kRows, 0}};
+  for (const int64_t size : shape)
+    type.dims.push_back({Dim::Kind::kFixed, size});
+  return type;
+}
+
+tensor::Shape ValueType::shape() const {
+  tensor::Shape shape;
+  for (const Dim& dim : dims) {
+    if (dim.kind == Dim::Kind::kFixed) shape.push_back(dim.size);
+  }
+  return shape;
+}
+
 int64_t ValueType::width() const {
   int64_t width = 1;
   for (const Dim& dim : dims) {
@@ -54,6 +70,23 @@ std::string ValueType::ToString() const {
                                       }
                                     }),
                       "]");
+}
+
+int64_t TokensOf(const ValueType& in, int64_t input_width) {
+  const int64_t width = in.width();
+  if (width == input_width) return 1;
+  const Dim& last = in.dims.back();
+  return last.kind == Dim::Kind::kFixed && last.size == input_width
+             ? width / input_width
+             : 0;
+}
+
+ValueType OutputOf(const ValueType& in, int64_t input_width,
+                   int64_t output_width) {
+  ValueType out = in;
+  if (out.dims.back().size != input_width) return ValueType::Rows(output_width);
+  out.dims.back().size = output_width;
+  return out;
 }
 
 std::string FffPath::Describe() const {
@@ -186,8 +219,16 @@ size_t InputsOf(const Op& op) {
   return Visit(op, [](const auto& o) { return o.kInputs; });
 }
 
+int64_t InputWidthOf(const Op& op) {
+  return Visit(op, [](const auto& o) { return o.problem().input_width; });
+}
+
 bool MayOverwrite(const Op& op) {
   return Visit(op, [](const auto& o) { return o.kMayOverwrite; });
+}
+
+bool OnDevices(const Op& op) {
+  return Visit(op, [](const auto& o) { return o.kOnDevices; });
 }
 
 RoutingShape RoutingOf(const Op& op) {
@@ -201,14 +242,16 @@ absl::StatusOr<ValueType> Infer(const Op& op, absl::Span<const ValueType> in) {
   }
   return Visit(op, [&](const auto& o) -> absl::StatusOr<ValueType> {
     const int64_t width = o.problem().input_width;
+    const int64_t tokens = TokensOf(in[0], width);
     for (const ValueType& type : in) {
-      if (type.data_type == tensor::DataType::kF32 && type.width() == width) {
+      if (type.data_type == tensor::DataType::kF32 && tokens > 0 &&
+          TokensOf(type, width) == tokens) {
         continue;
       }
       return absl::InvalidArgumentError(
           absl::StrCat("got rows of width ", type.width(), ", wanted ", width));
     }
-    return ValueType::Rows(o.problem().output_width);
+    return o.Output(in[0]);
   });
 }
 

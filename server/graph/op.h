@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "server/graph/network.h"
 #include "server/graph/problem.h"
 #include "server/graph/weights.h"
 #include "server/tensor/data_type.h"
@@ -34,8 +35,11 @@ struct ValueType {
 
   // float32 [rows, width].
   static ValueType Rows(int64_t width);
+  // float32 [rows, shape].
+  static ValueType Rows(absl::Span<const int64_t> shape);
   // Elements of one row or token: the product of the fixed dimensions.
   int64_t width() const;
+  tensor::Shape shape() const;   // the fixed dimensions: of one row
   std::string ToString() const;  // "F32 [rows, 784]"
 };
 
@@ -45,8 +49,11 @@ struct RoutingShape {
   enum class Family { kNone, kLeaf, kPath };
   Family family = Family::kNone;
   int64_t trees = 0;
-  int decisions = 0;  // margins per row and tree
-  int depth = 0;      // levels above the bottom one; 2^depth leaves per tree
+  int decisions = 0;   // margins per row, token and tree
+  int depth = 0;       // levels above the bottom one; 2^depth leaves per tree
+  int64_t tokens = 1;  // of one row that take ways of their own: Node::tokens
+
+  int64_t ways() const { return tokens * trees; }  // of one row
 };
 
 // What one row costs, for reports. A multiply and an add are two flops;
@@ -65,12 +72,22 @@ struct NeuronCount {
   Activation activation = Activation::kIdentity;
 };
 
+// How often an op on `input_width` elements is applied to a value: once to all
+// of a row's, else to each token of a row whose last dimension is as wide; 0
+// where it fits neither way.
+int64_t TokensOf(const ValueType& in, int64_t input_width);
+// See OpOver::Output.
+ValueType OutputOf(const ValueType& in, int64_t input_width,
+                   int64_t output_width);
+
 // What holds for every op over one set of weights W with a `problem`.
 template <class W>
 struct OpOver {
   static constexpr size_t kInputs = 1;
   // Whether the output may lie where the first input does.
   static constexpr bool kMayOverwrite = false;
+  // False: devices have no kernel; a network with such an op runs on the CPU.
+  static constexpr bool kOnDevices = true;
   std::shared_ptr<const W> weights;
 
   const auto& problem() const { return weights->problem; }
@@ -78,6 +95,11 @@ struct OpOver {
   int64_t weights_bytes() const { return 0; }
   RoutingShape routing() const { return {}; }
   NeuronCount neurons() const { return {}; }
+  // The output's type where `in` is that of the first input. Here: an op on the
+  // last dimension keeps those in front; one on whole rows makes flat ones.
+  ValueType Output(const ValueType& in) const {
+    return OutputOf(in, problem().input_width, problem().output_width);
+  }
 };
 
 struct FffPath : OpOver<PathWeights> {
@@ -114,6 +136,7 @@ struct Linear : OpOver<DenseWeights> {
 struct Activate : OpOver<ActivationWeights> {
   static constexpr absl::string_view kName = "activation";
   Cost cost() const;
+  ValueType Output(const ValueType& in) const { return in; }
 };
 
 struct LayerNorm : OpOver<LayerNormWeights> {
@@ -127,9 +150,65 @@ struct Blend : OpOver<BlendWeights> {
   static constexpr size_t kInputs = 2;
   static constexpr bool kMayOverwrite = true;
   Cost cost() const;
+  ValueType Output(const ValueType& in) const { return in; }
 };
 
-using Op = std::variant<FffPath, FffLeaf, Linear, Activate, LayerNorm, Blend>;
+struct Conv2d : OpOver<Conv2dWeights> {
+  static constexpr absl::string_view kName = "conv2d";
+  static constexpr bool kOnDevices = false;
+  Cost cost() const;
+  int64_t weights_bytes() const;
+  ValueType Output(const ValueType& in) const;
+};
+
+struct Pool2d : OpOver<Pool2dWeights> {
+  static constexpr absl::string_view kName = "pool2d";
+  static constexpr bool kOnDevices = false;
+  Cost cost() const;
+  ValueType Output(const ValueType& in) const;
+};
+
+struct Scale : OpOver<ScaleWeights> {
+  static constexpr absl::string_view kName = "scale";
+  static constexpr bool kOnDevices = false;
+  Cost cost() const;
+  int64_t weights_bytes() const;
+  ValueType Output(const ValueType& in) const { return in; }
+};
+
+struct Rearrange : OpOver<RearrangeWeights> {
+  static constexpr absl::string_view kName = "rearrange";
+  static constexpr bool kOnDevices = false;
+  Cost cost() const;
+  int64_t weights_bytes() const;
+  ValueType Output(const ValueType& in) const;
+};
+
+struct Add : OpOver<AddWeights> {
+  static constexpr absl::string_view kName = "add";
+  static constexpr bool kOnDevices = false;
+  static constexpr size_t kInputs = 2;
+  static constexpr bool kMayOverwrite = true;
+  Cost cost() const;
+  ValueType Output(const ValueType& in) const { return in; }
+};
+
+struct Attention : OpOver<AttentionWeights> {
+  static constexpr absl::string_view kName = "attention";
+  static constexpr bool kOnDevices = false;
+  Cost cost() const;
+  ValueType Output(const ValueType& in) const;
+};
+
+struct PoolTokens : OpOver<PoolTokensWeights> {
+  static constexpr absl::string_view kName = "pool_tokens";
+  static constexpr bool kOnDevices = false;
+  Cost cost() const;
+};
+
+using Op =
+    std::variant<FffPath, FffLeaf, Linear, Activate, LayerNorm, Blend, Conv2d,
+                 Pool2d, Scale, Rearrange, Add, Attention, PoolTokens>;
 
 // Calls `f` with the op's struct.
 template <class F>
@@ -140,7 +219,9 @@ decltype(auto) Visit(const Op& op, F&& f) {
 // "linear".
 absl::string_view NameOf(const Op& op);
 size_t InputsOf(const Op& op);
+int64_t InputWidthOf(const Op& op);
 bool MayOverwrite(const Op& op);
+bool OnDevices(const Op& op);
 RoutingShape RoutingOf(const Op& op);
 inline bool Routes(const Op& op) { return RoutingOf(op).trees > 0; }
 

@@ -1,5 +1,7 @@
 #include "server/graph/passes.h"
 
+#include <map>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,26 +11,97 @@
 namespace fff::graph {
 namespace {
 
-// The linear op that `node`, an activation, can become part of; null if none.
-const Linear* FusesWith(const Graph& graph, const Node& node) {
-  if (!std::holds_alternative<Activate>(node.op)) return nullptr;
+// The op of two that `node` could become part of: a product without an
+// activation that nothing else reads; null if none.
+const Op* ProductBefore(const Graph& graph, const Node& node) {
   const Node* before = graph.ProducerOf(node.in[0]);
   if (before == nullptr || graph.UsesOf(node.in[0]) != 1) return nullptr;
   const auto* linear = std::get_if<Linear>(&before->op);
-  return linear != nullptr &&
-                 linear->problem().activation == Activation::kIdentity
-             ? linear
-             : nullptr;
+  const auto* conv = std::get_if<Conv2d>(&before->op);
+  const bool bare =
+      (linear != nullptr &&
+       linear->problem().activation == Activation::kIdentity) ||
+      (conv != nullptr && conv->problem().activation == Activation::kIdentity);
+  return bare ? &before->op : nullptr;
 }
 
-// The node behind a linear op that it takes along.
-const Node* FusedBehind(const Graph& graph, const Node& node) {
-  for (const Node& other : graph.nodes()) {
-    if (other.in[0] == node.out && FusesWith(graph, other) != nullptr) {
-      return &other;
-    }
+// A scale with one factor per output of a product.
+bool Folds(const Graph& graph, const Node& node) {
+  const auto* scale = std::get_if<Scale>(&node.op);
+  if (scale == nullptr) return false;
+  const Op* before = ProductBefore(graph, node);
+  if (before == nullptr) return false;
+  const ScaleProblem& p = scale->problem();
+  if (const auto* conv = std::get_if<Conv2d>(before)) {
+    return p.channels == conv->problem().to.channels;
   }
-  return nullptr;
+  return p.inner == 1 &&
+         p.channels == std::get<Linear>(*before).problem().output_width;
+}
+
+bool Activates(const Graph& graph, const Node& node) {
+  return std::holds_alternative<Activate>(node.op) &&
+         ProductBefore(graph, node) != nullptr;
+}
+
+// Each row of w, and its bias, times the row's factor; the shift added.
+template <class Weights>
+void FoldInto(const ScaleWeights& scale, Weights& weights) {
+  const int64_t rows = scale.problem.channels;
+  const int64_t columns = weights.w.size() / rows;
+  tensor::FloatBuffer w(weights.w.size());
+  tensor::FloatBuffer bias(rows);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      w.data()[r * columns + c] = weights.w[r * columns + c] * scale.scale[r];
+    }
+    const float before = weights.bias.empty() ? 0 : weights.bias[r];
+    bias.data()[r] = before * scale.scale[r] + scale.shift[r];
+  }
+  weights.w = std::move(w).Freeze();
+  weights.bias = std::move(bias).Freeze();
+  weights.problem.has_bias = true;
+}
+
+template <class Weights>
+void Take(const Op& op, Weights& weights) {
+  if (const auto* scale = std::get_if<Scale>(&op)) {
+    FoldInto(*scale->weights, weights);
+  } else {
+    weights.problem.activation = std::get<Activate>(op).problem().activation;
+  }
+}
+
+// The product with what it takes along.
+template <class Product>
+Op Taking(const Product& product, const Op& op) {
+  auto weights = *product.weights;
+  Take(op, weights);
+  return Product{
+      {std::make_shared<const decltype(weights)>(std::move(weights))}};
+}
+
+// Every node that `joins` becomes part of the product before it.
+using Joins = bool (*)(const Graph& graph, const Node& node);
+absl::StatusOr<Graph> JoinToProducts(const Graph& graph, Joins joins) {
+  std::map<ValueId, const Node*> joined;  // by the product's value
+  for (const Node& node : graph.nodes()) {
+    if (joins(graph, node)) joined[node.in[0]] = &node;
+  }
+  return Rewrite(
+      graph, [&](const Node& node) -> absl::StatusOr<std::vector<Op>> {
+        if (const auto at = joined.find(node.in[0]);
+            at != joined.end() && at->second == &node) {
+          return std::vector<Op>();
+        }
+        const auto behind = joined.find(node.out);
+        if (behind == joined.end()) return std::vector<Op>{node.op};
+        const Op& taken = behind->second->op;
+        if (const auto* linear = std::get_if<Linear>(&node.op)) {
+          return std::vector<Op>{Taking(*linear, taken)};
+        }
+        return std::vector<Op>{Taking(std::get<Conv2d>(node.op), taken)};
+      });
 }
 
 }  // namespace
@@ -49,21 +122,8 @@ absl::StatusOr<Graph> Reduce(const Graph& graph, Precision precision) {
 }
 
 absl::StatusOr<Graph> Fuse(const Graph& graph) {
-  return Rewrite(
-      graph, [&](const Node& node) -> absl::StatusOr<std::vector<Op>> {
-        if (FusesWith(graph, node) != nullptr) {
-          return std::vector<Op>();
-        }
-        const auto* linear = std::get_if<Linear>(&node.op);
-        const Node* behind =
-            linear == nullptr ? nullptr : FusedBehind(graph, node);
-        if (behind == nullptr) return std::vector<Op>{node.op};
-        DenseWeights fused = *linear->weights;
-        fused.problem.activation =
-            std::get<Activate>(behind->op).problem().activation;
-        return std::vector<Op>{
-            Linear{{std::make_shared<const DenseWeights>(std::move(fused))}}};
-      });
+  FFF_ASSIGN_OR_RETURN(const Graph folded, JoinToProducts(graph, Folds));
+  return JoinToProducts(folded, Activates);
 }
 
 std::vector<std::string> NeuronsOf(const Graph& graph) {

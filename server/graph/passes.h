@@ -28,7 +28,8 @@ absl::StatusOr<Graph> Densify(const Graph& graph);
 // per layer that has one. For descriptions.
 std::vector<std::string> NeuronsOf(const Graph& graph);
 
-// An activation behind a linear op that nothing else reads becomes part of it.
+// A scale per output, then an activation, behind a linear op or a convolution
+// that nothing else reads become part of it.
 absl::StatusOr<Graph> Fuse(const Graph& graph);
 
 }  // namespace fff::graph

@@ -1,5 +1,6 @@
 #include "server/importer/import.h"
 
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
@@ -7,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "server/base/status_macros.h"
 #include "server/graph/passes.h"
 #include "server/importer/dense_names.h"
@@ -20,24 +22,17 @@ namespace {
 struct Names {
   std::string source;  // the checkpoint's file
   std::string key;     // "layers" or "dense_layers"
-
-  std::string Place(size_t index) const {
-    return absl::StrCat(key, "[", index, "]");
-  }
 };
+
+// After repeats are unrolled.
+constexpr int kLayersInAllMax = 4096;
 
 std::string ModuleOf(absl::string_view name) {
   const size_t dot = name.rfind('.');
   return std::string(name.substr(0, dot == absl::string_view::npos ? 0 : dot));
 }
 
-absl::Status CheckLeftovers(absl::Span<const LayerConfig> configs,
-                            const TensorReader& reader) {
-  bool all_prefixed = true;
-  for (const LayerConfig& config : configs) {
-    all_prefixed &=
-        !LayerTypeOf(config).reads_tensors || !config.prefix.empty();
-  }
+absl::Status CheckLeftovers(bool all_prefixed, const TensorReader& reader) {
   std::set<std::string> modules;
   for (const std::string& name : reader.used()) modules.insert(ModuleOf(name));
   std::vector<std::string> leftovers;
@@ -54,58 +49,196 @@ absl::Status CheckLeftovers(absl::Span<const LayerConfig> configs,
       "it out of a larger file"));
 }
 
+// The entry with `outer` in front of every name.
+LayerConfig Prefixed(LayerConfig config, const std::string& outer) {
+  const auto put = [&outer](std::string& name) {
+    if (!name.empty()) name = absl::StrCat(outer, name);
+  };
+  config.prefix = absl::StrCat(outer, config.prefix);
+  put(config.tensor);
+  put(config.scale_tensor);
+  for (std::string& prefix : config.qkv) prefix = absl::StrCat(outer, prefix);
+  if (config.out.has_value()) config.out = absl::StrCat(outer, *config.out);
+  return config;
+}
+
+// Reads the weights of a list of layers, repeats unrolled.
+class Loader {
+ public:
+  Loader(const checkpoint::Checkpoint& checkpoint, const Names& names)
+      : reader_(checkpoint), names_(names) {}
+
+  absl::StatusOr<std::vector<LoadedLayer>> Run(
+      absl::Span<const LayerConfig> configs) {
+    std::vector<LoadedLayer> loaded;
+    FFF_RETURN_IF_ERROR(Load(configs, names_.key, "", loaded));
+    FFF_RETURN_IF_ERROR(
+        base::Annotate(CheckLeftovers(all_prefixed_, reader_), names_.source));
+    return loaded;
+  }
+
+ private:
+  // `outer` stands in front of every name.
+  absl::Status Load(absl::Span<const LayerConfig> configs,
+                    const std::string& list, const std::string& outer,
+                    std::vector<LoadedLayer>& loaded) {
+    for (size_t i = 0; i < configs.size(); ++i) {
+      FFF_RETURN_IF_ERROR(
+          LoadOne(configs[i], absl::StrCat(list, "[", i, "]"), outer, loaded));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status LoadOne(const LayerConfig& config, const std::string& place,
+                       const std::string& outer,
+                       std::vector<LoadedLayer>& loaded) {
+    const LayerType& type = LayerTypeOf(config);
+    const std::string inside = absl::StrCat(place, ".layers");
+    if (type.nests == Nests::kRepeated) {
+      for (int64_t n = 0; n < config.count; ++n) {
+        const std::string prefix = absl::StrReplaceAll(
+            config.prefix, {{kRepeatIndex, absl::StrCat(n)}});
+        FFF_RETURN_IF_ERROR(
+            Load(config.layers, inside, absl::StrCat(outer, prefix), loaded));
+      }
+      return absl::OkStatus();
+    }
+    if (++layers_ > kLayersInAllMax) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          names_.source, ": ", place, ": the network has more than ",
+          kLayersInAllMax, " layers"));
+    }
+    LoadedLayer layer;
+    if (type.nests == Nests::kOnce) {
+      layer.layer.type = config.type;
+      FFF_RETURN_IF_ERROR(Load(config.layers, inside, outer, layer.inside));
+    } else {
+      const LayerConfig named = Prefixed(config, outer);
+      all_prefixed_ &= !type.reads_tensors || !named.prefix.empty();
+      auto read = type.load(named, reader_);
+      if (!read.ok()) {
+        return base::Annotate(read.status(),
+                              absl::StrCat(names_.source, ": ", place));
+      }
+      layer = *std::move(read);
+    }
+    layer.place = place;
+    loaded.push_back(std::move(layer));
+    return absl::OkStatus();
+  }
+
+  TensorReader reader_;
+  const Names& names_;
+  bool all_prefixed_ = true;
+  int layers_ = 0;
+};
+
 absl::StatusOr<std::vector<LoadedLayer>> Load(
     absl::Span<const LayerConfig> configs,
     const checkpoint::Checkpoint& checkpoint, const Names& names) {
-  TensorReader reader(checkpoint);
-  std::vector<LoadedLayer> loaded;
-  for (size_t i = 0; i < configs.size(); ++i) {
-    auto layer = LayerTypeOf(configs[i]).load(configs[i], reader);
-    if (!layer.ok()) {
-      return base::Annotate(layer.status(),
-                            absl::StrCat(names.source, ": ", names.Place(i)));
-    }
-    loaded.push_back(*std::move(layer));
-  }
-  FFF_RETURN_IF_ERROR(
-      base::Annotate(CheckLeftovers(configs, reader), names.source));
-  return loaded;
+  return Loader(checkpoint, names).Run(configs);
 }
 
-// The first width that a layer's weights fix: all before leave it as it is.
+// The first width that a layer's weights fix, where all before leave it as it
+// is; else 0.
 int64_t FirstWidth(absl::Span<const LoadedLayer> layers) {
   for (const LoadedLayer& layer : layers) {
+    if (layer.reshapes || !layer.inside.empty()) return 0;
     if (layer.input_width > 0) return layer.input_width;
   }
   return 0;
 }
 
-// The layers one after another on the builder's only input.
+// "rows of width 784", "rows of [17, 32]".
+std::string RowsText(const graph::ValueType& type) {
+  const tensor::Shape shape = type.shape();
+  if (shape.size() == 1) return absl::StrCat("rows of width ", shape[0]);
+  return absl::StrCat("rows of ", tensor::ToString(shape));
+}
+
+// Layers one after another on a value.
+class LayerAdder {
+ public:
+  // `giver`: who makes the rows, for messages.
+  LayerAdder(const Names& names, std::string giver,
+             graph::GraphBuilder& builder)
+      : names_(names), giver_(std::move(giver)), builder_(builder) {}
+
+  absl::StatusOr<graph::ValueId> Add(absl::Span<const LoadedLayer> layers,
+                                     graph::ValueId value) {
+    for (const LoadedLayer& layer : layers) {
+      auto next = layer.inside.empty() ? AddOne(layer, value)
+                                       : AddResidual(layer, value);
+      if (!next.ok()) return next;
+      value = *next;
+    }
+    return value;
+  }
+
+ private:
+  std::string Here(const LoadedLayer& layer) const {
+    return absl::StrCat(layer.place, " (", layer.layer.type, ")");
+  }
+
+  absl::Status Failed(const LoadedLayer& layer,
+                      const absl::Status& status) const {
+    return base::Annotate(status,
+                          absl::StrCat(names_.source, ": ", Here(layer)));
+  }
+
+  absl::StatusOr<graph::ValueId> AddOne(const LoadedLayer& layer,
+                                        graph::ValueId value) {
+    builder_.BeginLayer(layer.layer);
+    builder_.layer().input_width = builder_.WidthOf(value);
+    const int64_t wanted = layer.input_width;
+    const graph::ValueType& type = builder_.TypeOf(value);
+    if (wanted > 0 && graph::TokensOf(type, wanted) == 0) {
+      return Failed(layer, absl::InvalidArgumentError(
+                               absl::StrCat("got ", RowsText(type), " from ",
+                                            giver_, ", wanted ", wanted)));
+    }
+    auto next = layer.add(builder_, value);
+    if (!next.ok()) return Failed(layer, next.status());
+    builder_.layer().output_width = builder_.WidthOf(*next);
+    if (wanted > 0) giver_ = Here(layer);
+    return next;
+  }
+
+  // Its layers, and its input added to what they make.
+  absl::StatusOr<graph::ValueId> AddResidual(const LoadedLayer& layer,
+                                             graph::ValueId value) {
+    const graph::ValueType input = builder_.TypeOf(value);
+    FFF_ASSIGN_OR_RETURN(const graph::ValueId inside, Add(layer.inside, value));
+    const graph::ValueType& output = builder_.TypeOf(inside);
+    if (output.shape() != input.shape() || inside == value) {
+      return Failed(layer,
+                    absl::InvalidArgumentError(absl::StrCat(
+                        "its layers make ", tensor::ToString(output.shape()),
+                        " of ", tensor::ToString(input.shape()),
+                        "; to be added the two must be alike")));
+    }
+    builder_.BeginLayer(layer.layer);
+    builder_.layer().input_width = builder_.WidthOf(value);
+    builder_.layer().output_width = builder_.WidthOf(inside);
+    const int64_t width = builder_.WidthOf(value);
+    const graph::ValueId both[] = {inside, value};
+    auto sum =
+        builder_.Add(graph::Add{{std::make_shared<const graph::AddWeights>(
+                         graph::AddWeights{{width, width}})}},
+                     both);
+    if (!sum.ok()) return Failed(layer, sum.status());
+    return sum;
+  }
+
+  const Names& names_;
+  std::string giver_;
+  graph::GraphBuilder& builder_;
+};
+
 absl::StatusOr<graph::ValueId> AddLayers(absl::Span<const LoadedLayer> layers,
                                          const Names& names, std::string giver,
                                          graph::GraphBuilder& builder) {
-  graph::ValueId value = 0;
-  for (size_t i = 0; i < layers.size(); ++i) {
-    const std::string here =
-        absl::StrCat(names.Place(i), " (", layers[i].layer.type, ")");
-    builder.BeginLayer(layers[i].layer);
-    builder.layer().input_width = builder.WidthOf(value);
-    const int64_t wanted = layers[i].input_width;
-    if (wanted > 0 && wanted != builder.WidthOf(value)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          names.source, ": ", here, ": got rows of width ",
-          builder.WidthOf(value), " from ", giver, ", wanted ", wanted));
-    }
-    auto next = layers[i].add(builder, value);
-    if (!next.ok()) {
-      return base::Annotate(next.status(),
-                            absl::StrCat(names.source, ": ", here));
-    }
-    builder.layer().output_width = builder.WidthOf(*next);
-    if (layers[i].input_width > 0) giver = here;
-    value = *next;
-  }
-  return value;
+  return LayerAdder(names, std::move(giver), builder).Add(layers, 0);
 }
 
 graph::Port PortOf(const EdgeConfig& edge) {

@@ -1,6 +1,7 @@
 #include "server/importer/json_fields.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -196,6 +197,42 @@ std::optional<std::vector<int64_t>> JsonFields::Integers(const char* key,
     values.push_back(*value);
   }
   return values;
+}
+
+std::optional<std::pair<int64_t, int64_t>> JsonFields::Sizes(
+    const char* key, IntegerRange range) {
+  const json* value = Find(key);
+  if (value == nullptr) return std::nullopt;
+  if (value->is_array() && value->size() == 2) {
+    const auto rows = ReadInteger((*value)[0], ElementPath(key, 0), range);
+    const auto columns = ReadInteger((*value)[1], ElementPath(key, 1), range);
+    if (!rows.has_value() || !columns.has_value()) return std::nullopt;
+    return std::make_pair(*rows, *columns);
+  }
+  const auto both = ReadInteger(*value, PathOf(key), range);
+  if (!both.has_value()) return std::nullopt;
+  return std::make_pair(*both, *both);
+}
+
+std::vector<double> JsonFields::Numbers(const char* key, int64_t count_max) {
+  const json* value = Find(key);
+  std::vector<double> numbers;
+  if (value == nullptr) return numbers;
+  const auto read = [&](const json& number) {
+    if (!number.is_number()) return false;
+    numbers.push_back(number.get<double>());
+    return std::isfinite(numbers.back());
+  };
+  const bool good =
+      value->is_array()
+          ? !value->empty() &&
+                static_cast<int64_t>(value->size()) <= count_max &&
+                std::all_of(value->begin(), value->end(), read)
+          : read(*value);
+  if (good) return numbers;
+  AddTypeError(PathOf(key), *value,
+               absl::StrCat("a number, or an array of 1 to ", count_max));
+  return {};
 }
 
 std::optional<std::vector<std::string>> JsonFields::Strings(const char* key,

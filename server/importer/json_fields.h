@@ -74,6 +74,11 @@ class JsonFields {
   std::optional<std::vector<int64_t>> Integers(const char* key,
                                                IntegerRange count,
                                                IntegerRange range);
+  // Of rows and columns: an integer for both, or [rows, columns].
+  std::optional<std::pair<int64_t, int64_t>> Sizes(const char* key,
+                                                   IntegerRange range);
+  // A number, or an array of at most `count_max`; empty when absent or wrong.
+  std::vector<double> Numbers(const char* key, int64_t count_max);
   std::optional<std::vector<std::string>> Strings(const char* key,
                                                   IntegerRange count,
                                                   size_t bytes_max);

@@ -3,12 +3,18 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "server/graph/network.h"
 #include "server/graph/problem.h"
 
 namespace fff::importer {
 
-inline constexpr int kLayersMax = 256;
+inline constexpr int kLayersMax = 256;  // of one list
+inline constexpr int kNestingMax = 5;  // kJsonDepthMax allows it
+inline constexpr double kEpsilonMax = 1.0;
+// What stands for 0, 1, ... in the prefix of a repeat.
+inline constexpr char kRepeatIndex[] = "{i}";
 
 enum class Family { kLeaf, kPath };
 
@@ -27,6 +33,33 @@ struct LayerConfig {
   std::optional<Family> family;
   std::optional<graph::Tie> tie;
   std::optional<bool> output_bias;
+  // Of repeat and residual.
+  int64_t count = 1;
+  std::vector<LayerConfig> layers;
+  // Of what sees pictures.
+  std::optional<graph::Pair> size;
+  std::optional<graph::Pair> stride;  // unset: 1, of a pool its size
+  graph::Pair padding = {0, 0};
+  graph::Pair dilation;
+  int64_t groups = 1;
+  double scale = 1;               // of normalize: what pixels are multiplied by
+  std::vector<double> mean;       // one number, or one per channel
+  std::vector<double> deviation;  // likewise
+  // Of what sees sequences. Names are those of tensors, the prefix included.
+  std::string tensor;
+  std::string scale_tensor;
+  bool sinusoidal = false;
+  graph::PoolTokensProblem::Over over = graph::PoolTokensProblem::Over::kMean;
+  bool first = false;  // pool over the first token alone
+  int64_t heads = 1;
+  bool causal = false;
+  bool exclude_self = false;
+  graph::AttentionProblem::Layout layout =
+      graph::AttentionProblem::Layout::kBlocks;
+  std::vector<std::string> qkv;  // prefixes: of one linear layer, or of three
+  std::string weight = "weight";
+  std::string bias = "bias";
+  std::optional<std::string> out;  // prefix
 };
 
 }  // namespace fff::importer

@@ -6,13 +6,17 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "server/base/check.h"
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/conventions.h"
+#include "server/importer/dense_weights.h"
 #include "server/importer/fff_layer.h"
+#include "server/importer/picture_layers.h"
+#include "server/importer/sequence_layers.h"
 
 namespace fff::importer {
 namespace {
@@ -21,19 +25,6 @@ using graph::Activation;
 using graph::GraphBuilder;
 using graph::Op;
 using graph::ValueId;
-
-constexpr double kEpsilonMax = 1.0;
-
-// A layer of one op.
-LoadedLayer OneOp(absl::string_view type, int64_t input_width, Op op) {
-  LoadedLayer loaded;
-  loaded.layer.type = std::string(type);
-  loaded.input_width = input_width;
-  loaded.add = [op = std::move(op)](GraphBuilder& builder, ValueId in) {
-    return builder.Add(op, in);
-  };
-  return loaded;
-}
 
 std::optional<Activation> ReadActivation(JsonFields& fields) {
   std::vector<JsonFields::Named<Activation>> allowed;
@@ -103,40 +94,15 @@ void ReadLayerNorm(JsonFields& fields, LayerConfig& config) {
 
 void ReadNothing(JsonFields& /*fields*/, LayerConfig& /*config*/) {}
 
-// The shape of a tensor of `rank` whose dimensions are widths.
-absl::StatusOr<tensor::Shape> WidthsOf(const std::string& name, size_t rank,
-                                       absl::string_view wanted,
-                                       const TensorReader& reader) {
-  FFF_ASSIGN_OR_RETURN(tensor::Shape shape, reader.ShapeOf(name));
-  if (shape.size() != rank) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor \"", name, "\": found shape ",
-                     tensor::ToString(shape), ", wanted ", wanted));
-  }
-  for (const int64_t size : shape) {
-    if (size >= 1 && size <= graph::kWidthMax) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor \"", name, "\": found a dimension of ", size,
-                     ", wanted 1 to ", graph::kWidthMax));
-  }
-  return shape;
-}
-
 absl::StatusOr<LoadedLayer> LoadLinear(const LayerConfig& config,
                                        TensorReader& reader) {
-  const std::string weight = absl::StrCat(config.prefix, "weight");
-  const std::string bias = absl::StrCat(config.prefix, "bias");
-  FFF_ASSIGN_OR_RETURN(const tensor::Shape shape,
-                       WidthsOf(weight, 2, "[O, I]", reader));
-  graph::DenseWeights weights;
-  weights.problem = {shape[1], shape[0],
-                     config.activation.value_or(Activation::kIdentity),
-                     reader.Has(bias)};
-  FFF_ASSIGN_OR_RETURN(weights.w, reader.Floats(weight, shape));
-  if (weights.problem.has_bias) {
-    FFF_ASSIGN_OR_RETURN(weights.bias, reader.Floats(bias, {shape[0]}));
-  }
-  return OneOp("linear", shape[1],
+  FFF_ASSIGN_OR_RETURN(graph::DenseWeights weights,
+                       ReadDense(absl::StrCat(config.prefix, "weight"),
+                                 absl::StrCat(config.prefix, "bias"), reader));
+  weights.problem.activation =
+      config.activation.value_or(Activation::kIdentity);
+  const int64_t width = weights.problem.input_width;
+  return OneOp("linear", width,
                graph::Linear{{std::make_shared<const graph::DenseWeights>(
                    std::move(weights))}});
 }
@@ -178,7 +144,7 @@ absl::StatusOr<LoadedLayer> LoadActivation(const LayerConfig& config,
   return loaded;
 }
 
-// Rows are flat already: a layer for people.
+// Elements lie in this order already: no op.
 absl::StatusOr<LoadedLayer> LoadFlatten(const LayerConfig& config,
                                         TensorReader& /*reader*/) {
   LoadedLayer loaded;
@@ -186,9 +152,26 @@ absl::StatusOr<LoadedLayer> LoadFlatten(const LayerConfig& config,
   loaded.add = [](GraphBuilder& builder,
                   ValueId in) -> absl::StatusOr<ValueId> {
     builder.layer().text = absl::StrCat("to ", builder.WidthOf(in));
+    builder.Flatten(in);
     return in;
   };
   return loaded;
+}
+
+void ReadRepeat(JsonFields& fields, LayerConfig& config) {
+  config.count = fields.Integer("count", {1, kLayersMax}).value_or(0);
+  if (config.count == 0) {
+    fields.errors().Add(fields.PathOf("count"),
+                        "this key is missing: how often \"layers\" come");
+  }
+  ReadPrefix(fields, config);
+  if (config.count > 1 && !config.prefix.empty() &&
+      !absl::StrContains(config.prefix, kRepeatIndex)) {
+    fields.errors().Add(
+        fields.PathOf("prefix"),
+        absl::StrCat("found \"", config.prefix,
+                     "\", wanted {i} in it, which stands for 0, 1, ..."));
+  }
 }
 
 constexpr LayerType kTypes[] = {
@@ -197,10 +180,27 @@ constexpr LayerType kTypes[] = {
     {"layer_norm", true, true, ReadLayerNorm, LoadLayerNorm},
     {"flatten", false, true, ReadNothing, LoadFlatten},
     {"fff", true, false, ReadFff, LoadFff},
+    {"conv2d", true, true, ReadConv2d, LoadConv2d},
+    {"max_pool2d", false, true, ReadPool2d, LoadMaxPool2d},
+    {"avg_pool2d", false, true, ReadPool2d, LoadAvgPool2d},
+    {"batch_norm", true, true, ReadBatchNorm, LoadBatchNorm},
+    {"normalize", false, true, ReadNormalize, LoadNormalize},
+    {"tokens", false, true, ReadNothing, LoadTokens},
+    {"patches", false, true, ReadPatches, LoadPatches},
+    {"shifted_patches", false, true, ReadPatches, LoadShiftedPatches},
+    {"class_token", false, true, ReadClassToken, LoadClassToken},
+    {"positions", false, true, ReadPositions, LoadPositions},
+    {"attention", false, true, ReadAttention, LoadAttention},
+    {"pool", false, true, ReadPool, LoadPool},
+    {"residual", false, true, ReadNothing, nullptr, Nests::kOnce},
+    {"repeat", false, true, ReadRepeat, nullptr, Nests::kRepeated},
 };
 
+std::vector<LayerConfig> ReadLayersAt(JsonFields& fields, const char* key,
+                                      bool trained_dense, int depth);
+
 LayerConfig ReadLayer(const nlohmann::json& value, std::string path,
-                      bool trained_dense, JsonErrors& errors) {
+                      bool trained_dense, int depth, JsonErrors& errors) {
   JsonFields fields(value, std::move(path), errors);
   std::vector<JsonFields::Named<const LayerType*>> allowed;
   for (const LayerType& type : kTypes) {
@@ -218,8 +218,31 @@ LayerConfig ReadLayer(const nlohmann::json& value, std::string path,
   }
   config.type = std::string((*type)->name);
   (*type)->read(fields, config);
+  if ((*type)->nests != Nests::kNothing) {
+    config.layers = ReadLayersAt(fields, "layers", trained_dense, depth + 1);
+    if (config.layers.empty()) {
+      errors.Add(fields.PathOf("layers"), "this key is missing");
+    }
+  }
   fields.RejectUnknownKeys();
   return config;
+}
+
+std::vector<LayerConfig> ReadLayersAt(JsonFields& fields, const char* key,
+                                      bool trained_dense, int depth) {
+  std::vector<LayerConfig> layers;
+  if (depth > kNestingMax) {
+    fields.errors().Add(fields.PathOf(key),
+                        absl::StrCat("layers nest deeper than ", kNestingMax));
+    return layers;
+  }
+  size_t index = 0;
+  for (const nlohmann::json* element : fields.Elements(key, {1, kLayersMax})) {
+    layers.push_back(ReadLayer(*element, fields.ElementPath(key, index),
+                               trained_dense, depth, fields.errors()));
+    ++index;
+  }
+  return layers;
 }
 
 }  // namespace
@@ -233,15 +256,7 @@ const LayerType& LayerTypeOf(const LayerConfig& config) {
 }
 
 std::vector<LayerConfig> ReadLayers(JsonFields& fields, const char* key) {
-  const bool trained_dense = absl::string_view(key) == "dense_layers";
-  std::vector<LayerConfig> layers;
-  size_t index = 0;
-  for (const nlohmann::json* element : fields.Elements(key, {1, kLayersMax})) {
-    layers.push_back(ReadLayer(*element, fields.ElementPath(key, index),
-                               trained_dense, fields.errors()));
-    ++index;
-  }
-  return layers;
+  return ReadLayersAt(fields, key, absl::string_view(key) == "dense_layers", 0);
 }
 
 }  // namespace fff::importer

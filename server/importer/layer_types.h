@@ -13,6 +13,9 @@
 // which ops it becomes. Included by .cc files of this folder only.
 namespace fff::importer {
 
+// Whether an entry has "layers" of its own.
+enum class Nests { kNothing, kOnce, kRepeated };
+
 struct LayerType {
   absl::string_view name;  // as "type" says it
   bool reads_tensors;      // below "prefix"
@@ -22,6 +25,7 @@ struct LayerType {
   // INVALID_ARGUMENT names the tensor, found and wanted.
   absl::StatusOr<LoadedLayer> (*load)(const LayerConfig& config,
                                       TensorReader& reader);
+  Nests nests = Nests::kNothing;  // load is null where it does
 };
 
 // The type must exist: configs that were parsed name no other.

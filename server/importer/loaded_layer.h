@@ -2,6 +2,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/graph/graph.h"
@@ -13,10 +16,28 @@ namespace fff::importer {
 struct LoadedLayer {
   graph::Layer layer;
   int64_t input_width = 0;  // that its weights fix; 0 where any will do
+  // The width behind it is another one, which follows from what reaches it.
+  bool reshapes = false;
   // Adds the nodes that compute the layer from `in` and returns their result.
   std::function<absl::StatusOr<graph::ValueId>(graph::GraphBuilder& builder,
                                                graph::ValueId in)>
       add;
+  std::string place = {};  // in config.json: "layers[2].layers[0]"
+  // Of a residual block, which has no `add`: these, and its input added.
+  std::vector<LoadedLayer> inside = {};
 };
+
+// A layer of one op.
+inline LoadedLayer OneOp(absl::string_view type, int64_t input_width,
+                         graph::Op op) {
+  LoadedLayer loaded;
+  loaded.layer.type = std::string(type);
+  loaded.input_width = input_width;
+  loaded.add = [op = std::move(op)](graph::GraphBuilder& builder,
+                                    graph::ValueId in) {
+    return builder.Add(op, in);
+  };
+  return loaded;
+}
 
 }  // namespace fff::importer

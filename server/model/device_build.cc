@@ -85,6 +85,16 @@ absl::StatusOr<std::unique_ptr<DeviceCopy>> Build(const graph::Graph& graph,
   return copy;
 }
 
+// What keeps the network off every device; "" when nothing does.
+std::string WhyNotOnDevices(const graph::Graph& graph) {
+  for (const graph::Node& node : graph.nodes()) {
+    if (graph::OnDevices(node.op) && node.tokens == 1) continue;
+    return absl::StrCat("no device kernel for ", graph::NameOf(node.op),
+                        graph::OnDevices(node.op) ? " over tokens" : "");
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DeviceCopy>> CopyToDevice(
@@ -92,6 +102,10 @@ absl::StatusOr<std::unique_ptr<DeviceCopy>> CopyToDevice(
     const Placement& placement) {
   std::unique_ptr<DeviceCopy> none;
   if (placement.engine == nullptr) return none;
+  if (const std::string why = WhyNotOnDevices(graph); !why.empty()) {
+    base::LogInfo(absl::StrCat("stays on the CPU: ", why));
+    return none;
+  }
   auto copy = Build(graph, cpu, placement);
   if (placement.use == Placement::Use::kAlways) return copy;
   if (!copy.ok()) {

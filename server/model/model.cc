@@ -10,13 +10,13 @@ namespace {
 
 void Add(const graph::Node& node, const engine::NodeReport& report,
          LayerFacts& facts) {
+  const graph::Cost cost = graph::CostOf(node);
+  facts.cost.flops += cost.flops;
+  facts.cost.weight_bytes += cost.weight_bytes;
   graph::Visit(node.op, [&](const auto& op) {
-    const graph::Cost cost = op.cost();
-    facts.cost.flops += cost.flops;
-    facts.cost.weight_bytes += cost.weight_bytes;
     facts.weights_bytes += op.weights_bytes() + report.packed_bytes;
     if (op.routing().trees > 0) {
-      facts.routing = op.routing();
+      facts.routing = graph::RoutingOf(node);
       facts.neurons.activation = op.neurons().activation;
     }
     facts.neurons.all += op.neurons().all;
@@ -115,7 +115,7 @@ void Routes::Prepare(const Model& model, int64_t rows, bool margins) {
     const graph::RoutingShape& shape = model.layers()[i].routing;
     if (shape.trees == 0) continue;
     Counts& counts = counts_[i];
-    counts.leaves = static_cast<size_t>(rows * shape.trees);
+    counts.leaves = static_cast<size_t>(rows * shape.ways());
     if (leaves_[i].size() < counts.leaves) leaves_[i].resize(counts.leaves);
     sinks_[i].leaves = leaves_[i].data();
     if (!margins) continue;

@@ -74,11 +74,11 @@ class Routes {
   void Prepare(const Model& model, int64_t rows, bool margins);
 
   absl::Span<const engine::RouteSink> sinks() const { return sinks_; }
-  // [rows, trees]; empty for a layer that does not route.
+  // [rows, tokens, trees]; empty for a layer that does not route.
   absl::Span<const int32_t> leaves(size_t layer) const {
     return {leaves_[layer].data(), counts_[layer].leaves};
   }
-  // [rows, trees, decisions]; empty where none were asked for.
+  // [rows, tokens, trees, decisions]; empty where none were asked for.
   absl::Span<const float> margins(size_t layer) const {
     return {margins_[layer].data(), counts_[layer].margins};
   }

@@ -36,13 +36,13 @@ Outcome Evaluate(const Model& model, const tensor::ConstRows& x,
   return outcome;
 }
 
-// How many of a row's routes, a tree of a layer each, differ.
+// How many of a row's routes, a token and tree of a layer each, differ.
 int64_t RoutesChanged(const Model& model, const Outcome& a, const Outcome& b,
                       int64_t row) {
   int64_t changed = 0;
   for (size_t i = 0; i < model.layers().size(); ++i) {
-    const int64_t trees = model.layers()[i].routing.trees;
-    for (int64_t at = row * trees; at < (row + 1) * trees; ++at) {
+    const int64_t ways = model.layers()[i].routing.ways();
+    for (int64_t at = row * ways; at < (row + 1) * ways; ++at) {
       changed += a.routes.leaves(i)[static_cast<size_t>(at)] !=
                          b.routes.leaves(i)[static_cast<size_t>(at)]
                      ? 1
@@ -79,11 +79,12 @@ absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,
   }
   const auto& [name, tensor] = *file.tensors().begin();
   const tensor::Shape& shape = tensor.shape;
-  if (shape.size() != 2 || shape[1] != width || shape[0] < 1 ||
-      shape[0] > kReportRowsMax) {
+  if (shape.size() < 2 || shape[0] < 1 || shape[0] > kReportRowsMax ||
+      tensor::NumElements(shape).value_or(0) != shape[0] * width) {
     return absl::InvalidArgumentError(absl::StrCat(
         path, ": tensor \"", name, "\": found shape ", tensor::ToString(shape),
-        ", wanted [rows, ", width, "] with 1 to ", kReportRowsMax, " rows"));
+        ", wanted [rows, ", width, "] with 1 to ", kReportRowsMax,
+        " rows, or their dimensions behind the rows"));
   }
   importer::TensorReader reader(file);
   auto x = reader.Floats(name, shape);
@@ -110,7 +111,7 @@ PrecisionReport ReportPrecision(graph::Precision precision, const Model& fp32,
   Outcome got = run(reduced);
   int64_t routes_per_row = 0;
   for (const LayerFacts& layer : fp32.layers()) {
-    routes_per_row += layer.routing.trees;
+    routes_per_row += layer.routing.ways();
   }
   report.routes = report.rows * routes_per_row;
   for (int64_t row = 0; row < report.rows; ++row) {

@@ -23,7 +23,7 @@ PLANTED = """struct Planted : OpOver<ActivationWeights> {
   Cost cost() const { return {}; }
 };
 
-using Op = std::variant<Planted, """
+using Op ="""
 KERNEL = """namespace fff::engine {
 PathKernelEntry PathPlanted() {
   return {};
@@ -49,7 +49,9 @@ class PlantTest(unittest.TestCase):
         file.write_text(text.replace(old, new), encoding="utf-8")
 
     def plant_op(self, text=PLANTED):
-        self.plant("server/graph/op.h", "using Op = std::variant<", text)
+        self.plant("server/graph/op.h", "using Op =", text)
+        self.plant("server/graph/op.h", "std::variant<FffPath,",
+                   "std::variant<Planted, FffPath,")
 
     def compile(self, path):
         """The compiler's errors; "" when there are none."""

@@ -45,6 +45,8 @@ class LayerRouting:
     margin: float32 [rows, trees, depth] (leaf family) or [.., depth + 1] (path
         family): what each visited node computed, root first. Its sign decides,
         its size says how close the decision was.
+    tokens: of one row. Where it is more than 1, each token takes a way of its
+        own, and leaf and margin are [rows, tokens, trees, ..].
     """
 
     layer: int
@@ -53,15 +55,16 @@ class LayerRouting:
     depth: int
     leaf: np.ndarray
     margin: np.ndarray
+    tokens: int = 1
 
     def nodes(self) -> np.ndarray:
-        """Visited nodes, int64 [rows, trees, depth + 1], root first.
+        """Visited nodes, int64 [*leaf.shape, depth + 1], root first.
 
         In heap order: root 0, children 2n+1 and 2n+2. Of the leaf family the
         last one is the leaf, at index 2^depth - 1 + leaf.
         """
         level = np.arange(self.depth + 1, dtype=np.int64)
-        position = self.leaf.astype(np.int64)[:, :, None] >> (self.depth - level)
+        position = self.leaf.astype(np.int64)[..., None] >> (self.depth - level)
         return (1 << level) - 1 + position
 
 
@@ -353,7 +356,8 @@ def _prediction(response) -> Prediction:
 
 
 def _routing(message) -> LayerRouting:
-    leaf = np.array(message.leaf, np.int32).reshape(-1, message.trees)
+    ways = (message.trees,) if message.tokens <= 1 else (message.tokens, message.trees)
+    leaf = np.array(message.leaf, np.int32).reshape(-1, *ways)
     margin = np.array(message.margin, np.float32)
     return LayerRouting(
         layer=message.layer,
@@ -361,7 +365,8 @@ def _routing(message) -> LayerRouting:
         trees=message.trees,
         depth=message.depth,
         leaf=leaf,
-        margin=margin.reshape(len(leaf), message.trees, message.margins_per_tree),
+        margin=margin.reshape(*leaf.shape, message.margins_per_tree),
+        tokens=max(message.tokens, 1),
     )
 
 

@@ -29,18 +29,16 @@
 // through one primitive of 4,096 rows, 115 with a run-time M.
 // One primitive with a run-time M would save the table, but costs 12 % at 16
 // rows. Exact primitives for every row count would build one on each new size.
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
-#include <oneapi/dnnl/dnnl.hpp>
 #include <stdexcept>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "server/engine/cpu/onednn.h"
 #include "server/engine/kernel_entry.h"
 
 namespace fff::engine {
@@ -68,32 +66,6 @@ Size SizeFor(int64_t rows) {
 
 memory::desc RowMajor(int64_t rows, int64_t columns) {
   return {{rows, columns}, memory::data_type::f32, memory::format_tag::ab};
-}
-
-void AppendActivation(Activation activation, dnnl::post_ops& ops) {
-  using dnnl::algorithm;
-  switch (activation) {
-    case Activation::kIdentity:
-      return;
-    case Activation::kRelu:
-      return ops.append_eltwise(1, algorithm::eltwise_relu, 0, 0);
-    case Activation::kGelu:
-      return ops.append_eltwise(1, algorithm::eltwise_gelu_erf, 0, 0);
-    case Activation::kGeluTanh:
-      return ops.append_eltwise(1, algorithm::eltwise_gelu_tanh, 0, 0);
-    case Activation::kSilu:
-      return ops.append_eltwise(1, algorithm::eltwise_swish, 1, 0);
-    case Activation::kTanh:
-      return ops.append_eltwise(1, algorithm::eltwise_tanh, 0, 0);
-    case Activation::kSigmoid:
-      return ops.append_eltwise(1, algorithm::eltwise_logistic, 0, 0);
-  }
-}
-
-// OpenMP's team size belongs to the calling thread; oneDNN takes it both when
-// it builds a primitive and when it runs one.
-void UseThreads(int threads) {
-  if (omp_get_max_threads() != threads) omp_set_num_threads(threads);
 }
 
 // One oneDNN primitive of fixed rows and threads.
@@ -149,11 +121,7 @@ class DenseOnednnKernel : public Kernel {
 
   dnnl::matmul::primitive_desc Describe(int64_t rows) const {
     const DenseProblem& p = weights_->problem;
-    dnnl::primitive_attr attributes;
-    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    dnnl::post_ops ops;
-    AppendActivation(p.activation, ops);
-    attributes.set_post_ops(ops);
+    const dnnl::primitive_attr attributes = Fused(p.activation);
     const memory::desc x = RowMajor(rows, p.input_width);
     const memory::desc y = RowMajor(rows, p.output_width);
     if (!p.has_bias) {
@@ -168,21 +136,14 @@ class DenseOnednnKernel : public Kernel {
     // W [O, I] row-major is the [I, O] matrix of the product, transposed.
     const memory::desc plain({p.input_width, p.output_width},
                              memory::data_type::f32, memory::format_tag::ba);
-    packed_ = tensor::FloatBuffer(
-        static_cast<int64_t>((packed_desc_.get_size() + 3) / sizeof(float)));
-    memory from(plain, engine_, const_cast<float*>(weights_->w.data()));
-    memory to(packed_desc_, engine_, packed_.data());
-    dnnl::stream stream(engine_);
-    dnnl::reorder(from, to).execute(stream, from, to);
-    stream.wait();
+    packed_ = Reordered(plain, weights_->w.data(), packed_desc_, engine_);
   }
 
   std::unique_ptr<const Product> Build(int64_t rows) const {
     const dnnl::matmul::primitive_desc desc = Describe(rows);
-    const size_t scratch = desc.scratchpad_desc().get_size();
     return std::make_unique<const Product>(
         Product{dnnl::matmul(desc), desc.src_desc(), desc.dst_desc(),
-                static_cast<int64_t>((scratch + 3) / sizeof(float))});
+                FloatsOf(desc.scratchpad_desc())});
   }
 
   // The product for a size, built on first use. Null when it cannot be built.
@@ -231,34 +192,18 @@ class DenseOnednnKernel : public Kernel {
   void Execute(const Product& product, const float* x, float* y,
                ExecutionContext& context, dnnl::stream& stream) const {
     const DenseProblem& p = weights_->problem;
-    memory bias;
+    ScratchScope scratch(context.workspace(0));
+    PrimitiveArguments arguments;
+    arguments.Add(DNNL_ARG_SRC, MemoryOf(product.x, engine_, x));
+    arguments.Add(DNNL_ARG_WEIGHTS,
+                  MemoryOf(packed_desc_, engine_, packed_.data()));
+    arguments.Add(DNNL_ARG_DST, MemoryOf(product.y, engine_, y));
     if (p.has_bias) {
-      bias = memory(RowMajor(1, p.output_width), engine_,
-                    const_cast<float*>(weights_->bias.data()));
+      arguments.Add(DNNL_ARG_BIAS, MemoryOf(RowMajor(1, p.output_width),
+                                            engine_, weights_->bias.data()));
     }
-    dnnl_exec_arg_t args[5];
-    const memory in(product.x, engine_, const_cast<float*>(x));
-    const memory w(packed_desc_, engine_, const_cast<float*>(packed_.data()));
-    const memory out(product.y, engine_, y);
-    ScratchScope arena(context.workspace(0));
-    memory scratch;
-    int count = 0;
-    args[count++] = {DNNL_ARG_SRC, in.get()};
-    args[count++] = {DNNL_ARG_WEIGHTS, w.get()};
-    args[count++] = {DNNL_ARG_DST, out.get()};
-    if (p.has_bias) args[count++] = {DNNL_ARG_BIAS, bias.get()};
-    if (product.scratch_floats > 0) {
-      scratch = memory({{product.scratch_floats * 4},
-                        memory::data_type::u8,
-                        memory::format_tag::a},
-                       engine_, arena.Floats(product.scratch_floats));
-      args[count++] = {DNNL_ARG_SCRATCHPAD, scratch.get()};
-    }
-    // The C call: an unordered_map of arguments would cost 0.3 us a call.
-    const dnnl_status_t status = dnnl_primitive_execute(
-        product.primitive.get(), stream.get(), count, args);
-    // Fails only on missing arguments, that is on a bug of this file.
-    if (status != dnnl_success) std::abort();
+    arguments.AddScratch(product.scratch_floats, engine_, scratch);
+    arguments.Execute(product.primitive, stream);
   }
 
   std::shared_ptr<const DenseWeights> weights_;

@@ -1,21 +1,24 @@
-// activate_rows, layer_norm_rows, blend_rows: the ops of few operations per
-// element, y [rows, width] from x [rows, width] (blend: two of them).
+// activate_rows, layer_norm_rows, blend_rows, scale_rows, add_rows: the ops of
+// few operations per element, y [rows, width] from x [rows, width] (blend and
+// add: two of them).
 //
 // activate_rows: y = act(x); a copy and a pass over it while it is in L1.
 // layer_norm_rows: per row three passes over at most some KB that stay in L1:
 //   the sum, the sum of squares around the mean, and the result. Sums are kept
 //   in four vectors, so a row of 768 floats rounds 48 times, not 768.
 // blend_rows: y = share * a + (1 - share) * b; y may be a.
+// scale_rows: y[c, i] = x[c, i] * scale[c] + shift[c], [channels, inner];
+//   vectors run along the channels where inner is 1, else along a channel.
+// add_rows: y = a + b; y may be a.
 //
-// Work is split by elements, for layer_norm by rows. 4 bytes per element are
-// read and written once; a thread takes at least as much as outweighs handing
-// it over.
+// Work is split by elements, for layer_norm by rows, for scale by channels. 4
+// bytes per element are read and written once; a thread takes at least as much
+// as outweighs handing it over.
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <utility>
 
-#include "server/engine/kernel_entry.h"
+#include "server/engine/cpu/row_kernel.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/engine/cpu/row_ops.cc"
@@ -80,12 +83,7 @@ void LayerNormRow(const LayerNormWeights& norm, const float* x, float* y) {
     const auto shift = bias == nullptr ? hn::Zero(d) : hn::LoadU(d, bias + i);
     hn::StoreU(hn::MulAdd(normal, hn::LoadU(d, weight + i), shift), d, y + i);
   };
-  const hn::ScalableTag<float> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + lanes <= width; i += lanes) body(d, i);
-  const hn::CappedTag<float, 1> one;
-  for (; i < width; ++i) body(one, i);
+  ForEachVector(width, body);
 }
 
 void BlendSpan(float share, const float* a, const float* b, int64_t count,
@@ -95,12 +93,46 @@ void BlendSpan(float share, const float* a, const float* b, int64_t count,
     hn::StoreU(hn::MulAdd(hn::Set(d, share), hn::LoadU(d, a + i), rest), d,
                y + i);
   };
-  const hn::ScalableTag<float> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) body(d, i);
-  const hn::CappedTag<float, 1> one;
-  for (; i < count; ++i) body(one, i);
+  ForEachVector(count, body);
+}
+
+// Channels [begin, end) of all rows, counted through: x and y are
+// [rows * channels, inner].
+void ScaleChannels(const ScaleWeights& weights, int64_t begin, int64_t end,
+                   const float* x, float* y) {
+  const int64_t channels = weights.problem.channels;
+  const int64_t inner = weights.problem.inner;
+  const float* const scale = weights.scale.data();
+  const float* const shift = weights.shift.data();
+  if (inner == 1) {
+    while (begin < end) {
+      const int64_t c = begin % channels;
+      const int64_t count = std::min(channels - c, end - begin);
+      ForEachVector(count, [&](auto d, int64_t i) HWY_ATTR {
+        const auto v =
+            hn::MulAdd(hn::LoadU(d, x + begin + i), hn::LoadU(d, scale + c + i),
+                       hn::LoadU(d, shift + c + i));
+        hn::StoreU(v, d, y + begin + i);
+      });
+      begin += count;
+    }
+    return;
+  }
+  for (; begin < end; ++begin) {
+    const int64_t c = begin % channels;
+    const int64_t at = begin * inner;
+    ForEachVector(inner, [&](auto d, int64_t i) HWY_ATTR {
+      const auto v = hn::MulAdd(hn::LoadU(d, x + at + i), hn::Set(d, scale[c]),
+                                hn::Set(d, shift[c]));
+      hn::StoreU(v, d, y + at + i);
+    });
+  }
+}
+
+void AddSpans(const float* a, const float* b, int64_t count, float* y) {
+  ForEachVector(count, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Add(hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, y + i);
+  });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -113,25 +145,13 @@ namespace fff::engine {
 HWY_EXPORT(ActivateSpan);
 HWY_EXPORT(LayerNormRow);
 HWY_EXPORT(BlendSpan);
+HWY_EXPORT(ScaleChannels);
+HWY_EXPORT(AddSpans);
 
 namespace {
 
 // What a thread copies and activates at once: it is still in L1.
 constexpr int64_t kActivateFloats = 4096;
-// Elements that a thread takes at least; below this the hand-over costs more.
-constexpr int64_t kGrainFloats = 16384;
-
-// Kernels of these ops are made of their weights alone.
-template <class Weights>
-class RowKernel : public Kernel {
- public:
-  explicit RowKernel(std::shared_ptr<const Weights> weights)
-      : weights_(std::move(weights)) {}
-
- protected:
-  const std::shared_ptr<const Weights> weights_;
-};
-
 class ActivateRowsKernel : public RowKernel<ActivationWeights> {
  public:
   using RowKernel::RowKernel;
@@ -185,39 +205,60 @@ class BlendRowsKernel : public RowKernel<BlendWeights> {
   }
 };
 
-// All are bound by the caches alike.
-template <class Problem>
-double Cost(const Problem& problem, int64_t rows) {
-  return 1e-4 * static_cast<double>(rows * problem.input_width);
-}
+class ScaleRowsKernel : public RowKernel<ScaleWeights> {
+ public:
+  using RowKernel::RowKernel;
+  absl::string_view name() const override { return "scale_rows"; }
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
+             ExecutionContext& context) const override {
+    const tensor::ConstRows x = in[0].floats();
+    const ScaleProblem& p = weights_->problem;
+    const int64_t grain = std::max<int64_t>(1, kGrainFloats / p.inner);
+    context.ParallelFor(x.rows * p.channels, grain,
+                        [&](int64_t begin, int64_t end, int) {
+                          HWY_DYNAMIC_DISPATCH(ScaleChannels)
+                          (*weights_, begin, end, x.data, y.data);
+                        });
+  }
+};
 
-// The one kernel of an op, for every problem.
-template <class Made, class Weights>
-auto Entry(absl::string_view name) {
-  using Problem = decltype(Weights::problem);
-  KernelEntry<Weights, Problem> entry = {};
-  entry.name = name;
-  entry.supports = [](const Problem&) { return true; };
-  entry.cost = Cost<Problem>;
-  entry.make =
-      [](std::shared_ptr<const Weights> weights) -> std::unique_ptr<Kernel> {
-    return std::make_unique<Made>(std::move(weights));
-  };
-  return entry;
-}
+class AddRowsKernel : public RowKernel<AddWeights> {
+ public:
+  using RowKernel::RowKernel;
+  absl::string_view name() const override { return "add_rows"; }
+  void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
+             ExecutionContext& context) const override {
+    const float* const a = in[0].floats().data;
+    const float* const b = in[1].floats().data;
+    context.ParallelFor(y.rows * y.width, kGrainFloats,
+                        [&](int64_t begin, int64_t end, int) {
+                          HWY_DYNAMIC_DISPATCH(AddSpans)
+                          (a + begin, b + begin, end - begin, y.data + begin);
+                        });
+  }
+};
 
 }  // namespace
 
 ActivationKernelEntry ActivateRows() {
-  return Entry<ActivateRowsKernel, ActivationWeights>("activate_rows");
+  return RowKernelEntry<ActivateRowsKernel, ActivationWeights>("activate_rows");
 }
 
 LayerNormKernelEntry LayerNormRows() {
-  return Entry<LayerNormRowsKernel, LayerNormWeights>("layer_norm_rows");
+  return RowKernelEntry<LayerNormRowsKernel, LayerNormWeights>(
+      "layer_norm_rows");
 }
 
 BlendKernelEntry BlendRows() {
-  return Entry<BlendRowsKernel, BlendWeights>("blend_rows");
+  return RowKernelEntry<BlendRowsKernel, BlendWeights>("blend_rows");
+}
+
+ScaleKernelEntry ScaleRows() {
+  return RowKernelEntry<ScaleRowsKernel, ScaleWeights>("scale_rows");
+}
+
+AddKernelEntry AddRows() {
+  return RowKernelEntry<AddRowsKernel, AddWeights>("add_rows");
 }
 
 }  // namespace fff::engine

@@ -44,6 +44,18 @@ HWY_INLINE void StoreFirst(V v, D d, float* HWY_RESTRICT p, size_t count) {
 #endif
 }
 
+// body(d, i) for all of [0, count): whole vectors, then one element at a time,
+// so that every element meets the same operations wherever it stands.
+template <class Body>
+HWY_INLINE void ForEachVector(int64_t count, const Body& body) {
+  const D d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) body(d, i);
+  const hn::CappedTag<float, 1> one;
+  for (; i < count; ++i) body(one, i);
+}
+
 // A vector of weights, widened to fp32 where they are held in fewer bits.
 HWY_INLINE V LoadWeights(D d, const float* HWY_RESTRICT p) {
   return hn::LoadU(d, p);

@@ -64,7 +64,13 @@ absl::StatusOr<std::unique_ptr<Chain>> Chain::Make(const graph::Graph& graph,
           absl::StrCat(device.kind(), " computes ", graph::NameOf(node.op),
                        " only where nothing else reads its first input"));
     }
-    made->layers_.push_back(MakeLayer(node.op, device));
+    auto layer = MakeLayer(node.op, device);
+    if (layer == nullptr || node.tokens != 1) {
+      return absl::UnimplementedError(absl::StrCat(
+          device.kind(), " has no kernel for ", graph::NameOf(node.op),
+          layer == nullptr ? "" : " over the tokens of a row"));
+    }
+    made->layers_.push_back(std::move(layer));
     made->nodes_.push_back({{}, node.in, node.out, node.layer});
   }
   if (made->place(graph.output_value(0)).where != Place::Where::kOutput) {

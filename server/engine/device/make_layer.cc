@@ -1,6 +1,7 @@
 #include "server/engine/device/make_layer.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -172,6 +173,11 @@ struct MakeLayerOf {
     RowsShape shape = RowsFamily::ShapeOf(RowOp::kBlend, op.problem());
     shape.share = op.problem().share;
     return MakeRows(shape, std::make_shared<const LayerNormWeights>());
+  }
+
+  template <class Op>
+  std::enable_if_t<!Op::kOnDevices, LayerPtr> operator()(const Op&) const {
+    return nullptr;
   }
 
  private:

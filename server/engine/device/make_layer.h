@@ -8,7 +8,8 @@
 namespace fff::engine {
 
 // The one place that knows the kinds of ops. The layer keeps the op's weights
-// until they are uploaded, and `device` outlives it.
+// until they are uploaded, and `device` outlives it. Null for an op that is not
+// graph::OnDevices.
 std::unique_ptr<DeviceLayer> MakeLayer(const graph::Op& op, Device& device);
 
 }  // namespace fff::engine

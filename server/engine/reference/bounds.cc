@@ -1,28 +1,11 @@
 #include "server/engine/reference/bounds.h"
 
 #include <cmath>
-#include <limits>
+
+#include "server/engine/reference/rounding.h"
 
 namespace fff::engine {
 namespace {
-
-constexpr double kUnitRoundoff = 0x1p-24;
-constexpr double kHalfSubnormal = 0x1p-150;
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kFloatMax = std::numeric_limits<float>::max();
-
-double Gamma(int64_t n) {
-  const double nu = static_cast<double>(n) * kUnitRoundoff;
-  return nu < 1 ? nu / (1 - nu) : kInfinity;
-}
-
-// The bound of a sum of `terms` terms whose magnitudes add up to `magnitude`,
-// each already off by what adds up to `inherited`.
-double SumBound(int64_t terms, double magnitude, double inherited) {
-  if (!(magnitude + inherited < kFloatMax)) return kInfinity;
-  return inherited + Gamma(terms + 1) * (magnitude + inherited) +
-         static_cast<double>(terms + 1) * kHalfSubnormal;
-}
 
 // Roundings of a sum beyond one a term: int8 weights meet their scale once, in
 // fp32, after (the dot product) or before (the weighted sum) the terms.

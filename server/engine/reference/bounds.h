@@ -60,5 +60,11 @@ std::vector<Bounded> DenseOutputs(const DenseWeights& weights, const float* x);
 // The bound holds for two passes, the mean first: sums of n terms in any order.
 std::vector<Bounded> LayerNormOutputs(const LayerNormWeights& weights,
                                       const float* x);
+// In token_bounds.cc. The bounds hold for exps of what is below the maximum,
+// within 2 ulp, and a logarithm within 4; for sums in any order.
+std::vector<Bounded> AttentionOutputs(const AttentionWeights& weights,
+                                      const float* x);
+std::vector<Bounded> PoolTokensOutputs(const PoolTokensWeights& weights,
+                                       const float* x);
 
 }  // namespace fff::engine

@@ -41,6 +41,7 @@ void AppendRouting(const model::Model& model, const model::Routes& routing,
                          ? v1::FAMILY_LEAF
                          : v1::FAMILY_PATH);
     layer.set_trees(shape.trees);
+    layer.set_tokens(shape.tokens);
     layer.set_depth(shape.depth);
     layer.set_margins_per_tree(shape.decisions);
     layer.mutable_leaf()->Add(routing.leaves(i).begin(),
@@ -58,7 +59,7 @@ absl::Status CheckAnswerSize(const model::Model& model, int64_t rows,
   for (const auto& layer : model.layers()) {
     const graph::RoutingShape& shape = layer.routing;
     // A leaf index takes up to five bytes as a varint.
-    if (routing) numbers_a_row += shape.trees * (2 + shape.decisions);
+    if (routing) numbers_a_row += shape.ways() * (2 + shape.decisions);
   }
   constexpr int64_t kBytesMax = int64_t{1} << 30;
   const int64_t rows_max =

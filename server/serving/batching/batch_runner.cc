@@ -54,9 +54,9 @@ void RecordBatch(const Servable& servable, int64_t rows, int64_t compute_ns,
   metrics.rows.Add(static_cast<uint64_t>(rows));
   for (metrics::LeafVisits& visits : *servable.parts().leaf_visits) {
     const auto layer = static_cast<size_t>(visits.layer().index);
-    const int64_t trees = servable.model().layers()[layer].routing.trees;
+    const int64_t ways = servable.model().layers()[layer].routing.ways();
     FFF_CHECK(layer < sinks.size() && sinks[layer].leaves != nullptr);
-    visits.Record({sinks[layer].leaves, static_cast<size_t>(rows * trees)});
+    visits.Record({sinks[layer].leaves, static_cast<size_t>(rows * ways)});
   }
 }
 
@@ -70,12 +70,12 @@ void BatchRunner::ScatterRoutes(const model::Model& model, int64_t batch_row,
     const engine::RouteSink& wanted = routes[i];
     if (shape.trees == 0) continue;
     if (wanted.leaves != nullptr) {
-      std::copy_n(routes_.sinks()[i].leaves + batch_row * shape.trees,
-                  piece.rows * shape.trees,
-                  wanted.leaves + piece.first_row * shape.trees);
+      std::copy_n(routes_.sinks()[i].leaves + batch_row * shape.ways(),
+                  piece.rows * shape.ways(),
+                  wanted.leaves + piece.first_row * shape.ways());
     }
     if (wanted.margins != nullptr) {
-      const int64_t per_row = shape.trees * shape.decisions;
+      const int64_t per_row = shape.ways() * shape.decisions;
       std::copy_n(routes_.sinks()[i].margins + batch_row * per_row,
                   piece.rows * per_row,
                   wanted.margins + piece.first_row * per_row);

@@ -201,6 +201,8 @@ TEST(EncodeRowsTest, WritesShapeAndLittleEndianFloats) {
   EXPECT_THAT(tensor.shape(), ElementsAre(1, 2));
   EXPECT_EQ(tensor.datatype(), v1::DATA_TYPE_FP32);
   EXPECT_EQ(tensor.data(), std::string("\0\0\x80\x3f\0\0\0\x40", 8));
+  EXPECT_THAT(EncodeRows({values.data(), 1, 2}, {2, 1}).shape(),
+              ElementsAre(1, 2, 1));
 }
 
 }  // namespace

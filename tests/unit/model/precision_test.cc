@@ -187,7 +187,7 @@ TEST_F(PrecisionFilesTest, RowsOfAnotherWidthAreRefused) {
   EXPECT_EQ(version.status().message(),
             (dir_ / "rows.safetensors").string() +
                 ": tensor \"rows\": found shape [7, 127], wanted [rows, 128] "
-                "with 1 to 65536 rows");
+                "with 1 to 65536 rows, or their dimensions behind the rows");
 }
 
 TEST_F(PrecisionFilesTest, RowsThatAreNotThereAreAnError) {

@@ -1,0 +1,172 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/graph/problem.h"
+#include "server/tensor/float_array.h"
+#include "server/tensor/shape.h"
+
+// What stands around FFF layers in whole networks: convolution, pooling,
+// attention and what moves elements. Problems and weights as in problem.h and
+// weights.h. A picture is [channels, height, width] row-major, a sequence
+// [tokens, width]; both are one row of a batch.
+namespace fff::graph {
+
+// A picture's size.
+struct Picture {
+  int64_t channels = 0;
+  int64_t height = 0;
+  int64_t width = 0;
+
+  int64_t size() const { return channels * height * width; }
+  tensor::Shape shape() const { return {channels, height, width}; }
+  std::string ToString() const;  // "3x32x32"
+};
+
+// Of a window that moves over a picture: rows and columns.
+struct Pair {
+  int64_t height = 1;
+  int64_t width = 1;
+};
+
+// Positions of a window of `size` (dilated) on `length` padded at both ends;
+// below 1 where it does not fit.
+int64_t WindowPositions(int64_t length, int64_t size, int64_t stride,
+                        int64_t padding, int64_t dilation);
+
+// y[o, i, j] = act(b[o] + sum over c, u, v of
+//   w[o, c, u, v] * x[g + c, i * stride - padding + u * dilation, ...]),
+// zeros around the picture (torch.nn.Conv2d). Channels are cut into `groups`
+// that see only their own.
+struct Conv2dProblem {
+  int64_t input_width = 0;   // from.size()
+  int64_t output_width = 0;  // to.size()
+  Picture from;
+  Picture to;
+  Pair kernel;
+  Pair stride;
+  Pair padding = {0, 0};
+  Pair dilation;
+  int64_t groups = 1;
+  Activation activation = Activation::kIdentity;
+  bool has_bias = false;
+  std::string ToString() const;
+};
+
+struct Conv2dWeights {
+  Conv2dProblem problem;
+  tensor::FloatArray w;     // [to.channels, from.channels / groups, kernel]
+  tensor::FloatArray bias;  // [to.channels]; empty iff !has_bias
+};
+
+// The greatest element of a window, or the mean over its whole size, padding
+// counted as zeros (torch.nn.MaxPool2d, AvgPool2d); channel by channel. A NaN
+// in a window is its result.
+struct Pool2dProblem {
+  enum class Kind { kMax, kMean };
+  int64_t input_width = 0;   // from.size()
+  int64_t output_width = 0;  // to.size()
+  Kind kind = Kind::kMax;
+  Picture from;
+  Picture to;
+  Pair size;
+  Pair stride;
+  Pair padding = {0, 0};
+  std::string ToString() const;
+};
+
+struct Pool2dWeights {
+  Pool2dProblem problem;
+};
+
+// y[c, i] = x[c, i] * scale[c] + shift[c]: batch normalisation in eval, and
+// pixels as people have them. Both widths are channels * inner.
+struct ScaleProblem {
+  int64_t input_width = 0;
+  int64_t output_width = 0;
+  int64_t channels = 0;
+  int64_t inner = 1;  // elements per channel, one behind the other
+  std::string ToString() const;
+};
+
+struct ScaleWeights {
+  ScaleProblem problem;
+  tensor::FloatArray scale;  // [channels]
+  tensor::FloatArray shift;  // [channels]
+};
+
+// y[i] = x[index[i]] + addend[i]; an index of -1 stands for a zero. Patches,
+// tokens of a picture, a class token, positions, the first token.
+struct RearrangeProblem {
+  int64_t input_width = 0;
+  int64_t output_width = 0;
+  tensor::Shape to;  // its product is output_width
+  bool moves = false;
+  bool adds = false;
+  std::string what;  // for people: "patches of 4x4"
+  std::string ToString() const;
+};
+
+struct RearrangeWeights {
+  RearrangeProblem problem;
+  std::vector<int32_t>
+      index;  // [output_width]; empty iff !moves: y[i] is x[i]'s
+  tensor::FloatArray addend;  // [output_width]; empty iff !adds
+};
+
+// y = a + b, element by element: the end of a residual block.
+struct AddProblem {
+  int64_t input_width = 0;
+  int64_t output_width = 0;
+  std::string ToString() const;
+};
+
+struct AddWeights {
+  AddProblem problem;
+};
+
+// Scaled dot product attention over a sequence (arXiv 1706.03762, 3.2). From
+// x [tokens, 3 * heads * head_width], the queries q, keys k and values v:
+//   s[i, j] = scale * q[i] . k[j];  y[i] = sum over j of softmax(s[i])[j] v[j]
+// per head, heads side by side in y [tokens, heads * head_width].
+struct AttentionProblem {
+  // How the columns of x are laid out: all q, all k, all v (kBlocks, each by
+  // head), or q, k, v of one head after the other (kHeads).
+  enum class Layout { kBlocks, kHeads };
+  int64_t input_width = 0;   // tokens * 3 * heads * head_width
+  int64_t output_width = 0;  // tokens * heads * head_width
+  int64_t tokens = 0;
+  int64_t heads = 1;
+  int64_t head_width = 0;
+  Layout layout = Layout::kBlocks;
+  bool causal = false;  // j > i is left out
+  bool exclude_self =
+      false;  // j == i is left out, but where it is all there is
+  float scale = 1;
+
+  int64_t width() const { return heads * head_width; }
+  std::string ToString() const;
+};
+
+struct AttentionWeights {
+  AttentionProblem problem;
+};
+
+// One vector from a sequence, column by column over its tokens.
+struct PoolTokensProblem {
+  enum class Over { kMean, kMax, kLogSumExp };
+  int64_t input_width = 0;   // tokens * width
+  int64_t output_width = 0;  // width
+  int64_t tokens = 0;
+  Over over = Over::kMean;
+  std::string ToString() const;
+};
+
+struct PoolTokensWeights {
+  PoolTokensProblem problem;
+};
+
+}  // namespace fff::graph

@@ -1,0 +1,86 @@
+#include "server/graph/op.h"
+
+// The members of the ops of network.h.
+namespace fff::graph {
+namespace {
+
+// Exponential, sum, product and maximum of one score.
+constexpr double kSoftmaxSteps = 4;
+
+int64_t FloatBytes(int64_t floats) {
+  return floats * static_cast<int64_t>(sizeof(float));
+}
+
+ValueType Shaped(const tensor::Shape& shape) { return ValueType::Rows(shape); }
+
+}  // namespace
+
+Cost Conv2d::cost() const {
+  const Conv2dProblem& p = problem();
+  const double products = static_cast<double>(p.kernel.height * p.kernel.width *
+                                              (p.from.channels / p.groups)) *
+                          static_cast<double>(p.output_width);
+  return {2 * products, static_cast<double>(weights_bytes())};
+}
+
+int64_t Conv2d::weights_bytes() const {
+  return FloatBytes(weights->w.size() + weights->bias.size());
+}
+
+ValueType Conv2d::Output(const ValueType& /*in*/) const {
+  return Shaped(problem().to.shape());
+}
+
+Cost Pool2d::cost() const {
+  const Pool2dProblem& p = problem();
+  return {static_cast<double>(p.size.height * p.size.width * p.output_width),
+          0};
+}
+
+ValueType Pool2d::Output(const ValueType& /*in*/) const {
+  return Shaped(problem().to.shape());
+}
+
+Cost Scale::cost() const {
+  return {2 * static_cast<double>(problem().input_width),
+          static_cast<double>(weights_bytes())};
+}
+
+int64_t Scale::weights_bytes() const {
+  return FloatBytes(weights->scale.size() + weights->shift.size());
+}
+
+Cost Rearrange::cost() const {
+  return {problem().adds ? static_cast<double>(problem().output_width) : 0,
+          static_cast<double>(weights_bytes())};
+}
+
+int64_t Rearrange::weights_bytes() const {
+  return FloatBytes(static_cast<int64_t>(weights->index.size()) +
+                    weights->addend.size());
+}
+
+ValueType Rearrange::Output(const ValueType& /*in*/) const {
+  return Shaped(problem().to);
+}
+
+Cost Add::cost() const {
+  return {static_cast<double>(problem().input_width), 0};
+}
+
+Cost Attention::cost() const {
+  const AttentionProblem& p = problem();
+  const auto pairs = static_cast<double>(p.tokens * p.tokens * p.heads) *
+                     (p.causal ? 0.5 : 1.0);
+  return {pairs * (4 * static_cast<double>(p.head_width) + kSoftmaxSteps), 0};
+}
+
+ValueType Attention::Output(const ValueType& /*in*/) const {
+  return Shaped({problem().tokens, problem().width()});
+}
+
+Cost PoolTokens::cost() const {
+  return {static_cast<double>(problem().input_width), 0};
+}
+
+}  // namespace fff::graph
