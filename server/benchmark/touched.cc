@@ -99,8 +99,8 @@ double TouchedWeightBytes(const model::LayerFacts& layer,
         static_cast<double>(routing.ways()) * (routing.depth + 1);
     return one_row / visited * static_cast<double>(distinct_nodes);
   }
-  const double node =
-      4.0 * static_cast<double>(layer.input_width / routing.tokens + 1);
+  const int64_t width = layer.input_width / routing.tokens;
+  const double node = 4.0 * static_cast<double>(width + 1);
   const double leaf =
       one_row / static_cast<double>(routing.tokens) - node * routing.depth;
   return node * static_cast<double>(distinct_nodes) +

@@ -17,9 +17,10 @@ ValueType Shaped(const tensor::Shape& shape) { return ValueType::Rows(shape); }
 
 Cost Conv2d::cost() const {
   const Conv2dProblem& p = problem();
-  const double products = static_cast<double>(p.kernel.height * p.kernel.width *
-                                              (p.from.channels / p.groups)) *
-                          static_cast<double>(p.output_width);
+  const int64_t channels = p.from.channels / p.groups;
+  const double products =
+      static_cast<double>(p.kernel.height * p.kernel.width * channels) *
+      static_cast<double>(p.output_width);
   return {2 * products, static_cast<double>(weights_bytes())};
 }
 

@@ -6,7 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "server/base/status_macros.h"
@@ -32,13 +35,21 @@ std::string ModuleOf(absl::string_view name) {
   return std::string(name.substr(0, dot == absl::string_view::npos ? 0 : dot));
 }
 
-absl::Status CheckLeftovers(bool all_prefixed, const TensorReader& reader) {
+// `repeated`: what stands before the index of a repeat's blocks; blocks beyond
+// its count are leftovers, too.
+absl::Status CheckLeftovers(bool all_prefixed,
+                            const std::set<std::string>& repeated,
+                            const TensorReader& reader) {
   std::set<std::string> modules;
   for (const std::string& name : reader.used()) modules.insert(ModuleOf(name));
   std::vector<std::string> leftovers;
   for (const auto& [name, tensor] : reader.checkpoint().tensors()) {
     if (reader.used().count(name) > 0) continue;
-    if (all_prefixed && modules.count(ModuleOf(name)) == 0) continue;
+    const bool block = absl::c_any_of(repeated, [&](const std::string& head) {
+      return name.size() > head.size() && absl::StartsWith(name, head) &&
+             absl::ascii_isdigit(static_cast<unsigned char>(name[head.size()]));
+    });
+    if (all_prefixed && !block && modules.count(ModuleOf(name)) == 0) continue;
     leftovers.push_back(name);
   }
   if (leftovers.empty()) return absl::OkStatus();
@@ -72,8 +83,8 @@ class Loader {
       absl::Span<const LayerConfig> configs) {
     std::vector<LoadedLayer> loaded;
     FFF_RETURN_IF_ERROR(Load(configs, names_.key, "", loaded));
-    FFF_RETURN_IF_ERROR(
-        base::Annotate(CheckLeftovers(all_prefixed_, reader_), names_.source));
+    FFF_RETURN_IF_ERROR(base::Annotate(
+        CheckLeftovers(all_prefixed_, repeated_, reader_), names_.source));
     return loaded;
   }
 
@@ -95,6 +106,10 @@ class Loader {
     const LayerType& type = LayerTypeOf(config);
     const std::string inside = absl::StrCat(place, ".layers");
     if (type.nests == Nests::kRepeated) {
+      if (const size_t at = config.prefix.find(kRepeatIndex);
+          at != std::string::npos) {
+        repeated_.insert(absl::StrCat(outer, config.prefix.substr(0, at)));
+      }
       for (int64_t n = 0; n < config.count; ++n) {
         const std::string prefix = absl::StrReplaceAll(
             config.prefix, {{kRepeatIndex, absl::StrCat(n)}});
@@ -130,6 +145,7 @@ class Loader {
   TensorReader reader_;
   const Names& names_;
   bool all_prefixed_ = true;
+  std::set<std::string> repeated_;
   int layers_ = 0;
 };
 

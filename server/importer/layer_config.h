@@ -11,7 +11,7 @@
 namespace fff::importer {
 
 inline constexpr int kLayersMax = 256;  // of one list
-inline constexpr int kNestingMax = 5;  // kJsonDepthMax allows it
+inline constexpr int kNestingMax = 5;   // kJsonDepthMax allows it
 inline constexpr double kEpsilonMax = 1.0;
 // What stands for 0, 1, ... in the prefix of a repeat.
 inline constexpr char kRepeatIndex[] = "{i}";

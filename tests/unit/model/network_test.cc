@@ -335,6 +335,24 @@ TEST(NetworkImport, RepeatsUnrollAndTokensTakeWaysOfTheirOwn) {
   }
 }
 
+TEST(NetworkImport, BlocksBeyondTheCountAreLeftovers) {
+  SyntheticCheckpoint tensors;
+  for (int i = 0; i < 3; ++i) {
+    tensors.AddRandom(absl::StrCat("b.", i, ".l.weight"), {4, 4});
+  }
+  tensors.AddRandom("b.extra.weight", {4});
+  const auto layers = [](int count) {
+    return absl::StrCat(R"([{"type": "repeat", "count": )", count,
+                        R"(, "prefix": "b.{i}.", "layers": [
+                        {"type": "linear", "prefix": "l."}]}])");
+  };
+  EXPECT_TRUE(ImportText(Config("[4]", layers(3)), tensors).ok());
+  const auto fewer = ImportText(Config("[4]", layers(2)), tensors);
+  ASSERT_FALSE(fewer.ok());
+  EXPECT_THAT(fewer.status().message(),
+              HasSubstr("1 tensor that no layer uses: \"b.2.l.weight\""));
+}
+
 TEST(NetworkImport, TheTwinSharesAllButTheTrees) {
   SyntheticCheckpoint tensors;
   tensors.AddLeafLayer("ff.", 4, 2, 4, 2).AddRandom("out.weight", {2, 4});
