@@ -43,7 +43,8 @@ absl::Status CheckLeftovers(bool all_prefixed,
   std::set<std::string> modules;
   for (const std::string& name : reader.used()) modules.insert(ModuleOf(name));
   std::vector<std::string> leftovers;
-  for (const auto& [name, tensor] : reader.checkpoint().tensors()) {
+  for (const auto& entry : reader.checkpoint().tensors()) {
+    const std::string& name = entry.first;
     if (reader.used().count(name) > 0) continue;
     const bool block = absl::c_any_of(repeated, [&](const std::string& head) {
       return name.size() > head.size() && absl::StartsWith(name, head) &&

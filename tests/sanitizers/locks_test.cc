@@ -2,6 +2,7 @@
 // the tsan preset must find nothing to report here (see tsan_absl.cc).
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -107,6 +108,19 @@ TEST(LocksTest, NotificationAndCounterPublish) {
     EXPECT_EQ(results[static_cast<size_t>(i)], 10 + i);
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+// The memory of a notification is free as soon as its waiter goes on, while
+// Notify may still look at it under the lock that the destructor waits for.
+TEST(LocksTest, NotificationMayGoWhileItNotifies) {
+  for (int i = 0; i < kTurns; ++i) {
+    auto done = std::make_unique<absl::Notification>();
+    std::thread notifier([&done = *done] { done.Notify(); });
+    done->WaitForNotification();
+    EXPECT_TRUE(done->HasBeenNotified());  // so that our copy of it is used
+    done.reset();
+    notifier.join();
+  }
 }
 
 }  // namespace
