@@ -23,13 +23,15 @@ bool IsTitles(const Cells& cells) {
   });
 }
 
-absl::Status AppendRow(const Cells& cells, int64_t line, CsvTable* table) {
-  if (table->rows > 0 && static_cast<int64_t>(cells.size()) != table->width) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("CSV line ", line, ": got ", cells.size(),
-                     " cells, wanted ", table->width, " as in the first row"));
+absl::Status AppendRow(const Cells& cells, int64_t line, CsvRows rows,
+                       CsvTable* table) {
+  const auto width = static_cast<int64_t>(cells.size());
+  if (rows == CsvRows::kOfOneWidth && table->rows() > 0 &&
+      width != table->widths[0]) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "CSV line ", line, ": got ", cells.size(), " cells, wanted ",
+        table->widths[0], " as in the first row"));
   }
-  table->width = static_cast<int64_t>(cells.size());
   for (size_t c = 0; c < cells.size(); ++c) {
     double value = 0;
     if (!absl::SimpleAtod(cells[c], &value) || !std::isfinite(value)) {
@@ -40,13 +42,13 @@ absl::Status AppendRow(const Cells& cells, int64_t line, CsvTable* table) {
     }
     table->values.push_back(value);
   }
-  ++table->rows;
+  table->widths.push_back(width);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<CsvTable> ParseCsv(absl::string_view text) {
+absl::StatusOr<CsvTable> ParseCsv(absl::string_view text, CsvRows rows) {
   CsvTable table;
   int64_t number = 0;
   bool first = true;
@@ -57,9 +59,9 @@ absl::StatusOr<CsvTable> ParseCsv(absl::string_view text) {
     const bool titles = first && IsTitles(cells);
     first = false;
     if (titles) continue;
-    FFF_RETURN_IF_ERROR(AppendRow(cells, number, &table));
+    FFF_RETURN_IF_ERROR(AppendRow(cells, number, rows, &table));
   }
-  if (table.rows == 0) {
+  if (table.rows() == 0) {
     return absl::InvalidArgumentError(
         "got no row of numbers, wanted a .npy, IDX, PNG or CSV file");
   }

@@ -1,5 +1,6 @@
 #include "client/cli/input_file.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -20,60 +21,64 @@ namespace {
 
 // Splits an array's elements into rows of its first dimension.
 absl::Status SetRows(const std::vector<int64_t>& shape, InputMatrix* input) {
-  const auto elements = static_cast<int64_t>(input->values.size());
-  input->rows = shape.size() < 2 ? 1 : shape[0];
-  if (elements == 0 || input->rows == 0) {
+  const auto elements = static_cast<int64_t>(
+      std::max(input->values.size(), input->integers.size()));
+  const int64_t rows = shape.size() < 2 ? 1 : shape[0];
+  if (elements == 0 || rows == 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         input->what, " holds no elements, wanted at least one row"));
   }
-  input->width = elements / input->rows;
+  input->widths.assign(static_cast<size_t>(rows), elements / rows);
   return absl::OkStatus();
 }
 
-absl::StatusOr<InputMatrix> FromNpy(absl::string_view bytes) {
+template <class Pixels>
+void SetPixels(const Pixels& pixels, Elements elements, InputMatrix* input) {
+  input->is_image = true;
+  for (const auto pixel : pixels) {
+    const auto value = static_cast<unsigned char>(pixel);
+    if (elements == Elements::kFloats) {
+      input->values.push_back(value);
+    } else {
+      input->integers.push_back(value);
+    }
+  }
+}
+
+absl::StatusOr<InputMatrix> FromNpy(absl::string_view bytes,
+                                    Elements elements) {
   FFF_ASSIGN_OR_RETURN(const NpyArray array, ParseNpy(bytes));
   InputMatrix input;
   input.what = absl::StrCat(".npy array of shape (",
                             absl::StrJoin(array.shape, ", "), ")");
-  FFF_ASSIGN_OR_RETURN(input.values, NpyFloats(array));
-  FFF_RETURN_IF_ERROR(SetRows(array.shape, &input));
-  return input;
-}
-
-absl::StatusOr<InputMatrix> FromIdx(absl::string_view bytes) {
-  FFF_ASSIGN_OR_RETURN(const IdxArray array, ParseIdx(bytes));
-  InputMatrix input;
-  input.is_image = true;
-  input.what = absl::StrCat("IDX array of shape [",
-                            absl::StrJoin(array.shape, ", "), "]");
-  input.values.reserve(array.data.size());
-  for (const char c : array.data) {
-    input.values.push_back(static_cast<unsigned char>(c));
+  if (elements == Elements::kFloats) {
+    FFF_ASSIGN_OR_RETURN(input.values, NpyFloats(array));
+  } else {
+    FFF_ASSIGN_OR_RETURN(input.integers, NpyIntegers(array));
   }
   FFF_RETURN_IF_ERROR(SetRows(array.shape, &input));
   return input;
 }
 
-absl::StatusOr<InputMatrix> FromPng(absl::string_view bytes) {
-  FFF_ASSIGN_OR_RETURN(const GreyImage image, DecodePng(bytes));
+absl::StatusOr<InputMatrix> FromIdx(absl::string_view bytes,
+                                    Elements elements) {
+  FFF_ASSIGN_OR_RETURN(const IdxArray array, ParseIdx(bytes));
   InputMatrix input;
-  input.is_image = true;
-  input.what =
-      absl::StrCat("PNG of ", image.width, "x", image.height, " pixels");
-  input.rows = 1;
-  input.width = image.width * image.height;
-  input.values.assign(image.pixels.begin(), image.pixels.end());
+  input.what = absl::StrCat("IDX array of shape [",
+                            absl::StrJoin(array.shape, ", "), "]");
+  SetPixels(array.data, elements, &input);
+  FFF_RETURN_IF_ERROR(SetRows(array.shape, &input));
   return input;
 }
 
-absl::StatusOr<InputMatrix> FromCsv(absl::string_view bytes) {
-  FFF_ASSIGN_OR_RETURN(const CsvTable table, ParseCsv(bytes));
+absl::StatusOr<InputMatrix> FromPng(absl::string_view bytes,
+                                    Elements elements) {
+  FFF_ASSIGN_OR_RETURN(const GreyImage image, DecodePng(bytes));
   InputMatrix input;
   input.what =
-      absl::StrCat("CSV of ", table.rows, " rows with ", table.width, " cells");
-  input.rows = table.rows;
-  input.width = table.width;
-  input.values.assign(table.values.begin(), table.values.end());
+      absl::StrCat("PNG of ", image.width, "x", image.height, " pixels");
+  input.widths = {image.width * image.height};
+  SetPixels(image.pixels, elements, &input);
   return input;
 }
 
@@ -88,6 +93,23 @@ absl::StatusOr<std::vector<int64_t>> Integers(const CsvTable& table) {
     integers.push_back(static_cast<int64_t>(value));
   }
   return integers;
+}
+
+absl::StatusOr<InputMatrix> FromCsv(absl::string_view bytes,
+                                    const InputForm& form) {
+  FFF_ASSIGN_OR_RETURN(
+      const CsvTable table,
+      ParseCsv(bytes, form.rows_may_differ ? CsvRows::kOfAnyWidth
+                                           : CsvRows::kOfOneWidth));
+  InputMatrix input;
+  input.what = absl::StrCat("CSV of ", table.rows(), " rows");
+  input.widths = table.widths;
+  if (form.elements == Elements::kFloats) {
+    input.values.assign(table.values.begin(), table.values.end());
+  } else {
+    FFF_ASSIGN_OR_RETURN(input.integers, Integers(table));
+  }
+  return input;
 }
 
 absl::StatusOr<std::vector<int64_t>> AllTruth(absl::string_view bytes) {
@@ -108,17 +130,19 @@ absl::StatusOr<std::vector<int64_t>> AllTruth(absl::string_view bytes) {
     }
     return labels;
   }
-  FFF_ASSIGN_OR_RETURN(const CsvTable table, ParseCsv(bytes));
+  FFF_ASSIGN_OR_RETURN(const CsvTable table,
+                       ParseCsv(bytes, CsvRows::kOfAnyWidth));
   return Integers(table);
 }
 
 }  // namespace
 
-absl::StatusOr<InputMatrix> ParseInput(absl::string_view bytes) {
-  if (IsNpy(bytes)) return FromNpy(bytes);
-  if (IsPng(bytes)) return FromPng(bytes);
-  if (IsIdx(bytes)) return FromIdx(bytes);
-  return FromCsv(bytes);
+absl::StatusOr<InputMatrix> ParseInput(absl::string_view bytes,
+                                       const InputForm& form) {
+  if (IsNpy(bytes)) return FromNpy(bytes, form.elements);
+  if (IsPng(bytes)) return FromPng(bytes, form.elements);
+  if (IsIdx(bytes)) return FromIdx(bytes, form.elements);
+  return FromCsv(bytes, form);
 }
 
 absl::StatusOr<std::vector<int64_t>> ParseTruth(absl::string_view bytes,

@@ -10,19 +10,33 @@
 
 namespace fff::cli {
 
+// What the numbers of a file are read as.
+enum class Elements { kFloats, kIntegers };
+
+struct InputForm {
+  Elements elements = Elements::kFloats;
+  bool rows_may_differ = false;  // in width
+};
+
 // Rows for a model, from a file of any supported format.
 struct InputMatrix {
-  int64_t rows = 0;
-  int64_t width = 0;
-  std::vector<float> values;  // [rows, width]
-  bool is_image = false;      // IDX and PNG: pixels 0..255
-  std::string what;           // "PNG of 28x28 pixels", for messages
+  std::vector<int64_t> widths;  // elements of each row
+  // All elements, row after row, in the vector of the form's elements.
+  std::vector<float> values;
+  std::vector<int64_t> integers;
+  bool is_image = false;  // IDX and PNG: pixels 0..255
+  std::string what;       // "PNG of 28x28 pixels", for messages
+
+  int64_t rows() const { return static_cast<int64_t>(widths.size()); }
 };
 
 // Recognises .npy, IDX and PNG by content; anything else is read as CSV. The
 // first dimension of an array is its rows; an array of one dimension and a PNG
-// are one row. INVALID_ARGUMENT as the format's reader says.
-absl::StatusOr<InputMatrix> ParseInput(absl::string_view bytes);
+// are one row. INVALID_ARGUMENT as the format's reader says, and for numbers
+// with a fraction where integers are asked for. Rows of a CSV file alone can
+// differ in width.
+absl::StatusOr<InputMatrix> ParseInput(absl::string_view bytes,
+                                       const InputForm& form = {});
 
 // The expected classes: IDX of one dimension, .npy of integers, or CSV of
 // integers; exactly `rows` of them or more (`rows` are kept).

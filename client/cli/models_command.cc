@@ -5,6 +5,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/input_port.h"
 #include "nlohmann/json.hpp"
 #include "server/base/status_macros.h"
 #include "server/benchmark/text_table.h"
@@ -14,13 +16,24 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// What the dense twin is, for the line that stands for it; "" when the server
-// does not say or the model is not loaded.
-std::string DenseKindOf(const client::Client& client,
-                        const v1::ModelSummary& summary) {
-  if (summary.state() != v1::MODEL_STATE_READY) return "";
-  const auto described = client.GetModel(summary.name(), summary.version());
-  return described.ok() ? DenseKindName(described->dense_kind()) : "";
+// What GetModel says of one line; all empty when the model is not loaded.
+struct Described {
+  std::string dense_kind;  // "" when the server does not say
+  // "input_ids INT64 [sequence]", one per input.
+  std::vector<std::string> inputs;
+};
+
+Described Describe(const client::Client& client,
+                   const v1::ModelSummary& summary) {
+  Described described;
+  if (summary.state() != v1::MODEL_STATE_READY) return described;
+  const auto model = client.GetModel(summary.name(), summary.version());
+  if (!model.ok()) return described;
+  described.dense_kind = DenseKindName(model->dense_kind());
+  for (const v1::TensorMetadata& port : PortsOf(*model)) {
+    described.inputs.push_back(absl::StrCat(port.name(), " ", PortText(port)));
+  }
+  return described;
 }
 
 }  // namespace
@@ -76,11 +89,12 @@ absl::Status ModelsCommand::Run(const GlobalOptions& global) const {
   std::vector<std::vector<std::string>> rows;
   Json models = Json::array();
   for (const v1::ModelSummary& model : listed.models()) {
-    const std::string kind = DenseKindOf(*client, model);
+    const Described described = Describe(*client, model);
     rows.push_back(
         {model.name(), absl::StrCat(model.version()), StateName(model.state()),
          model.is_default_version() ? "default" : "",
-         ImplementationName(model.implementation()), kind,
+         ImplementationName(model.implementation()), described.dense_kind,
+         absl::StrJoin(described.inputs, "; "),
          model.reason().empty() ? model.description() : model.reason()});
     models.push_back(
         {{"name", model.name()},
@@ -88,7 +102,8 @@ absl::Status ModelsCommand::Run(const GlobalOptions& global) const {
          {"state", StateName(model.state())},
          {"is_default_version", model.is_default_version()},
          {"implementation", ImplementationName(model.implementation())},
-         {"dense_kind", kind},
+         {"dense_kind", described.dense_kind},
+         {"inputs", described.inputs},
          {"reason", model.reason()},
          {"description", model.description()}});
   }
@@ -99,9 +114,10 @@ absl::Status ModelsCommand::Run(const GlobalOptions& global) const {
   } else if (rows.empty()) {
     std::cout << "the server has no models\n";
   } else {
-    std::cout << benchmark::TextTable({"name", "version", "state", "", "kind",
-                                       "dense twin", "description or reason"},
-                                      rows);
+    std::cout << benchmark::TextTable(
+        {"name", "version", "state", "", "kind", "dense twin", "inputs",
+         "description or reason"},
+        rows);
   }
   return absl::OkStatus();
 }

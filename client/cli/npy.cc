@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/tensor/data_type.h"
 
 namespace fff::cli {
 namespace {
@@ -21,7 +22,7 @@ constexpr size_t kHeaderBytesMax = 1 << 16;
 // The element's bytes, 0 for a type that is not read here.
 int64_t ElementBytes(absl::string_view descr) {
   for (const absl::string_view known :
-       {"|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8", "<f4", "<f8"}) {
+       {"|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8", "<f2", "<f4", "<f8"}) {
     if (descr == known) return descr[2] - '0';
   }
   return 0;
@@ -177,7 +178,7 @@ absl::StatusOr<NpyArray> ParseNpy(absl::string_view bytes) {
   const int64_t width = ElementBytes(array.descr);
   if (width == 0) {
     return WrongType(array,
-                     "float32, float64, uint8 or an integer type, "
+                     "float16, float32, float64, uint8 or an integer type, "
                      "little-endian");
   }
   // Divides before anything is multiplied: a product that fits cannot overflow.
@@ -197,14 +198,19 @@ absl::StatusOr<NpyArray> ParseNpy(absl::string_view bytes) {
 
 absl::StatusOr<std::vector<float>> NpyFloats(const NpyArray& array) {
   std::vector<float> values(static_cast<size_t>(array.elements()));
-  if (array.descr == "<f4") {
+  if (array.descr == "<f2") {
+    std::vector<uint16_t> halves(values.size());
+    Convert<uint16_t>(array.data, &halves);
+    std::transform(halves.begin(), halves.end(), values.begin(),
+                   tensor::HalfToFloat);
+  } else if (array.descr == "<f4") {
     Convert<float>(array.data, &values);
   } else if (array.descr == "<f8") {
     Convert<double>(array.data, &values);
   } else if (array.descr == "|u1") {
     Convert<uint8_t>(array.data, &values);
   } else {
-    return WrongType(array, "float32, float64 or uint8");
+    return WrongType(array, "float16, float32, float64 or uint8");
   }
   return values;
 }
@@ -231,11 +237,11 @@ absl::StatusOr<std::vector<int64_t>> NpyIntegers(const NpyArray& array) {
   return values;
 }
 
-std::string WriteNpy(absl::Span<const float> values, int64_t rows,
-                     int64_t width) {
+std::string WriteNpy(absl::Span<const float> values,
+                     const std::vector<int64_t>& shape) {
   std::string header =
-      absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows,
-                   ", ", width, "), }");
+      absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (",
+                   absl::StrJoin(shape, ", "), "), }");
   // Magic, version, length and header together fill whole 64-byte lines.
   constexpr size_t kPrefix = 10;
   header.append(63 - (kPrefix + header.size()) % 64, ' ');

@@ -28,13 +28,13 @@ bool IsNpy(absl::string_view bytes);
 // types, a shape that does not fit the bytes.
 absl::StatusOr<NpyArray> ParseNpy(absl::string_view bytes);
 
-// Elements as floats (f4, f8, u1) or integers (u1, i1, i2, i4, i8, u2, u4).
+// Elements as floats (f2, f4, f8, u1) or integers (u1, i1, i2, i4, i8, u2, u4).
 // INVALID_ARGUMENT for other element types.
 absl::StatusOr<std::vector<float>> NpyFloats(const NpyArray& array);
 absl::StatusOr<std::vector<int64_t>> NpyIntegers(const NpyArray& array);
 
-// A version 1 file of [rows, width] float32 in C order.
-std::string WriteNpy(absl::Span<const float> values, int64_t rows,
-                     int64_t width);
+// A version 1 file of float32 in C order; product(shape) values, rank 2 and up.
+std::string WriteNpy(absl::Span<const float> values,
+                     const std::vector<int64_t>& shape);
 
 }  // namespace fff::cli

@@ -8,10 +8,10 @@
 #include "CLI/Option.hpp"
 #include "CLI/Validators.hpp"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cli/input_file.h"
+#include "client/cli/input_port.h"
 #include "client/cli/npy.h"
 #include "client/cli/predictions.h"
 #include "client/cli/read_file.h"
@@ -25,73 +25,123 @@ std::string CheckNormalization(const std::string& text) {
   return parsed.ok() ? "" : std::string(parsed.status().message());
 }
 
-absl::StatusOr<InputMatrix> LoadInput(const PredictCommand& command) {
-  FFF_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(command.input));
-  absl::StatusOr<InputMatrix> input = ParseInput(bytes);
-  if (!input.ok()) return base::Annotate(input.status(), command.input);
-  if (command.limit > 0 && command.limit < input->rows) {
-    input->rows = command.limit;
-    input->values.resize(static_cast<size_t>(input->rows * input->width));
-  }
-  if (!command.normalize.empty()) {
-    FFF_ASSIGN_OR_RETURN(const Normalization normalization,
-                         ParseNormalization(command.normalize));
-    Normalize(normalization, absl::MakeSpan(input->values));
-  } else if (input->is_image) {
-    Normalize(Normalization(), absl::MakeSpan(input->values));
-  }
-  return input;
+std::string CheckInput(const std::string& text) {
+  return CLI::ExistingFile(ParseInputArgument(text).file);
 }
 
-// The file's rows must be as wide as the model's input; asked here, the message
-// can name the file.
-absl::Status CheckWidth(const PredictCommand& command, const InputMatrix& input,
-                        const v1::GetModelResponse& model) {
-  int64_t width = 1;
-  for (const int64_t size : model.input().shape()) width *= size;
-  if (input.width == width) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      command.input, ": ", input.what, " gives rows of ", input.width,
-      " values, model '", command.model, "' wants ", width, " (shape [",
-      absl::StrJoin(model.input().shape(), ", "), "])"));
+using Ports = std::vector<PortRows>;
+
+absl::StatusOr<Ports> ReadPorts(const PredictCommand& command,
+                                const v1::GetModelResponse& model) {
+  Ports ports;
+  for (const std::string& text : command.inputs) {
+    const InputArgument argument = ParseInputArgument(text);
+    FFF_ASSIGN_OR_RETURN(const v1::TensorMetadata port,
+                         FindPort(model, argument.name));
+    FFF_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(argument.file));
+    FFF_ASSIGN_OR_RETURN(
+        PortRows rows,
+        ReadPort(argument, port, bytes, {command.limit, command.normalize}));
+    ports.push_back(std::move(rows));
+  }
+  FFF_RETURN_IF_ERROR(CheckPorts(ports));
+  return ports;
+}
+
+// One answer per token: the output's first dimension is the sequence.
+bool AnswersTokens(const v1::GetModelResponse& model) {
+  return model.output().shape_size() > 0 && model.output().shape(0) == -1;
+}
+
+// Rows of that length for one request: of a model of sequences, no more than
+// fill a batch or an answer of kAnswerFloatsMax.
+int64_t RowsOfRequest(const PredictCommand& command,
+                      const v1::GetModelResponse& model, int64_t sequence) {
+  constexpr int64_t kAnswerFloatsMax = int64_t{1} << 24;  // 64 MiB
+  int64_t rows =
+      std::min(command.batch,
+               kAnswerFloatsMax /
+                   std::max<int64_t>(1, ElementsOf(model.output(), sequence)));
+  if (model.max_sequence() > 0 && model.max_batch_tokens() > 0) {
+    rows = std::min(rows, model.max_batch_tokens() / sequence);
+  }
+  return std::max<int64_t>(1, rows);
+}
+
+// Adds the answer to the rows from `first` on.
+absl::Status Append(client::Prediction answer, int64_t first, bool tokens,
+                    Predictions* all) {
+  const std::vector<int64_t> row_shape(answer.shape.begin() + 1,
+                                       answer.shape.end());
+  const int64_t per_row = tokens && !row_shape.empty() ? row_shape[0] : 1;
+  const int64_t width = answer.width / per_row;
+  if (first > 0 && width != all->width) {
+    return absl::InternalError(
+        absl::StrCat("the output's width changed between requests from ",
+                     all->width, " to ", width));
+  }
+  if (first == 0) {
+    all->row_shape = row_shape;
+  } else if (all->row_shape != row_shape) {
+    all->row_shape.clear();
+  }
+  all->model = answer.model;
+  all->version = answer.version;
+  all->width = width;
+  all->rows += answer.rows;
+  all->output.insert(all->output.end(), answer.output.begin(),
+                     answer.output.end());
+  if (tokens) {
+    all->tokens.insert(all->tokens.end(), static_cast<size_t>(answer.rows),
+                       per_row);
+  }
+  if (!answer.routing.empty()) {
+    all->routing.push_back({first, answer.rows, std::move(answer.routing)});
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Predictions> PredictAll(const client::Client& client,
                                        const PredictCommand& command,
                                        const v1::GetModelResponse& model,
-                                       const InputMatrix& input) {
+                                       const Ports& ports) {
   Predictions all;
-  all.rows = input.rows;
   all.dense = command.dense;
   client::PredictOptions options;
   options.version = command.version;
   options.dense = command.dense;
   options.routing = command.routing;
-  options.row_shape.assign(model.input().shape().begin(),
-                           model.input().shape().end());
-  for (int64_t first = 0; first < input.rows; first += command.batch) {
-    const int64_t rows = std::min(command.batch, input.rows - first);
-    const client::Rows batch{input.values.data() + first * input.width, rows,
-                             input.width};
+  for (int64_t first = 0; first < ports[0].rows();) {
+    const int64_t rows = RowsAlike(
+        ports, first, RowsOfRequest(command, model, ports[0].sequence(first)));
+    std::vector<client::NamedInput> inputs;
+    for (const PortRows& port : ports) {
+      inputs.push_back(port.Slice(first, rows));
+    }
     const absl::Time start = absl::Now();
     FFF_ASSIGN_OR_RETURN(client::Prediction answer,
-                         client.Predict(command.model, batch, options));
+                         client.Predict(command.model, inputs, options));
     all.request_s.push_back(absl::ToDoubleSeconds(absl::Now() - start));
-    if (first > 0 && answer.width != all.width) {
-      return absl::InternalError(
-          absl::StrCat("the output's width changed between requests from ",
-                       all.width, " to ", answer.width));
-    }
-    all.model = answer.model;
-    all.version = answer.version;
-    all.width = answer.width;
-    all.output.insert(all.output.end(), answer.output.begin(),
-                      answer.output.end());
-    if (command.routing) {
-      all.routing.push_back({first, rows, std::move(answer.routing)});
-    }
+    FFF_RETURN_IF_ERROR(
+        Append(std::move(answer), first, AnswersTokens(model), &all));
+    first += rows;
   }
   return all;
+}
+
+// The expected classes, one for each answer that is to come.
+absl::StatusOr<std::vector<int64_t>> ReadTruth(
+    const std::string& path, const v1::GetModelResponse& model,
+    const PortRows& port) {
+  if (path.empty()) return std::vector<int64_t>();
+  int64_t answers = 0;
+  for (int64_t r = 0; r < port.rows(); ++r) {
+    answers += AnswersTokens(model) ? port.sequence(r) : 1;
+  }
+  FFF_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
+  absl::StatusOr<std::vector<int64_t>> truth = ParseTruth(bytes, answers);
+  if (!truth.ok()) return base::Annotate(truth.status(), path);
+  return truth;
 }
 
 }  // namespace
@@ -102,17 +152,24 @@ CLI::App* PredictCommand::Register(CLI::App& app) {
       ->required();
   sub->add_option("--version", version, "Version; 0 = the default one")
       ->check(CLI::NonNegativeNumber);
-  sub->add_option("--input", input,
-                  ".npy (float32, float64, uint8), CSV, IDX or PNG file, "
-                  "gzip allowed; a PNG must have the model's exact size")
+  sub->add_option("--input", inputs,
+                  "FILE for the first input, NAME=FILE for the input NAME, "
+                  "repeated for several: .npy, CSV, IDX or PNG, gzip allowed. "
+                  "Inputs of floats take float16, float32, float64 and uint8 "
+                  "arrays, inputs of integers take integers. A PNG must have "
+                  "the model's exact size. Lines of a CSV may differ in "
+                  "length where the input is a sequence")
       ->required()
-      ->check(CLI::ExistingFile);
+      ->allow_extra_args(false)
+      ->type_name("[NAME=]FILE")
+      ->check(CheckInput);
   sub->add_flag("--dense", dense, "Ask the model's dense twin");
-  sub->add_option("--batch", batch, "Rows of one request")
+  sub->add_option("--batch", batch, "Rows of one request, at most")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   sub->add_option("--truth", truth,
-                  "Expected classes (IDX labels, .npy or CSV of integers)")
+                  "Expected classes, one per row or token (IDX labels, .npy "
+                  "or CSV of integers)")
       ->check(CLI::ExistingFile);
   sub->add_option("--normalize", normalize,
                   "MEAN,STD: (pixel/255 - MEAN)/STD; default 0.5,0.5 for IDX "
@@ -120,36 +177,38 @@ CLI::App* PredictCommand::Register(CLI::App& app) {
       ->check(CheckNormalization);
   sub->add_option("--limit", limit, "Only the first N rows")
       ->check(CLI::PositiveNumber);
-  sub->add_option("--show", show, "Rows of the printed table")
+  sub->add_option("--show", show, "Rows or tokens of the printed table")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   sub->add_flag("--routing", routing,
                 "Draw the way of each row through the tree, with margins");
   sub->add_flag("--json", json, "Print JSON");
-  sub->add_option("--output", output, "Write the outputs to FILE.npy");
+  sub->add_option("--output", output,
+                  "Write the outputs to FILE.npy: [rows, <output shape>]; "
+                  "[all tokens, width] where sequences differ in length");
   sub->footer(
       "Example:\n  fffctl predict --model fashion-mnist --input "
       "t10k-images-idx3-ubyte.gz \\\n      --truth t10k-labels-idx1-ubyte.gz "
-      "--limit 5 --routing");
+      "--limit 5 --routing\n  fffctl predict --model bert --input "
+      "input_ids=ids.npy --input attention_mask=mask.npy");
   return sub;
 }
 
 absl::Status PredictCommand::Run(const GlobalOptions& global) const {
-  FFF_ASSIGN_OR_RETURN(const InputMatrix matrix, LoadInput(*this));
-  std::vector<int64_t> expected;
-  if (!truth.empty()) {
-    FFF_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(truth));
-    absl::StatusOr<std::vector<int64_t>> parsed =
-        ParseTruth(bytes, matrix.rows);
-    if (!parsed.ok()) return base::Annotate(parsed.status(), truth);
-    expected = *std::move(parsed);
-  }
   FFF_ASSIGN_OR_RETURN(const auto client, Connect(global));
   FFF_ASSIGN_OR_RETURN(const v1::GetModelResponse described,
                        client->GetModel(model, version));
-  FFF_RETURN_IF_ERROR(CheckWidth(*this, matrix, described));
+  FFF_ASSIGN_OR_RETURN(const Ports ports, ReadPorts(*this, described));
+  FFF_ASSIGN_OR_RETURN(std::vector<int64_t> expected,
+                       ReadTruth(truth, described, ports[0]));
   FFF_ASSIGN_OR_RETURN(Predictions predictions,
-                       PredictAll(*client, *this, described, matrix));
+                       PredictAll(*client, *this, described, ports));
+  if (!expected.empty() &&
+      static_cast<int64_t>(expected.size()) != predictions.answers()) {
+    return absl::InternalError(
+        absl::StrCat("the server answered ", predictions.answers(),
+                     " tokens, wanted ", expected.size()));
+  }
   predictions.labels.assign(described.output().labels().begin(),
                             described.output().labels().end());
   predictions.truth = std::move(expected);
@@ -157,8 +216,7 @@ absl::Status PredictCommand::Run(const GlobalOptions& global) const {
   std::cout << (json ? PredictionsJson(predictions)
                      : PredictionsText(predictions, show));
   if (output.empty()) return absl::OkStatus();
-  return WriteFile(output, WriteNpy(predictions.output, predictions.rows,
-                                    predictions.width));
+  return WriteFile(output, WriteNpy(predictions.output, predictions.Shape()));
 }
 
 }  // namespace fff::cli

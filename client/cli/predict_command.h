@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "CLI/App.hpp"
 #include "absl/status/status.h"
@@ -10,11 +11,11 @@
 
 namespace fff::cli {
 
-// `fffctl predict`: sends the rows of a file and prints what the model says.
+// `fffctl predict`: sends the rows of files and prints what the model says.
 struct PredictCommand {
   std::string model;
   int64_t version = 0;
-  std::string input;
+  std::vector<std::string> inputs;  // FILE or NAME=FILE
   std::string truth;
   std::string normalize;  // "" = by the file's kind
   std::string output;

@@ -20,7 +20,7 @@ constexpr int kScoresShown = 3;
 
 double Accuracy(const Predictions& predictions) {
   return static_cast<double>(predictions.Correct()) /
-         static_cast<double>(std::max<int64_t>(1, predictions.rows));
+         static_cast<double>(std::max<int64_t>(1, predictions.answers()));
 }
 
 double Sum(const std::vector<double>& values) {
@@ -28,16 +28,16 @@ double Sum(const std::vector<double>& values) {
 }
 
 // The strongest columns, best first: "sneaker 8.13, sandal 2.4".
-std::string RunnersUp(const Predictions& predictions, int64_t r) {
-  const absl::Span<const float> row = predictions.row(r);
+std::string RunnersUp(const Predictions& predictions, int64_t a) {
+  const absl::Span<const float> row = predictions.answer(a);
   std::vector<int64_t> columns(row.size());
   std::iota(columns.begin(), columns.end(), 0);
   const auto shown = static_cast<std::ptrdiff_t>(
       std::min<size_t>(kScoresShown, columns.size()));
   std::partial_sort(columns.begin(), columns.begin() + shown, columns.end(),
-                    [&](int64_t a, int64_t b) {
-                      return row[static_cast<size_t>(a)] >
-                             row[static_cast<size_t>(b)];
+                    [&](int64_t left, int64_t right) {
+                      return row[static_cast<size_t>(left)] >
+                             row[static_cast<size_t>(right)];
                     });
   std::string text;
   for (std::ptrdiff_t i = 1; i < shown; ++i) {
@@ -51,18 +51,23 @@ std::string RunnersUp(const Predictions& predictions, int64_t r) {
 
 std::string Table(const Predictions& predictions, int64_t show) {
   const bool has_truth = !predictions.truth.empty();
+  const bool has_tokens = !predictions.tokens.empty();
   std::vector<std::string> header = {"row", "prediction", "score", "then"};
+  if (has_tokens) header.insert(header.begin() + 1, "token");
   if (has_truth) header.insert(header.end(), {"truth", ""});
   std::vector<std::vector<std::string>> rows;
-  for (int64_t r = 0; r < std::min(show, predictions.rows); ++r) {
-    const int64_t best = predictions.ArgMax(r);
+  const std::vector<Predictions::Place> places = predictions.Places();
+  for (int64_t a = 0; a < std::min(show, predictions.answers()); ++a) {
+    const auto [row, token] = places[static_cast<size_t>(a)];
+    const int64_t best = predictions.ArgMax(a);
     std::vector<std::string> cells = {
-        absl::StrCat(r), predictions.LabelOf(best),
-        absl::StrFormat("%.4g", static_cast<double>(predictions.row(
-                                    r)[static_cast<size_t>(best)])),
-        RunnersUp(predictions, r)};
+        absl::StrCat(row), predictions.LabelOf(best),
+        absl::StrFormat("%.4g", static_cast<double>(predictions.answer(
+                                    a)[static_cast<size_t>(best)])),
+        RunnersUp(predictions, a)};
+    if (has_tokens) cells.insert(cells.begin() + 1, absl::StrCat(token));
     if (has_truth) {
-      const int64_t truth = predictions.truth[static_cast<size_t>(r)];
+      const int64_t truth = predictions.truth[static_cast<size_t>(a)];
       cells.push_back(predictions.LabelOf(truth));
       cells.push_back(truth == best ? "right" : "WRONG");
     }
@@ -76,17 +81,22 @@ std::string Summary(const Predictions& predictions) {
   const benchmark::Latency latency =
       benchmark::Summarize(predictions.request_s);
   const size_t requests = predictions.request_s.size();
+  const std::string tokens =
+      predictions.tokens.empty()
+          ? ""
+          : absl::StrCat(", ", predictions.answers(),
+                         predictions.answers() == 1 ? " token" : " tokens");
   std::string text = absl::StrCat(
       base::Printable(predictions.model), " version ", predictions.version,
       predictions.dense ? " (dense)" : "", ": ", predictions.rows,
-      predictions.rows == 1 ? " row" : " rows", " in ", requests,
+      predictions.rows == 1 ? " row" : " rows", tokens, " in ", requests,
       requests == 1 ? " request, " : " requests, ",
       benchmark::FormatSeconds(total_s), " (median request ",
       benchmark::FormatSeconds(latency.median_s), ")\n");
   if (!predictions.truth.empty()) {
     absl::StrAppendFormat(&text, "accuracy %.2f %% (%d of %d)\n",
                           100 * Accuracy(predictions), predictions.Correct(),
-                          predictions.rows);
+                          predictions.answers());
   }
   return text;
 }
@@ -113,16 +123,20 @@ Json RoutingJson(const v1::LayerRouting& routing, int64_t r) {
   return json;
 }
 
-Json RowJson(const Predictions& predictions, int64_t r) {
-  const int64_t best = predictions.ArgMax(r);
-  const absl::Span<const float> scores = predictions.row(r);
-  Json json = {{"row", r},
-               {"index", best},
-               {"label", predictions.LabelOf(best)},
-               {"scores", std::vector<float>(scores.begin(), scores.end())}};
+Json AnswerJson(const Predictions& predictions, int64_t a,
+                Predictions::Place place) {
+  const int64_t best = predictions.ArgMax(a);
+  const absl::Span<const float> scores = predictions.answer(a);
+  const int64_t r = place.row;
+  Json json = {{"row", r}};
+  if (!predictions.tokens.empty()) json["token"] = place.token;
+  json["index"] = best;
+  json["label"] = predictions.LabelOf(best);
+  json["scores"] = std::vector<float>(scores.begin(), scores.end());
   if (!predictions.truth.empty()) {
-    json["truth"] = predictions.truth[static_cast<size_t>(r)];
+    json["truth"] = predictions.truth[static_cast<size_t>(a)];
   }
+  if (place.token > 0) return json;
   for (const Predictions::RoutedRows& request : predictions.routing) {
     if (r < request.first_row || r >= request.first_row + request.rows) {
       continue;
@@ -138,13 +152,35 @@ Json RowJson(const Predictions& predictions, int64_t r) {
 
 }  // namespace
 
-absl::Span<const float> Predictions::row(int64_t r) const {
-  return absl::MakeConstSpan(output).subspan(static_cast<size_t>(r * width),
+int64_t Predictions::answers() const {
+  return width < 1 ? 0 : static_cast<int64_t>(output.size()) / width;
+}
+
+absl::Span<const float> Predictions::answer(int64_t a) const {
+  return absl::MakeConstSpan(output).subspan(static_cast<size_t>(a * width),
                                              static_cast<size_t>(width));
 }
 
-int64_t Predictions::ArgMax(int64_t r) const {
-  const absl::Span<const float> values = row(r);
+std::vector<Predictions::Place> Predictions::Places() const {
+  std::vector<Place> places;
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t count = tokens.empty() ? 1 : tokens[static_cast<size_t>(r)];
+    for (int64_t token = 0; token < count; ++token) {
+      places.push_back({r, token});
+    }
+  }
+  return places;
+}
+
+std::vector<int64_t> Predictions::Shape() const {
+  if (row_shape.empty()) return {answers(), width};
+  std::vector<int64_t> shape = {rows};
+  shape.insert(shape.end(), row_shape.begin(), row_shape.end());
+  return shape;
+}
+
+int64_t Predictions::ArgMax(int64_t a) const {
+  const absl::Span<const float> values = answer(a);
   return std::max_element(values.begin(), values.end()) - values.begin();
 }
 
@@ -157,8 +193,8 @@ std::string Predictions::LabelOf(int64_t column) const {
 
 int64_t Predictions::Correct() const {
   int64_t correct = 0;
-  for (size_t r = 0; r < truth.size(); ++r) {
-    if (ArgMax(static_cast<int64_t>(r)) == truth[r]) ++correct;
+  for (size_t a = 0; a < truth.size(); ++a) {
+    if (ArgMax(static_cast<int64_t>(a)) == truth[a]) ++correct;
   }
   return correct;
 }
@@ -179,12 +215,17 @@ std::string Predictions::Drawing(int64_t r) const {
 std::string PredictionsText(const Predictions& predictions, int64_t show) {
   std::string text;
   if (show > 0) text = Table(predictions, show);
-  if (show > 0 && predictions.rows > show) {
-    absl::StrAppend(&text, "and ", predictions.rows - show, " more rows\n");
+  const int64_t answers = predictions.answers();
+  if (show > 0 && answers > show) {
+    absl::StrAppend(
+        &text, "and ", answers - show,
+        predictions.tokens.empty() ? " more rows\n" : " more tokens\n");
   }
-  for (int64_t r = 0; r < std::min(show, predictions.rows); ++r) {
-    const std::string drawing = predictions.Drawing(r);
-    if (!drawing.empty()) absl::StrAppend(&text, "\nrow ", r, ", ", drawing);
+  const std::vector<Predictions::Place> places = predictions.Places();
+  for (int64_t a = 0; a < std::min(show, answers); ++a) {
+    const auto [row, token] = places[static_cast<size_t>(a)];
+    const std::string drawing = token == 0 ? predictions.Drawing(row) : "";
+    if (!drawing.empty()) absl::StrAppend(&text, "\nrow ", row, ", ", drawing);
   }
   return absl::StrCat(text, "\n", Summary(predictions));
 }
@@ -202,8 +243,9 @@ std::string PredictionsJson(const Predictions& predictions) {
     json["accuracy"] = Accuracy(predictions);
   }
   Json rows = Json::array();
-  for (int64_t r = 0; r < predictions.rows; ++r) {
-    rows.push_back(RowJson(predictions, r));
+  const std::vector<Predictions::Place> places = predictions.Places();
+  for (int64_t a = 0; a < predictions.answers(); ++a) {
+    rows.push_back(AnswerJson(predictions, a, places[static_cast<size_t>(a)]));
   }
   json["predictions"] = std::move(rows);
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

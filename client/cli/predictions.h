@@ -9,16 +9,20 @@
 
 namespace fff::cli {
 
-// The answers for all rows of one run of `fffctl predict`.
+// The answers for all rows of one run of `fffctl predict`: one per row, or one
+// per token of each row.
 struct Predictions {
   std::string model;
   int64_t version = 0;
   bool dense = false;
   int64_t rows = 0;
-  int64_t width = 0;
-  std::vector<float> output;        // [rows, width]
+  int64_t width = 0;                // columns of one answer
+  std::vector<float> output;        // [answers, width]
+  std::vector<int64_t> tokens;      // of each row; empty: one answer per row
   std::vector<std::string> labels;  // of the columns; empty when unknown
-  std::vector<int64_t> truth;       // one a row, or empty
+  std::vector<int64_t> truth;       // one per answer, or empty
+  // The output of one row; empty where rows differ.
+  std::vector<int64_t> row_shape;
   // One entry a request, with the first row it covers.
   struct RoutedRows {
     int64_t first_row;
@@ -28,25 +32,36 @@ struct Predictions {
   std::vector<RoutedRows> routing;
   std::vector<double> request_s;  // wall time of every request
 
-  absl::Span<const float> row(int64_t r) const;
+  int64_t answers() const;
+  absl::Span<const float> answer(int64_t a) const;
+  // Whose answer each one is; token 0 where rows have one answer.
+  struct Place {
+    int64_t row;
+    int64_t token;
+  };
+  std::vector<Place> Places() const;
+  // Of the output as one array: [answers, width] where rows differ.
+  std::vector<int64_t> Shape() const;
   // Column of the largest value, the first among equals.
-  int64_t ArgMax(int64_t r) const;
+  int64_t ArgMax(int64_t a) const;
   // The column's label, or its number.
   std::string LabelOf(int64_t column) const;
-  // Rows whose strongest column is the truth; 0 without truth.
+  // Answers whose strongest column is the truth; 0 without truth.
   int64_t Correct() const;
   // The routing drawn for a row; "" when there is none.
   std::string Drawing(int64_t r) const;
 };
 
-// For people: a table of the first `show` rows (none when 0), drawings of their
-// routing, a blank line, and a summary with time and, given the truth,
-// accuracy.
+// For people: a table of the first `show` answers (none when 0), drawings of
+// their rows' routing, a blank line, and a summary with time and, given the
+// truth, accuracy.
 std::string PredictionsText(const Predictions& predictions, int64_t show);
 
 // For programs: one JSON object with model, version, implementation, rows,
-// seconds, correct and accuracy (given the truth), and `predictions`: row,
-// index, label, scores, truth and routing (leaf and margins a layer and tree).
+// seconds, correct and accuracy (given the truth), and `predictions`, one per
+// answer: row, token (where there are several), index, label, scores, truth and
+// routing (leaf and margins per layer, token and tree; of the whole row, at its
+// first answer).
 std::string PredictionsJson(const Predictions& predictions);
 
 }  // namespace fff::cli

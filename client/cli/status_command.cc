@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/input_port.h"
 #include "client/cli/models_command.h"
 #include "nlohmann/json.hpp"
 #include "server/base/log.h"
@@ -50,6 +51,19 @@ absl::StatusOr<ServerState> Ask(const client::Client& client) {
   return state;
 }
 
+void PrintInputs(const ServerState& state) {
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::GetModelResponse& model : state.loaded) {
+    for (const v1::TensorMetadata& port : PortsOf(model)) {
+      rows.push_back({model.summary().name(), port.name(), PortText(port)});
+    }
+  }
+  if (rows.empty()) return;
+  std::cout << "\n"
+            << benchmark::TextTable({"model", "input", "datatype and shape"},
+                                    rows);
+}
+
 void PrintKernels(const ServerState& state) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::GetModelResponse& model : state.loaded) {
@@ -84,10 +98,23 @@ void PrintText(const ServerState& state, const std::string& target) {
   }
   std::cout << benchmark::TextTable(
       {"model", "version", "state", "", "description or reason"}, rows);
+  PrintInputs(state);
   PrintKernels(state);
 }
 
-Json KernelsJson(const v1::GetModelResponse& model) {
+Json PortsJson(const v1::GetModelResponse& model) {
+  Json ports = Json::array();
+  for (const v1::TensorMetadata& port : PortsOf(model)) {
+    ports.push_back({{"name", port.name()},
+                     {"datatype", DataTypeName(port)},
+                     {"shape", std::vector<int64_t>(port.shape().begin(),
+                                                    port.shape().end())},
+                     {"optional", port.optional()}});
+  }
+  return ports;
+}
+
+Json ModelJson(const v1::GetModelResponse& model) {
   Json layers = Json::array();
   for (const v1::LayerInfo& layer : model.layers()) {
     Json kernels = Json::array();
@@ -104,6 +131,7 @@ Json KernelsJson(const v1::GetModelResponse& model) {
   return {{"model", model.summary().name()},
           {"version", model.summary().version()},
           {"device", model.device()},
+          {"inputs", PortsJson(model)},
           {"layers", std::move(layers)}};
 }
 
@@ -119,7 +147,7 @@ void PrintJson(const ServerState& state) {
   }
   Json loaded = Json::array();
   for (const v1::GetModelResponse& model : state.loaded) {
-    loaded.push_back(KernelsJson(model));
+    loaded.push_back(ModelJson(model));
   }
   const Json whole = {{"server", state.name},
                       {"version", state.version},

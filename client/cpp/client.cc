@@ -123,13 +123,27 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
 
 absl::StatusOr<Prediction> Client::Predict(
     const std::string& model, Rows input, const PredictOptions& options) const {
+  return PredictRows(EncodeRequest(model, input, options), input.rows, options);
+}
+
+absl::StatusOr<Prediction> Client::Predict(
+    const std::string& model, absl::Span<const NamedInput> inputs,
+    const PredictOptions& options) const {
+  FFF_ASSIGN_OR_RETURN(const v1::PredictRequest request,
+                       EncodeRequest(model, inputs, options));
+  return PredictRows(request, inputs[0].shape[0], options);
+}
+
+absl::StatusOr<Prediction> Client::PredictRows(
+    const v1::PredictRequest& request, int64_t rows,
+    const PredictOptions& options) const {
   using Stub = v1::InferenceService::Stub;
   FFF_ASSIGN_OR_RETURN(
       v1::PredictResponse response,
       Ask(*stubs_->fff, options.dense ? &Stub::PredictDense : &Stub::Predict,
-          EncodeRequest(model, input, options),
+          request,
           options.timeout > absl::ZeroDuration() ? options.timeout : timeout_));
-  return DecodePrediction(std::move(response), input.rows);
+  return DecodePrediction(std::move(response), rows);
 }
 
 std::unique_ptr<PredictionStream> Client::OpenStream(

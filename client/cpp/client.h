@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "client/cpp/prediction.h"
 #include "fff/v1/inference.pb.h"
 
@@ -56,6 +57,12 @@ class Client {
 
   absl::StatusOr<Prediction> Predict(const std::string& model, Rows input,
                                      const PredictOptions& options = {}) const;
+  // Of several inputs, or of others than float32. INVALID_ARGUMENT before the
+  // call for inputs that contradict themselves or each other (tensors.h); the
+  // model's own names, types and shapes are the server's to check.
+  absl::StatusOr<Prediction> Predict(const std::string& model,
+                                     absl::Span<const NamedInput> inputs,
+                                     const PredictOptions& options = {}) const;
   // Many predictions in flight (prediction_stream.h). `timeout` bounds the
   // whole stream; zero: none. A server that does not answer shows at the first
   // Receive.
@@ -90,6 +97,9 @@ class Client {
 
  private:
   class Stubs;
+  absl::StatusOr<Prediction> PredictRows(const v1::PredictRequest& request,
+                                         int64_t rows,
+                                         const PredictOptions& options) const;
   Client(std::unique_ptr<Stubs> stubs, absl::Duration timeout,
          std::string admin_token);
 

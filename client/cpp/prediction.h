@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "fff/v1/inference.pb.h"
 
@@ -17,6 +18,16 @@ struct Rows {
   int64_t width = 0;
 };
 
+// One input of a model by its name, of any datatype.
+struct NamedInput {
+  std::string name;  // empty: the model's first input
+  v1::DataType type = v1::DATA_TYPE_UNSPECIFIED;
+  // [rows, <the input's shape>]; all inputs of a request have the same rows.
+  std::vector<int64_t> shape;
+  // product(shape) elements, row-major, little-endian. The caller owns them.
+  absl::string_view bytes;
+};
+
 struct PredictOptions {
   int64_t version = 0;  // 0 = the version served by default
   bool dense = false;   // ask the dense twin instead
@@ -24,7 +35,7 @@ struct PredictOptions {
   bool labels = false;
   std::string request_id;
   absl::Duration timeout = absl::ZeroDuration();  // zero: ConnectOptions'
-  // Of one row, as the model's input has it; its product is the rows' width.
+  // Of one of `Rows`, as the model's input has it; its product is their width.
   // Empty: [width].
   std::vector<int64_t> row_shape = {};
 };
@@ -34,7 +45,8 @@ struct Prediction {
   int64_t version = 0;
   int64_t rows = 0;
   int64_t width = 0;                // product of the model's output shape
-  std::vector<float> output;        // [rows, width]
+  std::vector<int64_t> shape;       // [rows, <the model's output shape>]
+  std::vector<float> output;        // product(shape) = rows x width
   std::vector<std::string> labels;  // one a row, when asked for and known
   std::vector<v1::LayerRouting> routing;
   int64_t queue_ns = 0;

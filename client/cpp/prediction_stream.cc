@@ -36,6 +36,20 @@ PredictionStream::~PredictionStream() {
 
 absl::Status PredictionStream::Send(const std::string& model, Rows input,
                                     const PredictOptions& options) {
+  return SendRows(EncodeRequest(model, input, options), input.rows, options);
+}
+
+absl::Status PredictionStream::Send(const std::string& model,
+                                    absl::Span<const NamedInput> inputs,
+                                    const PredictOptions& options) {
+  FFF_ASSIGN_OR_RETURN(v1::PredictRequest request,
+                       EncodeRequest(model, inputs, options));
+  return SendRows(std::move(request), inputs[0].shape[0], options);
+}
+
+absl::Status PredictionStream::SendRows(v1::PredictRequest request,
+                                        int64_t rows,
+                                        const PredictOptions& options) {
   if (call_->send_closed) {
     return absl::FailedPreconditionError("Send after CloseSend");
   }
@@ -43,13 +57,12 @@ absl::Status PredictionStream::Send(const std::string& model, Rows input,
     return absl::InvalidArgumentError(
         "a request of a stream needs a request_id, got none");
   }
-  v1::PredictRequest request = EncodeRequest(model, input, options);
-  if (options.dense) request.set_model(absl::StrCat(model, ":dense"));
+  if (options.dense) request.set_model(absl::StrCat(request.model(), ":dense"));
   request.set_timeout_us(
       std::max<int64_t>(0, absl::ToInt64Microseconds(options.timeout)));
   {
     absl::MutexLock lock(&mutex_);
-    if (!waiting_.emplace(options.request_id, input.rows).second) {
+    if (!waiting_.emplace(options.request_id, rows).second) {
       return absl::InvalidArgumentError(
           absl::StrCat("request_id '", options.request_id,
                        "' is that of a request without an answer yet"));

@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "client/cpp/prediction.h"
 
 namespace fff::client {
@@ -40,6 +41,10 @@ class PredictionStream {
   // Receive then says why.
   absl::Status Send(const std::string& model, Rows input,
                     const PredictOptions& options);
+  // The same of inputs by name; INVALID_ARGUMENT as Client::Predict.
+  absl::Status Send(const std::string& model,
+                    absl::Span<const NamedInput> inputs,
+                    const PredictOptions& options);
   // No request follows. Needed before Receive can come to an end. Not while
   // Send runs on another thread.
   void CloseSend();
@@ -53,6 +58,9 @@ class PredictionStream {
  private:
   friend class Client;
   explicit PredictionStream(std::unique_ptr<PredictionStreamCall> call);
+
+  absl::Status SendRows(v1::PredictRequest request, int64_t rows,
+                        const PredictOptions& options);
 
   const std::unique_ptr<PredictionStreamCall> call_;
   absl::Mutex mutex_;

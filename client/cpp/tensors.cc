@@ -1,8 +1,10 @@
 #include "client/cpp/tensors.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/base/status_macros.h"
@@ -45,6 +47,78 @@ absl::StatusOr<int64_t> OutputWidth(const v1::Tensor& tensor, int64_t rows) {
   return width;
 }
 
+// 0 for a datatype that this client does not know.
+int64_t ElementBytes(v1::DataType type) {
+  switch (type) {
+    case v1::DATA_TYPE_UINT8:
+      return 1;
+    case v1::DATA_TYPE_FP16:
+    case v1::DATA_TYPE_BF16:
+      return 2;
+    case v1::DATA_TYPE_FP32:
+    case v1::DATA_TYPE_INT32:
+      return 4;
+    case v1::DATA_TYPE_FP64:
+    case v1::DATA_TYPE_INT64:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
+// Divides the bytes by every size in turn, so nothing can overflow.
+bool ShapeFits(const NamedInput& input) {
+  auto left = static_cast<int64_t>(input.bytes.size());
+  const int64_t element = ElementBytes(input.type);
+  if (element == 0 || left % element != 0) return false;
+  left /= element;
+  for (const int64_t size : input.shape) {
+    if (size < 1 || left % size != 0) return false;
+    left /= size;
+  }
+  return left == 1;
+}
+
+absl::Status CheckInputs(absl::Span<const NamedInput> inputs) {
+  if (inputs.empty()) {
+    return absl::InvalidArgumentError("got no input, wanted at least one");
+  }
+  for (const NamedInput& input : inputs) {
+    const std::string what =
+        absl::StrCat("input '", input.name, "' of shape [",
+                     absl::StrJoin(input.shape, ", "), "]");
+    const auto same_name = [&](const NamedInput& other) {
+      return other.name == input.name;
+    };
+    if (std::count_if(inputs.begin(), inputs.end(), same_name) > 1) {
+      return absl::InvalidArgumentError(absl::StrCat(what, " is given twice"));
+    }
+    if (input.shape.empty() || !ShapeFits(input)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          what, ": got ", input.bytes.size(), " bytes of datatype ",
+          v1::DataType_Name(input.type), ", which do not fit"));
+    }
+    if (input.shape[0] != inputs[0].shape[0]) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(what, ": got ", input.shape[0], " rows, wanted ",
+                       inputs[0].shape[0], " as in '", inputs[0].name, "'"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// All of a request but its inputs and its time limit.
+v1::PredictRequest Asking(const std::string& model,
+                          const PredictOptions& options) {
+  v1::PredictRequest request;
+  request.set_model(model);
+  request.set_version(options.version);
+  request.set_include_routing(options.routing);
+  request.set_include_labels(options.labels);
+  request.set_request_id(options.request_id);
+  return request;
+}
+
 }  // namespace
 
 v1::Tensor EncodeRows(Rows rows, const std::vector<int64_t>& row_shape) {
@@ -61,13 +135,28 @@ v1::Tensor EncodeRows(Rows rows, const std::vector<int64_t>& row_shape) {
 
 v1::PredictRequest EncodeRequest(const std::string& model, Rows input,
                                  const PredictOptions& options) {
-  v1::PredictRequest request;
-  request.set_model(model);
-  request.set_version(options.version);
+  v1::PredictRequest request = Asking(model, options);
   *request.mutable_input() = EncodeRows(input, options.row_shape);
-  request.set_include_routing(options.routing);
-  request.set_include_labels(options.labels);
-  request.set_request_id(options.request_id);
+  return request;
+}
+
+absl::StatusOr<v1::PredictRequest> EncodeRequest(
+    const std::string& model, absl::Span<const NamedInput> inputs,
+    const PredictOptions& options) {
+  FFF_RETURN_IF_ERROR(CheckInputs(inputs));
+  v1::PredictRequest request = Asking(model, options);
+  for (const NamedInput& input : inputs) {
+    v1::NamedTensor* named = nullptr;
+    if (!input.name.empty()) {
+      named = request.add_inputs();
+      named->set_name(input.name);
+    }
+    v1::Tensor* tensor =
+        named == nullptr ? request.mutable_input() : named->mutable_tensor();
+    tensor->mutable_shape()->Assign(input.shape.begin(), input.shape.end());
+    tensor->set_datatype(input.type);
+    tensor->mutable_data()->assign(input.bytes.data(), input.bytes.size());
+  }
   return request;
 }
 
@@ -78,6 +167,8 @@ absl::StatusOr<Prediction> DecodePrediction(v1::PredictResponse response,
   prediction.model = response.model();
   prediction.version = response.version();
   prediction.rows = rows;
+  prediction.shape.assign(response.output().shape().begin(),
+                          response.output().shape().end());
   const std::string& data = response.output().data();
   prediction.output.resize(data.size() / sizeof(float));
   std::memcpy(prediction.output.data(), data.data(), data.size());

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "server/tensor/random.h"
-
 namespace fff::benchmark {
 namespace {
 
@@ -17,24 +15,30 @@ int64_t Batches(int64_t batch_rows, int64_t width) {
   return std::max<int64_t>(1, rows / batch_rows);
 }
 
+int64_t FloatsPerRow(absl::Span<const graph::Port> ports, int64_t tokens) {
+  int64_t floats = 0;
+  for (const graph::Port& port : ports) {
+    floats += port.width() * (port.sequence ? tokens : 1);
+  }
+  return std::max<int64_t>(floats, 1);
+}
+
 }  // namespace
 
+InputRows::InputRows(absl::Span<const graph::Port> ports, int64_t batch_rows,
+                     int64_t tokens, uint64_t seed)
+    : rows_(ports, {batch_rows, tokens,
+                    Batches(batch_rows, FloatsPerRow(ports, tokens))}) {
+  rows_.FillRandom(seed);
+}
+
+InputRows::InputRows(int64_t batch_rows, const graph::Graph& graph,
+                     uint64_t seed)
+    : InputRows(graph.inputs(), batch_rows, model::SampleTokens(graph), seed) {}
+
 InputRows::InputRows(int64_t batch_rows, int64_t width, uint64_t seed)
-    : batch_rows_(batch_rows),
-      width_(width),
-      batches_(Batches(batch_rows, width)),
-      values_(batches_ * batch_rows * width) {
-  tensor::Random random(seed);
-  tensor::FillNormal(random, values_.span());
-}
-
-tensor::ConstRows InputRows::batch(int64_t index) const {
-  const int64_t first = index % batches_ * batch_rows_;
-  return {values_.data() + first * width_, batch_rows_, width_};
-}
-
-tensor::ConstRows InputRows::all() const {
-  return {values_.data(), rows(), width_};
-}
+    : InputRows(
+          std::vector<graph::Port>{{"x", tensor::DataType::kF32, {width}}},
+          batch_rows, 1, seed) {}
 
 }  // namespace fff::benchmark

@@ -28,7 +28,24 @@ constexpr double kBlocks = 10;
 // And short enough that a cancelled run ends soon.
 constexpr double kBlockSecondsMax = 0.25;
 
+// Whether what is made for one may be given to the other.
+bool SameInputs(const graph::Graph& a, const graph::Graph& b) {
+  return a.tokens_max() == b.tokens_max() &&
+         std::equal(a.inputs().begin(), a.inputs().end(), b.inputs().begin(),
+                    b.inputs().end(),
+                    [](const graph::Port& left, const graph::Port& right) {
+                      return left.limit == right.limit &&
+                             left.role == right.role &&
+                             left.sequence == right.sequence &&
+                             left.data_type == right.data_type;
+                    });
+}
+
 absl::Status CheckModels(const model::Model& fff, const model::Model& dense) {
+  if (!SameInputs(fff.graph(), dense.graph())) {
+    return absl::InvalidArgumentError(
+        "the dense model takes other inputs than the FFF model");
+  }
   if (fff.input().width() != dense.input().width() ||
       fff.output().width() != dense.output().width()) {
     return absl::InvalidArgumentError(
@@ -51,7 +68,9 @@ absl::Status CheckMemory(const model::Model& fff, const model::Model& dense,
                          int64_t rows) {
   const int64_t floats = fff.input().width() + fff.output().width() +
                          std::max(WidestLayer(fff), WidestLayer(dense));
-  const int64_t bytes = rows * floats * static_cast<int64_t>(sizeof(float));
+  const int64_t tokens = model::SampleTokens(fff.graph());
+  const int64_t bytes =
+      rows * tokens * floats * static_cast<int64_t>(sizeof(float));
   if (bytes > kActivationBytesMax) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "a batch of ", rows, " rows needs ", bytes,
@@ -93,12 +112,22 @@ Measurement Finish(const Sampler& sampler, const model::Model& model,
   return result;
 }
 
+// Of the inputs that are always sent, and the output.
+double EdgeFloatsPerRow(const model::Model& model) {
+  const int64_t tokens = model::SampleTokens(model.graph());
+  int64_t floats = 0;
+  const auto add = [&](const graph::Port& port) {
+    if (!port.optional) floats += port.width() * (port.sequence ? tokens : 1);
+  };
+  for (const graph::Port& port : model.graph().inputs()) add(port);
+  add(model.output());
+  return static_cast<double>(floats);
+}
+
 // A dense call touches all weights once.
 double DenseBytes(const model::Model& dense, int64_t rows) {
   return dense.cost().weight_bytes +
-         4.0 * static_cast<double>(rows) *
-             static_cast<double>(dense.input().width() +
-                                 dense.output().width());
+         4.0 * static_cast<double>(rows) * EdgeFloatsPerRow(dense);
 }
 
 // Everything that one batch size needs; Measure fills `result`. `sides` are the
@@ -110,9 +139,9 @@ class CaseRun {
           CacheFlusher* flusher)
       : sides_(sides.begin(), sides.end()),
         options_(options),
-        inputs_(rows, sides[0]->input().width(), options.seed),
-        outputs_(rows * sides[0]->output().width()),
-        y_{outputs_.data(), rows, sides[0]->output().width()},
+        inputs_(rows, sides[0]->graph(), options.seed),
+        output_(sides[0]->output(), inputs_.extent()),
+        y_(output_.rows()),
         fff_touched_(CountTouched(*sides[0], inputs_, y_, context)) {
     for (const model::Model* side : sides_) {
       samplers_.emplace_back(*side, inputs_, y_, context, flusher);
@@ -175,7 +204,7 @@ class CaseRun {
   const std::vector<const model::Model*> sides_;
   const BenchmarkOptions& options_;
   InputRows inputs_;
-  tensor::FloatBuffer outputs_;
+  model::SampleOutput output_;
   tensor::MutableRows y_;
   Touched fff_touched_;
   std::vector<Sampler> samplers_;  // one a side
@@ -183,9 +212,7 @@ class CaseRun {
 };
 
 double BytesPerRow(const model::Model& model) {
-  return model.cost().weight_bytes +
-         4.0 * static_cast<double>(model.input().width() +
-                                   model.output().width());
+  return model.cost().weight_bytes + 4.0 * EdgeFloatsPerRow(model);
 }
 
 BenchmarkReport Describe(const model::Model& fff, const Opponent& dense,

@@ -35,8 +35,7 @@ double Sampler::TimeCalls(int64_t calls) {
   if (flusher_ != nullptr) flusher_->Flush();
   const auto start = std::chrono::steady_clock::now();
   for (int64_t i = 0; i < calls; ++i) {
-    model_.Run(engine::RowsBatch(inputs_.batch(next_batch_++), output_),
-               context_);
+    model_.Run({inputs_.inputs(next_batch_++), {&output_, 1}, {}}, context_);
   }
   return SecondsSince(start) / static_cast<double>(calls);
 }

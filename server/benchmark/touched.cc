@@ -96,13 +96,14 @@ double TouchedWeightBytes(const model::LayerFacts& layer,
   if (routing.trees == 0) return one_row;
   if (routing.family == RoutingShape::Family::kPath) {
     const double visited =
-        static_cast<double>(routing.ways()) * (routing.depth + 1);
+        static_cast<double>(layer.tokens_per_row * routing.trees) *
+        (routing.depth + 1);
     return one_row / visited * static_cast<double>(distinct_nodes);
   }
   const int64_t width = layer.input_width / routing.tokens;
   const double node = 4.0 * static_cast<double>(width + 1);
-  const double leaf =
-      one_row / static_cast<double>(routing.tokens) - node * routing.depth;
+  const double leaf = one_row / static_cast<double>(layer.tokens_per_row) -
+                      node * routing.depth;
   return node * static_cast<double>(distinct_nodes) +
          leaf * static_cast<double>(distinct_leaves);
 }
@@ -115,11 +116,14 @@ Touched CountTouched(const model::Model& model, const InputRows& inputs,
   std::vector<int32_t> all_leaves;
   model::Routes routes;
   for (int64_t b = 0; b < inputs.batches(); ++b) {
-    const tensor::ConstRows x = inputs.batch(b);
-    routes.Prepare(model, x.rows, /*margins=*/false);
-    model.Run(engine::RowsBatch(x, output, routes.sinks()), context);
-    double bytes = 4.0 * static_cast<double>(x.rows) *
-                   static_cast<double>(x.width + output.width);
+    const engine::KernelInputs x = inputs.inputs(b);
+    routes.Prepare(model, inputs.extent(), /*margins=*/false);
+    model.Run({x, {&output, 1}, routes.sinks()}, context);
+    int64_t floats = output.rows * output.width;
+    for (size_t i = 0; i < x.size(); ++i) {
+      if (x[i].data != nullptr) floats += x[i].rows * x[i].width;
+    }
+    double bytes = 4.0 * static_cast<double>(floats);
     for (size_t i = 0; i < model.layers().size(); ++i) {
       bytes += LayerBytes(model.layers()[i], routes.leaves(i));
     }

@@ -48,6 +48,11 @@ class Checkpoint {
   // Null when there is no such tensor.
   const NamedTensor* Find(absl::string_view name) const;
 
+  // The same storage, whose bytes `tensors` name.
+  Checkpoint WithTensors(TensorMap tensors) const {
+    return Checkpoint(source_, format_, std::move(tensors), storage_);
+  }
+
   // The tensor as floats. F32 that is aligned for float is not copied and
   // shares this checkpoint's storage; F16, BF16, F64 and integers are
   // converted, rounding to nearest. NaN and infinity pass. Errors: NOT_FOUND

@@ -34,7 +34,9 @@ tensor::TypedRows ByToken(const tensor::TypedRows& rows, int64_t tokens) {
 class CpuExecutable : public Executable {
  public:
   CpuExecutable(const Graph& graph, std::vector<KernelPlan> plans)
-      : memory_(PlanMemory(graph)), layers_(graph.layers().size()) {
+      : memory_(PlanMemory(graph)),
+        sequences_(graph.sequences()),
+        layers_(graph.layers().size()) {
     for (size_t i = 0; i < plans.size(); ++i) {
       report_.push_back({plans[i].steps(), plans[i].packed_bytes()});
       const Node& node = graph.nodes()[i];
@@ -42,7 +44,8 @@ class CpuExecutable : public Executable {
                         node.tokens, graph::RoutingOf(node)});
     }
     for (size_t i = 0; i < graph.values(); ++i) {
-      widths_.push_back(graph.type(static_cast<graph::ValueId>(i)).width());
+      const graph::ValueType& type = graph.type(static_cast<graph::ValueId>(i));
+      values_.push_back({type.width(), type.per_token()});
     }
     for (size_t i = 0; i < graph.outputs().size(); ++i) {
       outputs_.push_back(graph.output_value(i));
@@ -55,11 +58,16 @@ class CpuExecutable : public Executable {
                    ExecutionContext& context) const override {
     FFF_CHECK(batch.outputs.size() == outputs_.size());
     FFF_CHECK(batch.routes.empty() || batch.routes.size() == layers_);
-    const int64_t rows = batch.rows();
+    FFF_CHECK(batch.inputs.sequences().empty() != sequences_);
+    const Extent all = batch.extent();
+    // Of sequences, a block holds whole ones, of about as many tokens.
     const int64_t block =
-        RowsPerBlock(rows, memory_.floats_per_row(), memory_.tokens);
-    for (int64_t first = 0; first < rows; first += block) {
-      RunBlock(batch, first, std::min(block, rows - first), context);
+        RowsPerBlock(all.tokens, memory_.floats_per_row(), memory_.tokens);
+    for (Cut cut; cut.first.rows < all.rows;) {
+      cut.size = NextBlock(batch.inputs.sequences(), all, cut.first, block);
+      RunBlock(batch, cut, context);
+      cut.first.rows += cut.size.rows;
+      cut.first.tokens += cut.size.tokens;
     }
     return absl::OkStatus();
   }
@@ -74,18 +82,43 @@ class CpuExecutable : public Executable {
     int64_t tokens;
     graph::RoutingShape routing;
   };
+  struct Value {
+    int64_t width;
+    bool per_token;
+  };
+  // A part of a batch.
+  struct Cut {
+    Extent first;
+    Extent size;
+  };
   // Where values lie in one block of a batch.
   struct Block {
     const Batch& batch;
-    int64_t first;
-    int64_t rows;
+    const Cut& cut;
     absl::InlinedVector<float*, 4> slots;
   };
+
+  // How much the block that begins at `first` holds, of at most `block` tokens,
+  // or one row.
+  static Extent NextBlock(const Sequences& sequences, const Extent& all,
+                          const Extent& first, int64_t block) {
+    if (sequences.empty()) {
+      const int64_t rows = std::min(block, all.rows - first.rows);
+      return {rows, rows};
+    }
+    int64_t end = first.rows + 1;
+    while (end < all.rows && sequences.Begin(end + 1) - first.tokens <= block) {
+      ++end;
+    }
+    return {end - first.rows, sequences.Begin(end) - first.tokens};
+  }
 
   tensor::TypedRows ValueIn(const Block& block, graph::ValueId value) const {
     const Place& place = memory_.places[static_cast<size_t>(value)];
     if (place.where == Place::Where::kInput) {
-      return block.batch.inputs[place.index].Slice(block.first, block.rows);
+      const bool per_token = values_[static_cast<size_t>(value)].per_token;
+      return block.batch.inputs[place.index].Slice(
+          block.cut.first.Of(per_token), block.cut.size.Of(per_token));
     }
     const tensor::MutableRows rows = RowsIn(block, value);
     return tensor::ConstRows{rows.data, rows.rows, rows.width};
@@ -94,19 +127,24 @@ class CpuExecutable : public Executable {
   tensor::MutableRows RowsIn(const Block& block, graph::ValueId value) const {
     const Place& place = memory_.places[static_cast<size_t>(value)];
     FFF_DCHECK(place.where != Place::Where::kInput);
+    const Value& stored = values_[static_cast<size_t>(value)];
     float* const data = place.where == Place::Where::kOutput
-                            ? block.batch.outputs[place.index].row(block.first)
+                            ? block.batch.outputs[place.index].row(
+                                  block.cut.first.Of(stored.per_token))
                             : block.slots[place.index];
-    return {data, block.rows, widths_[static_cast<size_t>(value)]};
+    return {data, block.cut.size.Of(stored.per_token), stored.width};
   }
 
-  void RunBlock(const Batch& batch, int64_t first, int64_t rows,
+  void RunBlock(const Batch& batch, const Cut& cut,
                 ExecutionContext& context) const {
     ScratchScope scratch(context.workspace(0));
-    Block block = {batch, first, rows, {}};
+    Block block = {batch, cut, {}};
+    // A value per row has no more of them than one per token.
     for (const int64_t width : memory_.slot_widths) {
-      block.slots.push_back(scratch.Floats(rows * width));
+      block.slots.push_back(scratch.Floats(cut.size.tokens * width));
     }
+    Sequences sequences = batch.inputs.sequences();
+    if (sequences_) sequences = sequences.Slice(cut.first.rows, cut.size.rows);
     for (const Step& step : steps_) {
       absl::InlinedVector<tensor::TypedRows, 2> in;
       for (const graph::ValueId value : step.in) {
@@ -114,11 +152,13 @@ class CpuExecutable : public Executable {
       }
       RouteSink sink;
       if (!batch.routes.empty() && step.routing.trees > 0) {
-        sink = Advance(batch.routes[step.layer], step.routing, first);
+        sink = Advance(batch.routes[step.layer], step.routing,
+                       cut.first.Of(step.routing.per_token));
       }
       const tensor::MutableRows out = RowsIn(block, step.out);
       step.plan.RunOn(
-          in, {out.data, out.rows * step.tokens, out.width / step.tokens}, sink,
+          KernelInputs(in, sequences),
+          {out.data, out.rows * step.tokens, out.width / step.tokens}, sink,
           context);
     }
     CopyPassedBy(block);
@@ -132,15 +172,17 @@ class CpuExecutable : public Executable {
       if (place.where == Place::Where::kOutput && place.index == i) continue;
       const tensor::ConstRows from = ValueIn(block, outputs_[i]).floats();
       std::copy_n(from.data, from.rows * from.width,
-                  block.batch.outputs[i].row(block.first));
+                  block.batch.outputs[i].row(block.cut.first.Of(
+                      values_[static_cast<size_t>(outputs_[i])].per_token)));
     }
   }
 
   MemoryPlan memory_;
+  bool sequences_;  // rows are sequences of any length
   size_t layers_;
   std::vector<Step> steps_;
   std::vector<NodeReport> report_;
-  std::vector<int64_t> widths_;  // by value
+  std::vector<Value> values_;
   std::vector<graph::ValueId> outputs_;
 };
 

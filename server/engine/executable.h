@@ -20,7 +20,13 @@ struct Batch {
   // layers that do not route are ignored.
   absl::Span<const RouteSink> routes;
 
-  int64_t rows() const { return outputs[0].rows; }
+  // An input of sequences has a row per token, as has such an output.
+  Extent extent() const {
+    const Sequences& sequences = inputs.sequences();
+    if (!sequences.empty()) return {sequences.rows(), sequences.tokens()};
+    return {outputs[0].rows, outputs[0].rows};
+  }
+  int64_t rows() const { return extent().rows; }
 };
 
 // What serves one node of the graph.
@@ -48,7 +54,7 @@ struct RowsBatch {
             absl::Span<const RouteSink> sinks = {})
       : input(x), output(y), routes(sinks) {}
   operator Batch() const {  // NOLINT(google-explicit-constructor)
-    return {{&input, 1}, {&output, 1}, routes};
+    return {KernelInputs({&input, 1}), {&output, 1}, routes};
   }
   tensor::TypedRows input;
   tensor::MutableRows output;

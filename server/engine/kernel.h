@@ -24,7 +24,66 @@ struct RouteSink {
   float* margins = nullptr;
 };
 
-using KernelInputs = absl::Span<const tensor::TypedRows>;
+// How much a batch holds: rows, and the tokens of all rows where these are
+// sequences of any length, else as many as rows.
+struct Extent {
+  int64_t rows = 0;
+  int64_t tokens = 0;
+
+  Extent() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): rows that are no sequences.
+  Extent(int64_t count) : rows(count), tokens(count) {}
+  Extent(int64_t row_count, int64_t token_count)
+      : rows(row_count), tokens(token_count) {}
+  int64_t Of(bool per_token) const { return per_token ? tokens : rows; }
+};
+
+// Where each sequence of a batch lies: row r has the tokens [Begin(r),
+// Begin(r + 1)), counted from the batch's first. Empty where rows are no
+// sequences of any length. A view.
+class Sequences {
+ public:
+  Sequences() = default;
+  // One number per row and one behind the last; only their differences count:
+  // every row has at least one token.
+  explicit Sequences(absl::Span<const int64_t> starts) : starts_(starts) {}
+
+  bool empty() const { return starts_.empty(); }
+  int64_t rows() const {
+    return empty() ? 0 : static_cast<int64_t>(starts_.size()) - 1;
+  }
+  int64_t tokens() const { return empty() ? 0 : Begin(rows()); }
+  int64_t Begin(int64_t row) const {
+    return starts_[static_cast<size_t>(row)] - starts_[0];
+  }
+  int64_t Length(int64_t row) const { return Begin(row + 1) - Begin(row); }
+  // Rows [first, first + count).
+  Sequences Slice(int64_t first, int64_t count) const {
+    return Sequences(starts_.subspan(static_cast<size_t>(first),
+                                     static_cast<size_t>(count) + 1));
+  }
+
+ private:
+  absl::Span<const int64_t> starts_;
+};
+
+// What a kernel reads: one matrix per input of its op, in their order, each
+// with a row per row of the kernel. A mask that is absent has no data. A view.
+class KernelInputs {
+ public:
+  KernelInputs() = default;
+  explicit KernelInputs(absl::Span<const tensor::TypedRows> matrices,
+                        Sequences sequences = {})
+      : matrices_(matrices), sequences_(sequences) {}
+
+  const tensor::TypedRows& operator[](size_t i) const { return matrices_[i]; }
+  size_t size() const { return matrices_.size(); }
+  const Sequences& sequences() const { return sequences_; }
+
+ private:
+  absl::Span<const tensor::TypedRows> matrices_;
+  Sequences sequences_;
+};
 
 // One algorithm bound to one set of weights. Immutable after construction;
 // Run may be called from many threads at once, each with its own context.
@@ -36,7 +95,9 @@ class Kernel {
   // Bytes this kernel holds beyond the weights it was given (packed copies).
   virtual int64_t packed_bytes() const { return 0; }
   // Computes y [rows, output_width] from the op's inputs, in its order, each
-  // [rows, its width]; y overlaps none of them, but that of a
+  // [rows, its width] (for an op on the tokens of sequences, a row is a token,
+  // and y of what makes one vector per sequence has as many rows as there are
+  // sequences); y overlaps none of them, but that of a
   // graph::MayOverwrite op may be the first. rows may be 0. Every element of y
   // and of the sink is written. A row's result does not depend on the other
   // rows beyond rounding, its route not at all.
@@ -47,7 +108,7 @@ class Kernel {
   void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
            ExecutionContext& context) const {
     const tensor::TypedRows in = x;
-    RunOn({&in, 1}, y, routes, context);
+    RunOn(KernelInputs({&in, 1}), y, routes, context);
   }
 };
 

@@ -40,5 +40,7 @@ using RearrangeKernelEntry = KernelEntry<RearrangeWeights, RearrangeProblem>;
 using AddKernelEntry = KernelEntry<AddWeights, AddProblem>;
 using AttentionKernelEntry = KernelEntry<AttentionWeights, AttentionProblem>;
 using PoolTokensKernelEntry = KernelEntry<PoolTokensWeights, PoolTokensProblem>;
+using EmbeddingKernelEntry = KernelEntry<EmbeddingWeights, EmbeddingProblem>;
+using PositionsKernelEntry = KernelEntry<PositionsWeights, PositionsProblem>;
 
 }  // namespace fff::engine

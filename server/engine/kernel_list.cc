@@ -26,6 +26,8 @@ RearrangeKernelEntry RearrangeRows();
 AddKernelEntry AddRows();
 AttentionKernelEntry AttentionBlocked();
 PoolTokensKernelEntry PoolTokensRows();
+EmbeddingKernelEntry EmbeddingRows();
+PositionsKernelEntry PositionsRows();
 
 absl::Span<const PathKernelEntry> PathKernels() {
   static const PathKernelEntry kKernels[] = {
@@ -99,6 +101,16 @@ absl::Span<const AttentionKernelEntry> AttentionKernels() {
 
 absl::Span<const PoolTokensKernelEntry> PoolTokensKernels() {
   static const PoolTokensKernelEntry kKernels[] = {PoolTokensRows()};
+  return kKernels;
+}
+
+absl::Span<const EmbeddingKernelEntry> EmbeddingKernels() {
+  static const EmbeddingKernelEntry kKernels[] = {EmbeddingRows()};
+  return kKernels;
+}
+
+absl::Span<const PositionsKernelEntry> PositionsKernels() {
+  static const PositionsKernelEntry kKernels[] = {PositionsRows()};
   return kKernels;
 }
 

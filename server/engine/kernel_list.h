@@ -20,5 +20,7 @@ absl::Span<const RearrangeKernelEntry> RearrangeKernels();
 absl::Span<const AddKernelEntry> AddKernels();
 absl::Span<const AttentionKernelEntry> AttentionKernels();
 absl::Span<const PoolTokensKernelEntry> PoolTokensKernels();
+absl::Span<const EmbeddingKernelEntry> EmbeddingKernels();
+absl::Span<const PositionsKernelEntry> PositionsKernels();
 
 }  // namespace fff::engine

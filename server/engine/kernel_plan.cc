@@ -57,6 +57,12 @@ absl::Span<const AttentionKernelEntry> KernelsOf(const graph::Attention&) {
 absl::Span<const PoolTokensKernelEntry> KernelsOf(const graph::PoolTokens&) {
   return PoolTokensKernels();
 }
+absl::Span<const EmbeddingKernelEntry> KernelsOf(const graph::Embedding&) {
+  return EmbeddingKernels();
+}
+absl::Span<const PositionsKernelEntry> KernelsOf(const graph::Positions&) {
+  return PositionsKernels();
+}
 
 template <class Entry>
 using Entries = std::vector<const Entry*>;

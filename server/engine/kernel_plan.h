@@ -40,7 +40,7 @@ class KernelPlan {
   void Run(tensor::ConstRows x, tensor::MutableRows y, const RouteSink& routes,
            ExecutionContext& context) const {
     const tensor::TypedRows in = x;
-    RunOn({&in, 1}, y, routes, context);
+    RunOn(KernelInputs({&in, 1}), y, routes, context);
   }
 
   // Ascending rows_min, the first at 1, never empty.

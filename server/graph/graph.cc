@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/base/check.h"
 #include "server/base/status_macros.h"
 
 namespace fff::graph {
@@ -18,18 +19,39 @@ void AppendValue(std::string* out, ValueId value) {
 
 }  // namespace
 
-Cost CostOf(const Node& node) {
-  Cost cost = Visit(node.op, [](const auto& op) { return op.cost(); });
-  cost.flops *= static_cast<double>(node.tokens);
-  // The tokens of one row take ways of their own.
-  if (Routes(node.op)) cost.weight_bytes *= static_cast<double>(node.tokens);
-  return cost;
-}
-
 RoutingShape RoutingOf(const Node& node) {
   RoutingShape shape = RoutingOf(node.op);
   shape.tokens = node.tokens;
+  shape.per_token = node.per_token;
   return shape;
+}
+
+ValueType Port::type() const {
+  const bool integers = data_type == tensor::DataType::kI32 ||
+                        data_type == tensor::DataType::kI64;
+  ValueType type = ValueType::Rows(shape);
+  if (sequence) type.dims[0].kind = Dim::Kind::kTokens;
+  if (!integers) return type;
+  type.data_type = tensor::DataType::kI32;
+  // An embedding is applied to each number.
+  if (role == Role::kData) type.dims.push_back({Dim::Kind::kFixed, 1});
+  return type;
+}
+
+bool Graph::sequences() const {
+  return std::any_of(inputs_.begin(), inputs_.end(),
+                     [](const Port& port) { return port.sequence; });
+}
+
+Cost Graph::CostOf(const Node& node) const {
+  Cost cost = Visit(node.op, [](const auto& op) { return op.cost(); });
+  const auto times = static_cast<double>(
+      node.tokens *
+      (node.per_token ? std::min(kNominalTokens, tokens_max_) : 1));
+  cost.flops *= times;
+  // The tokens of one row take ways of their own.
+  if (Routes(node.op)) cost.weight_bytes *= times;
+  return cost;
 }
 
 int64_t Port::width() const {
@@ -114,13 +136,15 @@ std::string Graph::Print() const {
 }
 
 ValueId GraphBuilder::AddInput(Port port) {
-  graph_.types_.push_back(ValueType::Rows(absl::MakeConstSpan(port.shape)));
+  FFF_CHECK(graph_.nodes_.empty());
+  graph_.types_.push_back(port.type());
   graph_.inputs_.push_back(std::move(port));
   return static_cast<ValueId>(graph_.types_.size()) - 1;
 }
 
 void GraphBuilder::Flatten(ValueId value) {
   ValueType& type = graph_.types_[static_cast<size_t>(value)];
+  FFF_CHECK(!type.per_token());
   type = ValueType::Rows(type.width());
 }
 
@@ -132,15 +156,33 @@ absl::StatusOr<ValueId> GraphBuilder::Add(Op op, absl::Span<const ValueId> in) {
   absl::InlinedVector<ValueType, 2> types;
   for (const ValueId value : in) types.push_back(graph_.type(value));
   FFF_ASSIGN_OR_RETURN(ValueType out, Infer(op, types));
+  const auto* const embedding = std::get_if<Embedding>(&op);
+  if (embedding != nullptr) {
+    FFF_RETURN_IF_ERROR(LimitInput(in[0], embedding->problem().count));
+  }
   const int64_t tokens = TokensOf(types[0], InputWidthOf(op));
   const auto value = static_cast<ValueId>(graph_.types_.size());
   graph_.types_.push_back(std::move(out));
+  graph_.tokens_max_ = std::min(graph_.tokens_max_, TokensMaxOf(op));
   graph_.nodes_.push_back({std::move(op),
                            {in.begin(), in.end()},
                            value,
                            graph_.layers_.size() - 1,
-                           tokens});
+                           tokens,
+                           types[0].per_token()});
   return value;
+}
+
+absl::Status GraphBuilder::LimitInput(ValueId value, int64_t limit) {
+  const auto index = static_cast<size_t>(value);
+  FFF_CHECK(index < graph_.inputs_.size());  // no op makes numbers
+  Port& port = graph_.inputs_[index];
+  if (port.role == Port::Role::kMask) {  // may be absent
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got the mask \"", port.name, "\", wanted an input of numbers"));
+  }
+  port.limit = port.limit == 0 ? limit : std::min(port.limit, limit);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ValueId> GraphBuilder::AddChain(std::vector<Op> ops,
@@ -153,7 +195,12 @@ absl::StatusOr<ValueId> GraphBuilder::AddChain(std::vector<Op> ops,
 
 absl::Status GraphBuilder::AddOutput(Port port, ValueId value) {
   const int64_t width = WidthOf(value);
+  if (TypeOf(value).data_type != tensor::DataType::kF32) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "output: found ", TypeOf(value).ToString(), ", wanted F32"));
+  }
   if (port.name.empty()) port.name = "output";
+  port.sequence = TypeOf(value).per_token();
   if (port.shape.empty()) port.shape = TypeOf(value).shape();
   if (port.width() != width) {
     return absl::InvalidArgumentError(
@@ -184,6 +231,7 @@ class Rewriter {
     for (size_t i = 0; i < graph_.inputs().size(); ++i) {
       now_[i] = builder_.AddInput(graph_.inputs()[i]);
     }
+    builder_.LimitTokens(graph_.tokens_max());
     for (size_t i = 0; i < graph_.layers().size(); ++i) {
       FFF_RETURN_IF_ERROR(base::Annotate(
           AddLayer(i),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -20,11 +21,23 @@ using ValueId = int32_t;
 
 // A named tensor at the network's edge; rows come before `shape`.
 struct Port {
+  // kMask: 1 for tokens that count, 0 for those that do not.
+  enum class Role : uint8_t { kData, kMask };
+
   std::string name;
+  // As clients send it. kI64 and kI32 are int32 inside, kU8 is float.
   tensor::DataType data_type = tensor::DataType::kF32;
-  tensor::Shape shape;              // of one row
-  std::vector<std::string> labels;  // outputs only: one per column, or empty
-  int64_t width() const;            // product of shape
+  tensor::Shape shape;                   // of one row, or of one token
+  std::vector<std::string> labels = {};  // outputs: one per column, or empty
+  // Rows are sequences of any length: the wire's shape is [rows, sequence,
+  // shape]. All such ports of a network have the same length.
+  bool sequence = false;
+  Role role = Role::kData;
+  bool optional = false;  // of a mask: 1 everywhere where it is absent
+  int64_t limit = 0;      // integers are below it, and not negative; 0: any
+
+  int64_t width() const;   // product of shape
+  ValueType type() const;  // inside
 };
 
 struct Node {
@@ -35,10 +48,10 @@ struct Node {
   // How often the op is applied to one row: 1, or once per token of it. The
   // node then sees its inputs as `tokens` times as many rows.
   int64_t tokens = 1;
+  // Its first input has a row for each token of sequences of any length.
+  bool per_token = false;
 };
 
-// Of one row: that of the op, for every token.
-Cost CostOf(const Node& node);
 RoutingShape RoutingOf(const Node& node);
 
 // One entry of config.json's "layers", for people and for reports: a name for
@@ -66,6 +79,9 @@ class Graph {
     return types_[static_cast<size_t>(value)];
   }
   size_t values() const { return types_.size(); }
+  // Whether rows are sequences of any length, and of how many tokens at most.
+  bool sequences() const;
+  int64_t tokens_max() const { return tokens_max_; }
 
   // "sap-fff: 6 -> 4, ...": what a layer is, for people.
   std::string DescribeLayer(size_t layer) const;
@@ -74,6 +90,9 @@ class Graph {
   // True when the node at `index` stands before one that routes, so that a
   // change of its last bits could turn a decision.
   bool RoutesBehind(size_t index) const;
+  // Of one row: that of the op for every token, of sequences of any length
+  // for kNominalTokens.
+  Cost CostOf(const Node& node) const;
   Cost cost() const;  // sum over the nodes
   // The node whose output `value` is; null for an input of the graph.
   const Node* ProducerOf(ValueId value) const;
@@ -93,12 +112,13 @@ class Graph {
   std::vector<Port> outputs_;
   std::vector<ValueId> output_values_;
   std::vector<ValueType> types_;  // by value
+  int64_t tokens_max_ = kTokensMax;
 };
 
 // Makes a graph node by node. Owned by one thread.
 class GraphBuilder {
  public:
-  // float32 [rows, port.shape].
+  // All inputs come before the first node.
   ValueId AddInput(Port port);
   // Nodes that follow belong to this layer.
   void BeginLayer(Layer layer);
@@ -114,7 +134,12 @@ class GraphBuilder {
   absl::StatusOr<ValueId> AddChain(std::vector<Op> ops, ValueId in);
   const ValueType& TypeOf(ValueId value) const { return graph_.type(value); }
   int64_t WidthOf(ValueId value) const { return TypeOf(value).width(); }
-  // From here on `value` is one flat row: no op is applied to parts of it.
+  // No sequence may have more tokens than that.
+  void LimitTokens(int64_t tokens_max) {
+    graph_.tokens_max_ = std::min(graph_.tokens_max_, tokens_max);
+  }
+  // From here on `value`, of one length, is one flat row: no op is applied to
+  // parts of it.
   void Flatten(ValueId value);
   // INVALID_ARGUMENT (key "output", found, wanted) when shape or labels do not
   // fit the value; an empty name is "output", an empty shape the value's.
@@ -122,6 +147,8 @@ class GraphBuilder {
   Graph Build() && { return std::move(graph_); }
 
  private:
+  absl::Status LimitInput(ValueId value, int64_t limit);
+
   Graph graph_;
 };
 

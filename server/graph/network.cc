@@ -11,6 +11,24 @@ std::string Text(const Pair& pair) {
 
 bool IsOne(const Pair& pair) { return pair.height == 1 && pair.width == 1; }
 
+std::string TokensText(int64_t tokens) {
+  return tokens == 0 ? "all tokens" : absl::StrCat(tokens, " tokens");
+}
+
+absl::string_view NameOf(PoolTokensProblem::Over over) {
+  switch (over) {
+    case PoolTokensProblem::Over::kMean:
+      return "mean";
+    case PoolTokensProblem::Over::kMax:
+      return "max";
+    case PoolTokensProblem::Over::kLogSumExp:
+      return "logsumexp";
+    case PoolTokensProblem::Over::kFirst:
+      return "first";
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string Picture::ToString() const {
@@ -58,18 +76,24 @@ std::string AddProblem::ToString() const {
   return absl::StrCat("of ", input_width);
 }
 
+std::string EmbeddingProblem::ToString() const {
+  return absl::StrCat(count, " rows of ", output_width);
+}
+
+std::string PositionsProblem::ToString() const {
+  return absl::StrCat("of ", count, " tokens of ", output_width);
+}
+
 std::string AttentionProblem::ToString() const {
-  return absl::StrCat(heads, heads == 1 ? " head of " : " heads of ",
-                      head_width, " over ", tokens, " tokens",
-                      causal ? ", causal" : "",
-                      exclude_self ? ", without a token's own" : "");
+  return absl::StrCat(
+      heads, heads == 1 ? " head of " : " heads of ", head_width, " over ",
+      TokensText(tokens), causal ? ", causal" : "",
+      exclude_self ? ", without a token's own" : "", masked ? ", masked" : "");
 }
 
 std::string PoolTokensProblem::ToString() const {
-  const absl::string_view name = over == Over::kMean  ? "mean"
-                                 : over == Over::kMax ? "max"
-                                                      : "logsumexp";
-  return absl::StrCat(name, " of ", tokens, " tokens of ", output_width);
+  return absl::StrCat(NameOf(over), " of ", TokensText(tokens), " of ",
+                      output_width, masked ? ", masked" : "");
 }
 
 }  // namespace fff::graph

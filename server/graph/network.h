@@ -12,7 +12,9 @@
 // What stands around FFF layers in whole networks: convolution, pooling,
 // attention and what moves elements. Problems and weights as in problem.h and
 // weights.h. A picture is [channels, height, width] row-major, a sequence
-// [tokens, width]; both are one row of a batch.
+// [tokens, width]; both are one row of a batch. Where rows are sequences of any
+// length, the values of all tokens of a batch stand one behind the other; what
+// sees more than one token then has `tokens` 0 in its problem.
 namespace fff::graph {
 
 // A picture's size.
@@ -128,17 +130,50 @@ struct AddWeights {
   AddProblem problem;
 };
 
+// Sequences longer than this are no rows: attention takes tokens^2 scores.
+inline constexpr int64_t kTokensMax = 65536;
+
+// y[t] = table[id[t]] (torch.nn.Embedding), ids int32 within the table.
+struct EmbeddingProblem {
+  int64_t input_width = 1;
+  int64_t output_width = 0;
+  int64_t count = 0;  // rows of the table
+  std::string ToString() const;
+};
+
+struct EmbeddingWeights {
+  EmbeddingProblem problem;
+  tensor::FloatArray table;  // [count, output_width]
+};
+
+// y[t] = x[t] + table[place of t in its sequence], sequences of any length up
+// to that of the table. (Where all rows have the same length, Rearrange does.)
+struct PositionsProblem {
+  int64_t input_width = 0;
+  int64_t output_width = 0;  // as input_width
+  int64_t count = 0;         // rows of the table
+  std::string ToString() const;
+};
+
+struct PositionsWeights {
+  PositionsProblem problem;
+  tensor::FloatArray table;  // [count, output_width]
+};
+
 // Scaled dot product attention over a sequence (arXiv 1706.03762, 3.2). From
 // x [tokens, 3 * heads * head_width], the queries q, keys k and values v:
-//   s[i, j] = scale * q[i] . k[j];  y[i] = sum over j of softmax(s[i])[j] v[j]
-// per head, heads side by side in y [tokens, heads * head_width].
+//   s[i, j] = scale * q[i] . k[j] + (mask[j] != 0 ? 0 : mask_value)
+//   y[i] = sum over j of softmax(s[i])[j] v[j]
+// per head, heads side by side in y [tokens, heads * head_width]. The mask is
+// an int32 per token and may be absent, which says 1 of all. Where it says 0 of
+// all of a row's tokens, it changes nothing (softmax does not see a constant).
 struct AttentionProblem {
   // How the columns of x are laid out: all q, all k, all v (kBlocks, each by
   // head), or q, k, v of one head after the other (kHeads).
   enum class Layout { kBlocks, kHeads };
-  int64_t input_width = 0;   // tokens * 3 * heads * head_width
-  int64_t output_width = 0;  // tokens * heads * head_width
-  int64_t tokens = 0;
+  int64_t input_width = 0;   // tokens (or 1) * 3 * heads * head_width
+  int64_t output_width = 0;  // tokens (or 1) * heads * head_width
+  int64_t tokens = 0;        // of every row; 0: sequences of any length
   int64_t heads = 1;
   int64_t head_width = 0;
   Layout layout = Layout::kBlocks;
@@ -146,6 +181,8 @@ struct AttentionProblem {
   bool exclude_self =
       false;  // j == i is left out, but where it is all there is
   float scale = 1;
+  bool masked = false;  // has a second input, the mask
+  float mask_value = 0;
 
   int64_t width() const { return heads * head_width; }
   std::string ToString() const;
@@ -155,13 +192,15 @@ struct AttentionWeights {
   AttentionProblem problem;
 };
 
-// One vector from a sequence, column by column over its tokens.
+// One vector from a sequence, column by column over its tokens; with a mask
+// over those of which it says 1 (of none: over all), without over all.
 struct PoolTokensProblem {
-  enum class Over { kMean, kMax, kLogSumExp };
-  int64_t input_width = 0;   // tokens * width
+  enum class Over { kMean, kMax, kLogSumExp, kFirst };
+  int64_t input_width = 0;   // tokens (or 1) * width
   int64_t output_width = 0;  // width
-  int64_t tokens = 0;
+  int64_t tokens = 0;        // of every row; 0: sequences of any length
   Over over = Over::kMean;
+  bool masked = false;  // has a second input, an int32 per token or absent
   std::string ToString() const;
 };
 

@@ -11,8 +11,6 @@ int64_t FloatBytes(int64_t floats) {
   return floats * static_cast<int64_t>(sizeof(float));
 }
 
-ValueType Shaped(const tensor::Shape& shape) { return ValueType::Rows(shape); }
-
 }  // namespace
 
 Cost Conv2d::cost() const {
@@ -28,8 +26,8 @@ int64_t Conv2d::weights_bytes() const {
   return FloatBytes(weights->w.size() + weights->bias.size());
 }
 
-ValueType Conv2d::Output(const ValueType& /*in*/) const {
-  return Shaped(problem().to.shape());
+ValueType Conv2d::Output(const ValueType& in) const {
+  return in.Shaped(problem().to.shape());
 }
 
 Cost Pool2d::cost() const {
@@ -38,8 +36,8 @@ Cost Pool2d::cost() const {
           0};
 }
 
-ValueType Pool2d::Output(const ValueType& /*in*/) const {
-  return Shaped(problem().to.shape());
+ValueType Pool2d::Output(const ValueType& in) const {
+  return in.Shaped(problem().to.shape());
 }
 
 Cost Scale::cost() const {
@@ -61,8 +59,8 @@ int64_t Rearrange::weights_bytes() const {
                     weights->addend.size());
 }
 
-ValueType Rearrange::Output(const ValueType& /*in*/) const {
-  return Shaped(problem().to);
+ValueType Rearrange::Output(const ValueType& in) const {
+  return in.Shaped(problem().to);
 }
 
 Cost Add::cost() const {
@@ -71,17 +69,53 @@ Cost Add::cost() const {
 
 Cost Attention::cost() const {
   const AttentionProblem& p = problem();
-  const auto pairs = static_cast<double>(p.tokens * p.tokens * p.heads) *
-                     (p.causal ? 0.5 : 1.0);
+  // Of one token of a sequence of any length.
+  const auto of_tokens =
+      static_cast<double>(p.tokens > 0 ? p.tokens * p.tokens : kNominalTokens);
+  const double pairs =
+      of_tokens * static_cast<double>(p.heads) * (p.causal ? 0.5 : 1.0);
   return {pairs * (4 * static_cast<double>(p.head_width) + kSoftmaxSteps), 0};
 }
 
-ValueType Attention::Output(const ValueType& /*in*/) const {
-  return Shaped({problem().tokens, problem().width()});
+ValueType Attention::Output(const ValueType& in) const {
+  if (spans_sequences()) return in.Shaped({problem().width()});
+  return in.Shaped({problem().tokens, problem().width()});
 }
 
 Cost PoolTokens::cost() const {
   return {static_cast<double>(problem().input_width), 0};
+}
+
+ValueType PoolTokens::Output(const ValueType& in) const {
+  const PoolTokensProblem& p = problem();
+  if (spans_sequences()) return ValueType::Rows(p.output_width);
+  if (in.width() == p.input_width) return in.Shaped({p.output_width});
+  return OutputOf(in, p.input_width, p.output_width);
+}
+
+Cost Embedding::cost() const {
+  const auto width = static_cast<double>(problem().output_width);
+  return {0, width * sizeof(float)};
+}
+
+int64_t Embedding::weights_bytes() const {
+  return FloatBytes(weights->table.size());
+}
+
+ValueType Embedding::Output(const ValueType& in) const {
+  ValueType out = in;
+  out.data_type = tensor::DataType::kF32;
+  out.dims.back().size = problem().output_width;
+  return out;
+}
+
+Cost Positions::cost() const {
+  const auto width = static_cast<double>(problem().output_width);
+  return {width, width * sizeof(float)};
+}
+
+int64_t Positions::weights_bytes() const {
+  return FloatBytes(weights->table.size());
 }
 
 }  // namespace fff::graph

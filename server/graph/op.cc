@@ -3,6 +3,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/base/status_macros.h"
 
 namespace fff::graph {
 namespace {
@@ -24,6 +25,18 @@ int64_t FloatBytes(int64_t floats) {
   return floats * static_cast<int64_t>(sizeof(float));
 }
 
+// One int32 for each token of `x`, `width` per row.
+absl::Status CheckMask(const ValueType& mask, const ValueType& x,
+                       int64_t width) {
+  if (mask.data_type == tensor::DataType::kI32 &&
+      mask.per_token() == x.per_token() && mask.width() == width) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat("got a mask ", mask.ToString(),
+                                                 " for ", x.ToString(),
+                                                 ", wanted an I32 per token"));
+}
+
 }  // namespace
 
 ValueType ValueType::Rows(int64_t width) {
@@ -37,6 +50,18 @@ ValueType ValueType::Rows(absl::Span<const int64_t> shape) {
   type.dims = {{Dim::Kind::kRows, 0}};
   for (const int64_t size : shape)
     type.dims.push_back({Dim::Kind::kFixed, size});
+  return type;
+}
+
+ValueType ValueType::Tokens(int64_t width) {
+  ValueType type;
+  type.dims = {{Dim::Kind::kTokens, 0}, {Dim::Kind::kFixed, width}};
+  return type;
+}
+
+ValueType ValueType::Shaped(absl::Span<const int64_t> shape) const {
+  ValueType type = Rows(shape);
+  type.dims[0] = dims[0];
   return type;
 }
 
@@ -84,7 +109,7 @@ int64_t TokensOf(const ValueType& in, int64_t input_width) {
 ValueType OutputOf(const ValueType& in, int64_t input_width,
                    int64_t output_width) {
   ValueType out = in;
-  if (out.dims.back().size != input_width) return ValueType::Rows(output_width);
+  if (out.dims.back().size != input_width) return in.Shaped({output_width});
   out.dims.back().size = output_width;
   return out;
 }
@@ -216,7 +241,13 @@ absl::string_view NameOf(const Op& op) {
 }
 
 size_t InputsOf(const Op& op) {
-  return Visit(op, [](const auto& o) { return o.kInputs; });
+  return Visit(op, [](const auto& o) {
+    return o.kInputs + static_cast<size_t>(o.masked());
+  });
+}
+
+int64_t TokensMaxOf(const Op& op) {
+  return Visit(op, [](const auto& o) { return o.tokens_max(); });
 }
 
 int64_t InputWidthOf(const Op& op) {
@@ -241,15 +272,30 @@ absl::StatusOr<ValueType> Infer(const Op& op, absl::Span<const ValueType> in) {
         NameOf(op), ": got ", in.size(), " inputs, wanted ", InputsOf(op)));
   }
   return Visit(op, [&](const auto& o) -> absl::StatusOr<ValueType> {
+    if (o.spans_sequences() && !in[0].per_token()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          NameOf(op), ": got rows of one length, wanted ", "sequences of any"));
+    }
     const int64_t width = o.problem().input_width;
-    const int64_t tokens = TokensOf(in[0], width);
-    for (const ValueType& type : in) {
-      if (type.data_type == tensor::DataType::kF32 && tokens > 0 &&
-          TokensOf(type, width) == tokens) {
-        continue;
+    int64_t tokens = TokensOf(in[0], width);
+    // What knows where a row's tokens lie is not applied to parts of it.
+    if (tokens != 1 && (o.spans_sequences() || o.masked())) tokens = 0;
+    for (const ValueType& type : in.subspan(0, o.kInputs)) {
+      if (type.data_type != o.kInputType) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("got elements of type ", tensor::Name(type.data_type),
+                         ", wanted ", tensor::Name(o.kInputType)));
       }
+      if (type.per_token() != in[0].per_token()) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "got ", type.ToString(), " beside ", in[0].ToString()));
+      }
+      if (tokens > 0 && TokensOf(type, width) == tokens) continue;
       return absl::InvalidArgumentError(
           absl::StrCat("got rows of width ", type.width(), ", wanted ", width));
+    }
+    if (o.masked()) {
+      FFF_RETURN_IF_ERROR(CheckMask(in.back(), in[0], o.mask_width()));
     }
     return o.Output(in[0]);
   });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -37,6 +38,11 @@ struct ValueType {
   static ValueType Rows(int64_t width);
   // float32 [rows, shape].
   static ValueType Rows(absl::Span<const int64_t> shape);
+  // float32 [tokens, width]: of sequences of any length.
+  static ValueType Tokens(int64_t width);
+  bool per_token() const { return dims[0].kind == Dim::Kind::kTokens; }
+  // The same with other fixed dimensions.
+  ValueType Shaped(absl::Span<const int64_t> shape) const;
   // Elements of one row or token: the product of the fixed dimensions.
   int64_t width() const;
   tensor::Shape shape() const;   // the fixed dimensions: of one row
@@ -52,9 +58,15 @@ struct RoutingShape {
   int decisions = 0;   // margins per row, token and tree
   int depth = 0;       // levels above the bottom one; 2^depth leaves per tree
   int64_t tokens = 1;  // of one row that take ways of their own: Node::tokens
+  bool per_token = false;  // Node::per_token
 
-  int64_t ways() const { return tokens * trees; }  // of one row
+  // Of one row; of one token where rows are sequences of any length.
+  int64_t ways() const { return tokens * trees; }
 };
+
+// What costs per row assume of sequences of any length, unless a network takes
+// shorter ones alone.
+inline constexpr int64_t kNominalTokens = 128;
 
 // What one row costs, for reports. A multiply and an add are two flops;
 // element-wise work counts one flop per element and step. Bytes are those of
@@ -84,6 +96,7 @@ ValueType OutputOf(const ValueType& in, int64_t input_width,
 template <class W>
 struct OpOver {
   static constexpr size_t kInputs = 1;
+  static constexpr tensor::DataType kInputType = tensor::DataType::kF32;
   // Whether the output may lie where the first input does.
   static constexpr bool kMayOverwrite = false;
   // False: devices have no kernel; a network with such an op runs on the CPU.
@@ -92,6 +105,13 @@ struct OpOver {
 
   const auto& problem() const { return weights->problem; }
   std::string Describe() const { return problem().ToString(); }
+  // Whether there is one more input: an int32 for each token of the first, so
+  // many per row of it.
+  bool masked() const { return false; }
+  int64_t mask_width() const { return 0; }
+  // Whether it sees all tokens of sequences of any length.
+  bool spans_sequences() const { return false; }
+  int64_t tokens_max() const { return kTokensMax; }  // of a sequence
   int64_t weights_bytes() const { return 0; }
   RoutingShape routing() const { return {}; }
   NeuronCount neurons() const { return {}; }
@@ -196,6 +216,9 @@ struct Add : OpOver<AddWeights> {
 struct Attention : OpOver<AttentionWeights> {
   static constexpr absl::string_view kName = "attention";
   static constexpr bool kOnDevices = false;
+  bool masked() const { return problem().masked; }
+  int64_t mask_width() const { return std::max(problem().tokens, int64_t{1}); }
+  bool spans_sequences() const { return problem().tokens == 0; }
   Cost cost() const;
   ValueType Output(const ValueType& in) const;
 };
@@ -203,12 +226,35 @@ struct Attention : OpOver<AttentionWeights> {
 struct PoolTokens : OpOver<PoolTokensWeights> {
   static constexpr absl::string_view kName = "pool_tokens";
   static constexpr bool kOnDevices = false;
+  bool masked() const { return problem().masked; }
+  int64_t mask_width() const { return std::max(problem().tokens, int64_t{1}); }
+  bool spans_sequences() const { return problem().tokens == 0; }
   Cost cost() const;
+  ValueType Output(const ValueType& in) const;
 };
 
-using Op =
-    std::variant<FffPath, FffLeaf, Linear, Activate, LayerNorm, Blend, Conv2d,
-                 Pool2d, Scale, Rearrange, Add, Attention, PoolTokens>;
+struct Embedding : OpOver<EmbeddingWeights> {
+  static constexpr absl::string_view kName = "embedding";
+  static constexpr tensor::DataType kInputType = tensor::DataType::kI32;
+  static constexpr bool kOnDevices = false;
+  Cost cost() const;
+  int64_t weights_bytes() const;
+  ValueType Output(const ValueType& in) const;
+};
+
+struct Positions : OpOver<PositionsWeights> {
+  static constexpr absl::string_view kName = "positions";
+  static constexpr bool kMayOverwrite = true;
+  static constexpr bool kOnDevices = false;
+  bool spans_sequences() const { return true; }
+  int64_t tokens_max() const { return problem().count; }
+  Cost cost() const;
+  int64_t weights_bytes() const;
+};
+
+using Op = std::variant<FffPath, FffLeaf, Linear, Activate, LayerNorm, Blend,
+                        Conv2d, Pool2d, Scale, Rearrange, Add, Attention,
+                        PoolTokens, Embedding, Positions>;
 
 // Calls `f` with the op's struct.
 template <class F>
@@ -218,7 +264,8 @@ decltype(auto) Visit(const Op& op, F&& f) {
 
 // "linear".
 absl::string_view NameOf(const Op& op);
-size_t InputsOf(const Op& op);
+size_t InputsOf(const Op& op);  // with the mask
+int64_t TokensMaxOf(const Op& op);
 int64_t InputWidthOf(const Op& op);
 bool MayOverwrite(const Op& op);
 bool OnDevices(const Op& op);

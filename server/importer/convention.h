@@ -7,7 +7,7 @@
 #include "absl/types/span.h"
 #include "server/graph/problem.h"
 #include "server/importer/layer_config.h"
-#include "server/importer/loaded_layer.h"
+#include "server/importer/layers/loaded_layer.h"
 
 namespace fff::importer {
 

@@ -126,7 +126,8 @@ LoadedLayer OneOp(const Convention& convention, int64_t input_width,
                   graph::Op op) {
   LoadedLayer loaded = FffLayer(convention, input_width);
   loaded.add = [op = std::move(op)](graph::GraphBuilder& builder,
-                                    graph::ValueId in) {
+                                    graph::ValueId in,
+                                    const LayerContext& /*context*/) {
     return builder.Add(op, in);
   };
   return loaded;
@@ -209,8 +210,9 @@ absl::StatusOr<LoadedLayer> ReadMasterLeaf(const LayerConfig& config,
   loaded.layer.note =
       absl::StrCat("; master leaf of width ", width, ", relu, weighs ",
                    absl::StrFormat("%.3f", 1 - share));
-  loaded.add = [=](graph::GraphBuilder& builder,
-                   graph::ValueId x) -> absl::StatusOr<graph::ValueId> {
+  loaded.add =
+      [=](graph::GraphBuilder& builder, graph::ValueId x,
+          const LayerContext& /*context*/) -> absl::StatusOr<graph::ValueId> {
     FFF_ASSIGN_OR_RETURN(const graph::ValueId leaf,
                          builder.Add(graph::FffLeaf{{weights}}, x));
     FFF_ASSIGN_OR_RETURN(const graph::ValueId master,

@@ -4,7 +4,7 @@
 #include "server/importer/convention.h"
 #include "server/importer/fff_shape.h"
 #include "server/importer/layer_config.h"
-#include "server/importer/loaded_layer.h"
+#include "server/importer/layers/loaded_layer.h"
 #include "server/importer/tensor_reader.h"
 
 // The readers of the layouts: an FFF layer's tensors to its ops. Shapes agree,

@@ -8,18 +8,20 @@
 // Files to networks. What can be shared with the checkpoint's storage is.
 namespace fff::importer {
 
-// config.layers (empty = one fff layer, detected) over the checkpoint's
-// tensors. Layers without a width of their own (activation, flatten) take that
-// of their input. Tensors that no layer uses are errors, unless inference is
-// known not to need them, they belong to a convention that config.json decided
-// against, or every layer names its own prefix and they stand in another module
-// than the tensors that are used. INVALID_ARGUMENT messages name file, layer,
-// tensor, got and wanted.
+// config.layers over the checkpoint's tensors. Without layers the checkpoint is
+// that of a crammed BERT (crammed_bert.h) or of one fff layer, detected. Layers
+// without a width of their own (activation, flatten) take that of their input.
+// Tensors that no layer uses are errors, unless inference is known not to need
+// them, they belong to a convention that config.json decided against, or every
+// layer names its own prefix and they stand in another module than the tensors
+// that are used. INVALID_ARGUMENT messages name file, layer, tensor, got and
+// wanted.
 absl::StatusOr<graph::Graph> Import(const ModelConfig& config,
                                     const checkpoint::Checkpoint& checkpoint);
 
-// The trained dense network of dense.safetensors (config.dense_layers; empty =
-// linear, relu, linear, ... detected), checked to have the edges of `fff`.
+// The trained dense network of dense.safetensors, checked to have the edges of
+// `fff`. Without config.dense_layers it is a crammed BERT, or linear, relu,
+// linear, ...: detected.
 absl::StatusOr<graph::Graph> ImportDense(const ModelConfig& config,
                                          const checkpoint::Checkpoint& dense,
                                          const graph::Graph& fff);

@@ -186,12 +186,21 @@ std::vector<const json*> JsonFields::Elements(const char* key,
 std::optional<std::vector<int64_t>> JsonFields::Integers(const char* key,
                                                          IntegerRange count,
                                                          IntegerRange range) {
+  bool found = false;
+  return IntegersAfter(key, "", found, count, range);
+}
+
+std::optional<std::vector<int64_t>> JsonFields::IntegersAfter(
+    const char* key, absl::string_view word, bool& found, IntegerRange count,
+    IntegerRange range) {
   const std::vector<const json*> elements = Elements(key, count);
   if (object_ == nullptr || !object_->contains(key) || !errors_.ok()) {
     return std::nullopt;
   }
+  found = !word.empty() && !elements.empty() && elements[0]->is_string() &&
+          elements[0]->get_ref<const std::string&>() == word;
   std::vector<int64_t> values;
-  for (size_t i = 0; i < elements.size(); ++i) {
+  for (size_t i = found ? 1 : 0; i < elements.size(); ++i) {
     const auto value = ReadInteger(*elements[i], ElementPath(key, i), range);
     if (!value.has_value()) return std::nullopt;
     values.push_back(*value);

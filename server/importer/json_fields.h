@@ -25,6 +25,7 @@ class JsonErrors {
   void Add(const std::string& path, absl::string_view message);
   const absl::Status& status() const { return status_; }
   bool ok() const { return status_.ok(); }
+  const std::string& source() const { return source_; }
 
  private:
   std::string source_;
@@ -74,6 +75,13 @@ class JsonFields {
   std::optional<std::vector<int64_t>> Integers(const char* key,
                                                IntegerRange count,
                                                IntegerRange range);
+  // The same, but the first element may be `word`, which is left out of the
+  // result and sets `found`.
+  std::optional<std::vector<int64_t>> IntegersAfter(const char* key,
+                                                    absl::string_view word,
+                                                    bool& found,
+                                                    IntegerRange count,
+                                                    IntegerRange range);
   // Of rows and columns: an integer for both, or [rows, columns].
   std::optional<std::pair<int64_t, int64_t>> Sizes(const char* key,
                                                    IntegerRange range);

@@ -13,6 +13,9 @@ namespace fff::importer {
 inline constexpr int kLayersMax = 256;  // of one list
 inline constexpr int kNestingMax = 5;   // kJsonDepthMax allows it
 inline constexpr double kEpsilonMax = 1.0;
+// Tokens of a sequence at most, where its positions are sines and config.json
+// does not say.
+inline constexpr int64_t kPositionsDefault = 4096;
 // What stands for 0, 1, ... in the prefix of a repeat.
 inline constexpr char kRepeatIndex[] = "{i}";
 
@@ -50,10 +53,12 @@ struct LayerConfig {
   std::string scale_tensor;
   bool sinusoidal = false;
   graph::PoolTokensProblem::Over over = graph::PoolTokensProblem::Over::kMean;
-  bool first = false;  // pool over the first token alone
+  bool masked = false;            // pool over what the mask names
+  std::optional<int64_t> length;  // of a table of sines
   int64_t heads = 1;
   bool causal = false;
   bool exclude_self = false;
+  std::optional<double> mask_value;  // unset: the mask is not looked at
   graph::AttentionProblem::Layout layout =
       graph::AttentionProblem::Layout::kBlocks;
   std::vector<std::string> qkv;  // prefixes: of one linear layer, or of three

@@ -7,10 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "server/base/status_macros.h"
+#include "server/importer/input_config.h"
 #include "server/importer/json_fields.h"
-#include "server/importer/layer_types.h"
+#include "server/importer/layers/layer_types.h"
 #include "server/importer/strict_json.h"
-#include "server/tensor/shape.h"
 
 namespace fff::importer {
 namespace {
@@ -18,52 +18,13 @@ namespace {
 using Json = nlohmann::json;
 using graph::Precision;
 
-constexpr size_t kNameBytesMax = 256;
-constexpr size_t kLabelBytesMax = 1024;
 constexpr IntegerRange kBatchRows = {1, int64_t{1} << 20};
+constexpr IntegerRange kBatchTokens = {1, int64_t{1} << 24};
 constexpr IntegerRange kQueueRows = {1, int64_t{1} << 30};
 constexpr IntegerRange kQueueDelayUs = {0, 10'000'000};
 constexpr IntegerRange kVersions = {1, INT32_MAX};
 constexpr IntegerRange kVersionCount = {1, 1024};
 constexpr IntegerRange kWarmupCount = {0, 16};
-
-enum class Edge { kInput, kOutput };
-
-void CheckShape(const EdgeConfig& edge, JsonFields& fields) {
-  const auto width = tensor::NumElements(edge.shape);
-  if (!width.ok() || *width > graph::kWidthMax) {
-    fields.errors().Add(fields.PathOf("shape"),
-                        absl::StrCat("found ", tensor::ToString(edge.shape),
-                                     ", whose product is above the maximum of ",
-                                     graph::kWidthMax));
-  }
-}
-
-EdgeConfig ReadEdge(const Json* value, const char* key, Edge which,
-                    JsonErrors& errors) {
-  EdgeConfig edge;
-  if (value == nullptr) return edge;
-  JsonFields fields(*value, key, errors);
-  if (auto name = fields.String("name", kNameBytesMax)) {
-    if (name->empty()) {
-      errors.Add(fields.PathOf("name"), "found an empty string, wanted a name");
-    }
-    edge.name = *std::move(name);
-  }
-  if (auto shape = fields.Integers("shape", {1, tensor::kRankMax},
-                                   {1, graph::kWidthMax})) {
-    edge.shape = *std::move(shape);
-    CheckShape(edge, fields);
-  }
-  if (which == Edge::kOutput) {
-    if (auto labels =
-            fields.Strings("labels", {1, kLabelsMax}, kLabelBytesMax)) {
-      edge.labels = *std::move(labels);
-    }
-  }
-  fields.RejectUnknownKeys();
-  return edge;
-}
 
 BatchingConfig ReadBatching(const Json* value, JsonErrors& errors) {
   BatchingConfig batching;
@@ -71,6 +32,8 @@ BatchingConfig ReadBatching(const Json* value, JsonErrors& errors) {
   JsonFields fields(*value, "batching", errors);
   batching.max_batch_rows = fields.Integer("max_batch_rows", kBatchRows)
                                 .value_or(batching.max_batch_rows);
+  batching.max_batch_tokens = fields.Integer("max_batch_tokens", kBatchTokens)
+                                  .value_or(batching.max_batch_tokens);
   batching.max_queue_delay_us =
       fields.Integer("max_queue_delay_us", kQueueDelayUs)
           .value_or(batching.max_queue_delay_us);
@@ -125,7 +88,7 @@ AccuracyConfig ReadAccuracy(const Json* value, JsonErrors& errors) {
   JsonFields fields(*value, "accuracy", errors);
   accuracy.fff = fields.PositiveNumber("fff", 1);
   accuracy.dense = fields.PositiveNumber("dense", 1);
-  accuracy.data = fields.String("data", kNameBytesMax).value_or("");
+  accuracy.data = fields.String("data", kEdgeNameBytesMax).value_or("");
   fields.RejectUnknownKeys();
   if (accuracy.data.empty()) {
     errors.Add(fields.PathOf("data"),
@@ -145,7 +108,7 @@ std::vector<int64_t> ReadWarmup(JsonFields& fields, int64_t rows_max) {
 
 // A file of the version directory, so no path.
 std::string ReadPrecisionRows(JsonFields& fields, Precision precision) {
-  const auto name = fields.String("precision_rows", kNameBytesMax);
+  const auto name = fields.String("precision_rows", kEdgeNameBytesMax);
   if (!name.has_value()) return "";
   if (name->empty() || name->front() == '.' ||
       name->find('/') != std::string::npos) {
@@ -170,14 +133,25 @@ std::vector<JsonFields::Named<Precision>> PrecisionNames() {
   return names;
 }
 
+// Hugging Face's config.json instead of "layers" and "input"; the other keys
+// may stand beside its own.
+void ReadKnownNetwork(JsonFields& fields, ModelConfig& config) {
+  config.crammed_bert = ReadCrammedArch(fields);
+  for (const char* key : {"layers", "input"}) {
+    if (fields.Find(key) == nullptr) continue;
+    fields.errors().Add(
+        key,
+        "found beside \"model_type\", which says it; leave one of them out");
+  }
+}
+
 ModelConfig ReadModel(JsonFields& fields) {
   JsonErrors& errors = fields.errors();
   ModelConfig config;
   config.layers = ReadLayers(fields, "layers");
   config.dense_layers = ReadLayers(fields, "dense_layers");
-  config.input = ReadEdge(fields.Find("input"), "input", Edge::kInput, errors);
-  config.output =
-      ReadEdge(fields.Find("output"), "output", Edge::kOutput, errors);
+  config.inputs = ReadInputs(fields);
+  config.output = ReadOutput(fields);
   config.batching = ReadBatching(fields.Find("batching"), errors);
   config.precision = fields.OneOf<Precision>("precision", PrecisionNames())
                          .value_or(config.precision);
@@ -196,7 +170,11 @@ ModelConfig ReadModel(JsonFields& fields) {
   config.versions = ReadVersions(fields.Find("versions"), errors);
   config.warmup_batch_rows = ReadWarmup(fields, config.batching.max_batch_rows);
   config.accuracy = ReadAccuracy(fields.Find("accuracy"), errors);
-  fields.RejectUnknownKeys();
+  if (fields.Find("model_type") != nullptr) {
+    ReadKnownNetwork(fields, config);
+  } else {
+    fields.RejectUnknownKeys();
+  }
   return config;
 }
 

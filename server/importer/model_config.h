@@ -8,6 +8,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/graph/problem.h"
+#include "server/importer/crammed_arch.h"
+#include "server/importer/input_config.h"
 #include "server/importer/layer_config.h"
 
 // config.json as plain values (design: "On disk"). Parsing knows no tensors;
@@ -15,18 +17,12 @@
 namespace fff::importer {
 
 inline constexpr size_t kConfigBytesMax = 1 << 20;
-inline constexpr int kLabelsMax = 65536;
-
-struct EdgeConfig {
-  std::string name;            // "" = "input" / "output"
-  std::vector<int64_t> shape;  // empty = [width]
-  std::vector<std::string> labels;
-};
 
 struct BatchingConfig {
   int64_t max_batch_rows = 4096;
   int64_t max_queue_delay_us = 0;
   int64_t max_queue_rows = 65536;
+  int64_t max_batch_tokens = 4096;  // where rows are sequences of any length
 };
 
 // What the model's author measured, for reports: shares of correct answers,
@@ -57,7 +53,10 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;  // empty = one fff layer, detected
   // Layers of dense.safetensors; empty = linear, relu, linear, ... detected.
   std::vector<LayerConfig> dense_layers;
-  EdgeConfig input;
+  // Instead of layers and inputs: a network that they follow from
+  // (crammed_bert.h).
+  std::optional<CrammedArch> crammed_bert;
+  std::vector<EdgeConfig> inputs = {EdgeConfig()};  // one of data, masks
   EdgeConfig output;
   BatchingConfig batching;
   // fp32, bf16 or int8: how the matrices of fff layers are held, on the
@@ -75,7 +74,8 @@ struct ModelConfig {
   AccuracyConfig accuracy;
 };
 
-// Parses config.json. INVALID_ARGUMENT messages name `source` (the file), the
+// Parses config.json, ours or that of a network that needs no layers
+// (crammed_arch.h). INVALID_ARGUMENT messages name `source` (the file), the
 // key as a path ("layers[1].activation"), what was found and what is allowed.
 // Unknown keys, duplicate keys, wrong types and out-of-range numbers are
 // errors.

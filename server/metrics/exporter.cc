@@ -160,6 +160,9 @@ void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
   });
   add_value("fff_rows_total",
             [](const Served& served) { return served.metrics->rows.Value(); });
+  add_value("fff_tokens_total", [](const Served& served) {
+    return served.metrics->tokens.Value();
+  });
   add_value("fff_queue_rows", [](const Served& served) {
     return served.metrics->queue_rows.Value();
   });

@@ -20,6 +20,10 @@ constexpr MetricDescription kTable[] = {
      "model,version,implementation", "Rows in each batch that was evaluated."},
     {"fff_rows_total", MetricType::kCounter, "rows",
      "model,version,implementation", "Rows evaluated."},
+    {"fff_tokens_total", MetricType::kCounter, "tokens",
+     "model,version,implementation",
+     "Tokens of the rows evaluated, where rows are sequences of any length; "
+     "else as many as rows."},
     {"fff_queue_rows", MetricType::kGauge, "rows",
      "model,version,implementation", "Rows waiting for a free worker."},
     {"fff_inflight_requests", MetricType::kGauge, "",

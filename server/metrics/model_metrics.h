@@ -90,6 +90,7 @@ struct ModelMetrics {
   Histogram compute_duration;
   Histogram batch_rows;
   Counter rows;
+  Counter tokens;  // of the rows, where these are sequences of any length
   Gauge queue_rows;
   Gauge inflight;
   // Successful and failed requests' total time, for ModelStatistics.

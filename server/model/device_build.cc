@@ -88,7 +88,8 @@ absl::StatusOr<std::unique_ptr<DeviceCopy>> Build(const graph::Graph& graph,
 // What keeps the network off every device; "" when nothing does.
 std::string WhyNotOnDevices(const graph::Graph& graph) {
   for (const graph::Node& node : graph.nodes()) {
-    if (graph::OnDevices(node.op) && node.tokens == 1) continue;
+    const bool whole_rows = node.tokens == 1 && !node.per_token;
+    if (graph::OnDevices(node.op) && whole_rows) continue;
     return absl::StrCat("no device kernel for ", graph::NameOf(node.op),
                         graph::OnDevices(node.op) ? " over tokens" : "");
   }

@@ -4,19 +4,22 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/check.h"
+#include "server/model/sample_rows.h"
 
 namespace fff::model {
 namespace {
 
-void Add(const graph::Node& node, const engine::NodeReport& report,
-         LayerFacts& facts) {
-  const graph::Cost cost = graph::CostOf(node);
+void Add(const graph::Graph& graph, const graph::Node& node,
+         const engine::NodeReport& report, LayerFacts& facts) {
+  const graph::Cost cost = graph.CostOf(node);
   facts.cost.flops += cost.flops;
   facts.cost.weight_bytes += cost.weight_bytes;
   graph::Visit(node.op, [&](const auto& op) {
     facts.weights_bytes += op.weights_bytes() + report.packed_bytes;
     if (op.routing().trees > 0) {
       facts.routing = graph::RoutingOf(node);
+      facts.tokens_per_row =
+          node.tokens * (node.per_token ? SampleTokens(graph) : 1);
       facts.neurons.activation = op.neurons().activation;
     }
     facts.neurons.all += op.neurons().all;
@@ -35,19 +38,17 @@ Model::Model(graph::Graph graph, std::unique_ptr<const engine::Executable> cpu,
   FFF_CHECK(cpu_->report().size() == graph_.nodes().size());
   for (size_t i = 0; i < graph_.layers().size(); ++i) {
     const graph::Layer& layer = graph_.layers()[i];
-    layers_.push_back({layer.type,
-                       graph_.DescribeLayer(i),
-                       layer.input_width,
-                       layer.output_width,
-                       {},
-                       {},
-                       {},
-                       0});
+    LayerFacts facts;
+    facts.type = layer.type;
+    facts.description = graph_.DescribeLayer(i);
+    facts.input_width = layer.input_width;
+    facts.output_width = layer.output_width;
+    layers_.push_back(std::move(facts));
   }
   main_nodes_.assign(layers_.size(), -1);
   for (size_t i = 0; i < graph_.nodes().size(); ++i) {
     const graph::Node& node = graph_.nodes()[i];
-    Add(node, cpu_->report()[i], layers_[node.layer]);
+    Add(graph_, node, cpu_->report()[i], layers_[node.layer]);
     int& main = main_nodes_[node.layer];
     if (main < 0 || graph::Routes(node.op)) main = static_cast<int>(i);
   }
@@ -105,7 +106,8 @@ void Model::RunOnCpu(const engine::Batch& batch,
   FFF_CHECK(status.ok());
 }
 
-void Routes::Prepare(const Model& model, int64_t rows, bool margins) {
+void Routes::Prepare(const Model& model, const engine::Extent& extent,
+                     bool margins) {
   const size_t layers = model.layers().size();
   leaves_.resize(layers);
   margins_.resize(layers);
@@ -115,7 +117,8 @@ void Routes::Prepare(const Model& model, int64_t rows, bool margins) {
     const graph::RoutingShape& shape = model.layers()[i].routing;
     if (shape.trees == 0) continue;
     Counts& counts = counts_[i];
-    counts.leaves = static_cast<size_t>(rows * shape.ways());
+    counts.leaves =
+        static_cast<size_t>(extent.Of(shape.per_token) * shape.ways());
     if (leaves_[i].size() < counts.leaves) leaves_[i].resize(counts.leaves);
     sinks_[i].leaves = leaves_[i].data();
     if (!margins) continue;

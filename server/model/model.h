@@ -19,6 +19,8 @@ struct LayerFacts {
   int64_t input_width = 0;
   int64_t output_width = 0;
   graph::RoutingShape routing;
+  // That take ways of their own; of sequences of any length SampleTokens.
+  int64_t tokens_per_row = 1;
   graph::NeuronCount neurons;  // none in a layer that does not route
   graph::Cost cost;
   int64_t weights_bytes = 0;  // canonical and packed together
@@ -33,8 +35,9 @@ class Model {
         std::unique_ptr<const DeviceCopy> device_copy = nullptr);
 
   const graph::Graph& graph() const { return graph_; }
-  // Today's models have one input and one output.
+  // Of a model of one input; what is asked of rows of floats alone asks this.
   const graph::Port& input() const { return graph_.inputs()[0]; }
+  // There is one output.
   const graph::Port& output() const { return graph_.outputs()[0]; }
   absl::Span<const LayerFacts> layers() const { return layers_; }
   int64_t weights_bytes() const;                     // in host memory
@@ -67,18 +70,19 @@ class Model {
   graph::Cost cost_;
 };
 
-// Leaves, and margins when asked for, of every layer that routes, for `rows`
-// rows, and sinks into them. Memory is kept from call to call.
+// Leaves, and margins when asked for, of every layer that routes, for a batch,
+// and sinks into them. Memory is kept from call to call.
 class Routes {
  public:
-  void Prepare(const Model& model, int64_t rows, bool margins);
+  void Prepare(const Model& model, const engine::Extent& extent, bool margins);
 
   absl::Span<const engine::RouteSink> sinks() const { return sinks_; }
-  // [rows, tokens, trees]; empty for a layer that does not route.
+  // [rows, tokens, trees], [tokens of all rows, trees] where they are sequences
+  // of any length; empty for a layer that does not route.
   absl::Span<const int32_t> leaves(size_t layer) const {
     return {leaves_[layer].data(), counts_[layer].leaves};
   }
-  // [rows, tokens, trees, decisions]; empty where none were asked for.
+  // [.., decisions]; empty where none were asked for.
   absl::Span<const float> margins(size_t layer) const {
     return {margins_[layer].data(), counts_[layer].margins};
   }

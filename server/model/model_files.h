@@ -9,19 +9,13 @@
 #include "server/model/builder.h"
 #include "server/model/model.h"
 #include "server/model/precision_report.h"
+#include "server/model/version_files.h"
 
 // From the model repository's folders to models. A model directory holds an
-// optional config.json and one numbered directory a version; a version
-// directory holds one checkpoint and optionally dense.safetensors.
+// optional config.json and one numbered directory per version; a version
+// directory holds one checkpoint and optionally dense.safetensors. It may be a
+// folder of Hugging Face with a config.json of its own (crammed_arch.h).
 namespace fff::model {
-
-// File names of a version directory, looked for first; when none is there, the
-// only other file is the checkpoint, whatever its name. The format is
-// recognised by content (checkpoint.h), never by name.
-inline constexpr const char* kConfigFile = "config.json";
-inline constexpr const char* kDenseCheckpointFile = "dense.safetensors";
-inline constexpr const char* kCheckpointFiles[] = {
-    "model.safetensors", "model.pt", "model.pth", "model.bin", "model"};
 
 // One version, ready to run.
 struct LoadedVersion {
@@ -40,7 +34,8 @@ struct LoadedVersion {
 absl::StatusOr<importer::ModelConfig> ReadModelConfig(
     const std::string& model_dir);
 
-// Opens the one checkpoint of `version_dir` and builds the model and its dense
+// Opens the one checkpoint of `version_dir`, with the config.json that stands
+// beside it where `config` has no layers, and builds the model and its dense
 // twin: the trained network of dense.safetensors when that file is there, the
 // cost baseline otherwise. A precision other than fp32 is held against fp32 on
 // the rows of config.precision_rows, or random ones. Touches the disk and

@@ -12,7 +12,6 @@
 #include "server/checkpoint/checkpoint.h"
 #include "server/engine/execution_context.h"
 #include "server/importer/tensor_reader.h"
-#include "server/tensor/random.h"
 
 namespace fff::model {
 namespace {
@@ -21,27 +20,28 @@ constexpr int64_t kRandomFloatsMax = int64_t{16} << 20;
 
 // What one model, or one side of it, makes of rows.
 struct Outcome {
-  tensor::FloatBuffer y;
+  SampleOutput y;
   Routes routes;
 };
 
 template <class RunSide>
-Outcome Evaluate(const Model& model, const tensor::ConstRows& x,
-                 const RunSide& run) {
-  Outcome outcome;
-  outcome.y = tensor::FloatBuffer(x.rows * model.output().width());
-  outcome.routes.Prepare(model, x.rows, /*margins=*/false);
-  run(engine::RowsBatch(x, {outcome.y.data(), x.rows, model.output().width()},
-                        outcome.routes.sinks()));
+Outcome Evaluate(const Model& model, const SampleRows& x, const RunSide& run) {
+  Outcome outcome = {SampleOutput(model.output(), x.extent()), {}};
+  outcome.routes.Prepare(model, x.extent(), /*margins=*/false);
+  const tensor::MutableRows y = outcome.y.rows();
+  run({x.batch(0), {&y, 1}, outcome.routes.sinks()});
   return outcome;
 }
 
-// How many of a row's routes, a token and tree of a layer each, differ.
+// How many of a row's routes, a token and tree of a layer each, differ. All
+// rows have the same number of tokens.
 int64_t RoutesChanged(const Model& model, const Outcome& a, const Outcome& b,
-                      int64_t row) {
+                      const engine::Extent& extent, int64_t row) {
   int64_t changed = 0;
   for (size_t i = 0; i < model.layers().size(); ++i) {
-    const int64_t ways = model.layers()[i].routing.ways();
+    const graph::RoutingShape& shape = model.layers()[i].routing;
+    const int64_t ways =
+        shape.ways() * extent.Of(shape.per_token) / extent.rows;
     for (int64_t at = row * ways; at < (row + 1) * ways; ++at) {
       changed += a.routes.leaves(i)[static_cast<size_t>(at)] !=
                          b.routes.leaves(i)[static_cast<size_t>(at)]
@@ -62,14 +62,34 @@ std::string PrecisionReport::ToString() const {
                                       output_difference_max, output_max));
 }
 
-ReportRows RandomReportRows(int64_t width) {
-  const int64_t rows = std::clamp<int64_t>(
+ReportRows RandomReportRows(const graph::Graph& graph) {
+  // So many tokens that they see each other, and few, for answers are as many.
+  constexpr int64_t kTokens = 16;
+  SampleRows::Size size;
+  if (graph.sequences()) size.tokens = std::min(kTokens, graph.tokens_max());
+  const int64_t width =
+      std::max(graph.inputs()[0].width(), graph.outputs()[0].width());
+  const int64_t tokens = std::clamp<int64_t>(
       kRandomFloatsMax / std::max<int64_t>(width, 1), 1, kReportRowsRandom);
-  return {tensor::RandomNormal(rows * width), "random rows"};
+  size.rows = std::max<int64_t>(1, tokens / size.tokens);
+  auto x = std::make_unique<SampleRows>(graph.inputs(), size);
+  x->FillRandom(/*seed=*/1);
+  return {std::move(x), graph.sequences() ? absl::StrCat("random sequences of ",
+                                                         size.tokens, " tokens")
+                                          : "random rows"};
 }
 
 absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,
-                                          int64_t width) {
+                                          const graph::Graph& graph) {
+  const graph::Port& port = graph.inputs()[0];
+  if (graph.inputs().size() > 1 || graph.sequences() ||
+      port.type().data_type != tensor::DataType::kF32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path,
+                     ": \"precision_rows\" is for networks of one input "
+                     "of floats; leave it out for random rows"));
+  }
+  const int64_t width = port.width();
   FFF_ASSIGN_OR_RETURN(const checkpoint::Checkpoint file,
                        checkpoint::OpenCheckpoint(path));
   if (file.tensors().size() != 1) {
@@ -87,20 +107,22 @@ absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,
         " rows, or their dimensions behind the rows"));
   }
   importer::TensorReader reader(file);
-  auto x = reader.Floats(name, shape);
-  if (!x.ok()) return base::Annotate(x.status(), path);
-  return ReportRows{*std::move(x),
+  auto values = reader.Floats(name, shape);
+  if (!values.ok()) return base::Annotate(values.status(), path);
+  auto x =
+      std::make_unique<SampleRows>(graph.inputs(), SampleRows::Size{shape[0]});
+  std::copy_n(values->data(), values->size(), x->values());
+  return ReportRows{std::move(x),
                     absl::StrCat("rows of ", path.substr(path.rfind('/') + 1))};
 }
 
 PrecisionReport ReportPrecision(graph::Precision precision, const Model& fp32,
                                 const Model& reduced, const ReportRows& rows) {
-  const int64_t width = fp32.input().width();
   PrecisionReport report;
   report.precision = precision;
   report.rows_source = rows.source;
-  report.rows = rows.x.size() / width;
-  const tensor::ConstRows x = {rows.x.data(), report.rows, width};
+  const SampleRows& x = *rows.x;
+  report.rows = x.extent().rows;
   engine::ExecutionContext context(/*threads=*/1);
   const auto run = [&](const Model& model) {
     return Evaluate(model, x, [&](const engine::Batch& batch) {
@@ -109,18 +131,18 @@ PrecisionReport ReportPrecision(graph::Precision precision, const Model& fp32,
   };
   Outcome wanted = run(fp32);
   Outcome got = run(reduced);
-  int64_t routes_per_row = 0;
   for (const LayerFacts& layer : fp32.layers()) {
-    routes_per_row += layer.routing.ways();
+    const graph::RoutingShape& shape = layer.routing;
+    report.routes += x.extent().Of(shape.per_token) * shape.ways();
   }
-  report.routes = report.rows * routes_per_row;
   for (int64_t row = 0; row < report.rows; ++row) {
-    report.routes_changed += RoutesChanged(fp32, wanted, got, row);
+    report.routes_changed += RoutesChanged(fp32, wanted, got, x.extent(), row);
   }
-  for (size_t i = 0; i < wanted.y.span().size(); ++i) {
-    const float value = wanted.y.span()[i];
+  const tensor::MutableRows y = wanted.y.rows();
+  for (int64_t i = 0; i < y.rows * y.width; ++i) {
+    const float value = y.data[i];
     report.output_difference_max = std::max<double>(
-        report.output_difference_max, std::abs(value - got.y.span()[i]));
+        report.output_difference_max, std::abs(value - got.y.rows().data[i]));
     report.output_max = std::max<double>(report.output_max, std::abs(value));
   }
   return report;
@@ -128,9 +150,8 @@ PrecisionReport ReportPrecision(graph::Precision precision, const Model& fp32,
 
 int64_t DeviceRoutesChanged(const Model& model, int64_t sample) {
   if (model.device_copy() == nullptr) return 0;
-  const int64_t width = model.input().width();
-  const tensor::FloatArray values = tensor::RandomNormal(sample * width);
-  const tensor::ConstRows x = {values.data(), sample, width};
+  SampleRows x(model.graph().inputs(), {sample});
+  x.FillRandom(/*seed=*/1);
   engine::ExecutionContext context(/*threads=*/1);
   absl::Status status;
   const Outcome cpu = Evaluate(model, x, [&](const engine::Batch& batch) {
@@ -142,7 +163,7 @@ int64_t DeviceRoutesChanged(const Model& model, int64_t sample) {
   if (!status.ok()) return sample;
   int64_t changed = 0;
   for (int64_t row = 0; row < sample; ++row) {
-    changed += RoutesChanged(model, cpu, device, row) > 0 ? 1 : 0;
+    changed += RoutesChanged(model, cpu, device, x.extent(), row) > 0 ? 1 : 0;
   }
   return changed;
 }

@@ -1,11 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "server/model/model.h"
-#include "server/tensor/float_array.h"
+#include "server/model/sample_rows.h"
 
 // What a model's precision changed against fp32, measured on rows when the
 // model is loaded.
@@ -26,24 +27,26 @@ struct PrecisionReport {
   std::string ToString() const;
 };
 
-// The rows to compare on, row-major, and what they are.
+// The rows to compare on, one batch, and what they are.
 struct ReportRows {
-  tensor::FloatArray x;  // [rows, input width]
-  std::string source;    // as PrecisionReport::rows_source
+  std::unique_ptr<const SampleRows> x;
+  std::string source;  // as PrecisionReport::rows_source
 };
 
 inline constexpr int64_t kReportRowsRandom = 1024;
 inline constexpr int64_t kReportRowsMax = 65536;
 
-// kReportRowsRandom standard-normal rows, fewer where a row is so wide that
-// they would take more than 64 MiB; a fixed seed.
-ReportRows RandomReportRows(int64_t width);
+// kReportRowsRandom random rows, fewer where a row is so wide that they would
+// take more than 64 MiB; of sequences fewer rows, kReportRowsRandom tokens in
+// all. A fixed seed.
+ReportRows RandomReportRows(const graph::Graph& graph);
 
-// The one tensor of the file, [1 to kReportRowsMax, width]. INVALID_ARGUMENT
-// (the message has file, found and wanted) when it is another, the errors of
-// OpenCheckpoint when it is not there or is no such file.
+// The one tensor of the file, [1 to kReportRowsMax, input width], for a network
+// of one float32 input of one shape. INVALID_ARGUMENT (the message has file,
+// found and wanted) when it is another, the errors of OpenCheckpoint when it is
+// not there or is no such file.
 absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,
-                                          int64_t width);
+                                          const graph::Graph& graph);
 
 // Runs both models, of the same layers, on the CPU on one thread.
 PrecisionReport ReportPrecision(graph::Precision precision, const Model& fp32,

@@ -29,8 +29,9 @@ struct TypedRows {
   int64_t row_bytes() const {
     return width * static_cast<int64_t>(ByteWidth(type));
   }
-  // Rows [first, first + count).
+  // Rows [first, first + count); of no data, none.
   TypedRows Slice(int64_t first, int64_t count) const {
+    if (data == nullptr) return {type, nullptr, count, width};
     return {type, static_cast<const char*>(data) + first * row_bytes(), count,
             width};
   }

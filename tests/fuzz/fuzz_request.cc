@@ -1,12 +1,16 @@
 // The first byte says which message the rest is: 'P' fff.v1.PredictRequest, 'I'
-// inference.ModelInferRequest, 'V' a model version. The model has one input of
-// three columns and one output of two. Requests are parsed into a new message
-// and into one that has held all requests before: both must say the same.
+// inference.ModelInferRequest, 'V' a model version; small letters, a request to
+// another model. That of the capital ones has one input of three columns and
+// one output of two; the other has pixels, token ids of sequences of up to nine
+// tokens, and their mask. Requests are parsed into a new message and into one
+// that has held all requests before: both must say the same.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <string>
+#include <vector>
 
 #include "server/base/log.h"
 #include "server/base/utf8.h"
@@ -17,13 +21,39 @@
 namespace {
 
 using fff::graph::Port;
-using Rows = absl::StatusOr<fff::tensor::ConstRows>;
+using fff::rpc::InputScratch;
+using fff::rpc::InputSpec;
+using fff::tensor::DataType;
+using Inputs = absl::StatusOr<fff::rpc::DecodedInputs>;
 
 constexpr int kColumns = 3;
 
-const Port& InputSpec() {
-  static const auto* const spec =
-      new Port{"input", fff::tensor::DataType::kF32, {kColumns}, {}};
+constexpr int64_t kTokensMax = 9;
+
+std::vector<Port> SequencePorts() {
+  Port pixels = {"pixels", DataType::kU8, {2, 2}};
+  Port ids = {"ids", DataType::kI64, {}};
+  ids.sequence = true;
+  ids.limit = 100;
+  Port mask = {"mask", DataType::kI64, {}};
+  mask.sequence = true;
+  mask.role = Port::Role::kMask;
+  mask.optional = true;
+  mask.limit = 2;
+  return {pixels, ids, mask};
+}
+
+const InputSpec& OneInput() {
+  static const auto* const port =
+      new Port{"input", DataType::kF32, {kColumns}, {}};
+  static const auto* const spec = new InputSpec(*port);
+  return *spec;
+}
+const InputSpec& SeveralInputs() {
+  static const auto* const ports = new std::vector<Port>(SequencePorts());
+  static auto* const spec = new InputSpec(ports->front());
+  spec->ports = *ports;
+  spec->tokens_max = kTokensMax;
   return *spec;
 }
 const Port& OutputSpec() {
@@ -42,19 +72,50 @@ void CheckError(const absl::Status& status) {
   Require(fff::base::Printable(message, message.size()) == message);
 }
 
-void CheckRows(const Rows& rows) {
-  if (!rows.ok()) return CheckError(rows.status());
-  Require(rows->rows >= 1 && rows->width == kColumns);
-  for (int64_t i = 0; i < rows->rows * kColumns; ++i) {
-    Require(std::isfinite(rows->data[i]));
+void CheckElements(const Port& port, const fff::tensor::TypedRows& matrix) {
+  const int64_t count = matrix.rows * matrix.width;
+  if (matrix.type == DataType::kF32) {
+    for (int64_t i = 0; i < count; ++i) {
+      Require(std::isfinite(matrix.floats().data[i]));
+    }
+    return;
+  }
+  const auto* values = static_cast<const int32_t*>(matrix.data);
+  for (int64_t i = 0; i < count; ++i) {
+    Require(values[i] >= 0 && values[i] < port.limit);
   }
 }
 
-void RequireSame(const Rows& a, const Rows& b) {
+void CheckInputs(const Inputs& inputs, const InputSpec& spec) {
+  if (!inputs.ok()) return CheckError(inputs.status());
+  Require(inputs->matrices.size() == spec.ports.size());
+  Require(inputs->rows >= 1);
+  Require(inputs->tokens >= 1 && inputs->tokens <= spec.tokens_max);
+  for (size_t i = 0; i < spec.ports.size(); ++i) {
+    const Port& port = spec.ports[i];
+    const fff::tensor::TypedRows& matrix = inputs->matrices[i];
+    Require(matrix.type == port.type().data_type);
+    Require(matrix.rows == inputs->rows);
+    Require(matrix.width ==
+            port.width() * (port.sequence ? inputs->tokens : 1));
+    Require(matrix.data != nullptr || port.optional);
+    if (matrix.data != nullptr) CheckElements(port, matrix);
+  }
+}
+
+void RequireSame(const Inputs& a, const Inputs& b) {
   Require(a.status() == b.status());
   if (!a.ok()) return;
-  Require(a->rows == b->rows && a->width == b->width);
-  Require(std::equal(a->data, a->data + a->rows * a->width, b->data));
+  Require(a->rows == b->rows && a->tokens == b->tokens);
+  for (size_t i = 0; i < a->matrices.size(); ++i) {
+    const fff::tensor::TypedRows& left = a->matrices[i];
+    const fff::tensor::TypedRows& right = b->matrices[i];
+    Require(left.rows == right.rows && left.width == right.width);
+    Require((left.data == nullptr) == (right.data == nullptr));
+    if (left.data == nullptr) continue;
+    const auto bytes = static_cast<size_t>(left.rows * left.row_bytes());
+    Require(std::memcmp(left.data, right.data, bytes) == 0);
+  }
 }
 
 // Parses `bytes` into `reused`, which is cleared, as the server does it.
@@ -77,7 +138,7 @@ void CheckId(const std::string& bytes, int field, bool parsed,
   if (parsed) Require(found == id || (found.empty() && bytes.size() > 4096));
 }
 
-void DecodePredict(const std::string& bytes) {
+void DecodePredict(const std::string& bytes, const InputSpec& spec) {
   static auto* const reused = new fff::v1::PredictRequest;
   fff::rpc::ClearKeepingBuffers(*reused);
   fff::v1::PredictRequest request;
@@ -86,17 +147,17 @@ void DecodePredict(const std::string& bytes) {
   CheckId(bytes, fff::v1::PredictRequest::kRequestIdFieldNumber, parsed,
           request.request_id());
   if (!parsed) return;
-  fff::tensor::FloatBuffer scratch;
-  const Rows rows = fff::rpc::DecodePredictInput(request, InputSpec(), scratch);
-  CheckRows(rows);
-  fff::tensor::FloatBuffer reused_scratch;
-  RequireSame(
-      rows, fff::rpc::DecodePredictInput(*reused, InputSpec(), reused_scratch));
+  InputScratch scratch;
+  const Inputs inputs = fff::rpc::DecodePredictInput(request, spec, scratch);
+  CheckInputs(inputs, spec);
+  InputScratch reused_scratch;
+  RequireSame(inputs,
+              fff::rpc::DecodePredictInput(*reused, spec, reused_scratch));
   if (!request.has_input()) reused->clear_input();
   Require(request.SerializeAsString() == reused->SerializeAsString());
 }
 
-void DecodeInfer(const std::string& bytes) {
+void DecodeInfer(const std::string& bytes, const InputSpec& spec) {
   static auto* const reused = new inference::ModelInferRequest;
   fff::rpc::ClearKeepingBuffers(*reused);
   inference::ModelInferRequest request;
@@ -105,13 +166,13 @@ void DecodeInfer(const std::string& bytes) {
   CheckId(bytes, inference::ModelInferRequest::kIdFieldNumber, parsed,
           request.id());
   if (!parsed) return;
-  fff::tensor::FloatBuffer scratch;
-  const Rows rows =
-      fff::rpc::DecodeInferInput(request, InputSpec(), OutputSpec(), scratch);
-  CheckRows(rows);
-  fff::tensor::FloatBuffer reused_scratch;
-  RequireSame(rows, fff::rpc::DecodeInferInput(*reused, InputSpec(),
-                                               OutputSpec(), reused_scratch));
+  InputScratch scratch;
+  const Inputs inputs =
+      fff::rpc::DecodeInferInput(request, spec, OutputSpec(), scratch);
+  CheckInputs(inputs, spec);
+  InputScratch reused_scratch;
+  RequireSame(inputs, fff::rpc::DecodeInferInput(*reused, spec, OutputSpec(),
+                                                 reused_scratch));
   const auto timeout = fff::rpc::DecodeTimeout(request);
   if (timeout.ok()) {
     Require(timeout->count() >= 0);
@@ -133,10 +194,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string rest(reinterpret_cast<const char*>(data) + 1, size - 1);
   switch (data[0]) {
     case 'P':
-      DecodePredict(rest);
+      DecodePredict(rest, OneInput());
+      break;
+    case 'p':
+      DecodePredict(rest, SeveralInputs());
       break;
     case 'I':
-      DecodeInfer(rest);
+      DecodeInfer(rest, OneInput());
+      break;
+    case 'i':
+      DecodeInfer(rest, SeveralInputs());
       break;
     case 'V':
       DecodeVersion(rest);

@@ -87,6 +87,37 @@ def config():
         "dense": {"layers": [layer], "dense_layers": [{"type": "linear"}]},
         "versions": {"versions": {"specific": [1, 5]}, "device": "cpu"},
         "all_versions": {"versions": {"all": True}, "device": "cuda"},
+        "sequences": {
+            "input": [
+                {"name": "ids", "type": "int64", "shape": ["sequence"]},
+                {"name": "mask", "datatype": "INT32", "shape": ["sequence"],
+                 "role": "mask", "optional": False}],
+            "layers": [
+                {"type": "embedding", "prefix": "words."},
+                {"type": "positions", "kind": "sinusoidal", "length": 24,
+                 "scale": "scale"},
+                {"type": "repeat", "count": 2, "prefix": "{i}.", "layers": [
+                    {"type": "residual", "layers": [
+                        {"type": "attention", "heads": 3, "qkv": "qkv.",
+                         "layout": "heads", "mask_value": -10000}]}]},
+                {"type": "pool", "over": "first", "masked": True}],
+            "batching": {"max_batch_tokens": 512}},
+        "tokens": {"input": {"datatype": "UINT8", "shape": ["sequence", 48]}},
+        "crammed_bert": {
+            "model_type": "crammedBERT", "device": "cpu",
+            "architectures": ["ScriptableLMForSequenceClassification"],
+            "id2label": {"0": "no", "1": "yes"},
+            "arch": {
+                "num_transformer_layers": 3, "intermed_type": "fff",
+                "hidden_size": 48, "intermed_size": 1, "intermed_depth": 3,
+                "norm": "LayerNorm", "norm_eps": 1e-12, "norm_scheme": "pre",
+                "nonlin": "GELU", "use_bias": False, "num_labels": None,
+                "embedding": {"pos_embedding": "scaled-sinusoidal",
+                              "max_seq_length": 24},
+                "attention": {"type": "self-attention",
+                              "num_attention_heads": 3,
+                              "rotary_embedding": False},
+                "classification_head": {"pooler": "avg", "nonlin": "Tanh"}}},
         "unknown_key": {"layer": []},
         "wrong_type": {"layers": {"type": "fff"}},
         "out_of_range": {"batching": {"max_batch_rows": -1}},
@@ -123,8 +154,25 @@ def dims(*shape):
 def requests():
     rows = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
 
+    def tensor_of(shape, datatype, data):
+        return field(1, dims(*shape)) + field(2, datatype) + field(3, data)
+
+    def predict_named(name, **tensors):
+        inputs = b"".join(field(9, field(1, key) + field(2, tensor_of(*value)))
+                          for key, value in tensors.items())
+        write("fuzz_request", "named_" + name, b"p" + field(1, "m") + inputs)
+
+    def infer_named(name, **tensors):
+        inputs = b"".join(
+            field(5, field(1, key) + field(2, datatype) +
+                  field(3, dims(*shape)))
+            for key, (shape, datatype, _) in tensors.items())
+        raw = b"".join(field(7, data) for _, _, data in tensors.values())
+        write("fuzz_request", "infer_named_" + name,
+              b"i" + field(1, "m") + inputs + raw)
+
     def predict(name, *shape, datatype=1, data=rows):
-        tensor = (field(1, dims(*shape)) + field(2, datatype) + field(3, data))
+        tensor = tensor_of(shape, datatype, data)
         write("fuzz_request", "predict_" + name,
               b"P" + field(1, "m") + field(3, tensor) + field(4, 1))
 
@@ -143,7 +191,23 @@ def requests():
     predict("huge", 2**62, 3)
     predict("negative", -1, 3)
     predict("nan", 1, 3, data=struct.pack("<3f", 1, float("nan"), 2))
-    predict("other_type", 2, 3, datatype=7)
+    predict("other_type", 2, 3, datatype=77)
+    predict("bf16", 2, 3, datatype=6, data=rows[:12])
+    predict("fp64", 1, 3, datatype=7)
+    pixels = bytes(range(8))
+    ids = struct.pack("<6q", 0, 1, 2, 97, 98, 99)
+    mask = struct.pack("<6q", 1, 1, 0, 1, 0, 0)
+    predict_named("all", pixels=((2, 2, 2), 2, pixels),
+                  ids=((2, 3), 4, ids), mask=((2, 3), 4, mask))
+    predict_named("no_mask", pixels=((2, 2, 2), 2, pixels),
+                  ids=((2, 3), 3, ids[:24]))
+    predict_named("lengths_differ", pixels=((2, 2, 2), 2, pixels),
+                  ids=((2, 3), 4, ids), mask=((2, 2), 4, mask[:32]))
+    predict_named("too_long", ids=((1, 10), 4, ids))
+    infer_named("all", pixels=((2, 2, 2), "UINT8", pixels),
+                ids=((2, 3), "INT64", ids), mask=((2, 3), "BOOL", b"\1" * 6))
+    infer_named("out_of_range", ids=((1, 1), "INT64", struct.pack("<q", -1)),
+                pixels=((1, 2, 2), "UINT8", pixels[:4]))
     infer("raw", 2, 3)
     infer("typed", 2, 3, raw=None, contents=rows)
     infer("both", 2, 3, contents=rows)

@@ -1,19 +1,22 @@
 """The client of fff.v1.InferenceService."""
 
-import dataclasses
 from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import grpc
 import numpy as np
 
-try:
-    from ._proto import inference_pb2 as pb
-    from ._proto import inference_pb2_grpc as pb_grpc
-except ImportError as error:
-    raise ImportError(
-        "the gRPC stubs of fff_client could not be loaded "
-        f"({error}); make them with: client/python/generate"
-    ) from error
+from . import text as _text
+from .messages import (
+    Inputs,
+    LayerRouting,
+    Prediction,
+    pb,
+    pb_grpc,
+    prediction,
+    predict_request,
+)
+
+__all__ = ["Client", "LayerRouting", "Prediction", "ServingError", "pb", "pb_grpc"]
 
 MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -32,64 +35,6 @@ class ServingError(RuntimeError):
         super().__init__(f"{code.name}: {details}")
         self.code = code
         self.details = details
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerRouting:
-    """The way of all rows through one FFF layer.
-
-    layer: index of the layer in the model, from 0.
-    family: "leaf" (one leaf network answers) or "path" (all visited nodes do).
-    trees, depth: depth counts the decisions from the root to the bottom level.
-    leaf: int32 [rows, trees], position on the bottom level, 0 = leftmost.
-    margin: float32 [rows, trees, depth] (leaf family) or [.., depth + 1] (path
-        family): what each visited node computed, root first. Its sign decides,
-        its size says how close the decision was.
-    tokens: of one row. Where it is more than 1, each token takes a way of its
-        own, and leaf and margin are [rows, tokens, trees, ..].
-    """
-
-    layer: int
-    family: str
-    trees: int
-    depth: int
-    leaf: np.ndarray
-    margin: np.ndarray
-    tokens: int = 1
-
-    def nodes(self) -> np.ndarray:
-        """Visited nodes, int64 [*leaf.shape, depth + 1], root first.
-
-        In heap order: root 0, children 2n+1 and 2n+2. Of the leaf family the
-        last one is the leaf, at index 2^depth - 1 + leaf.
-        """
-        level = np.arange(self.depth + 1, dtype=np.int64)
-        position = self.leaf.astype(np.int64)[..., None] >> (self.depth - level)
-        return (1 << level) - 1 + position
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """The answer to predict or predict_dense.
-
-    output: float32 [rows, *model output shape].
-    labels: one a row when asked for and the model has labels, else empty.
-    routing: one entry an FFF layer when asked for, else empty.
-    implementation: "fff" or "dense", what computed the output.
-    queue_seconds, compute_seconds, batch_rows: time in the server, waiting and
-        computing, and the rows of the batch this request was evaluated in.
-    """
-
-    model: str
-    version: int
-    implementation: str
-    output: np.ndarray
-    labels: Tuple[str, ...]
-    routing: Tuple[LayerRouting, ...]
-    queue_seconds: float
-    compute_seconds: float
-    batch_rows: int
-    request_id: str
 
 
 class Client:
@@ -141,7 +86,7 @@ class Client:
     def predict(
         self,
         model: str,
-        array,
+        array: Inputs,
         version: int = 0,
         routing: bool = False,
         labels: bool = False,
@@ -152,17 +97,19 @@ class Client:
 
         model: its name; "NAME:dense" is the dense twin.
         array: real numbers [rows, *model input shape], or [*model input shape]
-            for one row. Converted to float32, not scaled.
+            for one row. Converted to float32, not scaled. Or a dict of arrays
+            [rows, ..] by the names of the model's inputs: uint8, int32, int64,
+            float16, bfloat16, float32 or float64, sent as they are.
         version: 0 is the one served by default.
         routing: also report the way of every row through every FFF layer.
         labels: also report the label of each row's strongest output.
         timeout: seconds; left out, the client's.
         request_id: comes back in the answer and stands in the server's log.
 
-        Raises TypeError when the array does not hold real numbers, and
-        ServingError.
+        Raises TypeError when an array holds something else, ValueError when
+        arrays by name differ in rows, and ServingError.
         """
-        request = _predict_request(
+        request = predict_request(
             model, array, version, routing, labels, request_id
         )
         return self._predict(self._stub.Predict, request, timeout)
@@ -170,7 +117,7 @@ class Client:
     def predict_dense(
         self,
         model: str,
-        array,
+        array: Inputs,
         version: int = 0,
         labels: bool = False,
         timeout: Optional[float] = None,
@@ -181,7 +128,7 @@ class Client:
         What the twin is (trained, or a baseline of cost whose outputs mean
         nothing) says model(name).dense_kind.
         """
-        request = _predict_request(
+        request = predict_request(
             model, array, version, False, labels, request_id
         )
         return self._predict(self._stub.PredictDense, request, timeout)
@@ -189,7 +136,7 @@ class Client:
     def predict_stream(
         self,
         model: str,
-        arrays: Iterable,
+        arrays: Iterable[Inputs],
         version: int = 0,
         labels: bool = False,
         timeout: Optional[float] = None,
@@ -197,6 +144,7 @@ class Client:
         """Evaluates many arrays over one stream, many of them in flight.
 
         arrays: as in predict, one request each; read as the server takes them.
+            What predict would refuse ends the stream with that exception.
         timeout: seconds for the whole stream; left out, none.
 
         Yields (position, answer) as the answers come, not in order: a
@@ -205,23 +153,89 @@ class Client:
         answer were then not computed. Leaving the iterator early cancels the
         rest.
         """
-        requests = (
-            _predict_request(model, array, version, False, labels, str(i))
-            for i, array in enumerate(arrays)
-        )
-        call = self._stub.PredictStream(requests, timeout=timeout)
+        refused = []
+
+        def requests():
+            try:
+                for i, array in enumerate(arrays):
+                    yield predict_request(
+                        model, array, version, False, labels, str(i)
+                    )
+            except Exception as error:  # gRPC ends the call, not saying why
+                refused.append(error)
+                raise
+
+        call = self._stub.PredictStream(requests(), timeout=timeout)
         try:
             for answer in call:
                 if answer.HasField("error"):
                     code = _STATUS_CODES[answer.error.code]
                     result = ServingError(code, answer.error.message)
                 else:
-                    result = _prediction(answer.response)
+                    result = prediction(answer.response)
                 yield int(answer.request_id), result
         except grpc.RpcError as error:
+            if refused:
+                raise refused[0]
             raise ServingError(error.code(), error.details()) from error
         finally:
             call.cancel()
+
+    def predict_ragged(
+        self,
+        model: str,
+        sequences: Iterable,
+        name: str = "input_ids",
+        version: int = 0,
+        timeout: Optional[float] = None,
+    ) -> List[Prediction]:
+        """Evaluates sequences of differing lengths over one stream.
+
+        sequences: one array [sequence] per row, for the input `name`.
+
+        Returns their predictions, of one row each, in order. Raises the first
+        ServingError, which says whose it is; ValueError for a sequence without
+        tokens; TypeError and ValueError as predict.
+        """
+
+        def rows():
+            for i, sequence in enumerate(sequences):
+                array = np.asarray(sequence)
+                if array.shape[:1] == (0,):
+                    raise ValueError(f"sequence {i} is empty, wanted a token or more")
+                yield {name: array[None]}
+
+        answers = dict(self.predict_stream(model, rows(), version, timeout=timeout))
+        for i, answer in sorted(answers.items()):
+            if isinstance(answer, ServingError):
+                raise ServingError(answer.code, f"sequence {i}: {answer.details}")
+        return [answers[i] for i in range(len(answers))]
+
+    def fill_mask(
+        self, model: str, text: str, tokenizer, top_k: int = 5
+    ) -> List[List[_text.Choice]]:
+        """Fills every <mask> or [MASK] of a text.
+
+        model: one that answers a score per token of the vocabulary.
+        tokenizer: the path of a tokenizer.json (needs fff_client[text]) or a
+            tokenizers.Tokenizer, see fff_client.text.
+
+        Returns per mask, in the text's order, the top_k strongest tokens, best
+        first: text.Choice with text, index and probability. Raises ValueError
+        when the text or the vocabulary has no mask or the model answers
+        something else, ImportError, and ServingError.
+        """
+        return _text.fill_mask(self, model, text, tokenizer, top_k)
+
+    def classify_text(self, model: str, text: str, tokenizer) -> List[_text.Choice]:
+        """Classifies a text.
+
+        model: one that answers a score per class. tokenizer: as in fill_mask.
+
+        Returns every class, best first: text.Choice with the label (the column
+        where there is none), index and probability. Raises as fill_mask.
+        """
+        return _text.classify_text(self, model, text, tokenizer)
 
     def models(self, timeout: Optional[float] = None) -> List["pb.ModelSummary"]:
         """Lists every model of the repository, loaded or not, twins included.
@@ -311,7 +325,7 @@ class Client:
             call.cancel()
 
     def _predict(self, method, request, timeout) -> Prediction:
-        return _prediction(self._call(method, request, timeout))
+        return prediction(self._call(method, request, timeout))
 
     def _call(self, method, request, timeout, metadata=()):
         timeout = self._timeout if timeout is None else timeout
@@ -319,57 +333,3 @@ class Client:
             return method(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             raise ServingError(error.code(), error.details()) from error
-
-
-def _predict_request(model, array, version, routing, labels, request_id):
-    array = np.asarray(array)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"wanted an array of real numbers, got {array.dtype}")
-    return pb.PredictRequest(
-        model=model,
-        version=version,
-        input=pb.Tensor(
-            shape=array.shape,
-            datatype=pb.DATA_TYPE_FP32,
-            data=array.astype("<f4", copy=False).tobytes(order="C"),
-        ),
-        include_routing=routing,
-        include_labels=labels,
-        request_id=request_id,
-    )
-
-
-def _prediction(response) -> Prediction:
-    output = np.frombuffer(response.output.data, "<f4")
-    return Prediction(
-        model=response.model,
-        version=response.version,
-        implementation=_word(pb.Implementation, response.implementation),
-        output=output.reshape(tuple(response.output.shape)),
-        labels=tuple(response.labels),
-        routing=tuple(map(_routing, response.routing)),
-        queue_seconds=response.timing.queue_ns * 1e-9,
-        compute_seconds=response.timing.compute_ns * 1e-9,
-        batch_rows=response.timing.batch_rows,
-        request_id=response.request_id,
-    )
-
-
-def _routing(message) -> LayerRouting:
-    ways = (message.trees,) if message.tokens <= 1 else (message.tokens, message.trees)
-    leaf = np.array(message.leaf, np.int32).reshape(-1, *ways)
-    margin = np.array(message.margin, np.float32)
-    return LayerRouting(
-        layer=message.layer,
-        family=_word(pb.Family, message.family),
-        trees=message.trees,
-        depth=message.depth,
-        leaf=leaf,
-        margin=margin.reshape(*leaf.shape, message.margins_per_tree),
-        tokens=max(message.tokens, 1),
-    )
-
-
-def _word(enum, value: int) -> str:
-    """IMPLEMENTATION_FFF -> "fff"."""
-    return enum.Name(value).rsplit("_", 1)[-1].lower()

@@ -4,14 +4,16 @@
 //   y [rows, output_width]. Stretches of consecutive indices, found when the
 //   kernel is made, are copied as one; a table of short stretches is followed
 //   element by element.
-// pool_tokens: y[c] = mean, maximum or logsumexp of x[t, c] over t, x [rows,
-//   tokens * width] -> y [rows, width]. Four vectors of columns at a time go
-//   over all tokens, for logsumexp twice: log(sum of exp(x - maximum)) +
-//   maximum, so that nothing overflows.
+// pool_tokens: y[c] = mean, maximum or logsumexp of x[t, c] over t, or the
+//   first token, x [rows, tokens * width] or [tokens of all rows, width] -> y
+//   [rows, width]. Four vectors of columns at a time go over all tokens, for
+//   logsumexp twice: log(sum of exp(x - maximum)) + maximum, so that nothing
+//   overflows. With a mask they go over a list of the tokens that count.
 //
-// Work is split by rows. Each element is read once, for logsumexp twice. 65
-// tokens of 512 take 1.6 us (mean), 2.0 us (maximum) and 19 us (logsumexp) per
-// row on one thread of a Zen 3 (AVX2).
+// Work is split by rows, for pool_tokens by their tokens. Each element is read
+// once, for logsumexp twice. 65 tokens of 512 take 1.6 us (mean), 2.0 us
+// (maximum) and 19 us (logsumexp) per row on one thread of a Zen 3 (AVX2), with
+// a mask of which every fourth says 0 no longer.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -20,6 +22,7 @@
 #include <vector>
 
 #include "server/engine/cpu/row_kernel.h"
+#include "server/engine/cpu/token_rows.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/engine/cpu/token_ops.cc"
@@ -27,6 +30,20 @@
 // After foreach_target.h.
 #include "hwy/contrib/math/math-inl.h"
 #include "server/engine/cpu/activation-inl.h"
+
+#ifndef FFF_ENGINE_CPU_TOKEN_OPS_ONCE
+#define FFF_ENGINE_CPU_TOKEN_OPS_ONCE
+namespace fff::engine {
+
+// The tokens of one row that count.
+struct PooledTokens {
+  const float* x;         // the row's first token
+  int64_t count;          // at least one
+  const int32_t* picked;  // [count], their places in the row; null: all
+};
+
+}  // namespace fff::engine
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace fff::engine {
@@ -40,24 +57,27 @@ void AddAddend(const float* addend, const float* x, int64_t count, float* y) {
 }
 
 // kVectors vectors of columns of one row, the last of them of `part` lanes.
-template <int kVectors>
+template <int kVectors, bool kPicked>
 struct TokenColumns {
-  const float* x;  // of the first token
+  const float* x;  // of the row's first token
   int64_t tokens;
+  const int32_t* picked;
   int64_t width;
   size_t part;
 
   HWY_INLINE V At(int64_t token, int c) const {
     const D d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-    const float* from = x + token * width + c * lanes;
+    const int64_t place = kPicked ? picked[token] : token;
+    const float* from = x + place * width + c * lanes;
     return c + 1 < kVectors || part == hn::Lanes(d) ? hn::LoadU(d, from)
                                                     : LoadFirst(d, from, part);
   }
 };
 
-template <int kVectors>
-HWY_INLINE void MeanOf(const TokenColumns<kVectors>& in, V (&out)[kVectors]) {
+template <int kVectors, bool kPicked>
+HWY_INLINE void MeanOf(const TokenColumns<kVectors, kPicked>& in,
+                       V (&out)[kVectors]) {
   const D d;
   for (int c = 0; c < kVectors; ++c) out[c] = hn::Zero(d);
   for (int64_t t = 0; t < in.tokens; ++t) {
@@ -68,8 +88,8 @@ HWY_INLINE void MeanOf(const TokenColumns<kVectors>& in, V (&out)[kVectors]) {
 }
 
 // A NaN is greater than all else.
-template <int kVectors>
-HWY_INLINE void MaximumOf(const TokenColumns<kVectors>& in,
+template <int kVectors, bool kPicked>
+HWY_INLINE void MaximumOf(const TokenColumns<kVectors, kPicked>& in,
                           V (&out)[kVectors]) {
   for (int c = 0; c < kVectors; ++c) out[c] = in.At(0, c);
   for (int64_t t = 1; t < in.tokens; ++t) {
@@ -81,8 +101,8 @@ HWY_INLINE void MaximumOf(const TokenColumns<kVectors>& in,
   }
 }
 
-template <int kVectors>
-HWY_INLINE void LogSumExpOf(const TokenColumns<kVectors>& in,
+template <int kVectors, bool kPicked>
+HWY_INLINE void LogSumExpOf(const TokenColumns<kVectors, kPicked>& in,
                             V (&out)[kVectors]) {
   const D d;
   const V infinity = hn::Set(d, std::numeric_limits<float>::infinity());
@@ -102,9 +122,10 @@ HWY_INLINE void LogSumExpOf(const TokenColumns<kVectors>& in,
   }
 }
 
-template <int kVectors>
+template <int kVectors, bool kPicked>
 HWY_INLINE void PoolColumns(PoolTokensProblem::Over over,
-                            const TokenColumns<kVectors>& in, float* y) {
+                            const TokenColumns<kVectors, kPicked>& in,
+                            float* y) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   V out[kVectors];
@@ -126,19 +147,31 @@ HWY_INLINE void PoolColumns(PoolTokensProblem::Over over,
   }
 }
 
-void PoolRow(const PoolTokensProblem& p, const float* x, float* y) {
+template <bool kPicked>
+HWY_INLINE void PoolAllColumns(const PoolTokensProblem& p,
+                               const PooledTokens& in, float* y) {
   constexpr int kVectors = 4;
   const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
   const int64_t width = p.output_width;
   int64_t col = 0;
   for (; col + kVectors * lanes <= width; col += kVectors * lanes) {
-    PoolColumns<kVectors>(
-        p.over, {x + col, p.tokens, width, static_cast<size_t>(lanes)},
+    PoolColumns<kVectors, kPicked>(
+        p.over,
+        {in.x + col, in.count, in.picked, width, static_cast<size_t>(lanes)},
         y + col);
   }
   for (; col < width; col += lanes) {
     const auto part = static_cast<size_t>(std::min(lanes, width - col));
-    PoolColumns<1>(p.over, {x + col, p.tokens, width, part}, y + col);
+    PoolColumns<1, kPicked>(
+        p.over, {in.x + col, in.count, in.picked, width, part}, y + col);
+  }
+}
+
+void PoolRow(const PoolTokensProblem& p, const PooledTokens& in, float* y) {
+  if (in.picked == nullptr) {
+    PoolAllColumns<false>(p, in, y);
+  } else {
+    PoolAllColumns<true>(p, in, y);
   }
 }
 
@@ -240,19 +273,56 @@ class RearrangeRowsKernel : public RowKernel<RearrangeWeights> {
   const std::vector<Stretch> stretches_;
 };
 
+// The tokens of which `mask` says 1, all where it says so of none, the first of
+// them for kFirst; their list is written to `picked` [count].
+PooledTokens TokensThatCount(const PoolTokensProblem& p, const float* x,
+                             int64_t count, const int32_t* mask,
+                             int32_t* picked) {
+  int64_t found = 0;
+  for (int64_t t = 0; t < count && mask != nullptr; ++t) {
+    picked[found] = static_cast<int32_t>(t);
+    found += mask[t] != 0 ? 1 : 0;
+  }
+  if (p.over == PoolTokensProblem::Over::kFirst) {
+    return {x + (found > 0 ? picked[0] : 0) * p.output_width, 1, nullptr};
+  }
+  if (found == 0 || found == count) return {x, count, nullptr};
+  return {x, found, picked};
+}
+
 class PoolTokensRowsKernel : public RowKernel<PoolTokensWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "pool_tokens"; }
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
              ExecutionContext& context) const override {
-    const tensor::ConstRows x = in[0].floats();
-    const int64_t grain = std::max<int64_t>(1, kGrainFloats / x.width);
-    context.ParallelFor(y.rows, grain, [&](int64_t begin, int64_t end, int) {
-      for (int64_t r = begin; r < end; ++r) {
-        HWY_DYNAMIC_DISPATCH(PoolRow)(weights_->problem, x.row(r), y.row(r));
+    const PoolTokensProblem& p = weights_->problem;
+    const TokenRows rows(p.tokens, in);
+    if (rows.rows() == 0) return;
+    const float* const x = in[0].floats().data;
+    const auto* const mask =
+        p.masked ? static_cast<const int32_t*>(in[1].data) : nullptr;
+    // No more threads than rows.
+    const int64_t grain = std::max(kGrainFloats / std::max<int64_t>(1, y.width),
+                                   rows.tokens() / rows.rows());
+    const auto pool = [&](int64_t begin, int64_t end, int thread) {
+      const int64_t last = rows.FirstFrom(end);
+      for (int64_t r = rows.FirstFrom(begin); r < last; ++r) {
+        ScratchScope scratch(context.workspace(thread));
+        const int64_t first = rows.Begin(r);
+        const int64_t count = rows.Length(r);
+        const bool picks = mask != nullptr;
+        const PooledTokens tokens = TokensThatCount(
+            p, x + first * y.width, count, picks ? mask + first : nullptr,
+            picks ? scratch.Ints(count) : nullptr);
+        if (p.over == PoolTokensProblem::Over::kFirst) {
+          std::copy_n(tokens.x, y.width, y.row(r));
+        } else {
+          HWY_DYNAMIC_DISPATCH(PoolRow)(p, tokens, y.row(r));
+        }
       }
-    });
+    };
+    context.ParallelFor(rows.tokens(), grain, pool);
   }
 };
 

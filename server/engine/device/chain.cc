@@ -65,7 +65,7 @@ absl::StatusOr<std::unique_ptr<Chain>> Chain::Make(const graph::Graph& graph,
                        " only where nothing else reads its first input"));
     }
     auto layer = MakeLayer(node.op, device);
-    if (layer == nullptr || node.tokens != 1) {
+    if (layer == nullptr || node.tokens != 1 || node.per_token) {
       return absl::UnimplementedError(absl::StrCat(
           device.kind(), " has no kernel for ", graph::NameOf(node.op),
           layer == nullptr ? "" : " over the tokens of a row"));

@@ -62,9 +62,17 @@ std::vector<Bounded> LayerNormOutputs(const LayerNormWeights& weights,
                                       const float* x);
 // In token_bounds.cc. The bounds hold for exps of what is below the maximum,
 // within 2 ulp, and a logarithm within 4; for sums in any order.
+// One row, x [tokens, its width]. Its tokens are those of the problem unless
+// that takes sequences of any length; mask [tokens] may be null.
+struct TokensOfRow {
+  int64_t tokens = 0;
+  const int32_t* mask = nullptr;
+};
 std::vector<Bounded> AttentionOutputs(const AttentionWeights& weights,
-                                      const float* x);
+                                      const float* x,
+                                      const TokensOfRow& row = {});
 std::vector<Bounded> PoolTokensOutputs(const PoolTokensWeights& weights,
-                                       const float* x);
+                                       const float* x,
+                                       const TokensOfRow& row = {});
 
 }  // namespace fff::engine

@@ -37,10 +37,23 @@ Bounded Quotient(const Bounded& numerator, const Bounded& denominator) {
                      2 * kHalfSubnormal};
 }
 
+// `row` with what the problem says of all rows, and no mask that says 0 of all
+// tokens.
+TokensOfRow Resolved(int64_t problem_tokens, const TokensOfRow& row) {
+  TokensOfRow resolved = row;
+  if (problem_tokens > 0) resolved.tokens = problem_tokens;
+  if (row.mask != nullptr && std::all_of(row.mask, row.mask + resolved.tokens,
+                                         [](int32_t m) { return m == 0; })) {
+    resolved.mask = nullptr;
+  }
+  return resolved;
+}
+
 // Where one head's q, k and v of a token are, and which tokens see each other.
 struct Head {
   const AttentionProblem& problem;
   const float* x;
+  TokensOfRow row;
   int64_t head;
 
   // part: 0 q, 1 k, 2 v.
@@ -52,7 +65,7 @@ struct Head {
   }
   bool Sees(int64_t query, int64_t key) const {
     if (problem.causal && key > query) return false;
-    const bool alone = problem.tokens == 1 || (problem.causal && query == 0);
+    const bool alone = row.tokens == 1 || (problem.causal && query == 0);
     return !problem.exclude_self || key != query || alone;
   }
 };
@@ -61,8 +74,13 @@ Bounded Score(const Head& head, int64_t query, int64_t key) {
   const double scale = head.problem.scale;
   const Bounded dot = BoundedDot(head.At(key, 1), 1, head.At(query, 0),
                                  head.problem.head_width, 0, /*roundings=*/1);
-  const Bounded score = {scale * dot.value,
-                         std::abs(scale) * dot.bound + kHalfSubnormal};
+  Bounded score = {scale * dot.value,
+                   std::abs(scale) * dot.bound + kHalfSubnormal};
+  if (head.row.mask != nullptr && head.row.mask[key] == 0) {
+    // The sum is rounded where it is, far from 0 as the mask's value may be.
+    score.value += double{head.problem.mask_value};
+    score.bound += kUnitRoundoff * (std::abs(score.value) + score.bound);
+  }
   const bool fits = std::abs(score.value) + score.bound < kFloatMax;
   return fits ? score : Bounded{score.value, kInfinity};
 }
@@ -73,7 +91,7 @@ void AttendQuery(const Head& head, int64_t query, Bounded* y) {
   std::vector<int64_t> keys;
   std::vector<Bounded> scores;
   Bounded greatest = {-kInfinity, 0};
-  for (int64_t key = 0; key < p.tokens; ++key) {
+  for (int64_t key = 0; key < head.row.tokens; ++key) {
     if (!head.Sees(query, key)) continue;
     keys.push_back(key);
     scores.push_back(Score(head, query, key));
@@ -145,12 +163,13 @@ Bounded LogSumExpOf(const std::vector<Bounded>& values) {
 }  // namespace
 
 std::vector<Bounded> AttentionOutputs(const AttentionWeights& weights,
-                                      const float* x) {
+                                      const float* x, const TokensOfRow& row) {
   const AttentionProblem& p = weights.problem;
-  std::vector<Bounded> outputs(static_cast<size_t>(p.output_width));
-  for (int64_t token = 0; token < p.tokens; ++token) {
+  const TokensOfRow of = Resolved(p.tokens, row);
+  std::vector<Bounded> outputs(static_cast<size_t>(of.tokens * p.width()));
+  for (int64_t token = 0; token < of.tokens; ++token) {
     for (int64_t head = 0; head < p.heads; ++head) {
-      AttendQuery({p, x, head}, token,
+      AttendQuery({p, x, of, head}, token,
                   outputs.data() + token * p.width() + head * p.head_width);
     }
   }
@@ -158,12 +177,14 @@ std::vector<Bounded> AttentionOutputs(const AttentionWeights& weights,
 }
 
 std::vector<Bounded> PoolTokensOutputs(const PoolTokensWeights& weights,
-                                       const float* x) {
+                                       const float* x, const TokensOfRow& row) {
   const PoolTokensProblem& p = weights.problem;
+  const TokensOfRow of = Resolved(p.tokens, row);
   std::vector<Bounded> outputs;
   for (int64_t c = 0; c < p.output_width; ++c) {
     std::vector<Bounded> values;
-    for (int64_t t = 0; t < p.tokens; ++t) {
+    for (int64_t t = 0; t < of.tokens; ++t) {
+      if (of.mask != nullptr && of.mask[t] == 0) continue;
       values.push_back({x[t * p.output_width + c], 0});
     }
     switch (p.over) {
@@ -175,6 +196,9 @@ std::vector<Bounded> PoolTokensOutputs(const PoolTokensWeights& weights,
         break;
       case PoolTokensProblem::Over::kLogSumExp:
         outputs.push_back(LogSumExpOf(values));
+        break;
+      case PoolTokensProblem::Over::kFirst:
+        outputs.push_back(values.front());
         break;
     }
   }

@@ -2,191 +2,193 @@
 
 #include <cstring>
 #include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/messages/bad_field.h"
-#include "server/tensor/shape.h"
 
 namespace fff::rpc {
 namespace {
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-              "tensors travel little-endian and are used in place");
-
 // A day: keeps deadline arithmetic far from overflow.
 constexpr int64_t kTimeoutUsMax = int64_t{86'400} * 1'000'000;
 
-std::string WantedShape(const graph::Port& spec) {
-  return absl::StrCat("[rows, ", absl::StrJoin(spec.shape, ", "), "]");
-}
-
-std::string GotShape(absl::Span<const int64_t> shape) {
-  constexpr size_t kDimsShown = 16;
-  if (shape.size() <= kDimsShown) return tensor::ToString(shape);
-  return absl::StrCat("of rank ", shape.size());
-}
-
-bool SameDims(absl::Span<const int64_t> a, absl::Span<const int64_t> b) {
-  return a == b;
-}
-
-// Number of rows that `shape` says. With `bare_row`, the shape without the
-// batch dimension is one row.
-absl::StatusOr<int64_t> DecodeRows(absl::Span<const int64_t> shape,
-                                   const graph::Port& spec, bool bare_row) {
-  if (bare_row && SameDims(shape, spec.shape)) return 1;
-  if (shape.size() != spec.shape.size() + 1 ||
-      !SameDims(shape.subspan(1), spec.shape)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("input '", spec.name, "': got shape ", GotShape(shape),
-                     ", wanted ", WantedShape(spec)));
-  }
-  if (shape[0] < 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "input '", spec.name, "': got ", shape[0], " rows, wanted at least 1"));
-  }
-  const absl::StatusOr<int64_t> elements = tensor::NumElements(shape);
-  if (!elements.ok()) return base::Annotate(elements.status(), spec.name);
-  return shape[0];
-}
-
-absl::Status CheckBytes(size_t got, int64_t rows, const graph::Port& spec) {
-  const int64_t wanted =
-      rows * spec.width() * static_cast<int64_t>(sizeof(float));
-  if (static_cast<int64_t>(got) == wanted) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "input '", spec.name, "': got ", got, " bytes of data, wanted ", wanted,
-      " (", rows, " rows x ", spec.width(), " FP32 values)"));
-}
-
-// The top bit is set when the exponent bits are all ones: infinity or NaN.
-uint32_t ExponentCarry(const float& value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  return (bits & 0x7fffffffu) + 0x00800000u;
-}
-
-// Integer arithmetic without branches, in sums that do not wait for each other,
-// so that the compiler vectorises it: 784 values take 40 ns, 92 ns with one sum
-// and a comparison, which showed in the CPU time of a request.
-bool AllFinite(absl::Span<const float> values) {
-  constexpr size_t kSums = 16;
-  uint32_t carries[kSums] = {};
-  size_t i = 0;
-  for (; i + kSums <= values.size(); i += kSums) {
-    for (size_t k = 0; k < kSums; ++k)
-      carries[k] |= ExponentCarry(values[i + k]);
-  }
-  uint32_t carry = 0;
-  for (const uint32_t sum : carries) carry |= sum;
-  for (; i < values.size(); ++i) carry |= ExponentCarry(values[i]);
-  return carry >> 31 == 0;
-}
-
-absl::Status CheckFinite(tensor::ConstRows rows, const graph::Port& spec) {
-  const auto count = static_cast<size_t>(rows.rows * rows.width);
-  const absl::Span<const float> values(rows.data, count);
-  if (AllFinite(values)) return absl::OkStatus();
-  for (size_t i = 0; i < count; ++i) {
-    if (AllFinite(values.subspan(i, 1))) continue;
-    const auto width = static_cast<size_t>(rows.width);
-    return absl::InvalidArgumentError(absl::StrCat(
-        "input '", spec.name, "': got ", values[i], " at row ", i / width,
-        ", element ", i % width, ", wanted finite values"));
-  }
-  return absl::OkStatus();
-}
-
-// The rows in `bytes`, in place when aligned for float, else copied to
-// `scratch`.
-absl::StatusOr<tensor::ConstRows> RowsOf(const std::string& bytes, int64_t rows,
-                                         const graph::Port& spec,
-                                         tensor::FloatBuffer& scratch) {
-  FFF_RETURN_IF_ERROR(CheckBytes(bytes.size(), rows, spec));
-  const bool aligned =
-      reinterpret_cast<uintptr_t>(bytes.data()) % alignof(float) == 0;
-  if (!aligned) {
-    scratch = tensor::FloatBuffer(rows * spec.width());
-    std::memcpy(scratch.data(), bytes.data(), bytes.size());
-  }
-  const tensor::ConstRows decoded = {
-      aligned ? reinterpret_cast<const float*>(bytes.data()) : scratch.data(),
-      rows, spec.width()};
-  FFF_RETURN_IF_ERROR(CheckFinite(decoded, spec));
-  return decoded;
-}
-
 using InferInput = inference::ModelInferRequest::InferInputTensor;
+using tensor::DataType;
 
-// Why the typed contents hold something other than FP32, or "".
-absl::string_view ForeignContents(
-    const inference::InferTensorContents& contents) {
-  if (contents.bool_contents_size() > 0) return "bool_contents";
-  if (contents.int_contents_size() > 0) return "int_contents";
-  if (contents.int64_contents_size() > 0) return "int64_contents";
-  if (contents.uint_contents_size() > 0) return "uint_contents";
-  if (contents.uint64_contents_size() > 0) return "uint64_contents";
-  if (contents.fp64_contents_size() > 0) return "fp64_contents";
-  if (contents.bytes_contents_size() > 0) return "bytes_contents";
-  return "";
+// What stands in a field of a sent tensor's typed contents, as bytes.
+struct Contents {
+  absl::string_view field;
+  int64_t count = 0;
+  absl::string_view bytes = {};
+};
+
+template <class Values>
+void AddContents(absl::string_view field, const Values& values,
+                 std::vector<Contents>& found) {
+  if (values.empty()) return;
+  const size_t bytes = static_cast<size_t>(values.size()) * sizeof(values[0]);
+  found.push_back({field,
+                   values.size(),
+                   {reinterpret_cast<const char*>(values.data()), bytes}});
 }
 
-absl::StatusOr<tensor::ConstRows> TypedRows(const InferInput& input,
-                                            int64_t rows,
-                                            const graph::Port& spec) {
-  const absl::string_view foreign = ForeignContents(input.contents());
-  if (!foreign.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("input '", spec.name, "': got contents.", foreign,
-                     ", wanted contents.fp32_contents or raw_input_contents"));
-  }
-  const auto& values = input.contents().fp32_contents();
-  if (values.size() != rows * spec.width()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("input '", spec.name, "': got ", values.size(),
-                     " fp32_contents, wanted ", rows * spec.width(), " (", rows,
-                     " rows x ", spec.width(), ")"));
-  }
-  const tensor::ConstRows decoded = {values.data(), rows, spec.width()};
-  FFF_RETURN_IF_ERROR(CheckFinite(decoded, spec));
-  return decoded;
+// The fields that are not empty. Elements of types that no input has are not
+// read.
+std::vector<Contents> ContentsOf(const inference::InferTensorContents& sent) {
+  std::vector<Contents> found;
+  AddContents("fp32_contents", sent.fp32_contents(), found);
+  AddContents("fp64_contents", sent.fp64_contents(), found);
+  AddContents("int_contents", sent.int_contents(), found);
+  AddContents("int64_contents", sent.int64_contents(), found);
+  AddContents("bool_contents", sent.bool_contents(), found);
+  AddContents("uint_contents", sent.uint_contents(), found);
+  if (sent.uint64_contents_size() > 0) found.push_back({"uint64_contents"});
+  if (sent.bytes_contents_size() > 0) found.push_back({"bytes_contents"});
+  return found;
 }
 
-// The model has one input: the request must hold it and no other.
-absl::Status CheckInputs(const inference::ModelInferRequest& request,
-                         const graph::Port& spec) {
-  if (request.inputs_size() != 1) {
-    return InField("inputs",
-                   absl::InvalidArgumentError(absl::StrCat(
-                       "got ", request.inputs_size(),
-                       " inputs, wanted 1, named '", spec.name, "'")));
+// The protocol's field for elements of a type.
+absl::string_view FieldOf(DataType type) {
+  switch (type) {
+    case DataType::kF64:
+      return "fp64_contents";
+    case DataType::kI32:
+      return "int_contents";
+    case DataType::kI64:
+      return "int64_contents";
+    case DataType::kBool:
+      return "bool_contents";
+    case DataType::kU8:
+      return "uint_contents";
+    case DataType::kF32:
+      return "fp32_contents";
+    default:  // 16 bits travel raw alone
+      return "";
   }
-  const InferInput& input = request.inputs(0);
-  if (input.name() != spec.name) {
-    return InField("inputs[0].name",
-                   absl::InvalidArgumentError(absl::StrCat(
-                       "got input '", base::Printable(input.name()),
-                       "', wanted '", spec.name, "'")));
+}
+
+// Pixels, of which each takes four bytes in typed contents, as bytes.
+absl::StatusOr<std::string> Narrowed(absl::string_view words,
+                                     const graph::Port& port) {
+  std::string bytes;
+  bytes.reserve(words.size() / sizeof(uint32_t));
+  for (size_t i = 0; i + sizeof(uint32_t) <= words.size();
+       i += sizeof(uint32_t)) {
+    uint32_t value;
+    std::memcpy(&value, words.data() + i, sizeof(value));
+    if (value > std::numeric_limits<uint8_t>::max()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("input '", port.name, "': got ", value, " at element ",
+                       i / sizeof(uint32_t), ", wanted 0 to 255"));
+    }
+    bytes.push_back(static_cast<char>(value));
   }
-  if (input.datatype() != "FP32") {
-    return InField("inputs[0].datatype",
-                   absl::InvalidArgumentError(absl::StrCat(
-                       "input '", spec.name, "': got datatype '",
-                       base::Printable(input.datatype()), "', wanted FP32")));
+  return bytes;
+}
+
+absl::Status AddTyped(const InferInput& input, const graph::Port& port,
+                      size_t index, DataType type, InputDecoder& decoder) {
+  const absl::string_view wanted = FieldOf(type);
+  const std::vector<Contents> found = ContentsOf(input.contents());
+  for (const Contents& contents : found) {
+    if (contents.field == wanted) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("input '", port.name, "': got contents.", contents.field,
+                     ", wanted ", wanted.empty() ? "" : "contents.", wanted,
+                     wanted.empty() ? "" : " or ", "raw_input_contents"));
+  }
+  const Contents sent = found.empty() ? Contents() : found[0];
+  const int64_t width = decoder.RowWidth(index);
+  if (sent.count != decoder.rows() * width) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input '", port.name, "': got ", sent.count, " ",
+        wanted.empty() ? "contents" : wanted, ", wanted ",
+        decoder.rows() * width, " (", decoder.rows(), " rows x ", width, ")"));
+  }
+  if (type != DataType::kU8) return decoder.AddData(index, type, sent.bytes);
+  FFF_ASSIGN_OR_RETURN(const std::string narrow, Narrowed(sent.bytes, port));
+  return decoder.AddData(index, type, narrow);
+}
+
+absl::Status WrongType(const graph::Port& port, absl::string_view got,
+                       absl::string_view prefix) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("input '", port.name, "': got datatype ", got, ", wanted ",
+                   prefix, WireName(port.data_type)));
+}
+
+// The input at `at` of the request; `raw`: its elements, null when they are
+// typed.
+absl::Status AddInput(const InferInput& input, int at, const std::string* raw,
+                      const InputSpec& spec, InputDecoder& decoder) {
+  const auto in = [at](absl::string_view field, absl::Status status) {
+    if (status.ok()) return status;
+    return InField(absl::StrCat("inputs[", at, "].", field), std::move(status));
+  };
+  const absl::StatusOr<size_t> index = decoder.Find(input.name());
+  if (!index.ok()) return in("name", index.status());
+  const graph::Port& port = spec.ports[*index];
+  const std::optional<DataType> type = TypeOfWireName(input.datatype());
+  if (!type.has_value() || !InputDecoder::Takes(port, *type)) {
+    return in(
+        "datatype",
+        WrongType(port,
+                  absl::StrCat("'", base::Printable(input.datatype()), "'"),
+                  ""));
   }
   if (input.parameters().contains("shared_memory_region")) {
-    return InField(
-        "inputs[0].parameters.shared_memory_region",
-        absl::InvalidArgumentError(absl::StrCat(
-            "input '", spec.name,
-            "': shared memory is not supported, send the tensor's contents")));
+    return in("parameters.shared_memory_region",
+              absl::InvalidArgumentError(absl::StrCat(
+                  "input '", port.name,
+                  "': shared memory is not supported, send the tensor's "
+                  "contents")));
   }
-  return absl::OkStatus();
+  FFF_RETURN_IF_ERROR(in("shape", decoder.AddShape(*index, input.shape())));
+  if (raw == nullptr) {
+    return in("contents", AddTyped(input, port, *index, *type, decoder));
+  }
+  if (input.has_contents()) {
+    return in("contents",
+              absl::InvalidArgumentError(absl::StrCat(
+                  "input '", port.name,
+                  "': got both contents and raw_input_contents, wanted one of "
+                  "them")));
+  }
+  absl::Status added = decoder.AddData(*index, *type, *raw);
+  if (added.ok()) return added;
+  return InField(absl::StrCat("raw_input_contents[", at, "]"),
+                 std::move(added));
+}
+
+absl::Status WrongRawCount(const inference::ModelInferRequest& request) {
+  const int inputs = request.inputs_size();
+  return InField(
+      "raw_input_contents",
+      absl::InvalidArgumentError(absl::StrCat(
+          "got ", request.raw_input_contents_size(), " raw_input_contents for ",
+          inputs, inputs == 1 ? " input" : " inputs", ", wanted ", inputs)));
+}
+
+// Of a model with one input, the request holds it and no other.
+absl::Status CheckInputCount(const inference::ModelInferRequest& request,
+                             const InputSpec& spec) {
+  const int got = request.inputs_size();
+  const auto most = static_cast<int>(spec.ports.size());
+  if (got >= 1 && got <= most) return absl::OkStatus();
+  return InField(
+      "inputs",
+      absl::InvalidArgumentError(
+          most == 1
+              ? absl::StrCat("got ", got, " inputs, wanted 1, named '",
+                             spec.ports[0].name, "'")
+              : absl::StrCat("got ", got, " inputs, wanted 1 to ", most)));
 }
 
 absl::Status CheckOutputs(const inference::ModelInferRequest& request,
@@ -237,61 +239,91 @@ absl::StatusOr<int64_t> IntegerParameter(
 
 }  // namespace
 
-absl::StatusOr<tensor::ConstRows> DecodePredictInput(
-    const v1::PredictRequest& request, const graph::Port& spec,
-    tensor::FloatBuffer& scratch) {
-  const v1::Tensor& input = request.input();
-  // A message used again has an input with nothing in it instead of none.
-  if (input.shape().empty() && input.data().empty() &&
-      input.datatype() == v1::DATA_TYPE_UNSPECIFIED) {
-    return InField("input", absl::InvalidArgumentError(absl::StrCat(
-                                "got no input tensor, wanted '", spec.name,
-                                "' of shape ", WantedShape(spec))));
+namespace {
+
+std::optional<DataType> TypeOf(v1::DataType type) {
+  switch (type) {
+    case v1::DATA_TYPE_FP32:
+      return DataType::kF32;
+    case v1::DATA_TYPE_UINT8:
+      return DataType::kU8;
+    case v1::DATA_TYPE_INT32:
+      return DataType::kI32;
+    case v1::DATA_TYPE_INT64:
+      return DataType::kI64;
+    case v1::DATA_TYPE_FP16:
+      return DataType::kF16;
+    case v1::DATA_TYPE_BF16:
+      return DataType::kBF16;
+    case v1::DATA_TYPE_FP64:
+      return DataType::kF64;
+    default:
+      return std::nullopt;
   }
-  if (input.datatype() != v1::DATA_TYPE_FP32) {
-    const std::string got = v1::DataType_IsValid(input.datatype())
-                                ? v1::DataType_Name(input.datatype())
-                                : absl::StrCat(input.datatype());
-    return InField("input.datatype",
-                   absl::InvalidArgumentError(
-                       absl::StrCat("input '", spec.name, "': got datatype ",
-                                    got, ", wanted DATA_TYPE_FP32")));
-  }
-  FFF_ASSIGN_OR_RETURN(const int64_t rows,
-                       InField("input.shape", DecodeRows(input.shape(), spec,
-                                                         /*bare_row=*/true)));
-  return InField("input.data", RowsOf(input.data(), rows, spec, scratch));
 }
 
-absl::StatusOr<tensor::ConstRows> DecodeInferInput(
-    const inference::ModelInferRequest& request, const graph::Port& input_spec,
-    const graph::Port& output_spec, tensor::FloatBuffer& scratch) {
-  FFF_RETURN_IF_ERROR(CheckInputs(request, input_spec));
+// A message used again has tensors with nothing in them instead of none.
+bool IsAbsent(const v1::Tensor& tensor) {
+  return tensor.shape().empty() && tensor.data().empty() &&
+         tensor.datatype() == v1::DATA_TYPE_UNSPECIFIED;
+}
+
+// `place`: where in the request the tensor stands.
+absl::Status AddTensor(const v1::Tensor& tensor, absl::string_view place,
+                       const graph::Port& port, size_t index,
+                       InputDecoder& decoder) {
+  const auto in = [place](absl::string_view field, absl::Status status) {
+    if (status.ok()) return status;
+    return InField(absl::StrCat(place, ".", field), std::move(status));
+  };
+  const std::optional<DataType> type = TypeOf(tensor.datatype());
+  if (!type.has_value() || !InputDecoder::Takes(port, *type)) {
+    const std::string got = v1::DataType_IsValid(tensor.datatype())
+                                ? v1::DataType_Name(tensor.datatype())
+                                : absl::StrCat(tensor.datatype());
+    return in("datatype", WrongType(port, got, "DATA_TYPE_"));
+  }
+  FFF_RETURN_IF_ERROR(in("shape", decoder.AddShape(index, tensor.shape())));
+  return in("data", decoder.AddData(index, *type, tensor.data()));
+}
+
+}  // namespace
+
+absl::StatusOr<DecodedInputs> DecodePredictInput(
+    const v1::PredictRequest& request, const InputSpec& spec,
+    InputScratch& scratch) {
+  InputDecoder decoder(spec, /*bare_row=*/true, scratch);
+  if (!IsAbsent(request.input())) {
+    FFF_RETURN_IF_ERROR(
+        AddTensor(request.input(), "input", spec.ports[0], 0, decoder));
+  }
+  for (int i = 0; i < request.inputs_size(); ++i) {
+    const v1::NamedTensor& named = request.inputs(i);
+    const std::string place = absl::StrCat("inputs[", i, "]");
+    FFF_ASSIGN_OR_RETURN(
+        const size_t index,
+        InField(absl::StrCat(place, ".name"), decoder.Find(named.name())));
+    FFF_RETURN_IF_ERROR(AddTensor(named.tensor(),
+                                  absl::StrCat(place, ".tensor"),
+                                  spec.ports[index], index, decoder));
+  }
+  return InField("input", std::move(decoder).Finish());
+}
+
+absl::StatusOr<DecodedInputs> DecodeInferInput(
+    const inference::ModelInferRequest& request, const InputSpec& spec,
+    const graph::Port& output_spec, InputScratch& scratch) {
+  FFF_RETURN_IF_ERROR(CheckInputCount(request, spec));
   FFF_RETURN_IF_ERROR(InField("outputs", CheckOutputs(request, output_spec)));
-  const InferInput& input = request.inputs(0);
-  FFF_ASSIGN_OR_RETURN(
-      const int64_t rows,
-      InField("inputs[0].shape",
-              DecodeRows(input.shape(), input_spec, /*bare_row=*/false)));
-  if (request.raw_input_contents_size() == 0) {
-    return InField("inputs[0].contents", TypedRows(input, rows, input_spec));
+  const int raw = request.raw_input_contents_size();
+  if (raw != 0 && raw != request.inputs_size()) return WrongRawCount(request);
+  InputDecoder decoder(spec, /*bare_row=*/false, scratch);
+  for (int i = 0; i < request.inputs_size(); ++i) {
+    FFF_RETURN_IF_ERROR(AddInput(
+        request.inputs(i), i,
+        i < raw ? &request.raw_input_contents(i) : nullptr, spec, decoder));
   }
-  if (input.has_contents()) {
-    return InField(
-        "inputs[0].contents",
-        absl::InvalidArgumentError(absl::StrCat(
-            "input '", input_spec.name,
-            "': got both contents and raw_input_contents, wanted one of "
-            "them")));
-  }
-  if (request.raw_input_contents_size() != 1) {
-    return InField("raw_input_contents",
-                   absl::InvalidArgumentError(absl::StrCat(
-                       "got ", request.raw_input_contents_size(),
-                       " raw_input_contents for 1 input, wanted 1")));
-  }
-  return InField("raw_input_contents[0]", RowsOf(request.raw_input_contents(0),
-                                                 rows, input_spec, scratch));
+  return InField("inputs", std::move(decoder).Finish());
 }
 
 absl::StatusOr<int64_t> DecodeVersion(const std::string& version) {

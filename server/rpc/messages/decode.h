@@ -9,26 +9,27 @@
 #include "fff/v1/inference.pb.h"
 #include "inference/grpc_service.pb.h"
 #include "server/graph/graph.h"
+#include "server/rpc/messages/input_decoder.h"
 #include "server/serving/batching/task.h"
-#include "server/tensor/float_array.h"
 
-// Requests to rows: pure functions over bytes that a peer wrote. Every error is
-// INVALID_ARGUMENT and says what was wrong, got and wanted; the caller adds the
-// model's name.
+// Requests to matrices: pure functions over bytes that a peer wrote. Every
+// error is INVALID_ARGUMENT and says what was wrong, got and wanted; the caller
+// adds the model's name.
 namespace fff::rpc {
 
-// The input of a Predict call: [rows, <input shape>], or <input shape> alone
-// for one row. The rows point into `request` when its bytes are aligned for
-// float, else into `scratch`. All values are finite.
-absl::StatusOr<tensor::ConstRows> DecodePredictInput(
-    const v1::PredictRequest& request, const graph::Port& spec,
-    tensor::FloatBuffer& scratch);
+// The inputs of a Predict call: [rows, <input shape>], or <input shape> alone
+// for one row. The matrices point into `request` where its bytes are what
+// kernels read, else into `scratch`. All values are finite, and integers within
+// their port's limit.
+absl::StatusOr<DecodedInputs> DecodePredictInput(
+    const v1::PredictRequest& request, const InputSpec& spec,
+    InputScratch& scratch);
 
-// The input of a ModelInfer call, raw or typed (not both), and a check that the
-// outputs asked for exist. Same promises as DecodePredictInput.
-absl::StatusOr<tensor::ConstRows> DecodeInferInput(
-    const inference::ModelInferRequest& request, const graph::Port& input_spec,
-    const graph::Port& output_spec, tensor::FloatBuffer& scratch);
+// The inputs of a ModelInfer call, raw or typed (not both), and a check that
+// the outputs asked for exist. Same promises as DecodePredictInput.
+absl::StatusOr<DecodedInputs> DecodeInferInput(
+    const inference::ModelInferRequest& request, const InputSpec& spec,
+    const graph::Port& output_spec, InputScratch& scratch);
 
 // "" = 0, the default version; otherwise a positive decimal number.
 absl::StatusOr<int64_t> DecodeVersion(const std::string& version);

@@ -12,24 +12,41 @@ namespace {
 
 // A std::string's bytes as rows of floats. Heap storage is aligned for any
 // type and the inline buffer of short strings for pointers, so for float too.
-tensor::MutableRows RowsIn(std::string& bytes, int64_t rows, int64_t width) {
-  bytes.resize(static_cast<size_t>(rows * width) * sizeof(float));
-  return {reinterpret_cast<float*>(bytes.data()), rows, width};
+tensor::MutableRows RowsIn(std::string& bytes, const engine::Extent& extent,
+                           const graph::Port& port) {
+  const int64_t elements = extent.Of(port.sequence) * port.width();
+  bytes.resize(static_cast<size_t>(elements) * sizeof(float));
+  return {reinterpret_cast<float*>(bytes.data()), extent.rows,
+          elements / extent.rows};
 }
 
+// [rows, tokens where the output has a row for each, the port's shape].
+template <class AddDim>
+void AddShape(const serving::Servable& servable, const serving::Task& task,
+              const AddDim& add) {
+  const graph::Port& port = servable.model().output();
+  add(task.rows());
+  if (port.sequence) add(task.tokens);
+  for (const int64_t dim : port.shape) add(dim);
+}
+
+// One per row; per token of each row where the output has a row for each.
 void AppendLabels(const serving::Servable& servable, const serving::Task& task,
                   v1::PredictResponse& response) {
   const std::vector<std::string>& labels = servable.model().output().labels;
   if (labels.empty()) return;
-  FFF_CHECK(static_cast<int64_t>(labels.size()) == task.y.width);
-  for (int64_t r = 0; r < task.y.rows; ++r) {
-    const float* row = task.y.row(r);
-    const auto best = std::max_element(row, row + task.y.width) - row;
+  const auto width = static_cast<int64_t>(labels.size());
+  FFF_CHECK(task.y.width % width == 0);
+  const int64_t count = task.y.rows * (task.y.width / width);
+  for (int64_t i = 0; i < count; ++i) {
+    const float* row = task.y.data + i * width;
+    const auto best = std::max_element(row, row + width) - row;
     response.add_labels(labels[static_cast<size_t>(best)]);
   }
 }
 
-void AppendRouting(const model::Model& model, const model::Routes& routing,
+void AppendRouting(const model::Model& model, const serving::Task& task,
+                   const model::Routes& routing,
                    v1::PredictResponse& response) {
   FFF_CHECK(routing.sinks().size() == model.layers().size());
   for (size_t i = 0; i < routing.sinks().size(); ++i) {
@@ -41,7 +58,7 @@ void AppendRouting(const model::Model& model, const model::Routes& routing,
                          ? v1::FAMILY_LEAF
                          : v1::FAMILY_PATH);
     layer.set_trees(shape.trees);
-    layer.set_tokens(shape.tokens);
+    layer.set_tokens(shape.tokens * (shape.per_token ? task.tokens : 1));
     layer.set_depth(shape.depth);
     layer.set_margins_per_tree(shape.decisions);
     layer.mutable_leaf()->Add(routing.leaves(i).begin(),
@@ -53,20 +70,34 @@ void AppendRouting(const model::Model& model, const model::Routes& routing,
 
 }  // namespace
 
-absl::Status CheckAnswerSize(const model::Model& model, int64_t rows,
-                             bool routing) {
-  int64_t numbers_a_row = model.output().width();
+absl::Status CheckAnswerSize(const model::Model& model,
+                             const engine::Extent& extent, bool routing) {
+  const int64_t tokens = extent.tokens / extent.rows;
+  const auto a_row = [tokens](bool per_token) {
+    return per_token ? tokens : 1;
+  };
+  int64_t numbers_a_row =
+      model.output().width() * a_row(model.output().sequence);
   for (const auto& layer : model.layers()) {
     const graph::RoutingShape& shape = layer.routing;
     // A leaf index takes up to five bytes as a varint.
-    if (routing) numbers_a_row += shape.ways() * (2 + shape.decisions);
+    if (routing) {
+      numbers_a_row +=
+          shape.ways() * a_row(shape.per_token) * (2 + shape.decisions);
+    }
   }
   constexpr int64_t kBytesMax = int64_t{1} << 30;
   const int64_t rows_max =
       kBytesMax / (numbers_a_row * static_cast<int64_t>(sizeof(float)));
-  if (rows <= rows_max) return absl::OkStatus();
+  if (extent.rows <= rows_max) return absl::OkStatus();
+  if (rows_max == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got a row of ", tokens, tokens == 1 ? " token" : " tokens",
+        ", whose answer would be larger than a message may be; send shorter "
+        "rows"));
+  }
   return absl::InvalidArgumentError(
-      absl::StrCat("got ", rows, " rows, wanted at most ", rows_max,
+      absl::StrCat("got ", extent.rows, " rows, wanted at most ", rows_max,
                    ": the answer would be larger than a message may be; split "
                    "the request"));
 }
@@ -81,16 +112,17 @@ void EncodeError(const absl::Status& status, v1::StreamError& error) {
 }
 
 tensor::MutableRows PrepareOutput(const serving::Servable& servable,
-                                  int64_t rows, v1::PredictResponse& response) {
-  return RowsIn(*response.mutable_output()->mutable_data(), rows,
-                servable.model().output().width());
+                                  const engine::Extent& extent,
+                                  v1::PredictResponse& response) {
+  return RowsIn(*response.mutable_output()->mutable_data(), extent,
+                servable.model().output());
 }
 
 tensor::MutableRows PrepareOutput(const serving::Servable& servable,
-                                  int64_t rows,
+                                  const engine::Extent& extent,
                                   inference::ModelInferResponse& response) {
-  return RowsIn(*response.add_raw_output_contents(), rows,
-                servable.model().output().width());
+  return RowsIn(*response.add_raw_output_contents(), extent,
+                servable.model().output());
 }
 
 void FinishResponse(const v1::PredictRequest& request,
@@ -106,15 +138,13 @@ void FinishResponse(const v1::PredictRequest& request,
   response.set_request_id(request.request_id());
   v1::Tensor& output = *response.mutable_output();
   output.set_datatype(v1::DATA_TYPE_FP32);
-  output.add_shape(task.y.rows);
-  for (const int64_t dim : servable.model().output().shape) {
-    output.add_shape(dim);
-  }
+  AddShape(servable, task, [&](int64_t dim) { output.add_shape(dim); });
   response.mutable_timing()->set_queue_ns(task.timing.queue_ns);
   response.mutable_timing()->set_compute_ns(task.timing.compute_ns);
   response.mutable_timing()->set_batch_rows(task.timing.batch_rows);
   if (request.include_labels()) AppendLabels(servable, task, response);
-  if (routing != nullptr) AppendRouting(servable.model(), *routing, response);
+  if (routing != nullptr)
+    AppendRouting(servable.model(), task, *routing, response);
 }
 
 void FinishResponse(const inference::ModelInferRequest& request,
@@ -127,10 +157,7 @@ void FinishResponse(const inference::ModelInferRequest& request,
   auto& output = *response.add_outputs();
   output.set_name(servable.model().output().name);
   output.set_datatype("FP32");
-  output.add_shape(task.y.rows);
-  for (const int64_t dim : servable.model().output().shape) {
-    output.add_shape(dim);
-  }
+  AddShape(servable, task, [&](int64_t dim) { output.add_shape(dim); });
 }
 
 }  // namespace fff::rpc

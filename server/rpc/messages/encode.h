@@ -17,17 +17,18 @@
 // rest after it.
 namespace fff::rpc {
 
-// The place for `rows` x output width floats inside the response.
+// The place for the output inside the response: [rows, elements of a row].
 tensor::MutableRows PrepareOutput(const serving::Servable& servable,
-                                  int64_t rows, v1::PredictResponse& response);
+                                  const engine::Extent& extent,
+                                  v1::PredictResponse& response);
 tensor::MutableRows PrepareOutput(const serving::Servable& servable,
-                                  int64_t rows,
+                                  const engine::Extent& extent,
                                   inference::ModelInferResponse& response);
 
-// INVALID_ARGUMENT when the answer to `rows` rows would not fit into a message
-// (2 GiB, of which a half is left to everything but the numbers).
-absl::Status CheckAnswerSize(const model::Model& model, int64_t rows,
-                             bool routing);
+// INVALID_ARGUMENT when the answer would not fit into a message (2 GiB, of
+// which a half is left to everything but the numbers).
+absl::Status CheckAnswerSize(const model::Model& model,
+                             const engine::Extent& extent, bool routing);
 
 // Why a stream's request has no response. `status` is not OK.
 void EncodeError(const absl::Status& status, v1::StreamError& error);

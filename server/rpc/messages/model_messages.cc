@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "server/rpc/messages/input_decoder.h"
 
 namespace fff::rpc {
 namespace {
@@ -54,11 +55,33 @@ v1::ModelSummary Summary(const serving::VersionStatus& status,
   return summary;
 }
 
+v1::DataType ToDataType(tensor::DataType type) {
+  switch (type) {
+    case tensor::DataType::kU8:
+      return v1::DATA_TYPE_UINT8;
+    case tensor::DataType::kI32:
+      return v1::DATA_TYPE_INT32;
+    case tensor::DataType::kI64:
+      return v1::DATA_TYPE_INT64;
+    default:
+      return v1::DATA_TYPE_FP32;
+  }
+}
+
+// Of one row; -1 stands for a sequence of any length.
+tensor::Shape RowShape(const graph::Port& spec) {
+  tensor::Shape shape = spec.shape;
+  if (spec.sequence) shape.insert(shape.begin(), -1);
+  return shape;
+}
+
 void FillTensor(const graph::Port& spec, v1::TensorMetadata& tensor) {
+  const tensor::Shape shape = RowShape(spec);
   tensor.set_name(spec.name);
-  tensor.set_datatype(v1::DATA_TYPE_FP32);
-  tensor.mutable_shape()->Add(spec.shape.begin(), spec.shape.end());
+  tensor.set_datatype(ToDataType(spec.data_type));
+  tensor.mutable_shape()->Add(shape.begin(), shape.end());
   tensor.mutable_labels()->Add(spec.labels.begin(), spec.labels.end());
+  tensor.set_optional(spec.optional);
 }
 
 void FillLayer(const model::Model& model, size_t index, v1::LayerInfo& info) {
@@ -79,9 +102,22 @@ void FillLayer(const model::Model& model, size_t index, v1::LayerInfo& info) {
 void FillTensor(const graph::Port& spec,
                 inference::ModelMetadataResponse::TensorMetadata& tensor) {
   tensor.set_name(spec.name);
-  tensor.set_datatype("FP32");
+  tensor.set_datatype(std::string(WireName(spec.data_type)));
   tensor.add_shape(-1);
-  for (const int64_t dim : spec.shape) tensor.add_shape(dim);
+  for (const int64_t dim : RowShape(spec)) tensor.add_shape(dim);
+}
+
+inference::DataType ToConfigType(tensor::DataType type) {
+  switch (type) {
+    case tensor::DataType::kU8:
+      return inference::TYPE_UINT8;
+    case tensor::DataType::kI32:
+      return inference::TYPE_INT32;
+    case tensor::DataType::kI64:
+      return inference::TYPE_INT64;
+    default:
+      return inference::TYPE_FP32;
+  }
 }
 
 void SetDuration(uint64_t count, uint64_t ns,
@@ -113,7 +149,15 @@ v1::GetModelResponse DescribeModel(
       *response.mutable_summary() = Summary(status, parts.implementation);
     }
   }
-  FillTensor(servable.model().input(), *response.mutable_input());
+  const graph::Graph& graph = servable.model().graph();
+  FillTensor(graph.inputs()[0], *response.mutable_input());
+  for (const graph::Port& port : graph.inputs()) {
+    FillTensor(port, *response.add_inputs());
+  }
+  if (graph.sequences()) {
+    response.set_max_batch_tokens(parts.batching.max_batch_tokens);
+    response.set_max_sequence(graph.tokens_max());
+  }
   FillTensor(servable.model().output(), *response.mutable_output());
   for (size_t i = 0; i < servable.model().layers().size(); ++i) {
     FillLayer(servable.model(), i, *response.add_layers());
@@ -141,7 +185,9 @@ void FillMetadata(const serving::Servable& servable,
     response.add_versions(absl::StrCat(status.version));
   }
   response.set_platform(kPlatform);
-  FillTensor(servable.model().input(), *response.add_inputs());
+  for (const graph::Port& port : servable.model().graph().inputs()) {
+    FillTensor(port, *response.add_inputs());
+  }
   FillTensor(servable.model().output(), *response.add_outputs());
   auto& properties = *response.mutable_properties();
   properties["implementation"] = std::string(Name(parts.implementation));
@@ -159,14 +205,17 @@ void FillConfig(const serving::Servable& servable,
   config.set_backend(kPlatform);
   config.set_max_batch_size(static_cast<int32_t>(std::min<int64_t>(
       parts.batching.max_batch_rows, std::numeric_limits<int32_t>::max())));
-  inference::ModelInput& input = *config.add_input();
-  input.set_name(servable.model().input().name);
-  input.set_data_type(inference::TYPE_FP32);
-  for (const int64_t dim : servable.model().input().shape) input.add_dims(dim);
+  for (const graph::Port& port : servable.model().graph().inputs()) {
+    inference::ModelInput& input = *config.add_input();
+    input.set_name(port.name);
+    input.set_data_type(ToConfigType(port.data_type));
+    for (const int64_t dim : RowShape(port)) input.add_dims(dim);
+    input.set_optional(port.optional);
+  }
   inference::ModelOutput& output = *config.add_output();
   output.set_name(servable.model().output().name);
   output.set_data_type(inference::TYPE_FP32);
-  for (const int64_t dim : servable.model().output().shape) {
+  for (const int64_t dim : RowShape(servable.model().output())) {
     output.add_dims(dim);
   }
   config.mutable_dynamic_batching()->set_max_queue_delay_microseconds(

@@ -50,10 +50,10 @@ struct PredictApi {
     }
     return environment.registry->Find(request.model(), request.version());
   }
-  static absl::StatusOr<tensor::ConstRows> Decode(
-      const Request& request, const model::Model& model,
-      tensor::FloatBuffer& scratch) {
-    return DecodePredictInput(request, model.input(), scratch);
+  static absl::StatusOr<DecodedInputs> Decode(const Request& request,
+                                              const model::Model& model,
+                                              InputScratch& scratch) {
+    return DecodePredictInput(request, model.graph(), scratch);
   }
   static absl::StatusOr<RequestOptions> Options(const Request& request) {
     FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,
@@ -106,10 +106,10 @@ struct ModelInferApi {
                          DecodeVersion(request.model_version()));
     return environment.registry->Find(request.model_name(), version);
   }
-  static absl::StatusOr<tensor::ConstRows> Decode(
-      const Request& request, const model::Model& model,
-      tensor::FloatBuffer& scratch) {
-    return DecodeInferInput(request, model.input(), model.output(), scratch);
+  static absl::StatusOr<DecodedInputs> Decode(const Request& request,
+                                              const model::Model& model,
+                                              InputScratch& scratch) {
+    return DecodeInferInput(request, model.graph(), model.output(), scratch);
   }
   static absl::StatusOr<RequestOptions> Options(const Request& request) {
     FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,

@@ -100,12 +100,13 @@ class InferTask final : public serving::Task {
     environment_->memory->Release(std::exchange(charged_bytes_, 0));
     cancelled.store(false, std::memory_order_relaxed);
     routes = {};
-    x = {};
+    inputs.clear();
+    tokens = 1;
     y = {};
     servable_.reset();
     answer_bytes_.Clear();
     routing_ = model::Routes();
-    scratch_ = tensor::FloatBuffer();
+    scratch_.clear();
     // Messages never shrink. Asking how large they are is dear, and not needed
     // while all they held was small.
     constexpr size_t kSmallBytes = 8 << 10;
@@ -153,18 +154,23 @@ class InferTask final : public serving::Task {
   }
 
   absl::Status Decode() {
-    FFF_ASSIGN_OR_RETURN(x,
-                         Api::Decode(request_, servable_->model(), scratch_));
+    const model::Model& model = servable_->model();
+    FFF_ASSIGN_OR_RETURN(DecodedInputs decoded,
+                         Api::Decode(request_, model, scratch_));
     FFF_ASSIGN_OR_RETURN(const RequestOptions options, Api::Options(request_));
+    const engine::Extent extent = {decoded.rows, decoded.rows * decoded.tokens};
+    FFF_RETURN_IF_ERROR(CheckAnswerSize(model, extent, options.routing));
+    // What was converted, the numbers, and their copy on the way out.
+    int64_t floats =
+        2 * extent.Of(model.output().sequence) * model.output().width();
+    for (const tensor::FloatBuffer& buffer : scratch_) floats += buffer.size();
     FFF_RETURN_IF_ERROR(
-        CheckAnswerSize(servable_->model(), x.rows, options.routing));
-    // The numbers, and their copy on the way out.
-    FFF_RETURN_IF_ERROR(ChargeMemory(
-        2 * sizeof(float) *
-        static_cast<size_t>(x.rows * servable_->model().output().width())));
-    y = PrepareOutput(*servable_, x.rows, response());
+        ChargeMemory(static_cast<size_t>(floats) * sizeof(float)));
+    inputs = std::move(decoded.matrices);
+    tokens = decoded.tokens;
+    y = PrepareOutput(*servable_, extent, response());
     if (options.routing) {
-      routing_.Prepare(servable_->model(), x.rows, /*margins=*/true);
+      routing_.Prepare(model, extent, /*margins=*/true);
       routes = routing_.sinks();
     }
     priority = options.priority;
@@ -253,7 +259,7 @@ class InferTask final : public serving::Task {
   size_t answer_size_ = 0;
   bool large_ = false;
   std::shared_ptr<const serving::Servable> servable_;
-  tensor::FloatBuffer scratch_;
+  InputScratch scratch_;
   model::Routes routing_;
 };
 

@@ -9,17 +9,19 @@ constexpr std::chrono::microseconds kShareMin(500);
 // Below this a share reads weights for longer than it multiplies, and all
 // shares read them from the same memory. A core that multiplies 113 GFLOP/s and
 // reads 27 GB/s (Zen 4) breaks even at 8 rows, two that share the memory at 17.
-constexpr int64_t kShareRowsMin = 32;
+constexpr int64_t kShareTokensMin = 32;
 constexpr std::chrono::microseconds kInlineMax(8);
 constexpr std::chrono::microseconds kInlineAloneMax(100);
 
 }  // namespace
 
-Clock::time_point DispatchTime(const BatchPolicy& policy, int64_t queued_rows,
+Clock::time_point DispatchTime(const BatchPolicy& policy,
+                               const engine::Extent& queued,
                                Clock::time_point oldest_submitted,
                                Clock::time_point earliest_deadline) {
   if (policy.max_queue_delay.count() == 0 ||
-      queued_rows >= policy.max_batch_rows) {
+      queued.rows >= policy.max_batch_rows ||
+      queued.tokens >= policy.max_batch_tokens) {
     return oldest_submitted;
   }
   const Clock::time_point ripe = oldest_submitted + policy.max_queue_delay;
@@ -32,20 +34,26 @@ Clock::time_point DispatchTime(const BatchPolicy& policy, int64_t queued_rows,
   return ripe;
 }
 
-int64_t BatchRowsMax(const BatchPolicy& policy, int64_t queued_rows, int idle,
-                     std::chrono::nanoseconds compute) {
+engine::Extent BatchMax(const BatchPolicy& policy, const engine::Extent& queued,
+                        int idle, std::chrono::nanoseconds compute) {
   // What a share left behind would begin to wait anew.
-  if (policy.max_queue_delay.count() > 0) return policy.max_batch_rows;
+  if (policy.max_queue_delay.count() > 0) return policy.max();
   const int64_t shares =
       std::min({int64_t{idle} + 1, int64_t{compute / kShareMin},
-                queued_rows / kShareRowsMin});
-  if (shares <= 1) return policy.max_batch_rows;
-  return std::min(policy.max_batch_rows, (queued_rows + shares - 1) / shares);
+                queued.tokens / kShareTokensMin});
+  engine::Extent max = policy.max();
+  if (shares > 1) {
+    max.tokens = std::min(max.tokens, (queued.tokens + shares - 1) / shares);
+  }
+  return max;
 }
 
-int64_t RowsToTake(int64_t rows_max, int64_t batch_rows, int64_t task_rows) {
-  if (task_rows <= rows_max - batch_rows) return task_rows;
-  return batch_rows == 0 ? rows_max : 0;
+int64_t RowsToTake(const engine::Extent& max, const engine::Extent& batch,
+                   int64_t task_rows, int64_t row_tokens) {
+  const int64_t fit =
+      std::min(max.rows - batch.rows, (max.tokens - batch.tokens) / row_tokens);
+  if (task_rows <= fit) return task_rows;
+  return batch.rows == 0 ? std::max<int64_t>(fit, 1) : 0;
 }
 
 Fate Judge(bool cancelled, Clock::time_point deadline, Clock::time_point now,

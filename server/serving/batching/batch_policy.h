@@ -11,6 +11,9 @@ namespace fff::serving {
 struct BatchPolicy {
   int64_t max_batch_rows = 4096;
   std::chrono::microseconds max_queue_delay{0};
+  int64_t max_batch_tokens = max_batch_rows;
+
+  engine::Extent max() const { return {max_batch_rows, max_batch_tokens}; }
 };
 
 // When a free worker should take a batch from a non-empty queue: now (<= now)
@@ -19,24 +22,27 @@ struct BatchPolicy {
 // while all workers are busy. Otherwise when the batch is full or its oldest
 // task has waited max_queue_delay, and never so late that the earliest deadline
 // is missed by waiting.
-Clock::time_point DispatchTime(const BatchPolicy& policy, int64_t queued_rows,
+Clock::time_point DispatchTime(const BatchPolicy& policy,
+                               const engine::Extent& queued,
                                Clock::time_point oldest_submitted,
                                Clock::time_point earliest_deadline);
 
-// How many rows the next batch of a queue may have while `idle` other workers
-// have nothing to do: an even share of what waits, at most max_batch_rows. No
-// share takes less than half a millisecond, ten times what it takes to wake a
-// worker, or less than 32 rows, which would mostly read weights; `compute` is
-// how long all of it takes one worker, zero when not known. Then, with no idle
-// worker, and where the policy waits for full batches, max_batch_rows.
-int64_t BatchRowsMax(const BatchPolicy& policy, int64_t queued_rows, int idle,
-                     std::chrono::nanoseconds compute);
+// How much the next batch of a queue may hold while `idle` other workers have
+// nothing to do: an even share of what waits, at most policy.max(). No share
+// takes less than half a millisecond, ten times what it takes to wake a worker,
+// or less than 32 tokens, which would mostly read weights; `compute` is how
+// long all of it takes one worker, zero when not known. Then, with no idle
+// worker, and where the policy waits for full batches, policy.max().
+engine::Extent BatchMax(const BatchPolicy& policy, const engine::Extent& queued,
+                        int idle, std::chrono::nanoseconds compute);
 
-// How many rows of the task that comes next join a batch of `batch_rows` that
-// may have rows_max, when `task_rows` of it are left: all of them where they
-// fit, else none, so that a task stays whole; of a task that is larger than the
-// batch may be, a batch's worth, alone. Never 0 for an empty batch.
-int64_t RowsToTake(int64_t rows_max, int64_t batch_rows, int64_t task_rows);
+// How many rows of the task that comes next join a batch that holds `batch` and
+// may hold `max`, when `task_rows` of it are left, `row_tokens` each: all of
+// them where they fit, else none, so that a task stays whole; of a task that is
+// larger than the batch may be, a batch's worth, alone. Never 0 for an empty
+// batch: a row is not divided.
+int64_t RowsToTake(const engine::Extent& max, const engine::Extent& batch,
+                   int64_t task_rows, int64_t row_tokens);
 
 // What becomes of a task that is taken from the queue.
 enum class Fate {

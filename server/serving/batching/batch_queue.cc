@@ -15,15 +15,16 @@ void Batch::Clear() {
 
 AdmissionState BatchQueue::admission(Priority priority) const {
   AdmissionState state;
-  state.queued_rows = queued_rows_;
+  state.queued_rows = queued_.rows;
   state.max_queue_rows =
       priority == Priority::kLow ? max_queue_rows_ / 2 : max_queue_rows_;
   return state;
 }
 
 void BatchQueue::Push(Task* task, std::shared_ptr<const Servable> servable) {
-  FFF_CHECK(task->x.rows > 0);
-  queued_rows_ += task->x.rows;
+  FFF_CHECK(task->rows() > 0 && task->tokens > 0);
+  queued_.rows += task->rows();
+  queued_.tokens += task->extent().tokens;
   earliest_deadline_ = std::min(earliest_deadline_, task->deadline);
   lanes_[static_cast<size_t>(task->priority)].push_back(
       {task, std::move(servable), 0});
@@ -35,26 +36,28 @@ Clock::time_point BatchQueue::dispatch_time() const {
   for (const std::deque<Waiting>& lane : lanes_) {
     if (!lane.empty()) oldest = std::min(oldest, lane.front().task->submitted_);
   }
-  return DispatchTime(policy_, queued_rows_, oldest, earliest_deadline_);
+  return DispatchTime(policy_, queued_, oldest, earliest_deadline_);
 }
 
 bool BatchQueue::TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
-                           const ComputeEstimate& estimate, int64_t rows_max,
-                           Batch& batch) {
+                           const ComputeEstimate& estimate,
+                           const engine::Extent& max, Batch& batch) {
   Waiting& front = lane.front();
   Task& task = *front.task;
-  const int64_t left = task.x.rows - front.next_row;
-  // Where rows_max is a share, others take the rest at the same time.
-  const int64_t alone =
-      rows_max < policy_.max_batch_rows ? std::min(left, rows_max) : left;
+  const int64_t left = task.rows() - front.next_row;
+  // Where `max` is a share, others take the rest at the same time.
+  const int64_t alone = max.tokens < policy_.max_batch_tokens
+                            ? std::min(left * task.tokens, max.tokens)
+                            : left * task.tokens;
   const Fate fate =
       Judge(task.cancelled.load(std::memory_order_relaxed), task.deadline, now,
             std::chrono::nanoseconds(estimate.Nanoseconds(alone)));
   int64_t rows = left;
   if (fate == Fate::kRun) {
-    rows = RowsToTake(rows_max, batch_rows_, left);
+    rows = RowsToTake(max, batch_, left, task.tokens);
     if (rows == 0) return false;
-    batch_rows_ += rows;
+    batch_.rows += rows;
+    batch_.tokens += rows * task.tokens;
     batch.pieces.push_back({&task, front.next_row, rows});
   } else {
     batch.dropped.push_back({{&task, front.next_row, rows}, fate});
@@ -65,8 +68,9 @@ bool BatchQueue::TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
     task.progress_.batch_rows.store(0, std::memory_order_relaxed);
     task.progress_.fate.store(0, std::memory_order_relaxed);
   }
-  queued_rows_ -= rows;
-  FFF_CHECK(queued_rows_ >= 0);
+  queued_.rows -= rows;
+  queued_.tokens -= rows * task.tokens;
+  FFF_CHECK(queued_.rows >= 0 && queued_.tokens >= queued_.rows);
   if (rows < left) {
     front.next_row += rows;
     batch.servable = front.servable;
@@ -78,16 +82,16 @@ bool BatchQueue::TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
 }
 
 void BatchQueue::PopBatch(Clock::time_point now,
-                          const ComputeEstimate& estimate, int64_t rows_max,
-                          Batch& batch) {
-  FFF_CHECK(!empty() && rows_max > 0);
+                          const ComputeEstimate& estimate,
+                          const engine::Extent& max, Batch& batch) {
+  FFF_CHECK(!empty() && max.rows > 0 && max.tokens > 0);
   batch.Clear();
-  batch_rows_ = 0;
+  batch_ = {};
   const auto fill = [&] {
     for (std::deque<Waiting>& lane : lanes_) {
       while (!lane.empty()) {
-        if (!TakeFront(lane, now, estimate, rows_max, batch)) return;
-        if (batch_rows_ >= rows_max) return;
+        if (!TakeFront(lane, now, estimate, max, batch)) return;
+        if (batch_.rows >= max.rows || batch_.tokens >= max.tokens) return;
       }
     }
   };

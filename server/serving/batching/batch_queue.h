@@ -22,7 +22,7 @@ struct Batch {
     Fate fate;
   };
   std::shared_ptr<const Servable> servable;
-  std::vector<Piece> pieces;     // to be computed, max_batch_rows rows at most
+  std::vector<Piece> pieces;     // to be computed, at most policy().max()
   std::vector<Dropped> dropped;  // what needs no arithmetic any more
 
   void Clear();
@@ -36,8 +36,8 @@ class BatchQueue {
       : policy_(policy), max_queue_rows_(max_queue_rows) {}
 
   const BatchPolicy& policy() const { return policy_; }
-  bool empty() const { return queued_rows_ == 0; }
-  int64_t queued_rows() const { return queued_rows_; }
+  bool empty() const { return queued_.rows == 0; }
+  const engine::Extent& queued() const { return queued_; }
   // Low priority may fill half of the queue only.
   AdmissionState admission(Priority priority = Priority::kNormal) const;
 
@@ -47,11 +47,11 @@ class BatchQueue {
   // The queue must not be empty.
   Clock::time_point dispatch_time() const;
 
-  // Moves the next batch, of at most rows_max rows (BatchRowsMax), to `batch`,
-  // which is cleared first. Tasks that need no arithmetic any more do not count
-  // for its size. The queue must not be empty.
+  // Moves the next batch, of at most `max` (BatchMax), to `batch`, which is
+  // cleared first. Tasks that need no arithmetic any more do not count for its
+  // size. The queue must not be empty.
   void PopBatch(Clock::time_point now, const ComputeEstimate& estimate,
-                int64_t rows_max, Batch& batch);
+                const engine::Extent& max, Batch& batch);
 
   // Fairness between queues: the moment, in compute time spent on it, at which
   // this queue was last served; see Scheduler.
@@ -70,14 +70,14 @@ class BatchQueue {
   // Moves the front of `lane`, or the part that fits, to `batch`; false when
   // nothing of it fits.
   bool TakeFront(std::deque<Waiting>& lane, Clock::time_point now,
-                 const ComputeEstimate& estimate, int64_t rows_max,
+                 const ComputeEstimate& estimate, const engine::Extent& max,
                  Batch& batch);
 
   const BatchPolicy policy_;
   const int64_t max_queue_rows_;
   std::array<std::deque<Waiting>, kPriorities> lanes_;  // a Priority
-  int64_t queued_rows_ = 0;
-  int64_t batch_rows_ = 0;  // of the batch that PopBatch is filling
+  engine::Extent queued_;
+  engine::Extent batch_;  // that PopBatch is filling
   Clock::time_point earliest_deadline_ = Clock::time_point::max();
 };
 

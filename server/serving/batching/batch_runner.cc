@@ -1,30 +1,45 @@
 #include "server/serving/batching/batch_runner.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "server/base/check.h"
 
 namespace fff::serving {
 namespace {
 
+// Elements of one row of a request's.
+int64_t RowWidth(const graph::Port& port, const Task& task) {
+  return port.width() * (port.sequence ? task.tokens : 1);
+}
+
 // What decode and the queue promise of a piece.
 void CheckPiece(const model::Model& model, const Piece& piece) {
   const Task& task = *piece.task;
+  const absl::Span<const graph::Port> ports = model.graph().inputs();
   FFF_CHECK(piece.first_row >= 0 && piece.rows > 0 &&
-            piece.rows <= task.x.rows - piece.first_row);
-  FFF_CHECK(task.y.rows == task.x.rows);
-  FFF_CHECK(task.x.width == model.input().width());
-  FFF_CHECK(task.y.width == model.output().width());
+            piece.rows <= task.rows() - piece.first_row);
+  FFF_CHECK(task.inputs.size() == ports.size() && task.tokens > 0);
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const tensor::TypedRows& input = task.inputs[i];
+    FFF_CHECK(input.type == ports[i].type().data_type);
+    if (ports[i].optional && input.data == nullptr) continue;
+    FFF_CHECK(input.rows == task.rows());
+    FFF_CHECK(input.width == RowWidth(ports[i], task));
+  }
+  FFF_CHECK(task.y.width == RowWidth(model.output(), task));
   FFF_CHECK(task.routes.empty() || task.routes.size() == model.layers().size());
 }
 
-int64_t TotalRows(const model::Model& model, absl::Span<const Piece> pieces) {
-  int64_t rows = 0;
+engine::Extent TotalOf(const model::Model& model,
+                       absl::Span<const Piece> pieces) {
+  engine::Extent total;
   for (const Piece& piece : pieces) {
     CheckPiece(model, piece);
-    rows += piece.rows;
+    total.rows += piece.rows;
+    total.tokens += piece.extent().tokens;
   }
-  return rows;
+  return total;
 }
 
 bool AnyWantsMargins(absl::Span<const Piece> pieces) {
@@ -46,39 +61,98 @@ void Cap(tensor::FloatBuffer& buffer) {
   }
 }
 
-void RecordBatch(const Servable& servable, int64_t rows, int64_t compute_ns,
+void RecordBatch(const Servable& servable, const engine::Extent& extent,
+                 int64_t compute_ns,
                  absl::Span<const engine::RouteSink> sinks) {
   metrics::ModelMetrics& metrics = servable.metrics();
   metrics.compute_duration.Observe(static_cast<uint64_t>(compute_ns));
-  metrics.batch_rows.Observe(static_cast<uint64_t>(rows));
-  metrics.rows.Add(static_cast<uint64_t>(rows));
+  metrics.batch_rows.Observe(static_cast<uint64_t>(extent.rows));
+  metrics.rows.Add(static_cast<uint64_t>(extent.rows));
+  metrics.tokens.Add(static_cast<uint64_t>(extent.tokens));
   for (metrics::LeafVisits& visits : *servable.parts().leaf_visits) {
     const auto layer = static_cast<size_t>(visits.layer().index);
-    const int64_t ways = servable.model().layers()[layer].routing.ways();
+    const graph::RoutingShape& shape = servable.model().layers()[layer].routing;
     FFF_CHECK(layer < sinks.size() && sinks[layer].leaves != nullptr);
-    visits.Record({sinks[layer].leaves, static_cast<size_t>(rows * ways)});
+    visits.Record(
+        {sinks[layer].leaves,
+         static_cast<size_t>(extent.Of(shape.per_token) * shape.ways())});
   }
+}
+
+// The same values, a row per token where the port's rows are sequences.
+tensor::TypedRows InBatch(const graph::Port& port, const tensor::TypedRows& in,
+                          const engine::Extent& extent) {
+  return {in.type, in.data, extent.Of(port.sequence), port.width()};
 }
 
 }  // namespace
 
-void BatchRunner::ScatterRoutes(const model::Model& model, int64_t batch_row,
+tensor::TypedRows BatchRunner::GatherInput(const graph::Port& port,
+                                           size_t index,
+                                           absl::Span<const Piece> pieces) {
+  engine::Extent extent;
+  bool absent = true;
+  for (const Piece& piece : pieces) {
+    absent &= piece.task->inputs[index].data == nullptr;
+    extent.rows += piece.rows;
+    extent.tokens += piece.extent().tokens;
+  }
+  const tensor::TypedRows first = pieces[0].input(index);
+  if (pieces.size() == 1 || absent) return InBatch(port, first, extent);
+  tensor::FloatBuffer& buffer = gathered_[index];
+  Reserve(buffer, extent.Of(port.sequence) * port.width());
+  float* to = buffer.data();
+  for (const Piece& piece : pieces) {
+    const int64_t elements = piece.rows * RowWidth(port, *piece.task);
+    const tensor::TypedRows from = piece.input(index);
+    if (from.data == nullptr) {  // a mask that leaves nothing out
+      std::fill_n(reinterpret_cast<int32_t*>(to), elements, 1);
+    } else {
+      std::memcpy(to, from.data, static_cast<size_t>(elements) * sizeof(float));
+    }
+    to += elements;
+  }
+  return InBatch(port, {first.type, buffer.data(), 0, 0}, extent);
+}
+
+void BatchRunner::Gather(const graph::Graph& graph,
+                         absl::Span<const Piece> pieces) {
+  const absl::Span<const graph::Port> ports = graph.inputs();
+  gathered_.resize(std::max(gathered_.size(), ports.size()));
+  inputs_.clear();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    inputs_.push_back(GatherInput(ports[i], i, pieces));
+  }
+  starts_.clear();
+  if (!graph.sequences()) return;
+  starts_.push_back(0);
+  for (const Piece& piece : pieces) {
+    for (int64_t r = 0; r < piece.rows; ++r) {
+      starts_.push_back(starts_.back() + piece.task->tokens);
+    }
+  }
+}
+
+void BatchRunner::ScatterRoutes(const model::Model& model,
+                                const engine::Extent& first,
                                 const Piece& piece) {
   const absl::Span<const engine::RouteSink> routes = piece.task->routes;
   for (size_t i = 0; i < routes.size(); ++i) {
     const graph::RoutingShape& shape = model.layers()[i].routing;
     const engine::RouteSink& wanted = routes[i];
     if (shape.trees == 0) continue;
+    const int64_t ways_per_row =
+        shape.ways() * (shape.per_token ? piece.task->tokens : 1);
+    const int64_t ways = piece.rows * ways_per_row;
+    const int64_t from = first.Of(shape.per_token) * shape.ways();
+    const int64_t to = piece.first_row * ways_per_row;
     if (wanted.leaves != nullptr) {
-      std::copy_n(routes_.sinks()[i].leaves + batch_row * shape.ways(),
-                  piece.rows * shape.ways(),
-                  wanted.leaves + piece.first_row * shape.ways());
+      std::copy_n(routes_.sinks()[i].leaves + from, ways, wanted.leaves + to);
     }
     if (wanted.margins != nullptr) {
-      const int64_t per_row = shape.ways() * shape.decisions;
-      std::copy_n(routes_.sinks()[i].margins + batch_row * per_row,
-                  piece.rows * per_row,
-                  wanted.margins + piece.first_row * per_row);
+      std::copy_n(routes_.sinks()[i].margins + from * shape.decisions,
+                  ways * shape.decisions,
+                  wanted.margins + to * shape.decisions);
     }
   }
 }
@@ -102,39 +176,41 @@ void BatchRunner::Run(const Servable& servable,
                       absl::Span<const Piece> pieces) {
   const model::Model& model = servable.model();
   FFF_CHECK(!pieces.empty());
-  const int64_t rows = TotalRows(model, pieces);
-  tensor::ConstRows x = pieces[0].x();
-  tensor::MutableRows y = pieces[0].y();
+  const engine::Extent total = TotalOf(model, pieces);
+  Gather(model.graph(), pieces);
+  const graph::Port& port = model.output();
+  tensor::MutableRows y = {pieces[0].y().data, total.Of(port.sequence),
+                           port.width()};
   if (pieces.size() > 1) {
-    Reserve(input_, rows * x.width);
-    Reserve(output_, rows * y.width);
-    float* to = input_.data();
-    for (const Piece& piece : pieces) {
-      to = std::copy_n(piece.x().data, piece.rows * x.width, to);
-    }
-    x = {input_.data(), rows, x.width};
-    y = {output_.data(), rows, y.width};
+    Reserve(output_, y.rows * y.width);
+    y.data = output_.data();
   }
-  routes_.Prepare(model, rows, AnyWantsMargins(pieces));
+  routes_.Prepare(model, total, AnyWantsMargins(pieces));
 
   const Clock::time_point start = Clock::now();
-  model.Run(engine::RowsBatch(x, y, routes_.sinks()), context_);
+  model.Run({engine::KernelInputs(inputs_, engine::Sequences(starts_)),
+             {&y, 1},
+             routes_.sinks()},
+            context_);
   const Clock::time_point end = Clock::now();
   const int64_t compute_ns = Nanoseconds(end - start);
-  servable.estimate().Add(rows, compute_ns);
+  servable.estimate().Add(total.tokens, compute_ns);
 
-  int64_t batch_row = 0;
+  engine::Extent first;
   for (const Piece& piece : pieces) {
+    const engine::Extent extent = {piece.rows, piece.extent().tokens};
     if (pieces.size() > 1) {
-      std::copy_n(y.row(batch_row), piece.rows * y.width, piece.y().data);
+      std::copy_n(y.row(first.Of(port.sequence)),
+                  extent.Of(port.sequence) * y.width, piece.y().data);
     }
-    ScatterRoutes(model, batch_row, piece);
-    RecordTiming(piece, compute_ns, rows);
+    ScatterRoutes(model, first, piece);
+    RecordTiming(piece, compute_ns, total.rows);
     if (piece.whole()) piece.task->timing.computed_at = end;
-    batch_row += piece.rows;
+    first.rows += extent.rows;
+    first.tokens += extent.tokens;
   }
-  RecordBatch(servable, rows, compute_ns, routes_.sinks());
-  Cap(input_);
+  RecordBatch(servable, total, compute_ns, routes_.sinks());
+  for (tensor::FloatBuffer& buffer : gathered_) Cap(buffer);
   Cap(output_);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "server/engine/execution_context.h"
@@ -28,13 +29,21 @@ class BatchRunner {
   void Run(const Servable& servable, absl::Span<const Piece> pieces);
 
  private:
-  void ScatterRoutes(const model::Model& model, int64_t batch_row,
+  // Where the pieces' values lie in the batch: sequences, and every input, read
+  // in place of a single piece, else gathered. Views are valid until the next
+  // call.
+  void Gather(const graph::Graph& graph, absl::Span<const Piece> pieces);
+  tensor::TypedRows GatherInput(const graph::Port& port, size_t index,
+                                absl::Span<const Piece> pieces);
+  void ScatterRoutes(const model::Model& model, const engine::Extent& first,
                      const Piece& piece);
   static void RecordTiming(const Piece& piece, int64_t compute_ns,
                            int64_t batch_rows);
 
   engine::ExecutionContext context_;
-  tensor::FloatBuffer input_;
+  std::vector<tensor::FloatBuffer> gathered_;  // one per input
+  std::vector<tensor::TypedRows> inputs_;      // likewise
+  std::vector<int64_t> starts_;                // of sequences
   tensor::FloatBuffer output_;
   model::Routes routes_;
 };

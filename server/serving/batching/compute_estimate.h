@@ -7,9 +7,10 @@
 
 namespace fff::serving {
 
-// How long a batch of some rows takes, learned from the batches that ran: one
-// figure for each power of two of rows. Thread-safe without a lock; an update
-// that is lost to another thread's does no harm.
+// How long a batch takes, learned from the batches that ran: one figure for
+// each power of two of its tokens (engine::Extent), which are called rows here.
+// Thread-safe without a lock; an update that is lost to another thread's does
+// no harm.
 class ComputeEstimate {
  public:
   // 0 while nothing is known. Sizes that never ran are taken from the nearest

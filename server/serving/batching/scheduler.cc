@@ -14,25 +14,40 @@ namespace fff::serving {
 namespace {
 
 // What a batch is charged while nothing is known of the model: a microsecond a
-// row, so that queues take turns by rows.
-constexpr int64_t kUnknownNsPerRow = 1000;
+// token, so that queues take turns by tokens.
+constexpr int64_t kUnknownNsPerToken = 1000;
 
-BatchPolicy PolicyOf(const importer::BatchingConfig& batching) {
-  return {batching.max_batch_rows,
-          std::chrono::microseconds(batching.max_queue_delay_us)};
+// Of what several requests' answers take beside their own memory, 128 MiB:
+// 1,024 tokens of a vocabulary of 32,768.
+constexpr int64_t kOutputFloatsMax = int64_t{32} << 20;
+
+BatchPolicy PolicyOf(const Servable& servable) {
+  const importer::BatchingConfig& batching = servable.parts().batching;
+  BatchPolicy policy = {batching.max_batch_rows,
+                        std::chrono::microseconds(batching.max_queue_delay_us)};
+  if (servable.model().graph().sequences()) {
+    policy.max_batch_tokens = batching.max_batch_tokens;
+    const graph::Port& output = servable.model().output();
+    if (output.sequence) {
+      policy.max_batch_tokens =
+          std::min(policy.max_batch_tokens,
+                   std::max<int64_t>(1, kOutputFloatsMax / output.width()));
+    }
+  }
+  return policy;
 }
 
-// How long so many rows take one worker, batch by batch; 0 when not known.
+// How long so many tokens take one worker, batch by batch; 0 when not known.
 int64_t QueueNs(const ComputeEstimate& estimate, const BatchPolicy& policy,
-                int64_t rows) {
-  const int64_t batch_rows = policy.max_batch_rows;
-  const int64_t batch_ns = estimate.Nanoseconds(std::min(batch_rows, rows));
-  return batch_ns * ((rows + batch_rows - 1) / batch_rows);
+                int64_t tokens) {
+  const int64_t batch = policy.max_batch_tokens;
+  const int64_t batch_ns = estimate.Nanoseconds(std::min(batch, tokens));
+  return batch_ns * ((tokens + batch - 1) / batch);
 }
 
-int64_t ChargeNs(const ComputeEstimate& estimate, int64_t rows) {
-  const int64_t known = estimate.Nanoseconds(rows);
-  return known > 0 ? known : kUnknownNsPerRow * rows;
+int64_t ChargeNs(const ComputeEstimate& estimate, int64_t tokens) {
+  const int64_t known = estimate.Nanoseconds(tokens);
+  return known > 0 ? known : kUnknownNsPerToken * tokens;
 }
 
 }  // namespace
@@ -56,10 +71,9 @@ Scheduler::Queue& Scheduler::QueueOf(
   for (auto it = queues_.begin(); it != queues_.end();) {
     it = it->second.servable.expired() ? queues_.erase(it) : std::next(it);
   }
-  const importer::BatchingConfig& batching = servable->parts().batching;
   return queues_
-      .try_emplace(servable.get(), servable, PolicyOf(batching),
-                   batching.max_queue_rows)
+      .try_emplace(servable.get(), servable, PolicyOf(*servable),
+                   servable->parts().batching.max_queue_rows)
       .first->second;
 }
 
@@ -67,15 +81,15 @@ absl::Status Scheduler::AdmitTask(const Servable& servable, BatchQueue& queue,
                                   const Task& task, Clock::time_point now) {
   AdmissionState state = queue.admission(task.priority);
   state.stopping = stopping_;
-  absl::Status status = Admit(state, task.x.rows, task.deadline, now);
+  absl::Status status = Admit(state, task.rows(), task.deadline, now);
   if (absl::IsResourceExhausted(status)) {
     FFF_CHECK(state.queued_rows > 0);  // an empty queue takes anything
     const int64_t drain_ns =
-        QueueNs(servable.estimate(), queue.policy(), state.queued_rows) /
+        QueueNs(servable.estimate(), queue.policy(), queue.queued().tokens) /
         workers_;
     const auto work_ns = static_cast<double>(drain_ns) *
-                         static_cast<double>(task.x.rows) /
-                         static_cast<double>(state.queued_rows);
+                         static_cast<double>(task.extent().tokens) /
+                         static_cast<double>(queue.queued().tokens);
     SetRetryAfter(queue.retries.Next(
                       now, std::chrono::nanoseconds(drain_ns),
                       std::chrono::nanoseconds(static_cast<int64_t>(work_ns))),
@@ -89,8 +103,8 @@ absl::Status Scheduler::Submit(const std::shared_ptr<const Servable>& servable,
                                Clock::time_point now) {
   InlineState state;
   state.others_waiting = offer.others_waiting;
-  state.compute =
-      std::chrono::nanoseconds(servable->estimate().Nanoseconds(task->x.rows));
+  state.compute = std::chrono::nanoseconds(
+      servable->estimate().Nanoseconds(task->extent().tokens));
   {
     absl::MutexLock lock(&mutex_);
     Queue& owned = QueueOf(servable);
@@ -102,7 +116,10 @@ absl::Status Scheduler::Submit(const std::shared_ptr<const Servable>& servable,
     const BatchPolicy& policy = queue.policy();
     state.worker_free = offer.runner != nullptr && free_workers_ > 0 &&
                         ready_.empty() && policy.max_queue_delay.count() == 0 &&
-                        task->x.rows <= policy.max_batch_rows;
+                        task->rows() <= policy.max_batch_rows &&
+                        task->extent().tokens <= policy.max_batch_tokens &&
+                        // Attention takes longer than as many short rows.
+                        task->tokens <= graph::kNominalTokens;
     if (!RunsInline(state)) {
       task->submitted_ = now;
       if (queue.empty()) {
@@ -110,14 +127,14 @@ absl::Status Scheduler::Submit(const std::shared_ptr<const Servable>& servable,
         ready_.push_back(&owned);
       }
       queue.Push(task, servable);
-      servable->metrics().queue_rows.Add(task->x.rows);
+      servable->metrics().queue_rows.Add(task->rows());
       work_.Signal();
       return absl::OkStatus();
     }
   }
   task->timing.queue_ns = 0;
   servable->metrics().queue_duration.Observe(0);
-  const Piece all = {task, 0, task->x.rows};
+  const Piece all = {task, 0, task->rows()};
   offer.runner->Run(*servable, {&all, 1});
   task->OnDone(absl::OkStatus());
   return absl::OkStatus();
@@ -178,15 +195,16 @@ void Scheduler::PopBatch(size_t position, Clock::time_point now, Batch& batch) {
   FFF_CHECK(servable != nullptr);
   const ComputeEstimate& estimate = servable->estimate();
   BatchQueue& queue = ready_[position]->tasks;
-  const int64_t waiting = queue.queued_rows();
-  const int64_t rows_max = BatchRowsMax(
-      queue.policy(), waiting, WorkersToShareWith(*servable, waiting),
-      std::chrono::nanoseconds(QueueNs(estimate, queue.policy(), waiting)));
-  queue.PopBatch(now, estimate, rows_max, batch);
-  int64_t rows = 0;
-  for (const Piece& piece : batch.pieces) rows += piece.rows;
+  const engine::Extent waiting = queue.queued();
+  const engine::Extent max = BatchMax(
+      queue.policy(), waiting, WorkersToShareWith(*servable, waiting.rows),
+      std::chrono::nanoseconds(
+          QueueNs(estimate, queue.policy(), waiting.tokens)));
+  queue.PopBatch(now, estimate, max, batch);
+  int64_t tokens = 0;
+  for (const Piece& piece : batch.pieces) tokens += piece.extent().tokens;
   virtual_now_ns_ = queue.virtual_ns;
-  if (rows > 0) queue.virtual_ns += ChargeNs(estimate, rows);
+  if (tokens > 0) queue.virtual_ns += ChargeNs(estimate, tokens);
   if (queue.empty()) {
     ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(position));
   }

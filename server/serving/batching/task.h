@@ -5,10 +5,12 @@
 #include <chrono>
 #include <cstdint>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "server/engine/kernel.h"
 #include "server/tensor/float_array.h"
+#include "server/tensor/typed_rows.h"
 
 namespace fff::serving {
 
@@ -42,10 +44,20 @@ class Task {
   // written), DEADLINE_EXCEEDED, CANCELLED.
   virtual void OnDone(const absl::Status& status) = 0;
 
-  tensor::ConstRows x;    // [rows, input width], finite
-  tensor::MutableRows y;  // [rows, output width]
+  int64_t rows() const { return y.rows; }
+  // Cost is counted in tokens: one per row, where rows are no sequences of any
+  // length.
+  engine::Extent extent() const { return {y.rows, y.rows * tokens}; }
+
+  // One per input of the model, in its order: [rows, elements of a row], finite
+  // and within the port's limit; an optional one may have no data. Elements
+  // take four bytes (graph::Port::type).
+  absl::InlinedVector<tensor::TypedRows, 2> inputs;
+  // Of every row, where rows are sequences of any length, else 1.
+  int64_t tokens = 1;
+  tensor::MutableRows y;  // [rows, elements of a row]
   // Empty, or one sink a layer of the model; sinks with null members are
-  // skipped.
+  // skipped. A layer over tokens has a row for each.
   absl::Span<const engine::RouteSink> routes;
   Clock::time_point deadline = Clock::time_point::max();
   Priority priority = Priority::kNormal;
@@ -76,9 +88,10 @@ struct Piece {
   int64_t first_row = 0;
   int64_t rows = 0;
 
-  bool whole() const { return rows == task->x.rows; }
-  tensor::ConstRows x() const {
-    return {task->x.row(first_row), rows, task->x.width};
+  bool whole() const { return rows == task->rows(); }
+  engine::Extent extent() const { return {rows, rows * task->tokens}; }
+  tensor::TypedRows input(size_t i) const {
+    return task->inputs[i].Slice(first_row, rows);
   }
   tensor::MutableRows y() const {
     return {task->y.row(first_row), rows, task->y.width};

@@ -54,16 +54,18 @@ void RegisterMetrics(metrics::ServerMetrics& metrics, Servable::Parts& parts) {
 }
 
 // One pass over zeros for each warm-up size: page faults, packed primitives and
-// scratch memory come before the first request. Not recorded in the metrics of
-// served traffic.
+// scratch memory come before the first request. Sequences are so short that a
+// batch has about as many tokens as one of usual length. Not recorded in the
+// metrics of served traffic.
 void WarmUp(const model::Model& model, absl::Span<const int64_t> batch_rows) {
   engine::ExecutionContext context(/*threads=*/1);
   for (const int64_t rows : batch_rows) {
-    const tensor::FloatBuffer x(rows * model.input().width());
-    tensor::FloatBuffer y(rows * model.output().width());
-    model.Run(engine::RowsBatch({x.data(), rows, model.input().width()},
-                                {y.data(), rows, model.output().width()}),
-              context);
+    const int64_t tokens =
+        std::max<int64_t>(1, model::SampleTokens(model.graph()) / rows);
+    const model::SampleRows x(model.graph().inputs(), {rows, tokens});
+    model::SampleOutput y(model.output(), x.extent());
+    const tensor::MutableRows output = y.rows();
+    model.Run({x.batch(0), {&output, 1}, {}}, context);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "client/cpp/prediction_stream.h"
 #include "client/cpp/tensors.h"
 #include "tests/unit/client/fake_server.h"
 
@@ -61,6 +62,88 @@ TEST_F(ClientTest, KeepsTheServersCodeAndMessage) {
             absl::StatusCode::kNotFound);
 }
 
+absl::string_view BytesOf(const std::vector<int64_t>& values) {
+  return {reinterpret_cast<const char*>(values.data()),
+          values.size() * sizeof(int64_t)};
+}
+
+class NamedInputTest : public ClientTest {
+ protected:
+  const std::vector<int64_t> id_values_ = {1, 2, 3, 4, 5, 6};
+  const std::vector<int64_t> mask_values_ = {1, 1, 1, 1, 1, 0};
+  NamedInput ids_{
+      "input_ids", v1::DATA_TYPE_INT64, {2, 3}, BytesOf(id_values_)};
+  NamedInput mask_{
+      "attention_mask", v1::DATA_TYPE_INT64, {2, 3}, BytesOf(mask_values_)};
+};
+
+TEST_F(NamedInputTest, SeveralOfThemMakeOneRequest) {
+  const auto prediction = client_->Predict("words", {ids_, mask_});
+  ASSERT_TRUE(prediction.ok()) << prediction.status();
+  EXPECT_THAT(prediction->shape, ElementsAre(2, 3, 3));
+  EXPECT_EQ(prediction->rows, 2);
+  EXPECT_EQ(prediction->width, 9);
+  EXPECT_THAT(prediction->output, ElementsAre(1, -1, 0, 2, -2, 0, 3, -3, 0, 4,
+                                              -4, 0, 5, -5, 0, 0, 0, 0));
+}
+
+TEST_F(NamedInputTest, OneWithoutANameIsTheFirstInput) {
+  ids_.name.clear();
+  const auto prediction = client_->Predict("words", {ids_, mask_});
+  ASSERT_TRUE(prediction.ok()) << prediction.status();
+  EXPECT_FLOAT_EQ(prediction->output[12], 5);
+  EXPECT_FLOAT_EQ(prediction->output[15], 0);
+}
+
+TEST_F(NamedInputTest, TravelOnAStreamToo) {
+  const auto stream = client_->OpenStream();
+  PredictOptions options;
+  options.request_id = "a";
+  ASSERT_TRUE(stream->Send("words", {ids_}, options).ok());
+  options.request_id = "b";
+  EXPECT_EQ(stream->Send("words", {ids_, ids_}, options).code(),
+            absl::StatusCode::kInvalidArgument);
+  const auto answer = stream->Receive();
+  ASSERT_TRUE(answer.ok() && answer->has_value()) << answer.status();
+  EXPECT_EQ((*answer)->request_id, "a");
+  EXPECT_THAT((*answer)->prediction->shape, ElementsAre(2, 3, 3));
+}
+
+TEST_F(NamedInputTest, NamesAndTypesAreTheServersToCheck) {
+  mask_.name = "mask";
+  EXPECT_EQ(client_->Predict("words", {ids_, mask_}).status(),
+            absl::InvalidArgumentError("model 'words' has no input 'mask', "
+                                       "wanted input_ids or attention_mask"));
+  ids_.type = v1::DATA_TYPE_FP64;
+  EXPECT_EQ(client_->Predict("words", {ids_}).status(),
+            absl::InvalidArgumentError(
+                "input_ids: got DATA_TYPE_FP64, wanted DATA_TYPE_INT64"));
+}
+
+TEST_F(NamedInputTest, ContradictionsAreRefusedBeforeTheCall) {
+  const auto refusal = [&](const std::vector<NamedInput>& inputs) {
+    const auto prediction = client_->Predict("words", inputs);
+    EXPECT_EQ(prediction.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(prediction.status().message());
+  };
+  EXPECT_THAT(refusal({}), HasSubstr("got no input"));
+  EXPECT_THAT(refusal({ids_, ids_}), HasSubstr("given twice"));
+  mask_.shape = {3, 2};
+  EXPECT_THAT(refusal({ids_, mask_}),
+              HasSubstr("got 3 rows, wanted 2 as in 'input_ids'"));
+  for (const std::vector<int64_t>& shape : std::vector<std::vector<int64_t>>{
+           {}, {6, 0}, {5}, {-2, -3}, {2, 6}, {int64_t{1} << 62, 4}}) {
+    ids_.shape = shape;
+    EXPECT_THAT(refusal({ids_}), HasSubstr("got 48 bytes"));
+  }
+  ids_.shape = {2, 3};
+  ids_.type = v1::DATA_TYPE_UNSPECIFIED;
+  EXPECT_THAT(refusal({ids_}), HasSubstr("DATA_TYPE_UNSPECIFIED"));
+  ids_.type = v1::DATA_TYPE_INT32;
+  EXPECT_THAT(refusal({ids_}), HasSubstr("do not fit"));
+  EXPECT_EQ(server_.predict_calls(), 0);
+}
+
 TEST_F(ClientTest, DeadlinePassesWhileTheServerIsStuck) {
   PredictOptions options;
   options.timeout = absl::Milliseconds(20);
@@ -77,7 +160,7 @@ TEST_F(ClientTest, AnswersThatContradictThemselvesAreErrors) {
 TEST_F(ClientTest, ListsAndDescribesModels) {
   const auto models = client_->ListModels();
   ASSERT_TRUE(models.ok()) << models.status();
-  EXPECT_EQ(models->models_size(), 3);
+  EXPECT_EQ(models->models_size(), 4);
   const auto model = client_->GetModel("sum");
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ(model->output().labels(1), "down");
@@ -173,6 +256,7 @@ TEST(DecodePredictionTest, FlattensTheOutputShapeToOneWidth) {
   const auto prediction = DecodePrediction(Response({2, 3, 2}, 48), 2);
   ASSERT_TRUE(prediction.ok()) << prediction.status();
   EXPECT_EQ(prediction->width, 6);
+  EXPECT_THAT(prediction->shape, ElementsAre(2, 3, 2));
 }
 
 TEST(DecodePredictionTest, RefusesShapesThatDoNotFit) {

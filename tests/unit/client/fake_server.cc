@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -36,17 +37,94 @@ bool ShowsToken(const grpc::ServerContext& context) {
          found->second == "Bearer s3cret";
 }
 
-void AddRouting(int64_t rows, v1::PredictResponse* response) {
+void AddRouting(int64_t rows, int64_t tokens, v1::PredictResponse* response) {
   v1::LayerRouting* routing = response->add_routing();
   routing->set_family(v1::FAMILY_LEAF);
   routing->set_trees(1);
   routing->set_depth(2);
   routing->set_margins_per_tree(2);
-  for (int64_t r = 0; r < rows; ++r) {
+  routing->set_tokens(tokens);
+  for (int64_t way = 0; way < rows * tokens; ++way) {
     routing->add_leaf(2);
     routing->add_margin(1.5F);
     routing->add_margin(-0.5F);
   }
+}
+
+void FillSequence(const std::string& name, v1::TensorMetadata* metadata) {
+  metadata->set_name(name);
+  metadata->set_datatype(v1::DATA_TYPE_INT64);
+  metadata->add_shape(-1);
+}
+
+void DescribeWords(v1::GetModelResponse* response) {
+  FillSummary("words", response->mutable_summary());
+  FillSequence("input_ids", response->add_inputs());
+  *response->mutable_input() = response->inputs(0);
+  FillSequence("attention_mask", response->add_inputs());
+  response->mutable_inputs(1)->set_optional(true);
+  response->mutable_output()->add_shape(-1);
+  response->mutable_output()->add_shape(3);
+  for (const char* label : {"up", "down", "flat"}) {
+    response->mutable_output()->add_labels(label);
+  }
+  response->set_max_batch_tokens(8);
+  response->set_max_sequence(6);
+}
+
+grpc::Status Invalid(const std::string& message) {
+  return {grpc::StatusCode::INVALID_ARGUMENT, message};
+}
+
+std::vector<int64_t> Integers(const v1::Tensor& tensor) {
+  std::vector<int64_t> values(tensor.data().size() / sizeof(int64_t));
+  std::memcpy(values.data(), tensor.data().data(),
+              values.size() * sizeof(int64_t));
+  return values;
+}
+
+// Of "words".
+grpc::Status AnswerWords(const v1::PredictRequest& request,
+                         v1::PredictResponse* response) {
+  std::vector<v1::NamedTensor> inputs(request.inputs().begin(),
+                                      request.inputs().end());
+  if (request.has_input()) {
+    inputs.emplace_back().set_name("input_ids");
+    *inputs.back().mutable_tensor() = request.input();
+  }
+  std::vector<int64_t> ids;
+  std::vector<int64_t> mask;
+  for (const v1::NamedTensor& input : inputs) {
+    if (input.name() != "input_ids" && input.name() != "attention_mask") {
+      return Invalid(absl::StrCat("model 'words' has no input '", input.name(),
+                                  "', wanted input_ids or attention_mask"));
+    }
+    const v1::Tensor& tensor = input.tensor();
+    if (tensor.datatype() != v1::DATA_TYPE_INT64) {
+      return Invalid(absl::StrCat(input.name(), ": got ",
+                                  v1::DataType_Name(tensor.datatype()),
+                                  ", wanted DATA_TYPE_INT64"));
+    }
+    (input.name() == "input_ids" ? ids : mask) = Integers(tensor);
+    response->mutable_output()->mutable_shape()->CopyFrom(tensor.shape());
+  }
+  if (ids.empty()) return Invalid("input_ids is missing");
+  mask.resize(ids.size(), mask.empty() ? 1 : 0);
+  response->set_model(request.model());
+  response->set_version(3);
+  v1::Tensor* output = response->mutable_output();
+  output->add_shape(3);
+  output->set_datatype(v1::DATA_TYPE_FP32);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto id = static_cast<float>(ids[i] * mask[i]);
+    const float answer[3] = {id, -id, 0};
+    output->mutable_data()->append(reinterpret_cast<const char*>(answer),
+                                   sizeof answer);
+  }
+  if (request.include_routing()) {
+    AddRouting(output->shape(0), output->shape(1), response);
+  }
+  return grpc::Status::OK;
 }
 
 }  // namespace
@@ -97,6 +175,7 @@ class FakeServer::Inference final : public v1::InferenceService::Service {
                           v1::ListModelsResponse* response) override {
     FillSummary("sum", response->add_models());
     FillSummary("sum:dense", response->add_models());
+    FillSummary("words", response->add_models());
     v1::ModelSummary* broken = response->add_models();
     broken->set_name("broken");
     broken->set_version(1);
@@ -108,10 +187,16 @@ class FakeServer::Inference final : public v1::InferenceService::Service {
   grpc::Status GetModel(grpc::ServerContext*,
                         const v1::GetModelRequest* request,
                         v1::GetModelResponse* response) override {
+    if (request->model() == "words") {
+      DescribeWords(response);
+      return grpc::Status::OK;
+    }
     if (!absl::StartsWith(request->model(), "sum")) {
       return NotFound(request->model());
     }
     FillSummary(request->model(), response->mutable_summary());
+    response->mutable_input()->set_name("pixels");
+    response->mutable_input()->set_datatype(v1::DATA_TYPE_FP32);
     response->mutable_input()->add_shape(kInputWidth);
     response->mutable_output()->add_shape(3);
     for (const char* label : {"up", "down", "flat"}) {
@@ -188,6 +273,7 @@ class FakeServer::Inference final : public v1::InferenceService::Service {
       response->mutable_output()->set_data("four");
       return grpc::Status::OK;
     }
+    if (request.model() == "words") return AnswerWords(request, response);
     if (request.model() != "sum") return NotFound(request.model());
     const int64_t rows = request.input().shape(0);
     if (request.input().shape_size() != 2 ||
@@ -201,7 +287,7 @@ class FakeServer::Inference final : public v1::InferenceService::Service {
     if (request.include_labels()) {
       for (int64_t r = 0; r < rows; ++r) response->add_labels("up");
     }
-    if (request.include_routing()) AddRouting(rows, response);
+    if (request.include_routing()) AddRouting(rows, 1, response);
     return grpc::Status::OK;
   }
 

@@ -13,6 +13,8 @@ namespace fff::client {
 // A server in this process with made-up models, on a port of its own:
 //   "sum"     4 columns in; out: [sum, -sum, 0] with labels up, down, flat
 //   "sum:dense", PredictDense: the same with -sum first
+//   "words"   input_ids and, optional, attention_mask, int64 [rows, sequence];
+//             out: [id, -id, 0] of every token, zeros where the mask is 0
 //   "liar"    answers a tensor that contradicts its shape
 //   "stuck"   answers when Release is called
 //   "silent"  its benchmark ends without a report

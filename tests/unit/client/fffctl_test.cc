@@ -131,6 +131,73 @@ TEST_F(FffctlTest, PredictNormalizesImagesAndDrawsTheRouting) {
   EXPECT_THAT(dense.out, HasSubstr("0  down            8  flat 0"));
 }
 
+TEST_F(FffctlTest, PredictAnswersEveryTokenOfEveryRow) {
+  const std::string ids = TempFile("ids.csv", "5,-6\n7,0\n");
+  const std::string mask = TempFile("mask.csv", "1,1\n1,1\n");
+  const std::string truth = TempFile("truth.csv", "0,1\n0,1\n");
+  const std::string output = TempPath("y.npy");
+  const Outcome outcome =
+      OnServer("predict --model words --input input_ids=" + ids +
+               " --input attention_mask=" + mask + " --truth " + truth +
+               " --routing --output " + output);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("row  token  prediction"),
+                    HasSubstr("  0      1  down            6"),
+                    HasSubstr("2 rows, 4 tokens in 1 request"),
+                    HasSubstr("accuracy 75.00 % (3 of 4)"),
+                    HasSubstr("row 1, layer 0"), HasSubstr("token 1")));
+  const std::string file = *ReadFile(output);
+  EXPECT_THAT(ParseNpy(file)->shape, ::testing::ElementsAre(2, 2, 3));
+  EXPECT_EQ(server_.predict_calls(), 1);
+}
+
+TEST_F(FffctlTest, PredictGroupsRowsOfOneLengthAndKeepsTheirOrder) {
+  // Five rows of 2 tokens fill more than a batch of 8 tokens.
+  const std::string ids =
+      TempFile("ids.csv", "1,1\n2,2\n3,3\n4,4\n5,5\n6\n7,7,7\n");
+  const std::string output = TempPath("y.npy");
+  const Outcome outcome = OnServer("predict --model words --json --input " +
+                                   ids + " --output " + output);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(server_.predict_calls(), 4);
+  const auto json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json["rows"], 7);
+  ASSERT_EQ(json["predictions"].size(), 14U);
+  EXPECT_EQ(json["predictions"][10]["row"], 5);
+  EXPECT_EQ(json["predictions"][10]["scores"][0], 6);
+  EXPECT_EQ(json["predictions"][13]["token"], 2);
+  // Rows of three lengths have no shape in common.
+  const std::string file = *ReadFile(output);
+  EXPECT_THAT(ParseNpy(file)->shape, ::testing::ElementsAre(14, 3));
+}
+
+TEST_F(FffctlTest, PredictRefusesInputsThatDoNotFitTheModel) {
+  const auto refusal = [&](const std::string& arguments) {
+    const Outcome outcome = OnServer("predict --model words " + arguments);
+    EXPECT_EQ(outcome.code, 1) << outcome.out;
+    return outcome.err;
+  };
+  const std::string ids = TempFile("ids.csv", "5,6\n7,8\n");
+  const std::string one = TempFile("one.csv", "1,1\n");
+  const std::string halves = TempFile("halves.csv", "1,0.5\n");
+  EXPECT_THAT(refusal("--input tokens=" + ids),
+              HasSubstr("NOT_FOUND: model 'words' has no input 'tokens', there "
+                        "is: input_ids, attention_mask"));
+  EXPECT_THAT(refusal("--input " + ids + " --input attention_mask=" + one),
+              HasSubstr(one + ": got 1 rows, wanted 2 as in " + ids));
+  EXPECT_THAT(refusal("--input " + ids + " --input input_ids=" + one),
+              HasSubstr("input 'input_ids' is given twice"));
+  EXPECT_THAT(refusal("--input " + halves),
+              HasSubstr(halves + ": got 0.5, wanted whole numbers"));
+  EXPECT_THAT(refusal("--normalize 0,1 --input " + ids),
+              HasSubstr("--normalize is for inputs of floats"));
+  EXPECT_EQ(server_.predict_calls(), 0);
+  // What the client cannot know is the server's to say.
+  EXPECT_THAT(refusal("--input attention_mask=" + one),
+              HasSubstr("INVALID_ARGUMENT: input_ids is missing"));
+}
+
 TEST_F(FffctlTest, PredictRefusesRowsOfTheWrongWidthByTheFilesName) {
   const std::string input = TempFile("in.csv", "1,2,3\n");
   const Outcome outcome = OnServer("predict --model sum --input " + input);
@@ -158,7 +225,9 @@ TEST_F(FffctlTest, ModelsListsStatesKindsAndReasons) {
                     HasSubstr("trained"), HasSubstr("default"),
                     HasSubstr("FAILED"), HasSubstr("header is cut")));
   const auto json = nlohmann::json::parse(OnServer("models --json").out);
-  EXPECT_EQ(json["models"][2]["state"], "FAILED");
+  EXPECT_EQ(json["models"][3]["state"], "FAILED");
+  EXPECT_THAT(outcome.out, HasSubstr("pixels FP32 [4]"));
+  EXPECT_EQ(json["models"][2]["inputs"][0], "input_ids INT64 [sequence]");
 }
 
 TEST_F(FffctlTest, StatusShowsHealthAndKernels) {
@@ -168,7 +237,13 @@ TEST_F(FffctlTest, StatusShowsHealthAndKernels) {
               AllOf(HasSubstr("fake 9.9"), HasSubstr("health SERVING"),
                     HasSubstr("live, not ready"), HasSubstr("leaf_walk"),
                     HasSubstr("least predicted cost")));
+  EXPECT_THAT(outcome.out,
+              HasSubstr("attention_mask  INT64 [sequence], optional"));
   const auto json = nlohmann::json::parse(OnServer("status --json").out);
+  const auto& mask = json["loaded"][2]["inputs"][1];
+  EXPECT_EQ(mask["datatype"], "INT64");
+  EXPECT_EQ(mask["shape"][0], -1);
+  EXPECT_EQ(mask["optional"], true);
   EXPECT_EQ(json["ready"], false);
   EXPECT_EQ(json["loaded"][0]["layers"][0]["kernels"][0]["kernel"],
             "leaf_walk");
@@ -225,6 +300,7 @@ TEST(FffctlUsageTest, WrongUsageExitsWithTwo) {
   EXPECT_EQ(Fffctl("guess").code, 2);
   EXPECT_EQ(Fffctl("predict --model sum").code, 2);
   EXPECT_EQ(Fffctl("predict --model sum --input /nonexistent").code, 2);
+  EXPECT_EQ(Fffctl("predict --model sum --input ids=/nonexistent").code, 2);
   EXPECT_EQ(Fffctl("benchmark").code, 2);
   EXPECT_EQ(Fffctl("benchmark --in-process").code, 2);
   EXPECT_EQ(Fffctl("benchmark --case tiny").code, 2);

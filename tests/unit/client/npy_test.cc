@@ -46,7 +46,7 @@ std::string ErrorOf(const std::string& file) {
   return std::string(array.status().message());
 }
 
-TEST(NpyTest, ReadsFloatsDoublesAndBytes) {
+TEST(NpyTest, ReadsFloatsOfEveryWidthAndBytes) {
   const auto read = [](const std::string& descr, const std::string& data) {
     const std::string file = Npy(Header(descr, "(2, 1)"), data);
     const auto array = ParseNpy(file);
@@ -54,6 +54,8 @@ TEST(NpyTest, ReadsFloatsDoublesAndBytes) {
     EXPECT_THAT(array->shape, ElementsAre(2, 1));
     return *NpyFloats(*array);
   };
+  EXPECT_THAT(read("<f2", Bytes<uint16_t>({0x3E00, 0xC000})),
+              ElementsAre(1.5F, -2));
   EXPECT_THAT(read("<f4", Bytes<float>({1.5F, -2})), ElementsAre(1.5F, -2));
   EXPECT_THAT(read("<f8", Bytes<double>({1.5, -2})), ElementsAre(1.5F, -2));
   EXPECT_THAT(read("|u1", Bytes<uint8_t>({7, 255})), ElementsAre(7, 255));
@@ -81,7 +83,7 @@ TEST(NpyTest, FortranOrderAndForeignTypesAreErrors) {
               HasSubstr("C order"));
   EXPECT_THAT(ErrorOf(Npy(Header(">f4", "(2,)"), data)), HasSubstr("'>f4'"));
   EXPECT_THAT(ErrorOf(Npy(Header("|O", "(2,)"), data)), HasSubstr("'|O'"));
-  EXPECT_EQ(ErrorOf(Npy(Header("<f2", "(2,)"), data)).empty(), false);
+  EXPECT_THAT(ErrorOf(Npy(Header("<c8", "(2,)"), data)), HasSubstr("'<c8'"));
   EXPECT_THAT(ErrorOf(Npy("{'descr': [('a', '<f4')], }", data)),
               HasSubstr("element type"));
 }
@@ -124,10 +126,10 @@ TEST(NpyTest, EveryCutOfAFileIsAnError) {
 
 TEST(NpyTest, WrittenFilesReadBackAlignedTo64Bytes) {
   const std::vector<float> values = {1, 2, 3, 4, 5, 6};
-  const std::string file = WriteNpy(values, 2, 3);
+  const std::string file = WriteNpy(values, {2, 1, 3});
   const auto array = ParseNpy(file);
   ASSERT_TRUE(array.ok()) << array.status();
-  EXPECT_THAT(array->shape, ElementsAre(2, 3));
+  EXPECT_THAT(array->shape, ElementsAre(2, 1, 3));
   EXPECT_EQ(*NpyFloats(*array), values);
   EXPECT_EQ((file.size() - values.size() * sizeof(float)) % 64, 0U);
 }
@@ -139,8 +141,7 @@ TEST(InputTest, FirstDimensionIsRowsAndTheRestOneRow) {
       Npy(Header("<f4", "(2, 1, 2)"), Bytes<float>({1, 2, 3, 4}));
   const auto input = ParseInput(file);
   ASSERT_TRUE(input.ok()) << input.status();
-  EXPECT_EQ(input->rows, 2);
-  EXPECT_EQ(input->width, 2);
+  EXPECT_THAT(input->widths, ElementsAre(2, 2));
   EXPECT_FALSE(input->is_image);
 }
 
@@ -148,8 +149,7 @@ TEST(InputTest, OneDimensionIsOneRow) {
   const auto input =
       ParseInput(Npy(Header("<f4", "(3,)"), Bytes<float>({1, 2, 3})));
   ASSERT_TRUE(input.ok()) << input.status();
-  EXPECT_EQ(input->rows, 1);
-  EXPECT_EQ(input->width, 3);
+  EXPECT_THAT(input->widths, ElementsAre(3));
 }
 
 TEST(InputTest, EmptyArraysAreErrors) {
@@ -166,12 +166,12 @@ TEST(InputTest, IdxImagesAreFlattenedAndMarked) {
   const auto input = ParseInput(file);
   ASSERT_TRUE(input.ok()) << input.status();
   EXPECT_TRUE(input->is_image);
-  EXPECT_EQ(input->rows, 2);
+  EXPECT_THAT(input->widths, ElementsAre(2, 2));
   EXPECT_THAT(input->values, ElementsAre(0, 1, 128, 255));
 }
 
 TEST(InputTest, AnythingElseIsReadAsCsv) {
-  EXPECT_EQ(ParseInput("1,2,3\n")->width, 3);
+  EXPECT_THAT(ParseInput("1,2,3\n")->widths, ElementsAre(3));
   EXPECT_EQ(ParseInput("PK\x03\x04...").status().code(), kInvalid);
 }
 

@@ -41,6 +41,7 @@ Predictions Sample() {
   predictions.output = {0.1F, 0.9F, 0.3F, 5, 1, 2};
   predictions.labels = {"ant", "bee", "cat"};
   predictions.truth = {1, 2};
+  predictions.row_shape = {3};
   predictions.request_s = {0.001};
   return predictions;
 }
@@ -111,6 +112,43 @@ TEST(PredictionsTest, ColumnsWithoutLabelsAreNumbered) {
   EXPECT_THAT(text, HasSubstr("2 0.3, 0 0.1"));
   EXPECT_THAT(text, HasSubstr("and 1 more rows"));
   EXPECT_THAT(text, Not(HasSubstr("accuracy")));
+}
+
+// Two rows, of one token and of two.
+Predictions PerToken() {
+  Predictions predictions = Sample();
+  predictions.tokens = {1, 2};
+  predictions.output = {0.1F, 0.9F, 0.3F, 5, 1, 2, 0, 0, 7};
+  predictions.truth = {1, 0, 0};
+  predictions.row_shape.clear();
+  return predictions;
+}
+
+TEST(PredictionsTest, SequencesHaveALineForEachToken) {
+  const std::string text = PredictionsText(PerToken(), 20);
+  EXPECT_THAT(
+      text, AllOf(HasSubstr("row  token  prediction"),
+                  HasSubstr("  1      0  ant "), HasSubstr("  1      1  cat "),
+                  HasSubstr("accuracy 66.67 % (2 of 3)"),
+                  HasSubstr("2 rows, 3 tokens in 1 request")));
+  EXPECT_THAT(PredictionsText(PerToken(), 1), HasSubstr("and 2 more tokens"));
+  EXPECT_THAT(PerToken().Shape(), ElementsAre(3, 3));
+  EXPECT_THAT(Sample().Shape(), ElementsAre(2, 3));
+}
+
+TEST(PredictionsTest, RoutingOfASequenceStandsAtItsFirstToken) {
+  Predictions predictions = PerToken();
+  v1::LayerRouting routing = LeafRouting();  // one row of two tokens
+  routing.set_tokens(2);
+  predictions.routing.push_back({1, 1, {routing}});
+  EXPECT_THAT(PredictionsText(predictions, 20), HasSubstr("row 1, layer 0"));
+  const auto json = nlohmann::json::parse(PredictionsJson(predictions));
+  const auto& answers = json["predictions"];
+  ASSERT_EQ(answers.size(), 3U);
+  EXPECT_EQ(answers[2]["token"], 1);
+  EXPECT_FALSE(answers[0].contains("routing"));
+  EXPECT_THAT(answers[1]["routing"][0]["leaf"], ElementsAre(5, 0));
+  EXPECT_FALSE(answers[2].contains("routing"));
 }
 
 TEST(PredictionsTest, NoRowsShownLeavesTheSummaryAlone) {

@@ -26,15 +26,14 @@ constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 TEST(CsvTest, ReadsRowsOfNumbers) {
   const auto table = ParseCsv("1,2.5\r\n-3e2, 4\n\n");
   ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ(table->rows, 2);
-  EXPECT_EQ(table->width, 2);
+  EXPECT_THAT(table->widths, ElementsAre(2, 2));
   EXPECT_THAT(table->values, ElementsAre(1, 2.5, -300, 4));
 }
 
 TEST(CsvTest, ColumnTitlesAreSkippedOnTheFirstLineOnly) {
   const auto table = ParseCsv("height,width\n1,2\n");
   ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ(table->rows, 1);
+  EXPECT_EQ(table->rows(), 1);
   const auto twice = ParseCsv("a,b\nc,d\n");
   EXPECT_EQ(twice.status().code(), kInvalid);
 }
@@ -51,6 +50,13 @@ TEST(CsvTest, RaggedRowsAreAnError) {
   EXPECT_EQ(table.status().code(), kInvalid);
   EXPECT_THAT(table.status().message(),
               HasSubstr("got 1 cells, wanted 2 as in the first row"));
+}
+
+TEST(CsvTest, RowsOfAnyWidthKeepTheirWidths) {
+  const auto table = ParseCsv("1,2\n3\n4,5,6\n", CsvRows::kOfAnyWidth);
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_THAT(table->widths, ElementsAre(2, 1, 3));
+  EXPECT_THAT(table->values, ElementsAre(1, 2, 3, 4, 5, 6));
 }
 
 TEST(CsvTest, InfinityAndNanAreRefused) {

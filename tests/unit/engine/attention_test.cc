@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -60,6 +61,71 @@ void ForEveryKind(AttentionWeights weights, const Body& body) {
         weights.problem.exclude_self = exclude_self;
         body(weights);
       }
+    }
+  }
+}
+
+// A batch of sequences of any length.
+struct Batched {
+  AttentionWeights weights;
+  std::vector<int64_t> lengths;
+  std::vector<float> x;
+  std::vector<int32_t> mask;  // empty: absent
+
+  int64_t width() const { return weights.problem.width(); }
+  // Row `row` alone.
+  Batched Row(size_t row) const {
+    const int64_t first = StartsOf(lengths)[row];
+    return {weights,
+            {lengths[row]},
+            TokensOf(x, first, lengths[row], 3 * width()),
+            TokensOf(mask, first, lengths[row])};
+  }
+  std::vector<float> Attend(int threads = 1) const {
+    const auto kernel =
+        AttentionKernels()[0].make(std::make_shared<AttentionWeights>(weights));
+    const int64_t tokens = StartsOf(lengths).back();
+    const tensor::TypedRows in[] = {
+        tensor::ConstRows{x.data(), tokens, 3 * width()}, IntsOf(mask, tokens)};
+    return ComputeSequences(*kernel, {in, weights.problem.masked ? 2u : 1u},
+                            lengths, tokens, width(), threads);
+  }
+};
+
+// Rows of masks of every kind, one after the other, where there is a mask.
+Batched Sequenced(AttentionWeights weights, const std::vector<int64_t>& lengths,
+                  float mask_value = 0) {
+  AttentionProblem& p = weights.problem;
+  p.tokens = 0;
+  p.input_width = 3 * p.width();
+  p.output_width = p.width();
+  p.masked = mask_value != 0;
+  p.mask_value = mask_value;
+  Batched batch = {std::move(weights), lengths, {}, {}};
+  batch.x = Random(StartsOf(lengths).back() * 3 * batch.width(), 8);
+  for (size_t row = 0; row < lengths.size() && mask_value != 0; ++row) {
+    const auto mask = MaskOf(lengths[row], static_cast<int>(row % 5));
+    batch.mask.insert(batch.mask.end(), mask.begin(), mask.end());
+  }
+  return batch;
+}
+
+void ExpectWithinBound(const Batched& batch) {
+  const std::vector<float> y = batch.Attend(2);
+  const std::vector<int64_t> starts = StartsOf(batch.lengths);
+  for (size_t row = 0; row < batch.lengths.size(); ++row) {
+    const Batched alone = batch.Row(row);
+    const std::vector<Bounded> wanted = AttentionOutputs(
+        batch.weights, alone.x.data(),
+        {alone.lengths[0], alone.mask.empty() ? nullptr : alone.mask.data()});
+    const std::vector<float> got =
+        TokensOf(y, starts[row], alone.lengths[0], batch.width());
+    ASSERT_EQ(got.size(), wanted.size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      ASSERT_LT(wanted[i].bound, 0.1);
+      ASSERT_NEAR(got[i], wanted[i].value, wanted[i].bound)
+          << batch.weights.problem.ToString() << ", row " << row << " column "
+          << i;
     }
   }
 }
@@ -166,8 +232,102 @@ TEST_P(Attention, NanAndInfinityStayInTheirRow) {
   });
 }
 
+TEST_P(Attention, SequencesOfAnyLengthAreWithinTheBound) {
+  const std::vector<int64_t> batches[] = {
+      {1}, {1, 1, 1}, {40}, {24, 17, 9, 2, 1}, {1, 70, 3, 8, 16, 33}};
+  for (const auto& lengths : batches) {
+    for (const int64_t head_width : {1, 5, 16, 33}) {
+      ForEveryKind(Over(0, 2, head_width), [&](const AttentionWeights& w) {
+        ExpectWithinBound(Sequenced(w, lengths));
+      });
+    }
+  }
+  ExpectWithinBound(Sequenced(Over(0, 1, 12), {2, 330, 1}));
+}
+
+// Masked keys vanish, or count for less; causal queries may see masked keys
+// alone.
+TEST_P(Attention, MasksAreWithinTheBound) {
+  for (const float mask_value : {-10000.0F, -1.5F}) {
+    ForEveryKind(Over(0, 2, 7), [&](const AttentionWeights& w) {
+      ExpectWithinBound(Sequenced(w, {24, 17, 9, 5, 4, 2, 2, 3}, mask_value));
+      ExpectWithinBound(Sequenced(w, {1, 1, 1, 1, 1}, mask_value));
+    });
+    ExpectWithinBound(Sequenced(Over(0, 1, 12), {310, 20, 300}, mask_value));
+  }
+}
+
+TEST_P(Attention, RowsOfOneLengthAreMaskedLikeSequences) {
+  ForEveryKind(Over(0, 2, 6), [](const AttentionWeights& weights) {
+    const Batched batch =
+        Sequenced(weights, std::vector<int64_t>(6, 11), -10000.0F);
+    AttentionWeights fixed = batch.weights;
+    fixed.problem.tokens = 11;
+    fixed.problem.input_width *= 11;
+    fixed.problem.output_width *= 11;
+    const auto kernel =
+        AttentionKernels()[0].make(std::make_shared<AttentionWeights>(fixed));
+    const tensor::TypedRows in[] = {
+        tensor::ConstRows{batch.x.data(), 6, fixed.problem.input_width},
+        IntsOf(batch.mask, 6)};
+    std::vector<float> y(batch.x.size() / 3, std::nanf(""));
+    ExecutionContext context(2);
+    kernel->RunOn(KernelInputs(in), {y.data(), 6, fixed.problem.output_width},
+                  {}, context);
+    EXPECT_EQ(y, batch.Attend());
+  });
+}
+
+TEST_P(Attention, AMaskOfAllOrNoneIsAsNone) {
+  ForEveryKind(Over(0, 2, 6), [](const AttentionWeights& weights) {
+    Batched batch = Sequenced(weights, {13, 4, 1}, -10000.0F);
+    batch.mask.clear();
+    const std::vector<float> wanted = batch.Attend();
+    batch.mask.assign(18, 1);
+    EXPECT_EQ(batch.Attend(), wanted);
+    batch.mask.assign(18, 0);
+    EXPECT_EQ(batch.Attend(), wanted);
+  });
+}
+
+TEST_P(Attention, WhatTheMaskLeavesOutDoesNotCount) {
+  Batched batch = Sequenced(Over(0, 2, 6), {14}, -10000.0F);
+  batch.mask = MaskOf(14, 1);
+  const std::vector<float> before = TokensOf(batch.Attend(), 0, 5, 12);
+  for (size_t i = 5 * 36; i < batch.x.size(); ++i) batch.x[i] *= -3;
+  EXPECT_EQ(TokensOf(batch.Attend(), 0, 5, 12), before);
+}
+
+TEST_P(Attention, ASequenceIsTheSameAloneAndInEveryBatch) {
+  for (const float mask_value : {0.0F, -10000.0F}) {
+    ForEveryKind(Over(0, 3, 10), [&](const AttentionWeights& weights) {
+      const Batched batch =
+          Sequenced(weights, {1, 90, 2, 17, 33, 1, 5}, mask_value);
+      const std::vector<float> y = batch.Attend();
+      EXPECT_EQ(batch.Attend(2), y);
+      EXPECT_EQ(batch.Attend(3), y);
+      const std::vector<int64_t> starts = StartsOf(batch.lengths);
+      for (size_t row = 0; row < batch.lengths.size(); ++row) {
+        EXPECT_EQ(batch.Row(row).Attend(2),
+                  TokensOf(y, starts[row], batch.lengths[row], batch.width()));
+      }
+    });
+  }
+}
+
+TEST_P(Attention, NanStaysInItsSequence) {
+  Batched batch = Sequenced(Over(0, 2, 10), {9, 6, 7}, -10000.0F);
+  const std::vector<float> wanted = batch.Attend();
+  std::fill_n(batch.x.begin() + 9 * 60, 6 * 60, std::nanf(""));
+  const std::vector<float> y = batch.Attend();
+  EXPECT_EQ(TokensOf(y, 0, 9, 20), TokensOf(wanted, 0, 9, 20));
+  EXPECT_EQ(TokensOf(y, 15, 7, 20), TokensOf(wanted, 15, 7, 20));
+  EXPECT_TRUE(std::isnan(y[9 * 20]));
+}
+
 TEST_P(Attention, TakesNoRows) {
   EXPECT_TRUE(Attend(Over(5, 2, 3), {}, 0, 2).empty());
+  EXPECT_TRUE(Sequenced(Over(0, 2, 3), {}).Attend(2).empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, Attention,

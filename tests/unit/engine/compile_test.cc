@@ -33,7 +33,8 @@ std::vector<float> Compute(const Graph& graph, const std::vector<float>& x,
   const tensor::TypedRows from = tensor::ConstRows{x.data(), rows, in};
   const tensor::MutableRows to = {y.data(), rows, out};
   ExecutionContext context(1);
-  EXPECT_TRUE((*made)->Run({{&from, 1}, {&to, 1}, routes}, context).ok());
+  EXPECT_TRUE(
+      (*made)->Run({KernelInputs({&from, 1}), {&to, 1}, routes}, context).ok());
   return y;
 }
 
@@ -126,6 +127,116 @@ TEST(CompileTest, TheReportNamesAKernelForEveryNode) {
     EXPECT_FALSE(node.steps[0].reason.empty());
   }
   EXPECT_EQ((*made)->report()[3].steps[0].kernel, "blend_rows");
+}
+
+constexpr int64_t kWide = 1 << 15;
+
+// "y" [tokens, 3] and "pooled" [rows, 5], from ids and a mask. Between two FFF
+// ops there are kWide floats per token, so that a block holds some 256 tokens.
+Graph OfSequences() {
+  GraphBuilder builder;
+  const ValueId ids = builder.AddInput(graph::test::Ids("ids"));
+  const ValueId mask = builder.AddInput(graph::test::Mask("mask"));
+  builder.BeginLayer({"tokens"});
+  const ValueId x = *builder.AddChain(
+      {graph::test::Embed(20, 8), graph::test::AddPositions(400, 8)}, ids);
+  builder.BeginLayer({"widen"});
+  const ValueId wide = *builder.Add(graph::test::RandomPath(8, kWide, 1), x);
+  builder.BeginLayer({"narrow"});
+  const ValueId qkv =
+      *builder.Add(graph::test::RandomPath(kWide, 24, 2, 2), wide);
+  builder.BeginLayer({"attend"});
+  const ValueId z =
+      *builder.Add(graph::test::Attend(0, 2, 4, true), {qkv, mask});
+  builder.BeginLayer({"each"});
+  const ValueId y = *builder.Add(graph::test::RandomPath(8, 3, 3, 2), z);
+  builder.BeginLayer({"pool"});
+  const ValueId pooled = *builder.Add(graph::test::Pool(0, 8, true), {z, mask});
+  const ValueId last = *builder.Add(graph::test::RandomPath(8, 5, 2), pooled);
+  EXPECT_TRUE(builder.AddOutput(graph::test::PortOf("y", 3), y).ok());
+  EXPECT_TRUE(builder.AddOutput(graph::test::PortOf("pooled", 5), last).ok());
+  return std::move(builder).Build();
+}
+
+struct SequencesResult {
+  std::vector<float> y;        // [tokens, 3]
+  std::vector<float> pooled;   // [rows, 5]
+  std::vector<int32_t> each;   // [tokens, 2]
+  std::vector<float> margins;  // [tokens, 2, 3]
+  std::vector<int32_t> pool;   // [rows, 1]
+};
+
+// mask: empty: absent.
+SequencesResult Compute(const Executable& executable,
+                        const std::vector<int64_t>& starts,
+                        const std::vector<int32_t>& ids,
+                        const std::vector<int32_t>& mask) {
+  const size_t tokens = ids.size();
+  const size_t rows = starts.size() - 1;
+  const auto wire = static_cast<int64_t>(tokens);
+  SequencesResult result;
+  result.y.assign(tokens * 3, std::nanf(""));
+  result.pooled.assign(rows * 5, std::nanf(""));
+  result.each.assign(tokens * 2, -7);
+  result.margins.assign(tokens * 6, -7);
+  result.pool.assign(rows, -7);
+  const tensor::TypedRows in[] = {
+      {tensor::DataType::kI32, ids.data(), wire, 1},
+      {tensor::DataType::kI32, mask.empty() ? nullptr : mask.data(), wire, 1}};
+  const tensor::MutableRows out[] = {
+      {result.y.data(), wire, 3},
+      {result.pooled.data(), static_cast<int64_t>(rows), 5}};
+  std::vector<RouteSink> sinks(6);
+  sinks[4] = {result.each.data(), result.margins.data()};
+  sinks[5].leaves = result.pool.data();
+  ExecutionContext context(2);
+  EXPECT_TRUE(
+      executable.Run({KernelInputs(in, Sequences(starts)), out, sinks}, context)
+          .ok());
+  return result;
+}
+
+template <class T>
+std::vector<T> Part(const std::vector<T>& all, int64_t first, int64_t count,
+                    int64_t width) {
+  if (all.empty()) return all;
+  const auto begin = all.begin() + first * width;
+  return {begin, begin + count * width};
+}
+
+// 913 tokens: four blocks, of which two are a row beyond a block's size.
+TEST(CompileTest, SequencesAreTheSameAloneAndInBlocks) {
+  const auto executable = Compile(OfSequences(), {});
+  ASSERT_TRUE(executable.ok()) << executable.status();
+  const std::vector<int64_t> starts = {0, 100, 101, 401, 403, 553, 580, 913};
+  std::vector<int32_t> ids;
+  std::vector<int32_t> some;
+  for (int32_t t = 0; t < 913; ++t) {
+    ids.push_back(t * 7 % 20);
+    some.push_back(t % 5 == 2 ? 0 : 1);
+  }
+  for (const auto& mask : {std::vector<int32_t>(), some}) {
+    const SequencesResult all = Compute(**executable, starts, ids, mask);
+    for (size_t row = 0; row + 1 < starts.size(); ++row) {
+      const int64_t first = starts[row];
+      const int64_t length = starts[row + 1] - first;
+      const auto at = static_cast<int64_t>(row);
+      const SequencesResult alone =
+          Compute(**executable, {first, first + length},
+                  Part(ids, first, length, 1), Part(mask, first, length, 1));
+      EXPECT_EQ(alone.y, Part(all.y, first, length, 3)) << "row " << row;
+      EXPECT_EQ(alone.pooled, Part(all.pooled, at, 1, 5)) << "row " << row;
+      EXPECT_EQ(alone.each, Part(all.each, first, length, 2));
+      EXPECT_EQ(alone.margins, Part(all.margins, first, length, 6));
+      EXPECT_EQ(alone.pool, Part(all.pool, at, 1, 1));
+    }
+  }
+}
+
+TEST(CompileTest, NoSequencesComputeNothing) {
+  const auto executable = Compile(OfSequences(), {});
+  ASSERT_TRUE(executable.ok()) << executable.status();
+  EXPECT_TRUE(Compute(**executable, {0}, {}, {}).y.empty());
 }
 
 // A leaf and a linear op with an FFF op behind them, and that FFF op.

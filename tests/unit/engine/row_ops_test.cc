@@ -34,7 +34,7 @@ std::vector<float> Compute(const Kernel& kernel,
     in.push_back(tensor::ConstRows{x.data(), rows, width});
   }
   std::vector<float> y(inputs[0].size(), std::nanf(""));
-  kernel.RunOn(in, {y.data(), rows, width}, {}, context);
+  kernel.RunOn(KernelInputs(in), {y.data(), rows, width}, {}, context);
   return y;
 }
 
@@ -133,7 +133,7 @@ TEST_P(RowOps, BlendsByTheSharesAlsoInPlace) {
       const tensor::TypedRows in[] = {
           tensor::ConstRows{in_place.data(), 9, width},
           tensor::ConstRows{b.data(), 9, width}};
-      kernel->RunOn(in, {in_place.data(), 9, width}, {}, context);
+      kernel->RunOn(KernelInputs(in), {in_place.data(), 9, width}, {}, context);
       EXPECT_EQ(in_place, y);
     }
   }

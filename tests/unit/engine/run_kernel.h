@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "hwy/targets.h"
 #include "server/engine/kernel.h"
@@ -31,8 +32,56 @@ inline std::vector<float> Compute(const Kernel& kernel,
     in.push_back(tensor::ConstRows{x.data(), rows, rows > 0 ? size / rows : 1});
   }
   std::vector<float> y(static_cast<size_t>(rows * width), std::nanf(""));
-  kernel.RunOn(in, {y.data(), rows, width}, {}, context);
+  kernel.RunOn(KernelInputs(in), {y.data(), rows, width}, {}, context);
   return y;
+}
+
+// Where sequences of these lengths begin, and where the last ends.
+inline std::vector<int64_t> StartsOf(const std::vector<int64_t>& lengths) {
+  std::vector<int64_t> starts = {0};
+  for (const int64_t length : lengths) starts.push_back(starts.back() + length);
+  return starts;
+}
+
+// `rows` rows of ints; no data where there are none.
+inline tensor::TypedRows IntsOf(const std::vector<int32_t>& ints,
+                                int64_t rows) {
+  const auto size = static_cast<int64_t>(ints.size());
+  return {tensor::DataType::kI32, ints.empty() ? nullptr : ints.data(), rows,
+          rows > 0 ? size / rows : 1};
+}
+
+// y [rows, width] of sequences of `lengths`.
+inline std::vector<float> ComputeSequences(
+    const Kernel& kernel, absl::Span<const tensor::TypedRows> in,
+    const std::vector<int64_t>& lengths, int64_t rows, int64_t width,
+    int threads = 1) {
+  ExecutionContext context(threads);
+  const std::vector<int64_t> starts = StartsOf(lengths);
+  std::vector<float> y(static_cast<size_t>(rows * width), std::nanf(""));
+  kernel.RunOn(KernelInputs(in, Sequences(starts)), {y.data(), rows, width}, {},
+               context);
+  return y;
+}
+
+// Values [first, first + count) per token of what has `width` of them.
+template <class T>
+std::vector<T> TokensOf(const std::vector<T>& values, int64_t first,
+                        int64_t count, int64_t width = 1) {
+  const auto begin = values.begin() + first * width;
+  return values.empty() ? values : std::vector<T>(begin, begin + count * width);
+}
+
+// Masks of `tokens` tokens by `kind`: 0 left padding, 1 right padding, 2
+// holes, 3 none counts, 4 all count.
+inline std::vector<int32_t> MaskOf(int64_t tokens, int kind) {
+  std::vector<int32_t> mask;
+  for (int64_t t = 0; t < tokens; ++t) {
+    const bool kinds[] = {t >= tokens / 3, t <= tokens / 3, t % 3 == 1, false,
+                          true};
+    mask.push_back(kinds[kind] ? 1 : 0);
+  }
+  return mask;
 }
 
 // Row `row` of what has `rows` rows.

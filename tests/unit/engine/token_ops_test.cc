@@ -60,6 +60,32 @@ std::vector<float> Pool(const PoolTokensWeights& weights,
   return Compute(*kernel, {x}, rows, weights.problem.output_width, threads);
 }
 
+constexpr Over kOvers[] = {Over::kMean, Over::kMax, Over::kLogSumExp,
+                           Over::kFirst};
+
+PoolTokensWeights MaskedPoolOf(int64_t tokens, int64_t width, Over over) {
+  PoolTokensWeights weights = PoolOf(std::max<int64_t>(tokens, 1), width, over);
+  weights.problem.tokens = tokens;
+  weights.problem.masked = true;
+  return weights;
+}
+
+// Of sequences of `lengths`; an absent mask is empty.
+std::vector<float> PoolSequences(const PoolTokensWeights& weights,
+                                 const std::vector<float>& x,
+                                 const std::vector<int32_t>& mask,
+                                 const std::vector<int64_t>& lengths,
+                                 int threads = 1) {
+  const auto kernel =
+      PoolTokensKernels()[0].make(std::make_shared<PoolTokensWeights>(weights));
+  const int64_t width = weights.problem.output_width;
+  const int64_t tokens = StartsOf(lengths).back();
+  const tensor::TypedRows in[] = {tensor::ConstRows{x.data(), tokens, width},
+                                  IntsOf(mask, tokens)};
+  return ComputeSequences(*kernel, in, lengths,
+                          static_cast<int64_t>(lengths.size()), width, threads);
+}
+
 using TokenOps = OnEveryTarget;
 
 TEST_P(TokenOps, ScalesEveryChannel) {
@@ -102,7 +128,7 @@ TEST_P(TokenOps, AddsAlsoInPlace) {
     const tensor::TypedRows in[] = {
         tensor::ConstRows{in_place.data(), 9, width},
         tensor::ConstRows{b.data(), 9, width}};
-    kernel->RunOn(in, {in_place.data(), 9, width}, {}, context);
+    kernel->RunOn(KernelInputs(in), {in_place.data(), 9, width}, {}, context);
     EXPECT_EQ(in_place, wanted);
   }
 }
@@ -211,7 +237,79 @@ TEST_P(TokenOps, ANanIsTheResultOfItsColumn) {
   }
 }
 
+// Masks of every kind, and none; each row alone gives the same bits.
+TEST_P(TokenOps, PoolsSequencesWithinTheBound) {
+  const std::vector<int64_t> lengths = {9, 1, 400, 2, 30, 1, 64, 3, 5, 7};
+  const std::vector<int64_t> starts = StartsOf(lengths);
+  std::vector<int32_t> all;
+  for (size_t row = 0; row < lengths.size(); ++row) {
+    const auto mask = MaskOf(lengths[row], static_cast<int>(row % 5));
+    all.insert(all.end(), mask.begin(), mask.end());
+  }
+  for (const auto& masks : {all, std::vector<int32_t>()}) {
+    for (const auto& [width, over] :
+         {std::pair{1, kOvers[0]}, std::pair{67, kOvers[0]},
+          std::pair{67, kOvers[1]}, std::pair{40, kOvers[2]},
+          std::pair{67, kOvers[2]}, std::pair{3, kOvers[3]}}) {
+      const PoolTokensWeights weights = MaskedPoolOf(0, width, over);
+      const std::vector<float> x = Random(starts.back() * width, 10);
+      const std::vector<float> y = PoolSequences(weights, x, masks, lengths, 2);
+      EXPECT_EQ(PoolSequences(weights, x, masks, lengths, 1), y);
+      EXPECT_EQ(PoolSequences(weights, x, masks, lengths, 3), y);
+      for (size_t row = 0; row < lengths.size(); ++row) {
+        const int64_t length = lengths[row];
+        const auto one = TokensOf(x, starts[row], length, width);
+        const auto mask = TokensOf(masks, starts[row], length);
+        const auto got = TokensOf(y, static_cast<int64_t>(row), 1, width);
+        EXPECT_EQ(PoolSequences(weights, one, mask, {length}), got);
+        const auto wanted =
+            PoolTokensOutputs(weights, one.data(),
+                              {length, mask.empty() ? nullptr : mask.data()});
+        for (size_t c = 0; c < got.size(); ++c) {
+          ASSERT_NEAR(got[c], wanted[c].value, wanted[c].bound)
+              << weights.problem.ToString() << ", row " << row;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(TokenOps, PoolsMaskedRowsOfOneLengthLikeSequences) {
+  std::vector<int32_t> mask;
+  for (int kind = 0; kind < 5; ++kind) {
+    const auto one = MaskOf(7, kind);
+    mask.insert(mask.end(), one.begin(), one.end());
+  }
+  const std::vector<float> x = Random(5 * 7 * 19, 11);
+  for (const Over over : kOvers) {
+    const auto kernel = PoolTokensKernels()[0].make(
+        std::make_shared<PoolTokensWeights>(MaskedPoolOf(7, 19, over)));
+    const tensor::TypedRows in[] = {tensor::ConstRows{x.data(), 5, 7 * 19},
+                                    IntsOf(mask, 5)};
+    std::vector<float> y(5 * 19, std::nanf(""));
+    ExecutionContext context(2);
+    kernel->RunOn(KernelInputs(in), {y.data(), 5, 19}, {}, context);
+    EXPECT_EQ(y, PoolSequences(MaskedPoolOf(0, 19, over), x, mask,
+                               std::vector<int64_t>(5, 7)));
+  }
+}
+
+TEST_P(TokenOps, PoolingDoesNotSeeWhatIsMasked) {
+  for (const Over over : kOvers) {
+    std::vector<float> x = Random(6 * 19, 12);
+    const std::vector<int32_t> mask = {0, 1, 1, 0, 1, 0};
+    const auto wanted = PoolSequences(MaskedPoolOf(0, 19, over), x, mask, {6});
+    for (const size_t token : {0u, 3u, 5u}) {
+      std::fill_n(x.begin() + static_cast<std::ptrdiff_t>(token * 19), 19,
+                  std::nanf(""));
+    }
+    EXPECT_EQ(PoolSequences(MaskedPoolOf(0, 19, over), x, mask, {6}), wanted);
+  }
+}
+
 TEST_P(TokenOps, TakeNoRows) {
+  EXPECT_TRUE(
+      PoolSequences(MaskedPoolOf(0, 2, Over::kMax), {}, {}, {}).empty());
   EXPECT_TRUE(Compute(*ScaleOf({1}, {0}, 3), {{}}, 0, 3, 2).empty());
   EXPECT_TRUE(Compute(*Rearrange(3, {2, 1}, {}), {{}}, 0, 2, 2).empty());
   EXPECT_TRUE(Pool(PoolOf(3, 2, Over::kMean), {}, 0, 2).empty());

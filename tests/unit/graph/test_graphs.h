@@ -60,6 +60,62 @@ inline Op HalfBlend(int64_t width, float share = 0.5F) {
       BlendWeights{{width, width, share}})}};
 }
 
+inline Op Embed(int64_t count, int64_t width) {
+  auto weights = std::make_shared<EmbeddingWeights>();
+  weights->problem = {1, width, count};
+  weights->table = tensor::RandomNormal(count * width, 11);
+  return Embedding{{std::move(weights)}};
+}
+
+inline Op AddPositions(int64_t count, int64_t width) {
+  auto weights = std::make_shared<PositionsWeights>();
+  weights->problem = {width, width, count};
+  weights->table = tensor::RandomNormal(count * width, 12);
+  return Positions{{std::move(weights)}};
+}
+
+// tokens: 0: sequences of any length.
+inline Op Attend(int64_t tokens, int64_t heads, int64_t head_width,
+                 bool masked) {
+  auto weights = std::make_shared<AttentionWeights>();
+  AttentionProblem& problem = weights->problem;
+  problem.tokens = tokens;
+  problem.heads = heads;
+  problem.head_width = head_width;
+  problem.output_width = (tokens == 0 ? 1 : tokens) * problem.width();
+  problem.input_width = 3 * problem.output_width;
+  problem.masked = masked;
+  problem.mask_value = -10000;
+  return Attention{{std::move(weights)}};
+}
+
+inline Op Pool(int64_t tokens, int64_t width, bool masked) {
+  auto weights = std::make_shared<PoolTokensWeights>();
+  PoolTokensProblem& problem = weights->problem;
+  problem.input_width = (tokens == 0 ? 1 : tokens) * width;
+  problem.output_width = width;
+  problem.tokens = tokens;
+  problem.masked = masked;
+  return PoolTokens{{std::move(weights)}};
+}
+
+// Numbers, one per token of sequences of any length, or `shape` per row.
+inline Port Ids(const char* name, absl::Span<const int64_t> shape = {}) {
+  Port port;
+  port.name = name;
+  port.data_type = tensor::DataType::kI64;
+  port.sequence = shape.empty();
+  port.shape.assign(shape.begin(), shape.end());
+  return port;
+}
+
+inline Port Mask(const char* name, absl::Span<const int64_t> shape = {}) {
+  Port port = Ids(name, shape);
+  port.role = Port::Role::kMask;
+  port.optional = true;
+  return port;
+}
+
 inline Port PortOf(const char* name, int64_t width) {
   return {name, tensor::DataType::kF32, {width}, {}};
 }

@@ -23,8 +23,8 @@ TEST(ModelConfigTest, EmptyObjectGivesTheDefaults) {
   const ModelConfig config = Parsed("{}");
   EXPECT_THAT(config.layers, IsEmpty());
   EXPECT_THAT(config.dense_layers, IsEmpty());
-  EXPECT_EQ(config.input.name, "");
-  EXPECT_THAT(config.input.shape, IsEmpty());
+  EXPECT_EQ(config.inputs[0].name, "");
+  EXPECT_THAT(config.inputs[0].shape, IsEmpty());
   EXPECT_EQ(config.batching.max_batch_rows, 4096);
   EXPECT_EQ(config.batching.max_queue_delay_us, 0);
   EXPECT_EQ(config.batching.max_queue_rows, 65536);
@@ -96,8 +96,8 @@ TEST(ModelConfigTest, ReadsEveryKeyOfTheDesign) {
   EXPECT_EQ(config.layers[4].activation, graph::Activation::kTanh);
   ASSERT_EQ(config.dense_layers.size(), 1u);
   EXPECT_EQ(config.dense_layers[0].prefix, "fc.");
-  EXPECT_EQ(config.input.name, "pixels");
-  EXPECT_THAT(config.input.shape, ElementsAre(1, 28, 28));
+  EXPECT_EQ(config.inputs[0].name, "pixels");
+  EXPECT_THAT(config.inputs[0].shape, ElementsAre(1, 28, 28));
   EXPECT_THAT(config.output.labels, ElementsAre("cat", "dog"));
   EXPECT_EQ(config.batching.max_queue_delay_us, 250);
   EXPECT_EQ(config.device, DeviceChoice::kCuda);

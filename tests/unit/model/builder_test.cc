@@ -401,6 +401,12 @@ TEST(BuilderTest, EveryOpIsMadeByALayerType) {
        "qkv": "q.", "layout": "heads"}]},
       {"type": "pool", "over": "max"}]})",
              network, made_ops);
+  SyntheticCheckpoint tokens;
+  tokens.AddRandom("t.weight", {9, 4});
+  CollectOps(R"({"input": {"datatype": "INT64", "shape": ["sequence"]},
+      "layers": [{"type": "embedding", "prefix": "t."},
+                 {"type": "positions", "kind": "sinusoidal", "length": 8}]})",
+             tokens, made_ops);
   EXPECT_EQ(made_ops,
             NamesOfAllOps(
                 std::make_index_sequence<std::variant_size_v<graph::Op>>()));

@@ -59,14 +59,14 @@ TEST(PrecisionTest, Bf16IsWhatFp32MakesOfTheRoundedWeights) {
   std::vector<float> x;
   for (int i = 0; i < 15 * 8; ++i) x.push_back(static_cast<float>(i % 7 - 3));
   checkpoint.Add("X", {15, 8}, x).Add("Y", {15, 8}, x);
-  const ReportRows input = RandomReportRows(8);
   const auto fp32 = test::BuildFrom(ConfigWith(graph::Precision::kFp32),
                                     checkpoint.Build(), BuildOptions());
   const auto bf16 = test::BuildFrom(ConfigWith(graph::Precision::kBf16),
                                     checkpoint.Build(), BuildOptions());
   ASSERT_TRUE(fp32.ok() && bf16.ok());
   const PrecisionReport report =
-      ReportPrecision(graph::Precision::kBf16, **fp32, **bf16, input);
+      ReportPrecision(graph::Precision::kBf16, **fp32, **bf16,
+                      RandomReportRows((*fp32)->graph()));
   EXPECT_EQ(report.ToString().find("bf16: 0 of 1024 routes changed against "
                                    "fp32 on 1024 random rows, largest output "
                                    "difference 0 (outputs up to "),
@@ -77,7 +77,7 @@ TEST(PrecisionTest, Bf16IsWhatFp32MakesOfTheRoundedWeights) {
 TEST(PrecisionTest, TheReportCountsRoutesAndTheLargestDifference) {
   const auto fp32 = Built(graph::Precision::kFp32);
   const auto int8 = Built(graph::Precision::kInt8);
-  const ReportRows rows = RandomReportRows(32);
+  const ReportRows rows = RandomReportRows(fp32->graph());
   const PrecisionReport report =
       ReportPrecision(graph::Precision::kInt8, *fp32, *int8, rows);
   EXPECT_EQ(report.rows, 1024);

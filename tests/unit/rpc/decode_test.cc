@@ -26,7 +26,8 @@ std::string Bytes(const std::vector<float>& values) {
                      values.size() * sizeof(float));
 }
 
-std::vector<float> Values(const tensor::ConstRows& rows) {
+std::vector<float> Values(const DecodedInputs& inputs) {
+  const tensor::ConstRows rows = inputs.matrices[0].floats();
   return std::vector<float>(rows.data, rows.data + rows.rows * rows.width);
 }
 
@@ -46,41 +47,41 @@ absl::Status Bare(const absl::Status& status) {
 
 absl::Status PredictError(const v1::PredictRequest& request,
                           const graph::Port& spec = kInput) {
-  tensor::FloatBuffer scratch;
+  InputScratch scratch;
   return Bare(DecodePredictInput(request, spec, scratch).status());
 }
 
 TEST(DecodePredict, ReadsRowsInPlace) {
   const v1::PredictRequest request = Predict({2, 3}, Bytes({1, 2, 3, 4, 5, 6}));
-  tensor::FloatBuffer scratch;
+  InputScratch scratch;
   const auto rows = DecodePredictInput(request, kInput, scratch);
   ASSERT_TRUE(rows.ok()) << rows.status();
   EXPECT_EQ(rows->rows, 2);
-  EXPECT_EQ(rows->width, 3);
+  EXPECT_EQ(rows->matrices[0].width, 3);
   EXPECT_THAT(Values(*rows), ElementsAre(1, 2, 3, 4, 5, 6));
-  EXPECT_EQ(static_cast<const void*>(rows->data),
+  EXPECT_EQ(rows->matrices[0].data,
             static_cast<const void*>(request.input().data().data()));
-  EXPECT_EQ(scratch.size(), 0);
+  EXPECT_EQ(scratch[0].size(), 0);
 }
 
 TEST(DecodePredict, ReadsTheShapeWithoutABatchDimensionAsOneRow) {
-  tensor::FloatBuffer scratch;
+  InputScratch scratch;
   const v1::PredictRequest request = Predict({3}, Bytes({1, 2, 3}));
   const auto rows = DecodePredictInput(request, kInput, scratch);
   ASSERT_TRUE(rows.ok());
   EXPECT_EQ(rows->rows, 1);
-  EXPECT_EQ(rows->width, 3);
+  EXPECT_EQ(rows->matrices[0].width, 3);
 }
 
 TEST(DecodePredict, ReadsInputsOfSeveralDimensions) {
   const graph::Port image = {"image", tensor::DataType::kF32, {2, 2}, {}};
-  tensor::FloatBuffer scratch;
+  InputScratch scratch;
   const v1::PredictRequest batch =
       Predict({3, 2, 2}, Bytes(std::vector<float>(12, 1)));
   const auto rows = DecodePredictInput(batch, image, scratch);
   ASSERT_TRUE(rows.ok());
   EXPECT_EQ(rows->rows, 3);
-  EXPECT_EQ(rows->width, 4);
+  EXPECT_EQ(rows->matrices[0].width, 4);
   const v1::PredictRequest one =
       Predict({2, 2}, Bytes(std::vector<float>(4, 1)));
   EXPECT_EQ(DecodePredictInput(one, image, scratch)->rows, 1);
@@ -193,13 +194,13 @@ TEST(DecodePredict, FindsAPoisonedValueAtEveryPosition) {
 TEST(DecodePredict, TakesEveryFiniteValue) {
   constexpr float kMax = std::numeric_limits<float>::max();
   constexpr float kTiny = std::numeric_limits<float>::denorm_min();
-  tensor::FloatBuffer scratch;
+  InputScratch scratch;
   const v1::PredictRequest request =
       Predict({2, 3}, Bytes({kMax, -kMax, kTiny, -kTiny, -0.0f, 0.0f}));
   const auto rows = DecodePredictInput(request, kInput, scratch);
   ASSERT_TRUE(rows.ok());
   EXPECT_THAT(Values(*rows), ElementsAre(kMax, -kMax, kTiny, -kTiny, 0, 0));
-  EXPECT_TRUE(std::signbit(rows->data[4]));
+  EXPECT_TRUE(std::signbit(Values(*rows)[4]));
   // As many that whole blocks are looked at.
   const graph::Port wide = {"input", tensor::DataType::kF32, {37}, {}};
   for (const float value : {kMax, -kMax, kTiny, -kTiny, -0.0f}) {
@@ -210,7 +211,7 @@ TEST(DecodePredict, TakesEveryFiniteValue) {
 }
 
 TEST(DecodePredict, SaysWhichFieldIsWrong) {
-  tensor::FloatBuffer scratch;
+  InputScratch scratch;
   const auto field = [&](const v1::PredictRequest& request) {
     return BadField(DecodePredictInput(request, kInput, scratch).status());
   };
@@ -245,7 +246,7 @@ inference::ModelInferRequest Raw(const std::vector<float>& values = {1, 2, 3}) {
 }
 
 absl::Status InferError(const inference::ModelInferRequest& request) {
-  tensor::FloatBuffer scratch;
+  InputScratch scratch;
   return DecodeInferInput(request, kInput, kOutput, scratch).status();
 }
 
@@ -257,22 +258,23 @@ std::string InferMessage(const inference::ModelInferRequest& request) {
 
 TEST(DecodeInfer, ReadsRawContentsInPlace) {
   const inference::ModelInferRequest request = Raw({1, 2, 3, 4, 5, 6});
-  tensor::FloatBuffer scratch;
+  InputScratch scratch;
   const auto rows = DecodeInferInput(request, kInput, kOutput, scratch);
   ASSERT_TRUE(rows.ok()) << rows.status();
   EXPECT_EQ(rows->rows, 2);
   EXPECT_THAT(Values(*rows), ElementsAre(1, 2, 3, 4, 5, 6));
-  EXPECT_EQ(static_cast<const void*>(rows->data),
+  EXPECT_EQ(rows->matrices[0].data,
             static_cast<const void*>(request.raw_input_contents(0).data()));
 }
 
 TEST(DecodeInfer, ReadsTypedContentsInPlace) {
   const inference::ModelInferRequest request = Typed({1, 2, 3, 4, 5, 6});
-  tensor::FloatBuffer scratch;
+  InputScratch scratch;
   const auto rows = DecodeInferInput(request, kInput, kOutput, scratch);
   ASSERT_TRUE(rows.ok()) << rows.status();
   EXPECT_EQ(rows->rows, 2);
-  EXPECT_EQ(rows->data, request.inputs(0).contents().fp32_contents().data());
+  EXPECT_EQ(rows->matrices[0].data,
+            request.inputs(0).contents().fp32_contents().data());
 }
 
 TEST(DecodeInfer, RefusesRawAndTypedContentsTogether) {
@@ -359,7 +361,7 @@ TEST(DecodeInfer, RefusesAnotherInputName) {
 }
 
 TEST(DecodeInfer, RefusesOtherDataTypes) {
-  for (const std::string type : {"FP16", "BF16", "FP64", "INT64", "fp32", ""}) {
+  for (const std::string type : {"BYTES", "UINT8", "INT64", "fp32", ""}) {
     inference::ModelInferRequest request = Typed();
     request.mutable_inputs(0)->set_datatype(type);
     EXPECT_EQ(InferMessage(request),

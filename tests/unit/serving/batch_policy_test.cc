@@ -48,52 +48,70 @@ TEST(DispatchTime, IsInThePastWhenTheDeadlineIs) {
   EXPECT_LE(DispatchTime(policy, 1, kOldest, kOldest), kOldest);
 }
 
-TEST(BatchRowsMax, IsAnEvenShareWhereOthersAreIdle) {
+TEST(BatchMax, IsAnEvenShareWhereOthersAreIdle) {
   const BatchPolicy policy = {4096, microseconds(0)};
-  EXPECT_EQ(BatchRowsMax(policy, 4000, 1, microseconds(10000)), 2000);
-  EXPECT_EQ(BatchRowsMax(policy, 4001, 3, microseconds(10000)), 1001);
+  EXPECT_EQ(BatchMax(policy, 4000, 1, microseconds(10000)).tokens, 2000);
+  EXPECT_EQ(BatchMax(policy, 4001, 3, microseconds(10000)).tokens, 1001);
 }
 
-TEST(BatchRowsMax, WakesNobodyForLessThanHalfAMillisecond) {
+TEST(BatchMax, WakesNobodyForLessThanHalfAMillisecond) {
   const BatchPolicy policy = {4096, microseconds(0)};
-  EXPECT_EQ(BatchRowsMax(policy, 4000, 7, microseconds(999)), 4096);
-  EXPECT_EQ(BatchRowsMax(policy, 4000, 7, microseconds(1000)), 2000);
-  EXPECT_EQ(BatchRowsMax(policy, 4000, 7, microseconds(0)), 4096);
+  EXPECT_EQ(BatchMax(policy, 4000, 7, microseconds(999)).tokens, 4096);
+  EXPECT_EQ(BatchMax(policy, 4000, 7, microseconds(1000)).tokens, 2000);
+  EXPECT_EQ(BatchMax(policy, 4000, 7, microseconds(0)).tokens, 4096);
 }
 
-TEST(BatchRowsMax, GivesNoShareThatMostlyReadsWeights) {
+TEST(BatchMax, GivesNoShareThatMostlyReadsWeights) {
   const BatchPolicy policy = {4096, microseconds(0)};
-  EXPECT_EQ(BatchRowsMax(policy, 63, 7, microseconds(1000000)), 4096);
-  EXPECT_EQ(BatchRowsMax(policy, 64, 7, microseconds(1000000)), 32);
-  EXPECT_EQ(BatchRowsMax(policy, 100, 7, microseconds(1000000)), 34);
+  EXPECT_EQ(BatchMax(policy, 63, 7, microseconds(1000000)).tokens, 4096);
+  EXPECT_EQ(BatchMax(policy, 64, 7, microseconds(1000000)).tokens, 32);
+  EXPECT_EQ(BatchMax(policy, 100, 7, microseconds(1000000)).tokens, 34);
 }
 
-TEST(BatchRowsMax, IsTheBoundOfThePolicyWhereNobodyIsIdle) {
+TEST(BatchMax, IsTheBoundOfThePolicyWhereNobodyIsIdle) {
   const BatchPolicy policy = {4096, microseconds(0)};
-  EXPECT_EQ(BatchRowsMax(policy, 4000, 0, microseconds(10000)), 4096);
-  EXPECT_EQ(BatchRowsMax(policy, 100000, 1, microseconds(1000000)), 4096);
+  EXPECT_EQ(BatchMax(policy, 4000, 0, microseconds(10000)).tokens, 4096);
+  EXPECT_EQ(BatchMax(policy, 100000, 1, microseconds(1000000)).tokens, 4096);
 }
 
-TEST(BatchRowsMax, LeavesNothingBehindThatWouldWaitForCompany) {
+TEST(BatchMax, LeavesNothingBehindThatWouldWaitForCompany) {
   const BatchPolicy policy = {4096, microseconds(500)};
-  EXPECT_EQ(BatchRowsMax(policy, 4000, 3, microseconds(10000)), 4096);
+  EXPECT_EQ(BatchMax(policy, 4000, 3, microseconds(10000)).tokens, 4096);
 }
 
 TEST(RowsToTake, TakesEveryTaskThatFits) {
-  EXPECT_EQ(RowsToTake(8, 0, 1), 1);
-  EXPECT_EQ(RowsToTake(8, 0, 8), 8);
-  EXPECT_EQ(RowsToTake(8, 5, 3), 3);
+  EXPECT_EQ(RowsToTake(8, 0, 1, 1), 1);
+  EXPECT_EQ(RowsToTake(8, 0, 8, 1), 8);
+  EXPECT_EQ(RowsToTake(8, 5, 3, 1), 3);
 }
 
 TEST(RowsToTake, KeepsATaskWhole) {
-  EXPECT_EQ(RowsToTake(8, 5, 4), 0);
-  EXPECT_EQ(RowsToTake(8, 8, 1), 0);
+  EXPECT_EQ(RowsToTake(8, 5, 4, 1), 0);
+  EXPECT_EQ(RowsToTake(8, 8, 1, 1), 0);
 }
 
 TEST(RowsToTake, CutsATaskAboveTheBoundIntoBatches) {
-  EXPECT_EQ(RowsToTake(8, 0, 100), 8);
-  EXPECT_EQ(RowsToTake(8, 1, 100), 0);
-  EXPECT_EQ(RowsToTake(8, 0, 4), 4);  // what is left of it
+  EXPECT_EQ(RowsToTake(8, 0, 100, 1), 8);
+  EXPECT_EQ(RowsToTake(8, 1, 100, 1), 0);
+  EXPECT_EQ(RowsToTake(8, 0, 4, 1), 4);  // what is left of it
+}
+
+TEST(RowsToTake, CountsTheTokensOfSequences) {
+  const engine::Extent max = {8, 100};
+  EXPECT_EQ(RowsToTake(max, {2, 40}, 3, 20), 3);
+  EXPECT_EQ(RowsToTake(max, {2, 41}, 3, 20), 0);
+  EXPECT_EQ(RowsToTake(max, {6, 6}, 3, 1), 0);
+  EXPECT_EQ(RowsToTake(max, {}, 20, 30), 3);
+  EXPECT_EQ(RowsToTake(max, {}, 20, 1), 8);
+  EXPECT_EQ(RowsToTake(max, {}, 20, 1000), 1);  // a row is not divided
+}
+
+TEST(DispatchTime, ClosesABatchThatIsFullOfTokens) {
+  BatchPolicy policy = {64, microseconds(500)};
+  policy.max_batch_tokens = 1000;
+  EXPECT_EQ(DispatchTime(policy, {3, 999}, kOldest, kNever),
+            kOldest + microseconds(500));
+  EXPECT_EQ(DispatchTime(policy, {3, 1000}, kOldest, kNever), kOldest);
 }
 
 TEST(Judge, DropsTheCancelledFirst) {

@@ -29,11 +29,11 @@ class BatchQueueTest : public ::testing::Test {
 
   // The rows of each piece of the next batch; batch_ holds all of it.
   std::vector<int64_t> Pop(BatchQueue& queue) {
-    return Pop(queue, queue.policy().max_batch_rows);
+    return Pop(queue, queue.policy().max());
   }
-  std::vector<int64_t> Pop(BatchQueue& queue, int64_t rows_max) {
-    queue.PopBatch(Clock::time_point(std::chrono::hours(1)), estimate_,
-                   rows_max, batch_);
+  std::vector<int64_t> Pop(BatchQueue& queue, const engine::Extent& max) {
+    queue.PopBatch(Clock::time_point(std::chrono::hours(1)), estimate_, max,
+                   batch_);
     std::vector<int64_t> rows;
     for (const Piece& piece : batch_.pieces) rows.push_back(piece.rows);
     return rows;
@@ -85,7 +85,7 @@ TEST_F(BatchQueueTest, CutsALargeTaskIntoPiecesThatFollowEachOther) {
   Push(queue, 20);
   int64_t next = 0;
   for (const int64_t rows : {8, 8, 4}) {
-    EXPECT_EQ(queue.queued_rows(), 20 - next);
+    EXPECT_EQ(queue.queued().rows, 20 - next);
     EXPECT_THAT(Pop(queue), ElementsAre(rows));
     EXPECT_EQ(batch_.pieces[0].first_row, next);
     next += rows;

@@ -73,7 +73,7 @@ class BatchRunnerTest : public ::testing::Test {
 
   static std::vector<Piece> Whole(const std::vector<Task*>& tasks) {
     std::vector<Piece> pieces;
-    for (Task* task : tasks) pieces.push_back({task, 0, task->x.rows});
+    for (Task* task : tasks) pieces.push_back({task, 0, task->rows()});
     return pieces;
   }
   void Run(const std::vector<Task*>& tasks) {
@@ -130,12 +130,12 @@ TEST_F(BatchRunnerTest, ReadsAndWritesASingleTaskInPlace) {
   TestTask task({1, 2});
   std::vector<Task*> tasks = {&task};
   runner_.Run(*servable, Whole(tasks));
-  EXPECT_EQ(watching.read, task.x.data);
+  EXPECT_EQ(watching.read, task.input().data());
   EXPECT_EQ(watching.written, task.y.data);
   TestTask other({3});
   tasks.push_back(&other);
   runner_.Run(*servable, Whole(tasks));
-  EXPECT_NE(watching.read, task.x.data);
+  EXPECT_NE(watching.read, task.input().data());
   EXPECT_THAT(other.output(), ElementsAre(3));
 }
 

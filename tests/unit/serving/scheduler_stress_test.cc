@@ -25,7 +25,7 @@ class SelfDeletingTask : public Task {
  public:
   SelfDeletingTask(float value, absl::BlockingCounter* done)
       : input_(value), done_(done) {
-    x = {&input_, 1, 1};
+    inputs = {tensor::ConstRows{&input_, 1, 1}};
     y = {&output_, 1, 1};
   }
   void OnDone(const absl::Status& status) override {
@@ -48,7 +48,7 @@ class RepeatingTask : public Task {
   RepeatingTask(Scheduler* scheduler, std::shared_ptr<const Servable> servable,
                 int rounds)
       : scheduler_(scheduler), servable_(std::move(servable)), rounds_(rounds) {
-    x = {&input_, 1, 1};
+    inputs = {tensor::ConstRows{&input_, 1, 1}};
     y = {&output_, 1, 1};
   }
   void OnDone(const absl::Status& status) override {
@@ -137,7 +137,7 @@ TEST(SchedulerStress, EveryAcceptedTaskIsAnsweredOnceAndRight) {
         }
         ++answered;
         for (size_t i = 0; i < task.output().size(); ++i) {
-          EXPECT_EQ(task.output()[i], 2 * task.x.data[i]);
+          EXPECT_EQ(task.output()[i], 2 * task.input()[i]);
         }
       }
     });

@@ -132,7 +132,7 @@ TEST_F(SchedulerTest, CutsARequestAboveTheBatchBoundIntoBatches) {
   gate_.Open();
   for (TestTask& task : tasks_) {
     EXPECT_TRUE(task.Await().ok());
-    EXPECT_THAT(task.output(), Each(2 * task.x.data[0]));
+    EXPECT_THAT(task.output(), Each(2 * task.input()[0]));
   }
   EXPECT_THAT(log_.rows(), ElementsAre(1, 1, 4, 4, 3, 4));
   const TestTask& cut = tasks_[2];

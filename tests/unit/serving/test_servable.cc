@@ -24,7 +24,7 @@ std::shared_ptr<const Servable> MakeServable(
 TestTask::TestTask(std::vector<float> values, int64_t width)
     : input_(std::move(values)), output_(input_.size(), -1) {
   const int64_t rows = static_cast<int64_t>(input_.size()) / width;
-  x = {input_.data(), rows, width};
+  inputs = {tensor::ConstRows{input_.data(), rows, width}};
   y = {output_.data(), rows, width};
 }
 

@@ -35,6 +35,7 @@ class TestTask : public Task {
   // Blocks until OnDone and returns its status.
   const absl::Status& Await();
   bool done() const { return done_.HasBeenNotified(); }
+  const std::vector<float>& input() const { return input_; }
   const std::vector<float>& output() const { return output_; }
 
  private:

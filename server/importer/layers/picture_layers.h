@@ -3,7 +3,7 @@
 #include "absl/status/statusor.h"
 #include "server/importer/json_fields.h"
 #include "server/importer/layer_config.h"
-#include "server/importer/loaded_layer.h"
+#include "server/importer/layers/loaded_layer.h"
 #include "server/importer/tensor_reader.h"
 
 // Layers of config.json that see pictures, [channels, height, width]: their

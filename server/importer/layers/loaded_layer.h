@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,11 @@
 #include "server/graph/graph.h"
 
 namespace fff::importer {
+
+// What layers see beside the value that reaches them.
+struct LayerContext {
+  std::optional<graph::ValueId> mask;  // the network's input of that role
+};
 
 // A layer whose weights are read and checked, before the width of the rows that
 // reach it is known.
@@ -20,7 +26,8 @@ struct LoadedLayer {
   bool reshapes = false;
   // Adds the nodes that compute the layer from `in` and returns their result.
   std::function<absl::StatusOr<graph::ValueId>(graph::GraphBuilder& builder,
-                                               graph::ValueId in)>
+                                               graph::ValueId in,
+                                               const LayerContext& context)>
       add;
   std::string place = {};  // in config.json: "layers[2].layers[0]"
   // Of a residual block, which has no `add`: these, and its input added.
@@ -34,7 +41,8 @@ inline LoadedLayer OneOp(absl::string_view type, int64_t input_width,
   loaded.layer.type = std::string(type);
   loaded.input_width = input_width;
   loaded.add = [op = std::move(op)](graph::GraphBuilder& builder,
-                                    graph::ValueId in) {
+                                    graph::ValueId in,
+                                    const LayerContext& /*context*/) {
     return builder.Add(op, in);
   };
   return loaded;

@@ -1,4 +1,4 @@
-#include "server/importer/fff_layer.h"
+#include "server/importer/layers/fff_layer.h"
 
 #include <string>
 

@@ -1,4 +1,4 @@
-#include "server/importer/layer_types.h"
+#include "server/importer/layers/layer_types.h"
 
 #include <algorithm>
 #include <memory>
@@ -14,9 +14,9 @@
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/conventions.h"
 #include "server/importer/dense_weights.h"
-#include "server/importer/fff_layer.h"
-#include "server/importer/picture_layers.h"
-#include "server/importer/sequence_layers.h"
+#include "server/importer/layers/fff_layer.h"
+#include "server/importer/layers/picture_layers.h"
+#include "server/importer/layers/sequence_layers.h"
 
 namespace fff::importer {
 namespace {
@@ -130,8 +130,9 @@ absl::StatusOr<LoadedLayer> LoadActivation(const LayerConfig& config,
   LoadedLayer loaded;
   const Activation activation = *config.activation;
   loaded.layer.type = config.type;
-  loaded.add = [activation](GraphBuilder& builder,
-                            ValueId in) -> absl::StatusOr<ValueId> {
+  loaded.add = [activation](
+                   GraphBuilder& builder, ValueId in,
+                   const LayerContext& /*context*/) -> absl::StatusOr<ValueId> {
     const int64_t width = builder.WidthOf(in);
     const graph::ActivationProblem problem = {width, width, activation};
     builder.layer().text = problem.ToString();
@@ -149,8 +150,17 @@ absl::StatusOr<LoadedLayer> LoadFlatten(const LayerConfig& config,
                                         TensorReader& /*reader*/) {
   LoadedLayer loaded;
   loaded.layer.type = config.type;
-  loaded.add = [](GraphBuilder& builder,
-                  ValueId in) -> absl::StatusOr<ValueId> {
+  loaded.add = [](GraphBuilder& builder, ValueId in,
+                  const LayerContext& /*context*/) -> absl::StatusOr<ValueId> {
+    if (builder.TypeOf(in).per_token()) {
+      return absl::InvalidArgumentError(
+          "got sequences of any length, wanted rows of one length; \"pool\" "
+          "makes one vector of a sequence");
+    }
+    if (builder.TypeOf(in).data_type != tensor::DataType::kF32) {
+      return absl::InvalidArgumentError(
+          "got whole numbers, which \"embedding\" must come first for");
+    }
     builder.layer().text = absl::StrCat("to ", builder.WidthOf(in));
     builder.Flatten(in);
     return in;
@@ -188,6 +198,7 @@ constexpr LayerType kTypes[] = {
     {"tokens", false, true, ReadNothing, LoadTokens},
     {"patches", false, true, ReadPatches, LoadPatches},
     {"shifted_patches", false, true, ReadPatches, LoadShiftedPatches},
+    {"embedding", true, true, ReadEmbedding, LoadEmbedding},
     {"class_token", false, true, ReadClassToken, LoadClassToken},
     {"positions", false, true, ReadPositions, LoadPositions},
     {"attention", false, true, ReadAttention, LoadAttention},

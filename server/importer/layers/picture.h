@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "server/base/status_macros.h"
 #include "server/importer/json_fields.h"
-#include "server/importer/loaded_layer.h"
+#include "server/importer/layers/loaded_layer.h"
 
 // What the layers that see pictures share. Included by .cc files of this folder
 // only.
@@ -29,9 +29,10 @@ LoadedLayer FromPicture(std::string type, Make make) {
   LoadedLayer loaded;
   loaded.layer.type = std::move(type);
   loaded.reshapes = true;
-  loaded.add = [make = std::move(make)](
-                   graph::GraphBuilder& builder,
-                   graph::ValueId in) -> absl::StatusOr<graph::ValueId> {
+  loaded.add =
+      [make = std::move(make)](
+          graph::GraphBuilder& builder, graph::ValueId in,
+          const LayerContext& /*context*/) -> absl::StatusOr<graph::ValueId> {
     FFF_ASSIGN_OR_RETURN(const graph::Picture from,
                          PictureOf(builder.TypeOf(in)));
     FFF_ASSIGN_OR_RETURN(graph::Op op, make(from));

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,7 +12,8 @@
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/dense_weights.h"
-#include "server/importer/sequence_layers.h"
+#include "server/importer/layers/sequence.h"
+#include "server/importer/layers/sequence_layers.h"
 
 namespace fff::importer {
 namespace {
@@ -21,12 +24,18 @@ using graph::ValueId;
 using Layout = graph::AttentionProblem::Layout;
 
 constexpr IntegerRange kHeads = {1, 4096};
-// A row takes tokens^2 scores per head.
-constexpr int64_t kTokensMax = 65536;
 
-std::string ReadName(JsonFields& fields, const char* key, std::string other) {
-  return fields.String(key, checkpoint::kTensorNameBytesMax)
-      .value_or(std::move(other));
+// What is added to the scores of tokens that the mask leaves out.
+std::optional<double> ReadMaskValue(JsonFields& fields) {
+  const std::vector<double> value = fields.Numbers("mask_value", 1);
+  if (value.empty()) return std::nullopt;
+  if (value[0] > 0 || value[0] < std::numeric_limits<float>::lowest()) {
+    fields.errors().Add(
+        fields.PathOf("mask_value"),
+        absl::StrCat("found ", value[0],
+                     ", wanted a float32 number that is 0 or less"));
+  }
+  return value[0];
 }
 
 // "qkv", one linear layer for all three, or "query", "key" and "value".
@@ -131,6 +140,8 @@ absl::StatusOr<graph::AttentionProblem> ReadProblem(const LayerConfig& config,
   problem.layout = config.layout;
   problem.causal = config.causal;
   problem.exclude_self = config.exclude_self;
+  problem.masked = config.mask_value.has_value();
+  problem.mask_value = static_cast<float>(config.mask_value.value_or(0));
   problem.scale = static_cast<float>(
       1 / std::sqrt(static_cast<double>(problem.head_width)));
   if (!config.scale_tensor.empty()) {
@@ -145,6 +156,30 @@ graph::Op Linear(const DenseWeights& weights) {
   return graph::Linear{{std::make_shared<const DenseWeights>(weights)}};
 }
 
+// The op between the linear layers; `in` is its input, `problem` all but the
+// tokens.
+absl::StatusOr<ValueId> AddAttention(GraphBuilder& builder, ValueId in,
+                                     const Sequence& from,
+                                     const graph::AttentionProblem& problem,
+                                     const LayerContext& context) {
+  if (from.tokens > graph::kTokensMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got ", from.tokens, " tokens, wanted at most ", graph::kTokensMax));
+  }
+  const int64_t tokens = std::max(from.tokens, int64_t{1});
+  auto weights = std::make_shared<graph::AttentionWeights>();
+  weights->problem = problem;
+  weights->problem.tokens = from.tokens;
+  weights->problem.input_width = tokens * 3 * problem.width();
+  weights->problem.output_width = tokens * problem.width();
+  std::vector<ValueId> inputs = {in};
+  if (problem.masked) {
+    FFF_ASSIGN_OR_RETURN(const ValueId mask, MaskOf(context, "mask_value"));
+    inputs.push_back(mask);
+  }
+  return builder.Add(graph::Attention{{std::move(weights)}}, inputs);
+}
+
 }  // namespace
 
 void ReadAttention(JsonFields& fields, LayerConfig& config) {
@@ -155,12 +190,17 @@ void ReadAttention(JsonFields& fields, LayerConfig& config) {
   config.heads = heads.value_or(1);
   ReadProjections(fields, config);
   ReadLayout(fields, config);
-  config.weight = ReadName(fields, "weight", config.weight);
-  config.bias = ReadName(fields, "bias", config.bias);
+  const auto name = [&fields](const char* key, std::string other) {
+    return fields.String(key, checkpoint::kTensorNameBytesMax)
+        .value_or(std::move(other));
+  };
+  config.weight = name("weight", config.weight);
+  config.bias = name("bias", config.bias);
   config.out = fields.String("out", checkpoint::kTensorNameBytesMax);
   config.causal = fields.Bool("causal").value_or(false);
   config.exclude_self = fields.Bool("exclude_self").value_or(false);
-  config.scale_tensor = ReadName(fields, "log_scale", "");
+  config.scale_tensor = ReadName(fields, "log_scale");
+  config.mask_value = ReadMaskValue(fields);
 }
 
 absl::StatusOr<LoadedLayer> LoadAttention(const LayerConfig& config,
@@ -179,21 +219,14 @@ absl::StatusOr<LoadedLayer> LoadAttention(const LayerConfig& config,
   loaded.layer.type = config.type;
   loaded.input_width = qkv.problem.input_width;
   loaded.add = [qkv = Linear(qkv), problem, behind](
-                   GraphBuilder& builder,
-                   ValueId in) -> absl::StatusOr<ValueId> {
+                   GraphBuilder& builder, ValueId in,
+                   const LayerContext& context) -> absl::StatusOr<ValueId> {
     FFF_ASSIGN_OR_RETURN(const Sequence from, SequenceOf(builder.TypeOf(in)));
-    if (from.tokens > kTokensMax) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "got ", from.tokens, " tokens, wanted at most ", kTokensMax));
-    }
-    auto weights = std::make_shared<graph::AttentionWeights>();
-    weights->problem = problem;
-    weights->problem.tokens = from.tokens;
-    weights->problem.input_width = from.tokens * 3 * problem.width();
-    weights->problem.output_width = from.tokens * problem.width();
-    std::vector<graph::Op> ops = {qkv, graph::Attention{{std::move(weights)}}};
-    ops.insert(ops.end(), behind.begin(), behind.end());
-    return builder.AddChain(std::move(ops), in);
+    FFF_ASSIGN_OR_RETURN(const ValueId projected, builder.Add(qkv, in));
+    FFF_ASSIGN_OR_RETURN(
+        const ValueId mixed,
+        AddAttention(builder, projected, from, problem, context));
+    return builder.AddChain(behind, mixed);
   };
   return loaded;
 }

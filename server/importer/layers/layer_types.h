@@ -6,7 +6,7 @@
 #include "absl/strings/string_view.h"
 #include "server/importer/json_fields.h"
 #include "server/importer/layer_config.h"
-#include "server/importer/loaded_layer.h"
+#include "server/importer/layers/loaded_layer.h"
 #include "server/importer/tensor_reader.h"
 
 // The layer types of config.json, one row each: which fields an entry has and

@@ -1,4 +1,4 @@
-#include "server/importer/picture_layers.h"
+#include "server/importer/layers/picture_layers.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,7 +12,7 @@
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/dense_weights.h"
-#include "server/importer/picture.h"
+#include "server/importer/layers/picture.h"
 
 namespace fff::importer {
 namespace {
@@ -80,8 +80,8 @@ LoadedLayer PerChannel(std::string type, std::vector<double> scale,
   LoadedLayer loaded;
   loaded.layer.type = std::move(type);
   loaded.add = [scale = std::move(scale), shift = std::move(shift)](
-                   GraphBuilder& builder,
-                   ValueId in) -> absl::StatusOr<ValueId> {
+                   GraphBuilder& builder, ValueId in,
+                   const LayerContext& /*context*/) -> absl::StatusOr<ValueId> {
     const graph::ValueType& input = builder.TypeOf(in);
     const int64_t channels = input.shape()[0];
     const auto given = static_cast<int64_t>(scale.size());
@@ -120,6 +120,11 @@ std::optional<Pair> ReadPair(JsonFields& fields, const char* key,
 
 absl::StatusOr<Picture> PictureOf(const graph::ValueType& type) {
   const tensor::Shape shape = type.shape();
+  if (type.per_token()) {
+    return absl::InvalidArgumentError(
+        "got sequences of any length, wanted a picture [channels, height, "
+        "width]");
+  }
   if (shape.size() == 3) return Picture{shape[0], shape[1], shape[2]};
   return absl::InvalidArgumentError(
       absl::StrCat("got ", tensor::ToString(shape),

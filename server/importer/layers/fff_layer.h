@@ -2,7 +2,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/importer/layer_config.h"
-#include "server/importer/loaded_layer.h"
+#include "server/importer/layers/loaded_layer.h"
 #include "server/importer/tensor_reader.h"
 
 namespace fff::importer {

@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "server/importer/picture.h"
-#include "server/importer/picture_layers.h"
+#include "server/importer/layers/picture.h"
+#include "server/importer/layers/picture_layers.h"
 
 namespace fff::importer {
 namespace {

@@ -1,0 +1,186 @@
+"""Between numpy arrays and the messages of fff.v1; no connection."""
+
+import dataclasses
+from typing import Mapping, Tuple, Union
+
+import numpy as np
+
+try:
+    from ._proto import inference_pb2 as pb
+    from ._proto import inference_pb2_grpc as pb_grpc
+except ImportError as error:
+    raise ImportError(
+        "the gRPC stubs of fff_client could not be loaded "
+        f"({error}); make them with: client/python/generate"
+    ) from error
+
+__all__ = [
+    "Inputs", "LayerRouting", "Prediction", "pb", "pb_grpc", "predict_request",
+    "prediction",
+]
+
+# What predict takes: one array, or arrays by the names of the model's inputs.
+Inputs = Union["np.typing.ArrayLike", Mapping[str, "np.typing.ArrayLike"]]
+
+# By dtype.name; ml_dtypes brings bfloat16 to numpy.
+_DATATYPES = {
+    "uint8": pb.DATA_TYPE_UINT8,
+    "int32": pb.DATA_TYPE_INT32,
+    "int64": pb.DATA_TYPE_INT64,
+    "float16": pb.DATA_TYPE_FP16,
+    "bfloat16": pb.DATA_TYPE_BF16,
+    "float32": pb.DATA_TYPE_FP32,
+    "float64": pb.DATA_TYPE_FP64,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerRouting:
+    """The way of all rows through one FFF layer.
+
+    layer: index of the layer in the model, from 0.
+    family: "leaf" (one leaf network answers) or "path" (all visited nodes do).
+    trees, depth: depth counts the decisions from the root to the bottom level.
+    leaf: int32 [rows, trees], position on the bottom level, 0 = leftmost.
+    margin: float32 [rows, trees, depth] (leaf family) or [.., depth + 1] (path
+        family): what each visited node computed, root first. Its sign decides,
+        its size says how close the decision was.
+    tokens: of one row. Where it is more than 1, each token takes a way of its
+        own, and leaf and margin are [rows, tokens, trees, ..].
+    """
+
+    layer: int
+    family: str
+    trees: int
+    depth: int
+    leaf: np.ndarray
+    margin: np.ndarray
+    tokens: int = 1
+
+    def nodes(self) -> np.ndarray:
+        """Visited nodes, int64 [*leaf.shape, depth + 1], root first.
+
+        In heap order: root 0, children 2n+1 and 2n+2. Of the leaf family the
+        last one is the leaf, at index 2^depth - 1 + leaf.
+        """
+        level = np.arange(self.depth + 1, dtype=np.int64)
+        position = self.leaf.astype(np.int64)[..., None] >> (self.depth - level)
+        return (1 << level) - 1 + position
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The answer to predict or predict_dense.
+
+    output: float32 [rows, *model output shape].
+    labels: one a row when asked for and the model has labels, else empty.
+    routing: one entry an FFF layer when asked for, else empty.
+    implementation: "fff" or "dense", what computed the output.
+    queue_seconds, compute_seconds, batch_rows: time in the server, waiting and
+        computing, and the rows of the batch this request was evaluated in.
+    """
+
+    model: str
+    version: int
+    implementation: str
+    output: np.ndarray
+    labels: Tuple[str, ...]
+    routing: Tuple[LayerRouting, ...]
+    queue_seconds: float
+    compute_seconds: float
+    batch_rows: int
+    request_id: str
+
+
+def predict_request(
+    model, inputs, version=0, routing=False, labels=False, request_id=""
+) -> "pb.PredictRequest":
+    """Encodes a request; inputs as Client.predict takes them.
+
+    Raises TypeError for a dtype that the protocol does not have, and ValueError
+    when inputs by name are none, or differ in rows.
+    """
+    request = pb.PredictRequest(
+        model=model,
+        version=version,
+        include_routing=routing,
+        include_labels=labels,
+        request_id=request_id,
+    )
+    if isinstance(inputs, Mapping):
+        _add_named(inputs, request)
+    else:
+        array = np.asarray(inputs)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"wanted an array of real numbers, got {array.dtype}")
+        request.input.CopyFrom(_tensor(array.astype(np.float32, copy=False)))
+    return request
+
+
+def _add_named(inputs, request) -> None:
+    arrays = {name: np.asarray(array) for name, array in inputs.items()}
+    if not arrays:
+        raise ValueError("wanted at least one input, got none")
+    rows = None
+    for name, array in arrays.items():
+        if array.dtype.name not in _DATATYPES:
+            raise TypeError(
+                f"input {name!r}: got dtype {array.dtype}, "
+                f"wanted one of {', '.join(_DATATYPES)}"
+            )
+        if array.ndim == 0:
+            raise ValueError(f"input {name!r}: got a scalar, wanted rows")
+        rows = rows or (array.shape[0], name)
+        if array.shape[0] != rows[0]:
+            raise ValueError(
+                f"input {name!r}: got {array.shape[0]} rows, "
+                f"wanted {rows[0]} as in {rows[1]!r}"
+            )
+        request.inputs.add(name=name, tensor=_tensor(array))
+
+
+def _tensor(array) -> "pb.Tensor":
+    # Little-endian on the wire, whatever the array's order in memory.
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return pb.Tensor(
+        shape=array.shape,
+        datatype=_DATATYPES[array.dtype.name],
+        data=little.tobytes(order="C"),
+    )
+
+
+def prediction(response) -> Prediction:
+    """Decodes an answer."""
+    output = np.frombuffer(response.output.data, "<f4")
+    return Prediction(
+        model=response.model,
+        version=response.version,
+        implementation=_word(pb.Implementation, response.implementation),
+        output=output.reshape(tuple(response.output.shape)),
+        labels=tuple(response.labels),
+        routing=tuple(map(_routing, response.routing)),
+        queue_seconds=response.timing.queue_ns * 1e-9,
+        compute_seconds=response.timing.compute_ns * 1e-9,
+        batch_rows=response.timing.batch_rows,
+        request_id=response.request_id,
+    )
+
+
+def _routing(message) -> LayerRouting:
+    ways = (message.trees,) if message.tokens <= 1 else (message.tokens, message.trees)
+    leaf = np.array(message.leaf, np.int32).reshape(-1, *ways)
+    margin = np.array(message.margin, np.float32)
+    return LayerRouting(
+        layer=message.layer,
+        family=_word(pb.Family, message.family),
+        trees=message.trees,
+        depth=message.depth,
+        leaf=leaf,
+        margin=margin.reshape(*leaf.shape, message.margins_per_tree),
+        tokens=max(message.tokens, 1),
+    )
+
+
+def _word(enum, value: int) -> str:
+    """IMPLEMENTATION_FFF -> "fff"."""
+    return enum.Name(value).rsplit("_", 1)[-1].lower()

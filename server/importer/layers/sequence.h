@@ -1,0 +1,57 @@
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "server/base/status_macros.h"
+#include "server/importer/json_fields.h"
+#include "server/importer/layers/loaded_layer.h"
+#include "server/importer/tensor_reader.h"
+
+// What the layers that see sequences share. Included by .cc files of this
+// folder only.
+namespace fff::importer {
+
+// Tokens and their width. No tokens: sequences of any length.
+struct Sequence {
+  int64_t tokens = 0;
+  int64_t width = 0;
+};
+
+// INVALID_ARGUMENT where the value is no sequence.
+absl::StatusOr<Sequence> SequenceOf(const graph::ValueType& type);
+
+// The name of a tensor, or "".
+std::string ReadName(JsonFields& fields, const char* key);
+
+// All elements of a tensor of any rank.
+absl::StatusOr<tensor::FloatArray> AllFloats(const std::string& name,
+                                             TensorReader& reader);
+
+// INVALID_ARGUMENT where a layer that needs the mask, as `key` says, has none.
+absl::StatusOr<graph::ValueId> MaskOf(const LayerContext& context,
+                                      absl::string_view key);
+
+graph::Op MakeRearrange(graph::RearrangeWeights weights);
+
+// One op whose problem follows from the sequence that reaches it:
+// `make` (Sequence) -> StatusOr<Op>.
+template <class Make>
+LoadedLayer FromSequence(std::string type, Make make) {
+  LoadedLayer loaded;
+  loaded.layer.type = std::move(type);
+  loaded.reshapes = true;
+  loaded.add =
+      [make = std::move(make)](
+          graph::GraphBuilder& builder, graph::ValueId in,
+          const LayerContext& /*context*/) -> absl::StatusOr<graph::ValueId> {
+    FFF_ASSIGN_OR_RETURN(const Sequence from, SequenceOf(builder.TypeOf(in)));
+    FFF_ASSIGN_OR_RETURN(graph::Op op, make(from));
+    return builder.Add(std::move(op), in);
+  };
+  return loaded;
+}
+
+}  // namespace fff::importer

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "server/engine/executable.h"
+#include "server/graph/graph.h"
+#include "server/tensor/float_array.h"
+
+namespace fff::model {
+
+// Tokens of a sequence that nobody sent: kNominalTokens, or the longest that
+// the network takes; 1 where rows are no sequences of any length.
+int64_t SampleTokens(const graph::Graph& graph);
+
+// Rows for a network that nobody sent: to warm it up, to measure, to compare.
+// Inputs of several batches of one size; masks are absent. Views stay valid
+// while this lives unmoved.
+class SampleRows {
+ public:
+  struct Size {
+    int64_t rows = 1;    // of a batch
+    int64_t tokens = 1;  // of a row, where rows are sequences of any length
+    int64_t batches = 1;
+  };
+  // Zeros.
+  SampleRows(absl::Span<const graph::Port> ports, const Size& size);
+  SampleRows(const SampleRows&) = delete;
+  SampleRows& operator=(const SampleRows&) = delete;
+
+  // Standard-normal floats, pixels and integers evenly over all there are.
+  void FillRandom(uint64_t seed);
+
+  engine::Extent extent() const {
+    return {size_.rows, size_.rows * size_.tokens};
+  }
+  int64_t batches() const { return size_.batches; }
+  // Batch index % batches().
+  engine::KernelInputs batch(int64_t index) const;
+  // Of input 0, of all batches.
+  float* values() { return values_[0].data(); }
+
+ private:
+  std::vector<graph::Port> ports_;
+  Size size_;
+  std::vector<tensor::FloatBuffer> values_;  // one per input, of all batches
+  std::vector<tensor::TypedRows> matrices_;  // one per batch and input
+  std::vector<int64_t> starts_;              // of a batch's sequences
+};
+
+// Room for the output of one batch: as rows, or as tokens, of the output.
+class SampleOutput {
+ public:
+  SampleOutput(const graph::Port& port, const engine::Extent& extent)
+      : rows_(extent.Of(port.sequence)),
+        width_(port.width()),
+        values_(rows_ * width_) {}
+  tensor::MutableRows rows() { return {values_.data(), rows_, width_}; }
+
+ private:
+  int64_t rows_;
+  int64_t width_;
+  tensor::FloatBuffer values_;
+};
+
+}  // namespace fff::model
