@@ -287,7 +287,7 @@ def test_wrong_shapes_and_names_are_refused(networks, call):
     _, api = networks
     ids = np.ones((2, 4), np.int64)
     said = refused(call, api, MLM[0], {"input_ids": ids, "attention_mask": ids[:, :3]})
-    assert ("input 'attention_mask': got 3 tokens a row, wanted 4 as input 'input_ids'"
+    assert ("input 'attention_mask': got 3 tokens per row, wanted 4 as input 'input_ids'"
             in said)
     said = refused(call, api, MLM[0], {"input_ids": ids, "attention_mask": ids[:1]})
     assert "input 'attention_mask': got 1 rows, wanted 2 as input 'input_ids'" in said

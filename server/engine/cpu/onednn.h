@@ -96,7 +96,7 @@ class PrimitiveArguments {
                  engine, scope.Floats(floats)));
   }
 
-  // The C call: an unordered_map of arguments would cost 0.3 us a call. It
+  // The C call: an unordered_map of arguments would cost 0.3 us per call. It
   // fails only on missing arguments, that is on a bug of the kernel.
   void Execute(const dnnl::primitive& primitive,
                const dnnl::stream& stream) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/base/status_macros.h"
 #include "server/graph/graph.h"
 
 namespace fff::importer {
@@ -44,6 +45,25 @@ inline LoadedLayer OneOp(absl::string_view type, int64_t input_width,
                                     graph::ValueId in,
                                     const LayerContext& /*context*/) {
     return builder.Add(op, in);
+  };
+  return loaded;
+}
+
+// A layer of one op whose problem follows from what reaches it: `of`
+// (ValueType) -> StatusOr<Form> says whether that is what the layer wants,
+// `make` (Form) -> StatusOr<Op>.
+template <class Of, class Make>
+LoadedLayer OneOpFrom(std::string type, Of of, Make make) {
+  LoadedLayer loaded;
+  loaded.layer.type = std::move(type);
+  loaded.reshapes = true;
+  loaded.add =
+      [of, make = std::move(make)](
+          graph::GraphBuilder& builder, graph::ValueId in,
+          const LayerContext& /*context*/) -> absl::StatusOr<graph::ValueId> {
+    FFF_ASSIGN_OR_RETURN(const auto from, of(builder.TypeOf(in)));
+    FFF_ASSIGN_OR_RETURN(graph::Op op, make(from));
+    return builder.Add(std::move(op), in);
   };
   return loaded;
 }

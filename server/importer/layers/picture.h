@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "server/base/status_macros.h"
 #include "server/importer/json_fields.h"
 #include "server/importer/layers/loaded_layer.h"
 
@@ -26,19 +25,7 @@ absl::StatusOr<graph::Picture> PictureOf(const graph::ValueType& type);
 // `make` (Picture) -> StatusOr<Op>.
 template <class Make>
 LoadedLayer FromPicture(std::string type, Make make) {
-  LoadedLayer loaded;
-  loaded.layer.type = std::move(type);
-  loaded.reshapes = true;
-  loaded.add =
-      [make = std::move(make)](
-          graph::GraphBuilder& builder, graph::ValueId in,
-          const LayerContext& /*context*/) -> absl::StatusOr<graph::ValueId> {
-    FFF_ASSIGN_OR_RETURN(const graph::Picture from,
-                         PictureOf(builder.TypeOf(in)));
-    FFF_ASSIGN_OR_RETURN(graph::Op op, make(from));
-    return builder.Add(std::move(op), in);
-  };
-  return loaded;
+  return OneOpFrom(std::move(type), PictureOf, std::move(make));
 }
 
 }  // namespace fff::importer

@@ -5,7 +5,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "server/base/status_macros.h"
 #include "server/importer/json_fields.h"
 #include "server/importer/layers/loaded_layer.h"
 #include "server/importer/tensor_reader.h"
@@ -40,18 +39,7 @@ graph::Op MakeRearrange(graph::RearrangeWeights weights);
 // `make` (Sequence) -> StatusOr<Op>.
 template <class Make>
 LoadedLayer FromSequence(std::string type, Make make) {
-  LoadedLayer loaded;
-  loaded.layer.type = std::move(type);
-  loaded.reshapes = true;
-  loaded.add =
-      [make = std::move(make)](
-          graph::GraphBuilder& builder, graph::ValueId in,
-          const LayerContext& /*context*/) -> absl::StatusOr<graph::ValueId> {
-    FFF_ASSIGN_OR_RETURN(const Sequence from, SequenceOf(builder.TypeOf(in)));
-    FFF_ASSIGN_OR_RETURN(graph::Op op, make(from));
-    return builder.Add(std::move(op), in);
-  };
-  return loaded;
+  return OneOpFrom(std::move(type), SequenceOf, std::move(make));
 }
 
 }  // namespace fff::importer

@@ -171,7 +171,7 @@ absl::Status InputDecoder::AddShape(size_t index,
     sequence_ = &port;
     decoded_.tokens = outer->tokens;
   } else if (outer->tokens != decoded_.tokens) {
-    return Differs(port, *sequence_, "tokens a row", outer->tokens,
+    return Differs(port, *sequence_, "tokens per row", outer->tokens,
                    decoded_.tokens);
   }
   return absl::OkStatus();

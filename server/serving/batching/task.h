@@ -56,7 +56,7 @@ class Task {
   // Of every row, where rows are sequences of any length, else 1.
   int64_t tokens = 1;
   tensor::MutableRows y;  // [rows, elements of a row]
-  // Empty, or one sink a layer of the model; sinks with null members are
+  // Empty, or one sink per layer of the model; sinks with null members are
   // skipped. A layer over tokens has a row for each.
   absl::Span<const engine::RouteSink> routes;
   Clock::time_point deadline = Clock::time_point::max();

@@ -145,7 +145,7 @@ TEST_F(InputDecoderTest, RefusesInputsThatDiffer) {
       Tensor<int64_t>(v1::DATA_TYPE_INT64, {2, 2}, {1, 1, 1, 1}));
   EXPECT_EQ(
       Error(request),
-      "inputs[2].tensor.shape: input 'mask': got 2 tokens a row, wanted 3 "
+      "inputs[2].tensor.shape: input 'mask': got 2 tokens per row, wanted 3 "
       "as input 'ids'");
   *request.mutable_inputs(2)->mutable_tensor() =
       Tensor<int64_t>(v1::DATA_TYPE_INT64, {1, 3}, {1, 1, 1});
