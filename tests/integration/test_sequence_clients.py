@@ -192,7 +192,7 @@ FAR = np.array([[1, 1], [1, VOCABULARY]])
     ({"ids": ONES}, "model '{}' has no input 'ids', there is: input_ids, attention_mask"),
     ({"attention_mask": ONES}, "got no input tensor, wanted 'input_ids' of shape"),
     ({"input_ids": ONES, "attention_mask": ONES[:, :3]},
-     "input 'attention_mask': got 3 tokens a row, wanted 4 as input 'input_ids'"),
+     "input 'attention_mask': got 3 tokens per row, wanted 4 as input 'input_ids'"),
     ({"input_ids": ONES, "attention_mask": ONES[:1]}, "got 1 rows, wanted 2 as in "),
     ({"input_ids": ONES, "attention_mask": 2 * ONES}, "got 2 at row 0, element 0"),
     ({"input_ids": ONES.astype(np.float32)}, "wanted an integer type"),
@@ -279,7 +279,7 @@ def test_ragged_sequences_and_streams_answer_as_each_alone(client, fff_client):
 @pytest.mark.parametrize("inputs,said", [
     ({"ids": ONES}, "got input 'ids', wanted 'input_ids', 'attention_mask'"),
     ({"attention_mask": ONES}, "got no input tensor, wanted 'input_ids'"),
-    ({"input_ids": ONES, "attention_mask": ONES[:, :3]}, "got 3 tokens a row, wanted 4"),
+    ({"input_ids": ONES, "attention_mask": ONES[:, :3]}, "got 3 tokens per row, wanted 4"),
     ({"input_ids": ONES * 1.0}, "got datatype DATA_TYPE_FP64, wanted DATA_TYPE_INT64"),
     ({"input_ids": FAR}, "got 211 at row 1, element 1, wanted 0 to 210"),
     ({"input_ids": ONES[:, :0]}, f"got sequences of 0 tokens, wanted 1 to {LONGEST}")])
