@@ -210,7 +210,8 @@ EdgeConfig ReadOutput(JsonFields& model) {
     edge.shape = *std::move(shape);
     CheckProduct(edge, fields);
   }
-  if (auto labels = fields.Strings("labels", {1, kLabelsMax}, kLabelBytesMax)) {
+  if (auto labels = fields.Strings("labels", {1, kLabelsMax}, kLabelBytesMax,
+                                   /*numbers_too=*/true)) {
     edge.labels = *std::move(labels);
   }
   fields.RejectUnknownKeys();

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
@@ -13,6 +14,9 @@ namespace fff::importer {
 namespace {
 
 using nlohmann::json;
+
+// Up to here every whole number has a double of its own: 2^53.
+constexpr double kExactMax = 9007199254740992.0;
 
 // Names end up in log lines, metrics and terminals.
 bool HasControlCharacter(absl::string_view text) {
@@ -101,6 +105,14 @@ std::optional<int64_t> JsonFields::ReadInteger(const json& value,
                                                IntegerRange range) {
   const std::string wanted =
       absl::StrCat("an integer from ", range.min, " to ", range.max);
+  if (value.is_number_float()) {
+    const double number = value.get<double>();
+    if (std::trunc(number) == number && std::abs(number) <= kExactMax &&
+        number >= static_cast<double>(range.min) &&
+        number <= static_cast<double>(range.max)) {
+      return static_cast<int64_t>(number);
+    }
+  }
   if (!value.is_number_integer()) {
     AddTypeError(path, value, wanted);
     return std::nullopt;
@@ -157,7 +169,10 @@ std::optional<size_t> JsonFields::Choice(
   if (value == nullptr) return std::nullopt;
   if (value->is_string()) {
     const absl::string_view text = value->get_ref<const std::string&>();
-    const auto found = std::find(names.begin(), names.end(), text);
+    const auto found = std::find_if(names.begin(), names.end(),
+                                    [text](absl::string_view name) {
+                                      return absl::EqualsIgnoreCase(name, text);
+                                    });
     if (found != names.end()) {
       return static_cast<size_t>(found - names.begin());
     }
@@ -246,13 +261,18 @@ std::vector<double> JsonFields::Numbers(const char* key, int64_t count_max) {
 
 std::optional<std::vector<std::string>> JsonFields::Strings(const char* key,
                                                             IntegerRange count,
-                                                            size_t bytes_max) {
+                                                            size_t bytes_max,
+                                                            bool numbers_too) {
   const std::vector<const json*> elements = Elements(key, count);
   if (object_ == nullptr || !object_->contains(key) || !errors_.ok()) {
     return std::nullopt;
   }
   std::vector<std::string> values;
   for (size_t i = 0; i < elements.size(); ++i) {
+    if (numbers_too && elements[i]->is_number()) {
+      values.push_back(elements[i]->dump());
+      continue;
+    }
     auto value = ReadString(*elements[i], ElementPath(key, i), bytes_max);
     if (!value.has_value()) return std::nullopt;
     values.push_back(*std::move(value));

@@ -49,11 +49,13 @@ class JsonFields {
   // The value of a key, or nothing when it is absent or wrong (then `errors`
   // says so).
   std::optional<std::string> String(const char* key, size_t bytes_max);
+  // A whole number: 64, or the same as 64.0 or 6.4e1.
   std::optional<int64_t> Integer(const char* key, IntegerRange range);
   std::optional<bool> Bool(const char* key);
   // 0 < number <= max.
   std::optional<double> PositiveNumber(const char* key, double max);
-  // Index into `names`.
+  // Index into `names`, which differ in more than upper and lower case: the
+  // document may use either.
   std::optional<size_t> Choice(const char* key,
                                absl::Span<const absl::string_view> names);
   // The value that stands beside the name.
@@ -87,9 +89,11 @@ class JsonFields {
                                                    IntegerRange range);
   // A number, or an array of at most `count_max`; empty when absent or wrong.
   std::vector<double> Numbers(const char* key, int64_t count_max);
+  // `numbers_too`: a number counts as its text, 7 as "7".
   std::optional<std::vector<std::string>> Strings(const char* key,
                                                   IntegerRange count,
-                                                  size_t bytes_max);
+                                                  size_t bytes_max,
+                                                  bool numbers_too = false);
   // The elements of an array, to be read one by one under ElementPath.
   std::vector<const nlohmann::json*> Elements(const char* key,
                                               IntegerRange count);

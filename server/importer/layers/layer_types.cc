@@ -12,6 +12,7 @@
 #include "server/base/check.h"
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
+#include "server/importer/activation_names.h"
 #include "server/importer/conventions.h"
 #include "server/importer/dense_weights.h"
 #include "server/importer/layers/fff_layer.h"
@@ -27,6 +28,11 @@ using graph::Op;
 using graph::ValueId;
 
 std::optional<Activation> ReadActivation(JsonFields& fields) {
+  const nlohmann::json* value = fields.Find("activation");
+  if (value != nullptr && value->is_string()) {
+    const auto named = ActivationNamed(value->get_ref<const std::string&>());
+    if (named.has_value()) return named;
+  }
   std::vector<JsonFields::Named<Activation>> allowed;
   for (const Activation activation : graph::kActivations) {
     allowed.emplace_back(graph::Name(activation), activation);

@@ -117,6 +117,38 @@ TEST(ModelConfigTest, FieldsLeftOutStayUnset) {
   EXPECT_EQ(fff.output_bias, std::nullopt);
 }
 
+TEST(ModelConfigTest, TakesAWholeNumberHoweverItIsWritten) {
+  const ModelConfig config = Parsed(R"({
+    "layers": [{"type": "fff", "trees": 3.0}],
+    "input": {"shape": [2.8e1, 28]},
+    "batching": {"max_batch_rows": 64.0, "max_queue_rows": 1e3,
+                 "max_queue_delay_us": -0.0},
+    "versions": {"specific": [2.0]}
+  })");
+  EXPECT_EQ(config.layers[0].trees, 3);
+  EXPECT_THAT(config.inputs[0].shape, ElementsAre(28, 28));
+  EXPECT_EQ(config.batching.max_batch_rows, 64);
+  EXPECT_EQ(config.batching.max_queue_rows, 1000);
+  EXPECT_EQ(config.batching.max_queue_delay_us, 0);
+  EXPECT_THAT(config.versions.specific, ElementsAre(2));
+}
+
+TEST(ModelConfigTest, ANumberIsALabel) {
+  EXPECT_THAT(
+      Parsed(R"({"output": {"labels": [0, -1, 0.5, "b"]}})").output.labels,
+      ElementsAre("0", "-1", "0.5", "b"));
+}
+
+TEST(ModelConfigTest, WordsMayHaveCapitals) {
+  const ModelConfig config = Parsed(
+      R"({"layers": [{"type": "FFF", "convention": "UltraFastBERT"}],
+          "device": "CPU", "precision": "BF16"})");
+  EXPECT_EQ(config.layers[0].type, "fff");
+  EXPECT_EQ(config.layers[0].convention, "ultrafastbert");
+  EXPECT_EQ(config.device, DeviceChoice::kCpu);
+  EXPECT_EQ(config.precision, graph::Precision::kBf16);
+}
+
 TEST(ModelConfigTest, AcceptsEveryActivationByItsName) {
   const std::vector<std::pair<std::string, graph::Activation>> all = {
       {"relu", graph::Activation::kRelu},
@@ -225,6 +257,9 @@ const BadConfig kBadConfigs[] = {
     {"UnknownActivation",
      R"({"layers": [{"type": "linear"}, {"type": "linear", "activation": "mish"}]})",
      {R"(layers[1].activation: found the string "mish", wanted one of "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "identity")"}},
+    {"AnotherGelu",
+     R"({"layers": [{"type": "linear", "activation": "quick_gelu"}]})",
+     {R"(layers[0].activation: found the string "quick_gelu", wanted one of)"}},
     {"ActivationMissing",
      R"({"layers": [{"type": "activation"}]})",
      {"layers[0].activation: this key is missing"}},
@@ -235,6 +270,21 @@ const BadConfig kBadConfigs[] = {
     {"TreesFraction",
      R"({"layers": [{"type": "fff", "trees": 1.5}]})",
      {"layers[0].trees: found the number 1.5, wanted an integer"}},
+    {"TreesMinusOnePointZero",
+     R"({"layers": [{"type": "fff", "trees": -1.0}]})",
+     {"layers[0].trees: found the number -1.0, wanted an integer"}},
+    {"TreesAboveItsRange",
+     R"({"layers": [{"type": "fff", "trees": 1e6}]})",
+     {"layers[0].trees: found the number 1000000.0, wanted an integer"}},
+    {"TreesAboveDouble",
+     R"({"layers": [{"type": "fff", "trees": 1e400}]})",
+     {"not valid JSON", "1e400"}},
+    {"TreesNoNumber",
+     R"({"layers": [{"type": "fff", "trees": NaN}]})",
+     {"not valid JSON"}},
+    {"TreesText",
+     R"({"layers": [{"type": "fff", "trees": "3"}]})",
+     {R"(layers[0].trees: found the string "3", wanted an integer)"}},
     {"TreesAboveInt64",
      R"({"layers": [{"type": "fff", "trees": 18446744073709551615}]})",
      {"layers[0].trees: found the number 18446744073709551615, wanted"}},
@@ -272,9 +322,12 @@ const BadConfig kBadConfigs[] = {
     {"LabelsOnInput",
      R"({"input": {"labels": ["a"]}})",
      {"input.labels: unknown key, allowed are name, shape"}},
-    {"LabelNumber",
-     R"({"output": {"labels": ["a", 2]}})",
-     {"output.labels[1]: found the number 2, wanted a string"}},
+    {"LabelTrue",
+     R"({"output": {"labels": ["a", true]}})",
+     {"output.labels[1]: found true, wanted a string"}},
+    {"LabelList",
+     R"({"output": {"labels": [0, [1]]}})",
+     {"output.labels[1]: found an array of 1, wanted a string"}},
     {"BatchRowsZero",
      R"({"batching": {"max_batch_rows": 0}})",
      {"batching.max_batch_rows: found the number 0, wanted an integer from 1 "

@@ -263,6 +263,17 @@ TEST(BuilderTest, KnownTensorsOfTrainingAreIgnored) {
   EXPECT_TRUE(Build(made).ok());
 }
 
+TEST(BuilderTest, CountersOfTrainingAreNoLayer) {
+  SyntheticCheckpoint made;
+  made.AddLeafLayer("module.fff.", 6, 2, 3, 2);
+  made.AddInteger("n_averaged", 7);
+  made.AddInteger("module.norm.num_batches_tracked", 7);
+  EXPECT_TRUE(Build(made).ok());
+  // One number is a counter; a row of them is something else.
+  made.AddRandom("module.n_averaged", {2});
+  EXPECT_THAT(ErrorOf(made), HasSubstr("no layer uses: \"module.n_averaged\""));
+}
+
 TEST(BuilderTest, LeftoverTensorsAreNamed) {
   SyntheticCheckpoint made;
   made.AddLeafLayer("", 6, 2, 3, 2).AddRandom("head.weight", {2, 3});
