@@ -1,7 +1,9 @@
 #pragma once
 
-#include <string>
+#include <cstdint>
+#include <optional>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -24,21 +26,29 @@ struct LayoutTensor {
   int mark_rank = 0;
 };
 
-// How the tensors of an FFF layer are laid out, and the function that reads
-// them. What detection and the search for leftovers know follows from it.
+// How the tensors of an FFF layer are laid out, and the functions that check
+// and read them. What detection and the search for leftovers know follows from
+// it: a mark of another layout that shares a tensor with this one, but not the
+// mark, is foreign to this one.
 struct Layout {
   Family family = Family::kLeaf;
   absl::Span<const LayoutTensor> tensors;
-  bool all_marks = false;        // every mark is there, not just one of them
-  absl::string_view foreign;     // with this tensor it is another layout
-  bool adds_to_another = false;  // without these it would be another function
+  bool all_marks = true;      // every mark is there, not just one of them
+  absl::string_view foreign;  // with this tensor, too, it is another layout
+  // The number of trees is a matter of config.json or of the shapes; else 1.
+  bool many_trees = false;
   // Path family: the names of X, b and Y; `bias` is "" where there is none.
   // y_columns: Y is stored as columns, [output_width, trees * nodes].
   absl::string_view x;
   absl::string_view bias;
   absl::string_view y;
   bool y_columns = false;
-  // INVALID_ARGUMENT names the tensor, found and wanted.
+  // OK when the shapes can be those of the layout. `trees`: config.json's.
+  // Null: names and ranks tell enough.
+  absl::Status (*check)(const TensorShapes& tensors,
+                        const Convention& convention,
+                        std::optional<int64_t> trees) = nullptr;
+  // INVALID_ARGUMENT names the tensor, found and wanted. Null: not served.
   absl::StatusOr<LoadedLayer> (*read)(const LayerConfig& config,
                                       const Convention& convention,
                                       const TensorShapes& tensors,
@@ -48,18 +58,34 @@ struct Layout {
 // A public code base, as data: everything that its state_dict leaves unsaid.
 struct Convention {
   absl::string_view name;
+  absl::string_view source;  // repository, file or class
   const Layout* layout;
-  graph::Tie tie;
-  graph::Activation activation;
-  bool output_bias;  // leaf family: b2s is added
-  bool detectable;   // false: only served when config.json names it
+  graph::Tie tie = graph::Tie::kRight;
+  // Unset: an argument of the public code without a default that runs, so
+  // config.json must say it.
+  std::optional<graph::Activation> activation = std::nullopt;
+  bool output_bias = false;  // leaf family: b2s is added
+  bool detectable = true;    // false: only served when config.json names it
+  // How the function differs from what tie and activation say; of one that is
+  // not served, what is missing.
+  absl::string_view remark = {};
+  absl::string_view alias = {};  // another name that config.json may use
 
   Family family() const { return layout->family; }
+  bool served() const { return layout->read != nullptr; }
 };
 
 // "leaf" or "path", as config.json spells it.
 inline absl::string_view Name(Family family) {
-  return family == Family::kLeaf ? "leaf" : "path";
+  switch (family) {
+    case Family::kLeaf:
+      return "leaf";
+    case Family::kPath:
+      return "path";
+    case Family::kNone:
+      return "none";
+  }
+  return "none";
 }
 
 }  // namespace fff::importer

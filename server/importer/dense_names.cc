@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/importer/tensor_reader.h"
 
 namespace fff::importer {
 namespace {
@@ -79,7 +80,7 @@ absl::StatusOr<std::vector<std::string>> LinearPrefixes(
     known.insert({name, absl::StrCat(prefix, "bias")});
   }
   for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (known.count(name) > 0) continue;
+    if (known.count(name) > 0 || IsCounter(name, tensor.shape)) continue;
     return AskForLayers(
         checkpoint,
         absl::StrCat("tensor \"", base::Printable(name), "\" ",

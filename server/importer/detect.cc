@@ -1,13 +1,13 @@
 #include "server/importer/detect.h"
 
-#include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "server/importer/conventions.h"
 #include "server/importer/tensor_reader.h"
 
@@ -36,9 +36,44 @@ bool Marked(const PrefixView& view, const LayoutTensor& tensor) {
              : view.HasRank(tensor.name, static_cast<size_t>(tensor.mark_rank));
 }
 
+const LayoutTensor* FindTensor(const Layout& layout, absl::string_view name) {
+  for (const LayoutTensor& tensor : layout.tensors) {
+    if (tensor.name == name) return &tensor;
+  }
+  return nullptr;
+}
+
+// Whether the two name a tensor alike, so that one file could be either.
+bool Share(const Layout& a, const Layout& b) {
+  return absl::c_any_of(a.tensors, [&b](const LayoutTensor& tensor) {
+    return FindTensor(b, tensor.name) != nullptr;
+  });
+}
+
+// A tensor with which it is another layout; null when there is none.
+struct Foreign {
+  absl::string_view tensor;
+  const Convention* owner = nullptr;  // null: the layout itself forbids it
+};
+std::optional<Foreign> FindForeign(const PrefixView& view,
+                                   const Layout& layout) {
+  if (!layout.foreign.empty() && view.Has(layout.foreign)) {
+    return Foreign{layout.foreign};
+  }
+  for (const Convention& other : Conventions()) {
+    if (other.layout == &layout || !Share(*other.layout, layout)) continue;
+    for (const LayoutTensor& mark : other.layout->tensors) {
+      if (mark.mark_rank != 0 && FindTensor(layout, mark.name) == nullptr &&
+          Marked(view, mark)) {
+        return Foreign{mark.name, &other};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
 bool Fits(const PrefixView& view, const Convention& convention) {
   const Layout& layout = *convention.layout;
-  if (!layout.foreign.empty() && view.Has(layout.foreign)) return false;
   bool any = false;
   bool all = true;
   for (const LayoutTensor& tensor : layout.tensors) {
@@ -47,17 +82,8 @@ bool Fits(const PrefixView& view, const Convention& convention) {
     any |= marked;
     all &= marked;
   }
-  return layout.all_marks ? all : any;
-}
-
-// OK when the shapes fit too.
-absl::Status CheckShapes(const TensorShapes& tensors,
-                         const Convention& convention,
-                         const DetectionHints& hints) {
-  if (convention.family() == Family::kPath) {
-    return PathProblemOf(tensors, convention, hints.trees).status();
-  }
-  return LeafProblemOf(tensors, convention, convention.output_bias).status();
+  return (layout.all_marks ? all : any) &&
+         !FindForeign(view, layout).has_value();
 }
 
 absl::Status NoneFits(const TensorShapes& tensors) {
@@ -75,26 +101,70 @@ absl::Status NoneFits(const TensorShapes& tensors) {
       "; wanted the tensors of one of ", ConventionNames()));
 }
 
-absl::Status SeveralFit(const TensorShapes& tensors,
-                        const std::vector<const Convention*>& candidates,
-                        const DetectionHints& hints) {
-  std::vector<std::string> fit;
-  std::string rest;
-  for (const Convention* candidate : candidates) {
-    const absl::Status status = CheckShapes(tensors, *candidate, hints);
-    if (status.ok()) {
-      fit.push_back(absl::StrCat("\"", candidate->name, "\""));
+// A convention whose names and ranks are there, and whether its shapes are.
+struct Candidate {
+  const Convention* convention;
+  absl::Status shapes;
+};
+
+// "pbelcak/...: right when z >= 0, gelu".
+std::string Description(const Convention& convention) {
+  std::string text = absl::StrCat(
+      convention.source, ": right when z ",
+      convention.tie == graph::Tie::kRight ? ">= 0" : "> 0", ", ",
+      convention.activation.has_value() ? graph::Name(*convention.activation)
+                                        : "an activation to be named");
+  if (convention.family() == Family::kNone) {
+    text = absl::StrCat(convention.source, ": ",
+                        graph::Name(*convention.activation));
+  }
+  if (convention.remark.empty()) return text;
+  return absl::StrCat(text, ", ", convention.remark);
+}
+
+// The line of config.json that settles it.
+std::string ConfigLine(const Convention& convention) {
+  return absl::StrCat(
+      "{\"type\": \"fff\", \"convention\": \"", convention.name, "\"",
+      convention.activation.has_value() ? "" : ", \"activation\": \"...\"",
+      "}");
+}
+
+absl::Status NotServed(const Convention& convention) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("convention \"", convention.name, "\" (", convention.source,
+                   ") is not served yet: it needs ", convention.remark));
+}
+
+absl::Status SeveralFit(const std::vector<Candidate>& candidates) {
+  std::string served;
+  std::string unserved;
+  std::string misshapen;
+  absl::string_view last_reason;
+  for (const auto& [convention, shapes] : candidates) {
+    if (!shapes.ok()) {
+      if (!convention->served()) continue;
+      const bool same = shapes.message() == last_reason;
+      absl::StrAppend(&misshapen, "; \"", convention->name,
+                      "\" has its names but not its shapes", same ? "" : ": ",
+                      same ? "" : shapes.message());
+      last_reason = shapes.message();
+    } else if (convention->served()) {
+      absl::StrAppend(&served, served.empty() ? "" : ", ",
+                      ConfigLine(*convention), " (", Description(*convention),
+                      ")");
     } else {
-      absl::StrAppend(
-          &rest, "; \"", candidate->name,
-          "\" has its names but not its shapes: ", status.message());
+      absl::StrAppend(&unserved, "; \"", convention->name, "\" (",
+                      convention->source, "), which fits, too, is not served ",
+                      "yet: it needs ", convention->remark);
     }
   }
   return absl::InvalidArgumentError(absl::StrCat(
-      "the tensors of several conventions are there; set \"convention\" in "
-      "config.json to the one to serve. ",
-      fit.empty() ? "No shapes fit" : "What fits: ", absl::StrJoin(fit, ", "),
-      rest));
+      "the names are those of several public code bases, which compute "
+      "different functions; set \"convention\" in config.json to the one to "
+      "serve. ",
+      served.empty() ? "No shapes fit" : "What fits: ", served, unserved,
+      misshapen));
 }
 
 // Where a mark of a layout stands, a layer may be.
@@ -124,8 +194,18 @@ std::vector<const Convention*> ConventionsIn(const PrefixView& view) {
   return fit;
 }
 
+// The row of that name whose tensors are there, else the first.
+const Convention& RowOf(const PrefixView& view, const Convention& named) {
+  for (const Convention& row : Conventions()) {
+    if (row.name == named.name && Fits(view, row)) return row;
+  }
+  return named;
+}
+
 bool FitsHints(const PrefixView& view, const DetectionHints& hints) {
-  if (hints.convention != nullptr) return Fits(view, *hints.convention);
+  if (hints.convention != nullptr) {
+    return Fits(view, RowOf(view, *hints.convention));
+  }
   for (const Convention* convention : ConventionsIn(view)) {
     if (!hints.family.has_value() || convention->family() == *hints.family) {
       return true;
@@ -134,27 +214,99 @@ bool FitsHints(const PrefixView& view, const DetectionHints& hints) {
   return false;
 }
 
+absl::StatusOr<const Convention*> Served(const Convention* convention) {
+  if (!convention->served()) return NotServed(*convention);
+  return convention;
+}
+
+// The one that config.json names, unless the file says that it is another.
+absl::StatusOr<const Convention*> Named(const TensorShapes& tensors,
+                                        const Convention& named) {
+  const PrefixView view = {tensors, ""};
+  const Convention& row = RowOf(view, named);
+  const auto foreign = FindForeign(view, *row.layout);
+  if (row.served() && foreign.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        QuotedTensor(tensors, foreign->tensor),
+        " is there, which a layer of convention \"", row.name,
+        "\" does not have",
+        foreign->owner == nullptr
+            ? std::string()
+            : absl::StrCat("; one of \"", foreign->owner->name, "\" has it")));
+  }
+  return Served(&row);
+}
+
+// True when config.json says all in which the two differ.
+bool SameFunction(const Convention& a, const Convention& b,
+                  const DetectionHints& hints) {
+  return a.served() && a.layout->read == b.layout->read &&
+         (a.tie == b.tie || hints.tie.has_value()) &&
+         (a.activation == b.activation || hints.activation.has_value()) &&
+         (a.output_bias == b.output_bias || hints.output_bias.has_value());
+}
+
+std::vector<Candidate> CandidatesOf(const TensorShapes& tensors,
+                                    const DetectionHints& hints) {
+  std::vector<Candidate> candidates;
+  for (const Convention* convention : ConventionsThatFit(tensors)) {
+    if (hints.family.has_value() && convention->family() != *hints.family) {
+      continue;
+    }
+    const bool known =
+        absl::c_any_of(candidates, [&](const Candidate& earlier) {
+          return SameFunction(*earlier.convention, *convention, hints);
+        });
+    if (known) continue;
+    const auto check = convention->layout->check;
+    candidates.push_back(
+        {convention, check == nullptr
+                         ? absl::OkStatus()
+                         : check(tensors, *convention, hints.trees)});
+  }
+  return candidates;
+}
+
 }  // namespace
 
 std::vector<const Convention*> ConventionsThatFit(const TensorShapes& tensors) {
   return ConventionsIn({tensors, ""});
 }
 
+std::vector<const Convention*> OtherLayers(const TensorShapes& tensors,
+                                           const Convention& convention) {
+  std::vector<const Convention*> others;
+  for (const Convention* other : ConventionsThatFit(tensors)) {
+    if (!Share(*other->layout, *convention.layout)) others.push_back(other);
+  }
+  return others;
+}
+
 absl::StatusOr<const Convention*> DetectConvention(
     const TensorShapes& tensors, const DetectionHints& hints) {
-  if (hints.convention != nullptr) return hints.convention;
-  std::vector<const Convention*> candidates = ConventionsThatFit(tensors);
-  if (hints.family.has_value()) {
-    candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
-                                    [&](const Convention* candidate) {
-                                      return candidate->family() !=
-                                             *hints.family;
-                                    }),
-                     candidates.end());
-  }
+  if (hints.convention != nullptr) return Named(tensors, *hints.convention);
+  const std::vector<Candidate> candidates = CandidatesOf(tensors, hints);
   if (candidates.empty()) return NoneFits(tensors);
-  if (candidates.size() > 1) return SeveralFit(tensors, candidates, hints);
-  return candidates.front();
+  const auto fits = [](const Candidate& of) { return of.shapes.ok(); };
+  const auto served = [](const Candidate& of) {
+    return of.convention->served();
+  };
+  if (candidates.size() == 1) return Served(candidates.front().convention);
+  if (absl::c_count_if(candidates, fits) == 1) {
+    const Convention* only = absl::c_find_if(candidates, fits)->convention;
+    // What has no tensor of it is a layer beside it.
+    if (absl::c_all_of(candidates, [&](const Candidate& of) {
+          return Share(*of.convention->layout, *only->layout);
+        })) {
+      return Served(only);
+    }
+  }
+  // Its reader says what is wrong.
+  if (absl::c_none_of(candidates, fits) &&
+      absl::c_count_if(candidates, served) == 1) {
+    return absl::c_find_if(candidates, served)->convention;
+  }
+  return SeveralFit(candidates);
 }
 
 absl::StatusOr<std::string> DetectPrefix(const TensorShapes& tensors,
@@ -162,6 +314,8 @@ absl::StatusOr<std::string> DetectPrefix(const TensorShapes& tensors,
   if (FitsHints({tensors, ""}, hints)) return std::string();
   std::vector<std::string> fit;
   for (const std::string& prefix : CandidatePrefixes(tensors)) {
+    // In order, so that a layer comes before the layers it is made of.
+    if (!fit.empty() && absl::StartsWith(prefix, fit.back())) continue;
     if (FitsHints({tensors, prefix}, hints)) fit.push_back(prefix);
   }
   if (fit.size() > 1) {

@@ -7,38 +7,47 @@
 #include "server/importer/conventions.h"
 #include "server/importer/fff_shape.h"
 
-// Which convention a checkpoint follows, told by names and ranks alone. Pure
-// functions.
+// Which convention a checkpoint follows, told by names, ranks and shapes alone.
+// Pure functions.
 //
-// What each convention is recognised by:
-//   master-leaf        magic_w1
-//   fastfeedforward    node_weights, or w1s of rank 3, and no magic_w1
-//   ultrafastbert      linear_in.weight or linear_out.weight
-//   ultrafastbert-bmm  w1s and w2s of rank 2, and no node_weights
-//   sap-fff            X and Y of rank 2
+// What each convention is recognised by are the marks of its layout
+// (layouts/layouts.cc). Where names and shapes are those of several code bases
+// that compute different functions, none is guessed: the error lists them.
 // fastfeedforward-0.2.1 has fastfeedforward's tensors and other arithmetic, so
 // it is never detected.
 namespace fff::importer {
 
-// Every detectable convention that the names and ranks fit, in table order.
+// Every detectable convention that the names and ranks fit, in table order,
+// those that are not served included.
 std::vector<const Convention*> ConventionsThatFit(const TensorShapes& tensors);
+
+// Those of them that share no tensor with `convention`: layers beside it.
+std::vector<const Convention*> OtherLayers(const TensorShapes& tensors,
+                                           const Convention& convention);
 
 // What config.json says that narrows the choice.
 struct DetectionHints {
   const Convention* convention = nullptr;  // named explicitly
   std::optional<Family> family;
   std::optional<int64_t> trees;
+  // Where it says these, conventions that differ in nothing else are one.
+  std::optional<graph::Tie> tie;
+  std::optional<graph::Activation> activation;
+  std::optional<bool> output_bias;
 };
 
-// The one convention that fits. INVALID_ARGUMENT when none does (the message
-// shows tensors and what is recognised) or several do (the message lists which
-// `convention` values fit, shapes included, and which do not and why).
+// The one convention that fits, or the one that was named. INVALID_ARGUMENT
+// when none fits (the message shows tensors and what is recognised), several do
+// (the message lists them with the line of config.json that settles it, and
+// which have the names but not the shapes), the one that does is not served,
+// or the one that was named has no such tensors.
 absl::StatusOr<const Convention*> DetectConvention(const TensorShapes& tensors,
                                                    const DetectionHints& hints);
 
 // The prefix of the one FFF layer in `tensors`: "" when its tensors stand
 // there bare, otherwise the only prefix (ending in ".") under which a
-// convention, or the one that was named, fits. INVALID_ARGUMENT when several
+// convention, or the one that was named, fits; of prefixes inside another that
+// fits the outer one. INVALID_ARGUMENT when several
 // prefixes fit; the message lists them. "" when none does: DetectConvention
 // then tells what was found.
 absl::StatusOr<std::string> DetectPrefix(const TensorShapes& tensors,

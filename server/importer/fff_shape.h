@@ -1,33 +1,17 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <optional>
-#include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "server/graph/problem.h"
 #include "server/importer/convention.h"
-#include "server/tensor/shape.h"
+#include "server/importer/layouts/tensor_shapes.h"
 
 // From tensor shapes to the problem they describe. Pure functions; nothing is
 // read but names and shapes.
 namespace fff::importer {
-
-// The tensors under one prefix; names are without it.
-struct TensorShapes {
-  std::string prefix;  // for messages
-  std::map<std::string, tensor::Shape, std::less<>> shapes;
-
-  // Null when there is no such tensor.
-  const tensor::Shape* Find(absl::string_view name) const;
-};
-
-// `tensors` whose names start with `prefix`, without it.
-TensorShapes UnderPrefix(const TensorShapes& tensors,
-                         const std::string& prefix);
 
 // What the shapes of a path-family convention say: widths, levels, trees, and
 // whether there is a bias; tie and activation are the convention's. Levels come

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/base/status_macros.h"
+#include "server/importer/layouts/fff_ops.h"
 #include "server/tensor/matrix.h"
 
 namespace fff::importer {
@@ -16,7 +17,7 @@ namespace {
 absl::Status CheckDepth(const TensorShapes& tensors, int depth,
                         TensorReader& reader) {
   if (tensors.Find("depth") == nullptr) return absl::OkStatus();
-  const std::string name = absl::StrCat(tensors.prefix, "depth");
+  const std::string name = tensors.FullName("depth");
   FFF_ASSIGN_OR_RETURN(const int64_t stored, reader.Integer(name));
   if (stored == depth) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -25,7 +26,8 @@ absl::Status CheckDepth(const TensorShapes& tensors, int depth,
 }
 
 // A linear pair saved without bias is another public code (fast-ffn), whose tie
-// rule differs: it is served when config.json says which tie is meant.
+// rule differs: it is served under this name when config.json says which tie is
+// meant.
 absl::Status CheckPathBias(const LayerConfig& config,
                            const Convention& convention,
                            const graph::PathProblem& problem,
@@ -87,7 +89,7 @@ absl::StatusOr<std::shared_ptr<const graph::LeafWeights>> LeafWeightsOf(
   FFF_ASSIGN_OR_RETURN(problem,
                        LeafProblemOf(tensors, convention, output_bias));
   problem.tie = config.tie.value_or(problem.tie);
-  problem.activation = config.activation.value_or(problem.activation);
+  FFF_ASSIGN_OR_RETURN(problem.activation, ActivationOf(config, convention));
   FFF_RETURN_IF_ERROR(CheckDepth(tensors, problem.depth, reader));
   FFF_RETURN_IF_ERROR(ReadLeafTensors(tensors, *weights, reader));
   return weights;
@@ -114,31 +116,12 @@ absl::StatusOr<graph::Op> MasterProduct(const TensorShapes& tensors,
   return graph::Linear{{std::move(weights)}};
 }
 
-LoadedLayer FffLayer(const Convention& convention, int64_t input_width) {
-  LoadedLayer loaded;
-  loaded.layer.type = "fff";
-  loaded.layer.label = std::string(convention.name);
-  loaded.input_width = input_width;
-  return loaded;
-}
-
-LoadedLayer OneOp(const Convention& convention, int64_t input_width,
-                  graph::Op op) {
-  LoadedLayer loaded = FffLayer(convention, input_width);
-  loaded.add = [op = std::move(op)](graph::GraphBuilder& builder,
-                                    graph::ValueId in,
-                                    const LayerContext& /*context*/) {
-    return builder.Add(op, in);
-  };
-  return loaded;
-}
-
 }  // namespace
 
-absl::StatusOr<LoadedLayer> ReadPath(const LayerConfig& config,
-                                     const Convention& convention,
-                                     const TensorShapes& tensors,
-                                     TensorReader& reader) {
+absl::StatusOr<graph::FffPath> ReadPathOp(const LayerConfig& config,
+                                          const Convention& convention,
+                                          const TensorShapes& tensors,
+                                          TensorReader& reader) {
   const Layout& layout = *convention.layout;
   auto weights = std::make_shared<graph::PathWeights>();
   graph::FffPath op;
@@ -148,7 +131,7 @@ absl::StatusOr<LoadedLayer> ReadPath(const LayerConfig& config,
   FFF_RETURN_IF_ERROR(
       CheckPathBias(config, convention, problem, tensors.prefix));
   problem.tie = config.tie.value_or(problem.tie);
-  problem.activation = config.activation.value_or(problem.activation);
+  FFF_ASSIGN_OR_RETURN(problem.activation, ActivationOf(config, convention));
   const int64_t rows = problem.trees * problem.nodes();
   const int64_t out = problem.output_width;
   const auto name = [&](absl::string_view tensor) {
@@ -168,9 +151,18 @@ absl::StatusOr<LoadedLayer> ReadPath(const LayerConfig& config,
     FFF_ASSIGN_OR_RETURN(weights->y,
                          reader.Floats(name(layout.y), {rows, out}));
   }
-  const int64_t in = problem.input_width;
   op.weights = std::move(weights);
-  return OneOp(convention, in, std::move(op));
+  return op;
+}
+
+absl::StatusOr<LoadedLayer> ReadPath(const LayerConfig& config,
+                                     const Convention& convention,
+                                     const TensorShapes& tensors,
+                                     TensorReader& reader) {
+  FFF_ASSIGN_OR_RETURN(graph::FffPath op,
+                       ReadPathOp(config, convention, tensors, reader));
+  const int64_t in = op.problem().input_width;
+  return FffOp(convention, in, std::move(op));
 }
 
 absl::StatusOr<LoadedLayer> ReadLeaf(const LayerConfig& config,
@@ -180,7 +172,7 @@ absl::StatusOr<LoadedLayer> ReadLeaf(const LayerConfig& config,
   FFF_ASSIGN_OR_RETURN(auto weights,
                        LeafWeightsOf(config, convention, tensors, reader));
   const int64_t in = weights->problem.input_width;
-  return OneOp(convention, in, graph::FffLeaf{{std::move(weights)}});
+  return FffOp(convention, in, graph::FffLeaf{{std::move(weights)}});
 }
 
 absl::StatusOr<LoadedLayer> ReadMasterLeaf(const LayerConfig& config,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "absl/status/statusor.h"
+#include "server/graph/op.h"
 #include "server/importer/convention.h"
 #include "server/importer/fff_shape.h"
 #include "server/importer/layer_config.h"
@@ -14,6 +15,11 @@
 namespace fff::importer {
 
 // Node-major weights; a copy only of an output matrix stored as columns.
+absl::StatusOr<graph::FffPath> ReadPathOp(const LayerConfig& config,
+                                          const Convention& convention,
+                                          const TensorShapes& tensors,
+                                          TensorReader& reader);
+
 absl::StatusOr<LoadedLayer> ReadPath(const LayerConfig& config,
                                      const Convention& convention,
                                      const TensorShapes& tensors,

@@ -19,7 +19,9 @@ inline constexpr int64_t kPositionsDefault = 4096;
 // What stands for 0, 1, ... in the prefix of a repeat.
 inline constexpr char kRepeatIndex[] = "{i}";
 
-enum class Family { kLeaf, kPath };
+// kNone: a layer without a tree that shares tensors with one; no config.json
+// asks for it.
+enum class Family { kLeaf, kPath, kNone };
 
 // One entry of "layers" or "dense_layers". Which of the fields a type may have
 // says its row in layer_types.cc; the others keep their defaults.

@@ -16,13 +16,9 @@
 namespace fff::importer {
 namespace {
 
-// Last parts of names of what public code saves and inference does not need:
-// attention's scale, which follows from the heads, and the numbers of the
-// positions.
-constexpr absl::string_view kBuffers[] = {"norm_factor", "position_ids"};
-// Counters of training, one number each: torch.nn.BatchNorm's batches and
-// torch.optim.swa_utils.AveragedModel's averaged models.
-constexpr absl::string_view kCounters[] = {"num_batches_tracked", "n_averaged"};
+// Endings of what public code saves and inference does not need: attention's
+// scale, which follows from the heads, and the numbers of the positions.
+constexpr absl::string_view kBuffers[] = {".norm_factor", ".position_ids"};
 
 // After repeats are unrolled.
 constexpr int kLayersInAllMax = 4096;
@@ -30,18 +26,6 @@ constexpr int kLayersInAllMax = 4096;
 std::string ModuleOf(absl::string_view name) {
   const size_t dot = name.rfind('.');
   return std::string(name.substr(0, dot == absl::string_view::npos ? 0 : dot));
-}
-
-bool IsOfTraining(absl::string_view name, const tensor::Shape& shape) {
-  const size_t dot = name.rfind('.');
-  const absl::string_view last =
-      name.substr(dot == absl::string_view::npos ? 0 : dot + 1);
-  if (absl::c_linear_search(kBuffers, last)) {
-    return dot != absl::string_view::npos;
-  }
-  const bool one =
-      absl::c_all_of(shape, [](int64_t size) { return size == 1; });
-  return one && absl::c_linear_search(kCounters, last);
 }
 
 // `repeated`: what stands before the index of a repeat's blocks; blocks beyond
@@ -55,7 +39,12 @@ absl::Status CheckLeftovers(bool all_prefixed,
   for (const auto& entry : reader.checkpoint().tensors()) {
     const std::string& name = entry.first;
     if (reader.used().count(name) > 0) continue;
-    if (IsOfTraining(name, entry.second.shape)) continue;
+    if (IsCounter(name, entry.second.shape) ||
+        absl::c_any_of(kBuffers, [&name](absl::string_view ending) {
+          return absl::EndsWith(name, ending);
+        })) {
+      continue;
+    }
     const bool block = absl::c_any_of(repeated, [&](const std::string& head) {
       return name.size() > head.size() && absl::StartsWith(name, head) &&
              absl::ascii_isdigit(static_cast<unsigned char>(name[head.size()]));

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
@@ -11,6 +12,7 @@ namespace fff::importer {
 namespace {
 
 constexpr size_t kNamesShown = 12;
+constexpr absl::string_view kCounters[] = {"num_batches_tracked", "n_averaged"};
 
 // Row-major coordinates of element `index`.
 tensor::Shape Coordinates(int64_t index, const tensor::Shape& shape) {
@@ -27,6 +29,12 @@ std::string Quoted(absl::string_view name) {
 }
 
 }  // namespace
+
+bool IsCounter(absl::string_view name, const tensor::Shape& shape) {
+  const absl::string_view last = name.substr(name.rfind('.') + 1);
+  return absl::c_linear_search(kCounters, last) &&
+         absl::c_all_of(shape, [](int64_t size) { return size == 1; });
+}
 
 std::string QuotedNames(absl::Span<const std::string> names) {
   std::string text;

@@ -49,6 +49,11 @@ class TensorReader {
   std::set<std::string, std::less<>> used_;
 };
 
+// Whether a tensor is one number that counts steps of training, by the last
+// part of its name: torch.nn.BatchNorm's batches,
+// torch.optim.swa_utils.AveragedModel's averaged models.
+bool IsCounter(absl::string_view name, const tensor::Shape& shape);
+
 // Up to a dozen names in quotes and how many more there are.
 std::string QuotedNames(absl::Span<const std::string> names);
 

@@ -21,20 +21,28 @@ VECTOR_LAYERS = {
     "fastfeedforward-gelu": {"convention": "fastfeedforward", "activation": "gelu"},
     "ultrafastbert-1x6": {},
     "ultrafastbert-3x4": {"convention": "ultrafastbert", "trees": 3},
-    "ultrafastbert-bmm-d7": {},
-    "sapient-128x64": {},
-    "sapient-256x256-d9": {},
+    "ultrafastbert-bmm-d7": {"convention": "ultrafastbert-bmm"},
+    "sapient-128x64": {"convention": "sap-fff"},
+    "sapient-256x256-d9": {"convention": "sap-fff"},
 }
 CHECKPOINTS = ["FashionMNIST_l8_d4-0.8669", "FashionMNIST_l16_d3-0.8738",
                "FashionMNIST_l1_d4-0.803", "model_l8_d4_a1_h1_master3-95.1"]
 
 
+def layers_of(checkpoint):
+    """What config.json says of a reference vector's layer; None where it is detected."""
+    layer = VECTOR_LAYERS.get(pathlib.Path(checkpoint).parent.name)
+    return [{"type": "fff", **layer}] if layer else None
+
+
 def add_model(repository, name, checkpoint, layers=None, version=1, file_name=None,
               **config):
-    """Copies a checkpoint in as one version of a model."""
+    """Copies a checkpoint in as one version of a model. A reference vector without
+    `layers` gets those that it needs."""
     directory = repository / name / str(version)
     directory.mkdir(parents=True)
     shutil.copy(checkpoint, directory / (file_name or pathlib.Path(checkpoint).name))
+    layers = layers or layers_of(checkpoint)
     if layers is not None:
         config["layers"] = layers
     if config:
@@ -58,10 +66,8 @@ def copied_vector(case):
 def reference_repository(tmp_path_factory):
     """Every reference vector and published checkpoint, and the demo model."""
     repository = tmp_path_factory.mktemp("models")
-    for case, layer in VECTOR_LAYERS.items():
-        layers = [{"type": "fff", **layer}] if layer else None
-        add_model(repository, case, REFERENCE / "vectors" / case / "model.safetensors",
-                  layers)
+    for case in VECTOR_LAYERS:
+        add_model(repository, case, REFERENCE / "vectors" / case / "model.safetensors")
     for case in ("fastfeedforward-mnist-shape",):
         add_model(repository, f"{case}-0.2.1",
                   REFERENCE / "vectors" / case / "model.safetensors",

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-_DTYPES = {"F32": "<f4", "I64": "<i8"}
+_DTYPES = {"F32": "<f4", "I32": "<i4", "I64": "<i8"}
 
 
 def read(path):

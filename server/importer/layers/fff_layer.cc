@@ -1,6 +1,8 @@
 #include "server/importer/layers/fff_layer.h"
 
+#include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -34,27 +36,55 @@ DetectionHints HintsOf(const LayerConfig& config) {
   hints.convention = FindConvention(config.convention);
   hints.family = config.family;
   hints.trees = config.trees;
+  hints.tie = config.tie;
+  hints.activation = config.activation;
+  hints.output_bias = config.output_bias;
   return hints;
 }
 
 // Tensors that are no leftovers: those that inference does not need and, where
-// config.json decided for a convention, those of the others that may stand in
-// one file with it.
-void IgnoreKnown(const TensorShapes& tensors, const DetectionHints& hints,
-                 TensorReader& reader) {
+// config.json decided for a convention, those of other layers in one module
+// with it.
+void IgnoreKnown(const TensorShapes& tensors, const Convention& convention,
+                 const DetectionHints& hints, TensorReader& reader) {
   const auto ignore = [&](absl::string_view name) {
-    if (tensors.Find(name) != nullptr) {
-      reader.Ignore(absl::StrCat(tensors.prefix, name));
-    }
+    if (tensors.Has(name)) reader.Ignore(tensors.FullName(name));
   };
   for (const absl::string_view name : kIgnored) ignore(name);
   if (hints.convention == nullptr && !hints.family.has_value()) return;
-  for (const Convention& convention : Conventions()) {
-    if (convention.layout->adds_to_another) continue;
-    for (const LayoutTensor& tensor : convention.layout->tensors) {
+  for (const Convention* other : OtherLayers(tensors, convention)) {
+    for (const LayoutTensor& tensor : other->layout->tensors) {
       ignore(tensor.name);
     }
   }
+}
+
+// "experts" of "experts.0.net.0.weight".
+absl::string_view FirstPart(absl::string_view name) {
+  return name.substr(0, name.find('.'));
+}
+
+// A module of which the layer uses one tensor is its own: a tensor in it that
+// it does not use would make it another function.
+absl::Status CheckOwnModules(const TensorShapes& tensors,
+                             const TensorReader& reader) {
+  std::set<absl::string_view> own;
+  for (const auto& [name, shape] : tensors.shapes) {
+    if (reader.used().count(tensors.FullName(name)) > 0 &&
+        name.find('.') != std::string::npos) {
+      own.insert(FirstPart(name));
+    }
+  }
+  std::vector<std::string> unused;
+  for (const auto& [name, shape] : tensors.shapes) {
+    if (own.count(FirstPart(name)) > 0 && !IsCounter(name, shape) &&
+        reader.used().count(tensors.FullName(name)) == 0) {
+      unused.push_back(tensors.FullName(name));
+    }
+  }
+  if (unused.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "its modules hold tensors that it does not use: ", QuotedNames(unused)));
 }
 
 // Fields that mean nothing for the family that was found.
@@ -66,12 +96,13 @@ absl::Status CheckOverrides(const LayerConfig& config,
                      "\", but convention \"", convention.name,
                      "\" is of family \"", Name(convention.family()), "\""));
   }
-  if (convention.family() == Family::kLeaf && config.trees.value_or(1) != 1) {
+  if (convention.family() == Family::kLeaf && !convention.layout->many_trees &&
+      config.trees.value_or(1) != 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"trees\": found ", *config.trees,
                      ", but a layer of the leaf family has one tree"));
   }
-  if (convention.family() == Family::kPath &&
+  if (convention.family() != Family::kLeaf &&
       config.output_bias.value_or(false)) {
     return absl::InvalidArgumentError(
         "\"output_bias\": found true, but a layer of the path family has no "
@@ -94,8 +125,12 @@ absl::StatusOr<LoadedLayer> LoadFff(const LayerConfig& config,
   FFF_ASSIGN_OR_RETURN(const Convention* convention,
                        DetectConvention(tensors, hints));
   FFF_RETURN_IF_ERROR(CheckOverrides(config, *convention));
-  IgnoreKnown(tensors, hints, reader);
-  return convention->layout->read(config, *convention, tensors, reader);
+  IgnoreKnown(tensors, *convention, hints, reader);
+  FFF_ASSIGN_OR_RETURN(
+      LoadedLayer loaded,
+      convention->layout->read(config, *convention, tensors, reader));
+  FFF_RETURN_IF_ERROR(CheckOwnModules(tensors, reader));
+  return loaded;
 }
 
 }  // namespace fff::importer

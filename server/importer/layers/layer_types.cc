@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "server/base/check.h"
+#include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/activation_names.h"
@@ -60,13 +61,22 @@ void CheckFamily(const LayerConfig& config, JsonFields& fields) {
   }
 }
 
+// The name of its row, "" when the key is absent.
+std::string ReadConvention(JsonFields& fields) {
+  const auto name =
+      fields.String("convention", checkpoint::kTensorNameBytesMax);
+  if (!name.has_value()) return "";
+  const Convention* convention = FindConvention(*name);
+  if (convention != nullptr) return std::string(convention->name);
+  fields.errors().Add(
+      fields.PathOf("convention"),
+      absl::StrCat("found the string \"", base::Printable(*name),
+                   "\", wanted one of ", ConventionNames()));
+  return "";
+}
+
 void ReadFff(JsonFields& fields, LayerConfig& config) {
-  std::vector<JsonFields::Named<std::string>> conventions;
-  for (const Convention& convention : Conventions()) {
-    conventions.emplace_back(convention.name, std::string(convention.name));
-  }
-  config.convention =
-      fields.OneOf<std::string>("convention", conventions).value_or("");
+  config.convention = ReadConvention(fields);
   ReadPrefix(fields, config);
   config.activation = ReadActivation(fields);
   config.trees = fields.Integer("trees", {1, graph::kTreesMax});

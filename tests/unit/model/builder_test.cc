@@ -211,11 +211,11 @@ TEST(BuilderTest, TieDecidesWhereZeroGoes) {
   // z = 0 for every input; left adds 1, right adds 10.
   made.Add("X", {3, 1}, {0, 0, 0}).Add("Y", {3, 1}, {0, 1, 10});
   const auto left = Build(made, R"({"layers": [{"type": "fff",
-      "activation": "sigmoid"}]})");
+      "convention": "sap-fff", "activation": "sigmoid"}]})");
   ASSERT_TRUE(left.ok()) << left.status();
   EXPECT_EQ(RunModel(**left, {1})[0], 0.5F);
   const auto right = Build(made, R"({"layers": [{"type": "fff",
-      "activation": "sigmoid", "tie": "right"}]})");
+      "convention": "sap-fff", "activation": "sigmoid", "tie": "right"}]})");
   EXPECT_EQ(RunModel(**right, {1})[0], 5.0F);
 }
 
@@ -235,14 +235,25 @@ TEST(BuilderTest, OverridesThatMeanNothingAreRefused) {
       HasSubstr("no convention is recognised"));
 }
 
-TEST(BuilderTest, ALinearPairWithoutBiasNeedsATie) {
+TEST(BuilderTest, ALinearPairWithoutBiasIsAnotherCode) {
   SyntheticCheckpoint made;
   made.AddLinearPair("", 6, 7, 6).Remove("linear_in.bias");
-  EXPECT_THAT(ErrorOf(made), AllOf(HasSubstr("\"linear_in.bias\" is missing"),
-                                   HasSubstr("set \"tie\"")));
+  EXPECT_THAT(ErrorOf(made), AllOf(HasSubstr("\"fast-ffn\""),
+                                   HasSubstr("\"activation\": \"relu\"")));
   const auto model =
-      Build(made, R"({"layers": [{"type": "fff", "tie": "right"}]})");
+      Build(made, R"({"layers": [{"type": "fff", "activation": "relu"}]})");
   ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->layers()[0].description,
+            "fast-ffn: 6 -> 6, 1 tree of 3 levels (7 nodes), relu, right when "
+            "z >= 0");
+  const char* named = R"({"layers": [{"type": "fff",
+                          "convention": "ultrafastbert"}]})";
+  EXPECT_THAT(ErrorOf(made, named),
+              AllOf(HasSubstr("\"linear_in.bias\" is missing"),
+                    HasSubstr("set \"tie\"")));
+  EXPECT_TRUE(Build(made, R"({"layers": [{"type": "fff", "tie": "right",
+                            "convention": "ultrafastbert"}]})")
+                  .ok());
 }
 
 TEST(BuilderTest, StoredDepthMustAgreeWithTheShapes) {
@@ -251,8 +262,16 @@ TEST(BuilderTest, StoredDepthMustAgreeWithTheShapes) {
   EXPECT_THAT(ErrorOf(made),
               HasSubstr("test.safetensors: layers[0]: tensor \"depth\": found "
                         "3, but the tensors' shapes are those of depth 2"));
+  // Without it, it may also be a layer of fff_memoryacc, which has no `depth`
+  // and does not add b2s.
   made.Remove("depth");
-  EXPECT_TRUE(Build(made).ok());
+  EXPECT_THAT(ErrorOf(made), HasSubstr("\"fff-memoryacc\""));
+  EXPECT_TRUE(Build(made, R"({"layers": [{"type": "fff",
+                            "output_bias": true}]})")
+                  .ok());
+  EXPECT_TRUE(Build(made, R"({"layers": [{"type": "fff",
+                            "convention": "fastfeedforward"}]})")
+                  .ok());
 }
 
 TEST(BuilderTest, KnownTensorsOfTrainingAreIgnored) {
@@ -327,7 +346,8 @@ TEST(BuilderTest, TheMasterLeafIsNeverDroppedSilently) {
               HasSubstr("weighs 0.231"));  // 1 - sigmoid(1.2)
   EXPECT_THAT(ErrorOf(made, R"({"layers": [{"type": "fff",
                   "convention": "fastfeedforward"}]})"),
-              HasSubstr("\"magic_b1\""));
+              AllOf(HasSubstr("\"magic_w1\" is there"),
+                    HasSubstr("one of \"master-leaf\" has it")));
 }
 
 TEST(BuilderTest, WeightsMustBeFinite) {
@@ -335,12 +355,14 @@ TEST(BuilderTest, WeightsMustBeFinite) {
   std::vector<float> bad(7 * 6, 1.0F);
   bad[3 * 6 + 2] = std::numeric_limits<float>::quiet_NaN();
   made.Add("X", {7, 6}, bad).AddRandom("Y", {7, 6});
-  EXPECT_THAT(ErrorOf(made),
+  const char* sap = R"({"layers": [{"type": "fff",
+                        "convention": "sap-fff"}]})";
+  EXPECT_THAT(ErrorOf(made, sap),
               HasSubstr("layers[0]: tensor \"X\": found nan at index [3, 2], "
                         "every weight must be finite"));
   bad[3 * 6 + 2] = -std::numeric_limits<float>::infinity();
   made.Add("X", {7, 6}, bad);
-  EXPECT_THAT(ErrorOf(made), HasSubstr("found -inf at index [3, 2]"));
+  EXPECT_THAT(ErrorOf(made, sap), HasSubstr("found -inf at index [3, 2]"));
 }
 
 TEST(BuilderTest, LinearAndNormTensorsAreChecked) {

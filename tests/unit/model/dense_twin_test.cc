@@ -103,7 +103,8 @@ TEST(CostTwinTest, EqualsTheModelWhereEveryNodeIsVisited) {
   ExpectSame(roots, R"({"layers": [{"type": "fff", "trees": 31}]})");
   SyntheticCheckpoint rows;
   rows.AddRandom("X", {31, 12}).AddRandom("Y", {31, 5});
-  ExpectSame(rows, R"({"layers": [{"type": "fff", "trees": 31}]})");
+  ExpectSame(rows, R"({"layers": [{"type": "fff", "convention": "sap-fff",
+                                   "trees": 31}]})");
 }
 
 TEST(CostTwinTest, EqualsTheModelWhereThereIsOneLeaf) {

@@ -38,8 +38,14 @@ class ModelFilesTest : public ::testing::Test {
   void CopyVector(const std::string& name, const std::string& file) {
     fs::copy_file(kVectors / name / "model.safetensors", version_dir_ / file);
   }
-  absl::StatusOr<LoadedVersion> Load(
-      const ModelConfig& config = ModelConfig()) {
+  // The vectors here are of sap-fff, which no tensor tells.
+  static ModelConfig SapConfig() {
+    ModelConfig config;
+    config.layers.resize(1);
+    config.layers[0].convention = "sap-fff";
+    return config;
+  }
+  absl::StatusOr<LoadedVersion> Load(const ModelConfig& config = SapConfig()) {
     return LoadVersion(version_dir_.string(), config, {});
   }
   // One linear layer as a safetensors file.

@@ -19,9 +19,12 @@ using importer::ModelConfig;
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
+// Of a layer of sap-fff, which no tensor tells.
 ModelConfig ConfigWith(graph::Precision precision) {
   ModelConfig config;
   config.precision = precision;
+  config.layers.resize(1);
+  config.layers[0].convention = "sap-fff";
   return config;
 }
 

@@ -136,6 +136,7 @@ TEST_P(VectorTest, ReproducesThePublicCode) {
 }
 
 const char kDetected[] = "{}";
+const char kSap[] = R"({"layers": [{"type": "fff", "convention": "sap-fff"}]})";
 const Vector kVectors[] = {
     {"fastfeedforward-mnist-shape", kDetected, "y", "fastfeedforward"},
     {"fastfeedforward-mnist-shape",
@@ -151,9 +152,11 @@ const Vector kVectors[] = {
     {"ultrafastbert-1x6", kDetected, "y", "ultrafastbert"},
     {"ultrafastbert-3x4", R"({"layers": [{"type": "fff", "trees": 3}]})", "y",
      "ultrafastbert"},
-    {"ultrafastbert-bmm-d7", kDetected, "y", "ultrafastbert-bmm"},
-    {"sapient-128x64", kDetected, "y", "sap-fff"},
-    {"sapient-256x256-d9", kDetected, "y", "sap-fff"},
+    {"ultrafastbert-bmm-d7",
+     R"({"layers": [{"type": "fff", "convention": "ultrafastbert-bmm"}]})", "y",
+     "ultrafastbert-bmm"},
+    {"sapient-128x64", kSap, "y", "sap-fff"},
+    {"sapient-256x256-d9", kSap, "y", "sap-fff"},
 };
 
 std::string VectorName(const ::testing::TestParamInfo<Vector>& tested) {
