@@ -37,6 +37,7 @@ struct Layout {
   absl::string_view foreign;  // with this tensor, too, it is another layout
   // The number of trees is a matter of config.json or of the shapes; else 1.
   bool many_trees = false;
+  bool takes_arguments = false;  // "arguments" of config.json
   // Path family: the names of X, b and Y; `bias` is "" where there is none.
   // y_columns: Y is stored as columns, [output_width, trees * nodes].
   absl::string_view x;

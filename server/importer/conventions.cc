@@ -121,6 +121,10 @@ constexpr Convention kConventions[] = {
     Alias(Leaf("mlp-utils", "gdevos010/mlp-utils FastFeedForward without GLU",
                kMlpUtilsLayout, Tie::kLeft, kSaid, true),
           "mlp-utils-none"),
+    // Always its hard routing; what it does with hard_routing=False is another
+    // function.
+    Leaf("fffdistill", "catid/fffdistill FFFLinear with hard_routing=True",
+         kFffDistillLayout, Tie::kLeft, kSaid, true),
 
     NotServed("catid-fff-fanout", "catid/cifar10deepspeed FFFFanout",
               kFanoutLayout, "nodes of more than two ways"),
@@ -161,8 +165,6 @@ constexpr Convention kConventions[] = {
               kTransposedBitNetLayout, "the k likeliest leaves"),
     NotServed("fastff-topk", "ssslakter/FastFF models/moe.py, FFF",
               kFastffTopKLayout, "the k likeliest leaves"),
-    NotServed("fffdistill", "fffdistill FFFLinear", kFffDistillLayout,
-              "shared rows, leaks and rows of nodes that no tensor tells"),
     NotServed("flax-fff", "flax FastFeedForwardNetwork, repository unnamed",
               kFlaxLayout, "bilinear leaves"),
     NotServed("papers-reimplementations",

@@ -23,6 +23,20 @@ inline constexpr char kRepeatIndex[] = "{i}";
 // asks for it.
 enum class Family { kLeaf, kPath, kNone };
 
+// "arguments" of an fff layer: those of the public code's module that no tensor
+// tells. Unset: not said.
+struct FffArguments {
+  std::optional<double> region_leak;
+  std::optional<bool> master_leaf;
+  std::optional<bool> fallback_leaf;
+  std::optional<int64_t> route_rows_output_count;
+
+  bool any() const {
+    return region_leak.has_value() || master_leaf.has_value() ||
+           fallback_leaf.has_value() || route_rows_output_count.has_value();
+  }
+};
+
 // One entry of "layers" or "dense_layers". Which of the fields a type may have
 // says its row in layer_types.cc; the others keep their defaults.
 struct LayerConfig {
@@ -38,6 +52,7 @@ struct LayerConfig {
   std::optional<Family> family;
   std::optional<graph::Tie> tie;
   std::optional<bool> output_bias;
+  FffArguments arguments;
   // Of repeat and residual.
   int64_t count = 1;
   std::vector<LayerConfig> layers;

@@ -270,14 +270,15 @@ def test_checkpoints_and_configs_that_lie_are_listed_with_their_reason(tmp_path)
             (tmp_path / name / "config.json").write_text(config)
 
     good = (conftest.REFERENCE / "vectors" / MODEL / "model.safetensors").read_bytes()
-    version("good", good)
+    sap = '{"type": "fff", "convention": "sap-fff"}'
+    version("good", good, '{"layers": [%s]}' % sap)
     version("truncated", good[:1000])
     version("huge-header", b"\xff" * 8 + good[8:])
     version("empty", b"")
     version("unknown-key", good, '{"layerz": []}')
     version("bad-json", good, '{"layers": [')
     version("wrong-width", good,
-            '{"layers": [{"type": "fff"}, {"type": "linear", "prefix": "head."}]}')
+            '{"layers": [%s, {"type": "linear", "prefix": "head."}]}' % sap)
     expected = {"truncated": "model.safetensors", "huge-header": "header",
                 "empty": "model.safetensors", "unknown-key": "layerz",
                 "bad-json": "config.json", "wrong-width": "head."}

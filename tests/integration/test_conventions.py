@@ -35,6 +35,18 @@ SERVED = {
     "fastff-ultrafastbert-prelu-15-d3": (fff("fastff-ufbert-prelu", trees=2), ALIKE),
     "fff-linear-leaf-13-5-7-d2": ({}, ALIKE),
     "fff-memoryacc-13-5-7-d2": (fff("fff-memoryacc"), ALIKE),
+    "fffdistill-all-15x8-d3": (fff(
+        "fffdistill", activation="gelu",
+        arguments={"region_leak": 0.1, "route_rows_output_count": 1}), ALIKE),
+    "fffdistill-contribute1-14x7-d3": (fff(
+        "fffdistill", activation="silu", arguments={"region_leak": 0}), ALIKE),
+    "fffdistill-route1-16x10-d3": (fff(
+        "fffdistill", activation="silu", arguments={"region_leak": 0.0}), ALIKE),
+    "fffdistill-route2-13x9-d2": (fff(
+        "fffdistill", activation="gelu", arguments={"region_leak": 0}), ALIKE),
+    "fffdistill-split-12x11-d2": (fff(
+        "fffdistill", activation="relu",
+        arguments={"region_leak": 0.2, "route_rows_output_count": 2}), ALIKE),
     "hyperzens-linear-13x21-d2": ({}, ALIKE),
     "hyperzens-linear-k2-15x15-d3": ({}, PER_TREE),
     "hyperzens-linear-k3-16x9-d2": ({}, PER_TREE),
@@ -61,11 +73,6 @@ NOT_SERVED = {
     "catid-fff-fanout5-12-d1-p1": ["catid-fff-fanout"],
     "chimera-fff-13-d3-t1": ["chimera-fff"],
     "fastff-topk-12x7-h5-d3-k3": ["fastff-topk"],
-    "fffdistill-all-15x8-d3": ["fffdistill"],
-    "fffdistill-contribute1-14x7-d3": ["fffdistill"],
-    "fffdistill-route1-16x10-d3": ["fffdistill"],
-    "fffdistill-route2-13x9-d2": ["fffdistill"],
-    "fffdistill-split-12x11-d2": ["fffdistill"],
     "flax-fff-11-4-7-d2": ["flax-fff"],
     "hyperzens-bitnet-13x9-d2": ["hyperzens-bitnet"],
     "hyperzens-bitnet-r1-14x8-d2": ["hyperzens-bitnet-r1"],
@@ -101,6 +108,11 @@ ASKED = {
     "fastff-affineleaf-9x12-d2": ["fastff", '"activation"'],
     "fastff-ultrafastbert-prelu-15-d3": ["trees=2"],
     "fff-memoryacc-13-5-7-d2": ["fastfeedforward", "fff-memoryacc"],
+    "fffdistill-all-15x8-d3": ["fffdistill", '"activation"'],
+    "fffdistill-contribute1-14x7-d3": ["fffdistill", '"activation"'],
+    "fffdistill-route1-16x10-d3": ["fffdistill", '"activation"'],
+    "fffdistill-route2-13x9-d2": ["fffdistill", '"activation"'],
+    "fffdistill-split-12x11-d2": ["fffdistill", '"activation"'],
     "mlp-utils-mlp-17-proj12-d2": ["mlp-utils", '"activation"'],
     "sap-fff-full-tree-14x9-d3": XY,
     "sap-fff-jax-13x9-d3": ROWS,
@@ -157,7 +169,8 @@ DETECTED = {
 }
 CONVENTIONS = sorted({names_of(case) for case in SERVED} | {"fastfeedforward-0.2.1",
                                                             "master-leaf"})
-NO_DEFAULT = {"fast-ffn", "fastff", "mlp-utils"}
+# What config.json must say beside the name.
+NO_DEFAULT = {"fast-ffn", "fastff", "fffdistill", "mlp-utils"}
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +273,8 @@ def test_no_file_is_served_as_what_it_is_not(tmp_path):
     for case in CASES:
         for convention in CONVENTIONS:
             more = {"activation": "relu"} if convention in NO_DEFAULT else {}
+            if convention == "fffdistill":
+                more["arguments"] = {"region_leak": 0, "route_rows_output_count": 0}
             if case in ("ultrafastbert-3x4", "fastff-ultrafastbert-prelu-15-d3"):
                 more["trees"] = SERVED[case][0]["trees"]
             conftest.add_model(tmp_path, f"{convention}.{case}",

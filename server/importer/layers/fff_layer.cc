@@ -102,6 +102,11 @@ absl::Status CheckOverrides(const LayerConfig& config,
         absl::StrCat("\"trees\": found ", *config.trees,
                      ", but a layer of the leaf family has one tree"));
   }
+  if (config.arguments.any() && !convention.layout->takes_arguments) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"arguments\": convention \"", convention.name,
+                     "\" has none that no tensor tells"));
+  }
   if (convention.family() != Family::kLeaf &&
       config.output_bias.value_or(false)) {
     return absl::InvalidArgumentError(

@@ -75,6 +75,28 @@ std::string ReadConvention(JsonFields& fields) {
   return "";
 }
 
+// 0 <= share <= 1.
+std::optional<double> ReadShare(JsonFields& fields, const char* key) {
+  const std::vector<double> share = fields.Numbers(key, 1);
+  if (share.empty()) return std::nullopt;
+  if (share[0] >= 0 && share[0] <= 1) return share[0];
+  fields.errors().Add(fields.PathOf(key),
+                      absl::StrCat("found ", share[0], ", wanted 0 to 1"));
+  return std::nullopt;
+}
+
+void ReadArguments(JsonFields& layer, FffArguments& arguments) {
+  const nlohmann::json* value = layer.Find("arguments");
+  if (value == nullptr) return;
+  JsonFields fields(*value, layer.PathOf("arguments"), layer.errors());
+  arguments.region_leak = ReadShare(fields, "region_leak");
+  arguments.master_leaf = fields.Bool("master_leaf");
+  arguments.fallback_leaf = fields.Bool("fallback_leaf");
+  arguments.route_rows_output_count =
+      fields.Integer("route_rows_output_count", {0, graph::kWidthMax});
+  fields.RejectUnknownKeys();
+}
+
 void ReadFff(JsonFields& fields, LayerConfig& config) {
   config.convention = ReadConvention(fields);
   ReadPrefix(fields, config);
@@ -85,6 +107,7 @@ void ReadFff(JsonFields& fields, LayerConfig& config) {
   config.tie = fields.OneOf<graph::Tie>(
       "tie", {{"right", graph::Tie::kRight}, {"left", graph::Tie::kLeft}});
   config.output_bias = fields.Bool("output_bias");
+  ReadArguments(fields, config.arguments);
   CheckFamily(config, fields);
 }
 

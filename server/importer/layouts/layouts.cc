@@ -55,6 +55,20 @@ constexpr LayoutTensor kMlpUtilsTensors[] = {
     {"project_in.bias"},           {"project_out.weight"},
     {"project_out.bias"}};
 
+constexpr LayoutTensor kFffDistillTensors[] = {{"route_weight", 3},
+                                               {"route_bias"},
+                                               {"leaf_weight", 3},
+                                               {"leaf_bias"},
+                                               {"leaf_output", 3},
+                                               {"route_output"},
+                                               {"route_result_weight"},
+                                               {"route_result_bias"},
+                                               {"route_result_output"},
+                                               {"shared_weight"},
+                                               {"shared_bias"},
+                                               {"shared_output"},
+                                               {"bias"}};
+
 constexpr LayoutTensor kPairTensors[] = {{"linear_in.weight", kAny},
                                          {"linear_in.bias"},
                                          {"linear_out.weight", kAny}};
@@ -121,8 +135,6 @@ constexpr LayoutTensor kBitNetProductTensors[] = {
     {"router_u", 2}, {"router_v", 2}, {"leaf_weight", 3}, {"leaf_bias"}};
 constexpr LayoutTensor kFastffTopKTensors[] = {
     {"gate.0.weight", 2}, {"experts.0.0.weight", 2}, {"experts.0.2.weight", 2}};
-constexpr LayoutTensor kFffDistillTensors[] = {
-    {"route_weight", 3}, {"leaf_weight", 3}, {"leaf_output", 3}, {"leaf_bias"}};
 constexpr LayoutTensor kFlaxTensors[] = {
     {"kernel_1", 2}, {"kernel_2", 2}, {"kernel_node", 2}};
 constexpr LayoutTensor kNodeMlpTensors[] = {{"tree.0.linear1.weight", 2},
@@ -148,6 +160,11 @@ constexpr Layout AnyMark(Layout layout) {
 
 constexpr Layout Foreign(Layout layout, absl::string_view tensor) {
   layout.foreign = tensor;
+  return layout;
+}
+
+constexpr Layout TakesArguments(Layout layout) {
+  layout.takes_arguments = true;
   return layout;
 }
 
@@ -224,6 +241,8 @@ constexpr Layout kFastffGateLayout =
     Leaf(kFastffGateTensors, nullptr, ReadFastffGate);
 constexpr Layout kMlpUtilsLayout =
     Leaf(kMlpUtilsTensors, nullptr, ReadMlpUtils);
+constexpr Layout kFffDistillLayout =
+    TakesArguments(Leaf(kFffDistillTensors, nullptr, ReadFffDistill));
 constexpr Layout kPairLayout =
     ManyTrees(AnyMark(Pair(kPairTensors, kInBias, ReadPath)));
 constexpr Layout kNoBiasPairLayout =
@@ -265,7 +284,6 @@ constexpr Layout kBitNetProductLayout = NotServed(kBitNetProductTensors);
 constexpr Layout kTransposedBitNetLayout =
     NotServed(kBitNetTensors, CheckSquareLeaves);
 constexpr Layout kFastffTopKLayout = NotServed(kFastffTopKTensors);
-constexpr Layout kFffDistillLayout = NotServed(kFffDistillTensors);
 constexpr Layout kFlaxLayout = NotServed(kFlaxTensors);
 constexpr Layout kNodeMlpLayout = NotServed(kNodeMlpTensors);
 constexpr Layout kKyegomezLayout = NotServed(kKyegomezTensors);

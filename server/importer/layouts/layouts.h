@@ -15,6 +15,7 @@ extern const Layout kHyperzensLinearLayout;
 extern const Layout kFastffLayout;
 extern const Layout kFastffGateLayout;
 extern const Layout kMlpUtilsLayout;
+extern const Layout kFffDistillLayout;
 extern const Layout kPairLayout;  // linear_in, linear_out
 extern const Layout kNoBiasPairLayout;
 extern const Layout kPreluPairLayout;
@@ -47,7 +48,6 @@ extern const Layout kBitNetLayout;
 extern const Layout kBitNetProductLayout;
 extern const Layout kTransposedBitNetLayout;
 extern const Layout kFastffTopKLayout;
-extern const Layout kFffDistillLayout;
 extern const Layout kFlaxLayout;
 extern const Layout kNodeMlpLayout;
 extern const Layout kKyegomezLayout;

@@ -47,4 +47,19 @@ absl::StatusOr<LoadedLayer> ReadMlpUtils(const LayerConfig& config,
                                          const TensorShapes& tensors,
                                          TensorReader& reader);
 
+// catid/fffdistill FFFLinear: route_weight [2^d - 1, r, I], of which a node
+// goes right when z > 0 (r = 1) or z1 > z0 (r = 2); banks of rows with output
+// and bias: leaves [2^d, l], then a master and a fallback bank, and shared
+// rows.
+//   y = (1 - leak) * leaf + leak * (fallback, or the mean of all leaves)
+//       + master + shared + rows of the visited nodes + bias
+// The first route_rows_output_count rows of a node (route_output, or
+// route_result_output) become neurons of every leaf below it; what answers
+// always is a dense branch. config.json's "arguments" must say region_leak, and
+// what the shapes leave open.
+absl::StatusOr<LoadedLayer> ReadFffDistill(const LayerConfig& config,
+                                           const Convention& convention,
+                                           const TensorShapes& tensors,
+                                           TensorReader& reader);
+
 }  // namespace fff::importer

@@ -352,6 +352,7 @@ TEST(ConventionTest, TableSaysWhatTheDesignSays) {
       {"sap-pislice-relu", Family::kNone, Tie::kLeft, Activation::kRelu, false},
       {"fastff", Family::kLeaf, Tie::kLeft, kSaid, true},
       {"fastff-gate", Family::kLeaf, Tie::kLeft, Activation::kRelu, false},
+      {"fffdistill", Family::kLeaf, Tie::kLeft, kSaid, true},
       {"linear-leaf", Family::kLeaf, Tie::kLeft, Activation::kIdentity, true},
       {"hyperzens-linear", Family::kLeaf, Tie::kLeft, Activation::kIdentity,
        true},
