@@ -25,6 +25,10 @@ RELOADS = 200
 SECONDS_MAX = 60
 
 
+# No tensor tells which of sap-ient-ai's layers it is.
+LAYERS = {"layers": [{"type": "fff", "convention": "sap-fff"}]}
+
+
 def write_version(repository, version, factor, file_name="model.safetensors"):
     """A version of "m" whose outputs are `factor` times the reference's.
 
@@ -35,7 +39,10 @@ def write_version(repository, version, factor, file_name="model.safetensors"):
     hidden = repository / f".upload-{version}"
     hidden.mkdir()
     safetensors_file.write(hidden / file_name, tensors)
-    (repository / "m").mkdir(exist_ok=True)
+    config = repository / "m" / "config.json"
+    if not config.exists():
+        config.parent.mkdir(exist_ok=True)
+        config.write_text(json.dumps(LAYERS))
     os.rename(hidden, repository / "m" / str(version))
 
 
@@ -294,7 +301,7 @@ def test_version_policies_follow_the_disk(repository, server, api):
     await_index(api, lambda found: ready(found) == [3])
     for policy, wanted in (({"all": True}, [1, 2, 3]), ({"latest": 2}, [2, 3]),
                            ({"specific": [1, 3]}, [1, 3]), ({"latest": 1}, [3])):
-        config.write_text(json.dumps({"versions": policy}))
+        config.write_text(json.dumps({**LAYERS, "versions": policy}))
         await_index(api, lambda found: ready(found) == wanted)
 
 
@@ -358,6 +365,7 @@ def big_model(repository, name, levels=13, width=512):
     nodes = 2 ** levels - 1
     directory = repository / name / "1"
     directory.mkdir(parents=True)
+    (repository / name / "config.json").write_text(json.dumps(LAYERS))
     safetensors_file.write(directory / "model.safetensors", {
         "X": rng.standard_normal((nodes, width)).astype(np.float32),
         "Y": rng.standard_normal((nodes, width)).astype(np.float32)})
