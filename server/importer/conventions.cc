@@ -171,7 +171,7 @@ constexpr Convention kConventions[] = {
               "BrianPulfer/PapersReimplementations FFFLayer", kNodeMlpLayout,
               "nodes that are MLPs"),
     NotServed("kyegomez-fastff", "kyegomez/FastFF", kKyegomezLayout,
-              "2 * depth - 1 rows, which are no tree"),
+              "indices clamped to 2 * depth - 1 rows, which are no tree"),
 };
 
 }  // namespace

@@ -8,7 +8,6 @@ import pytest
 
 import conftest
 import fff_api
-import safetensors_file
 from server_process import ServerProcess
 
 VECTORS = conftest.REFERENCE / "vectors"
