@@ -186,9 +186,9 @@ class CpuExecutable : public Executable {
   std::vector<graph::ValueId> outputs_;
 };
 
-// Whether the node at `index` may choose its kernel by measurement: kernels
-// with sums of an order of their own could turn a decision of an FFF op behind
-// them.
+// Whether the node at `index` may have any kernel for any batch size, by
+// measurement: with sums of an order of its own, one could turn a decision of
+// an FFF op behind it.
 bool ChoiceMovesNoRoute(const Graph& graph, size_t index) {
   return !ChoiceOf(graph.nodes()[index].op).moves_sums ||
          !graph.RoutesBehind(index);
@@ -210,6 +210,8 @@ absl::StatusOr<std::unique_ptr<const Executable>> Compile(
     if (ChoiceMovesNoRoute(graph, i)) {
       plan.tuning_seconds = options.tuning_seconds /
                             static_cast<double>(std::max<long>(choices, 1));
+    } else {
+      plan.same_in_every_batch = true;
     }
     auto made = PlanOp(node.op, plan);
     if (!made.ok()) {

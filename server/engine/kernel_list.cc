@@ -15,6 +15,7 @@ LeafKernelEntry LeafWalk();
 LeafKernelEntry LeafGrouped();
 DenseKernelEntry DenseReference();
 DenseKernelEntry DenseDot();
+DenseKernelEntry DensePanel();
 DenseKernelEntry DenseOnednn();
 ActivationKernelEntry ActivateRows();
 LayerNormKernelEntry LayerNormRows();
@@ -49,6 +50,7 @@ absl::Span<const DenseKernelEntry> DenseKernels() {
   static const DenseKernelEntry kKernels[] = {
       DenseReference(),
       DenseDot(),
+      DensePanel(),
       DenseOnednn(),
   };
   return kKernels;

@@ -81,6 +81,21 @@ bool WorthTrying(const Entry& dense, const Entries<Entry>& others,
   return false;
 }
 
+// Leaves the one whose rows have the same bits in every batch that is cheapest
+// for kAlikeRows rows; all, when none has.
+template <class Entry, class Problem>
+void KeepAlike(const Problem& problem, Entries<Entry>& found) {
+  const Entry* best = nullptr;
+  for (const Entry* entry : found) {
+    if (entry->traits.same_in_every_batch &&
+        (best == nullptr ||
+         entry->cost(problem, kAlikeRows) < best->cost(problem, kAlikeRows))) {
+      best = entry;
+    }
+  }
+  if (best != nullptr) found = {best};
+}
+
 // What may serve the problem: able to, and neither the oracle nor dense where
 // that is not allowed, unless it was asked for by name.
 template <class Entry, class Problem>
@@ -115,6 +130,7 @@ absl::StatusOr<Entries<Entry>> FindCandidates(absl::Span<const Entry> list,
                                             options.kernel_name,
                                             "\" on cpu; there are:", known));
   }
+  if (options.same_in_every_batch) KeepAlike(problem, found);
   if (found.empty()) {
     return absl::UnimplementedError(absl::StrCat(
         options.kernel_name.empty() ? "no kernel" : options.kernel_name,
@@ -193,6 +209,10 @@ class PlannedLayer : public TunedLayer {
     return stopwatch_->rows_max();
   }
 
+  const KernelTraits& Traits(const Candidate& candidate) const {
+    return entries_[candidate.kernel]->traits;
+  }
+
   absl::StatusOr<std::shared_ptr<const Kernel>> KernelFor(size_t k) {
     if (made_[k] == nullptr) {
       FFF_ASSIGN_OR_RETURN(made_[k], Make(*entries_[k], weights_));
@@ -227,7 +247,12 @@ absl::StatusOr<KernelPlan> Plan(absl::Span<const Entry> list,
   SharedKernels kernels;
   for (Choice& choice : choices[0]) {
     FFF_ASSIGN_OR_RETURN(auto kernel, layer.KernelFor(choice.candidate.kernel));
-    if (!options.kernel_name.empty()) choice.reason = "asked for by name";
+    if (!options.kernel_name.empty()) {
+      choice.reason = "asked for by name";
+    } else if (options.same_in_every_batch &&
+               layer.Traits(choice.candidate).same_in_every_batch) {
+      choice.reason = "a row's bits are the same in every batch";
+    }
     steps.push_back({choice.rows_min, layer.Name(choice.candidate),
                      std::move(choice.reason)});
     kernels.push_back(std::move(kernel));

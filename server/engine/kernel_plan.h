@@ -21,6 +21,11 @@ struct PlanOptions {
   double tuning_seconds = 0;
   // Whether kernels that evaluate an FFF layer densely are candidates, too.
   bool dense_allowed = false;
+  // For an op in front of an FFF layer, whose routes its rounding could move:
+  // one kernel for all batch sizes, whose rows have the same bits in every
+  // batch, by predicted cost at kAlikeRows rows. Without effect on a family
+  // that has no such kernel.
+  bool same_in_every_batch = false;
 };
 
 // Which kernel serves which batch size of one layer. Immutable after Plan…;
@@ -66,6 +71,7 @@ class KernelPlan {
 // kDenseCostMax times the least of the others, at one bucket at least), so that
 // no time is spent on measuring what cannot win. UNIMPLEMENTED when no kernel
 // on the device supports the problem; NOT_FOUND for an unknown kernel_name.
+inline constexpr int64_t kAlikeRows = 64;
 inline constexpr int64_t kTunedWeightsBytesMax = int64_t{512} << 20;
 inline constexpr double kDenseCostMax = 1.5;
 absl::StatusOr<KernelPlan> PlanPath(std::shared_ptr<const PathWeights> weights,

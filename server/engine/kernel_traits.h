@@ -12,9 +12,13 @@ struct KernelTraits {
   bool evaluates_beside_path = false;
   // It sorts the rows of a batch first, and so needs memory for the order.
   bool sorts_rows = false;
+  // A row's outputs have the same bits in every batch, whatever its size and
+  // the number of threads.
+  bool same_in_every_batch = false;
 };
 
 inline constexpr KernelTraits kOwnSums = {true, false, false};
+inline constexpr KernelTraits kOwnSumsAlike = {true, false, false, true};
 inline constexpr KernelTraits kSortsRows = {false, false, true};
 inline constexpr KernelTraits kSortsRowsOwnSums = {true, false, true};
 inline constexpr KernelTraits kAllNodesOwnSums = {true, true, false};

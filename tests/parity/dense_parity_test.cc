@@ -36,6 +36,36 @@ TEST_P(DenseParity, AgreesWithTheOracleOnEveryProblem) {
   }
 }
 
+// Over batch sizes with every kind of tile and rest, more than one block of
+// terms, a last vector and a last panel that are not full.
+TEST_P(DenseParity, ARowIsTheSameInEveryBatchWhereTheKernelSaysSo) {
+  if (!GetParam().traits.same_in_every_batch) {
+    GTEST_SKIP() << "its sums depend on the batch";
+  }
+  for (const DenseProblem& problem :
+       {DenseProblem{700, 45, Activation::kGelu, true},
+        DenseProblem{257, 150, Activation::kIdentity, false},
+        DenseProblem{33, 4, Activation::kSigmoid, true}}) {
+    SCOPED_TRACE(problem.ToString());
+    const auto weights = RandomDense(problem, Values::kNormal, 9);
+    const auto kernel = GetParam().make(weights);
+    const auto x = RandomRows(150, problem.input_width, Values::kNormal, 5);
+    const Result all = RunDense(*kernel, problem, x, 1);
+    for (const int64_t rows : {1, 2, 3, 4, 5, 7, 8, 13, 48, 49, 101}) {
+      const int64_t first = 150 - rows;
+      const std::vector<float> part(x.begin() + first * problem.input_width,
+                                    x.end());
+      const std::vector<float> wanted(
+          all.y.begin() + first * problem.output_width, all.y.end());
+      for (const int threads : {1, 2}) {
+        EXPECT_TRUE(
+            SameBits(RunDense(*kernel, problem, part, threads).y, wanted))
+            << rows << " rows, " << threads << " threads";
+      }
+    }
+  }
+}
+
 TEST_P(DenseParity, TakesWeightsThatAreAlignedForFloatOnly) {
   const DenseProblem problem = {67, 45, Activation::kRelu, true};
   const auto weights = RandomDense(problem, Values::kNormal, 9);

@@ -128,8 +128,7 @@ std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {
 }  // namespace
 
 DenseKernelEntry DenseDot() {
-  return {"dense_dot", false, Supports,
-          Cost,        Make,  {/*own_order_of_sums=*/true}};
+  return {"dense_dot", false, Supports, Cost, Make, kOwnSumsAlike};
 }
 
 }  // namespace fff::engine

@@ -153,8 +153,22 @@ TEST(KernelPlan, FewRowsAndManyGoToDifferentKernels) {
   EXPECT_EQ(leaf->KernelNameFor(4096), "leaf_grouped");
   const auto dense = PlanDense(Dense(256, 256), {});
   ASSERT_TRUE(dense.ok()) << dense.status();
-  EXPECT_EQ(dense->KernelNameFor(1), "dense_dot");
+  EXPECT_EQ(dense->KernelNameFor(1), "dense_panel");
   EXPECT_EQ(dense->KernelNameFor(4096), "dense_onednn");
+}
+
+TEST(KernelPlan, InFrontOfRoutesOneKernelServesEveryBatch) {
+  PlanOptions options;
+  options.same_in_every_batch = true;
+  options.tuning_seconds = 0.01;
+  const auto dense = PlanDense(Dense(256, 256), options);
+  ASSERT_TRUE(dense.ok()) << dense.status();
+  ASSERT_EQ(dense->steps().size(), 1U);
+  EXPECT_EQ(dense->steps()[0].kernel, "dense_panel");
+  // A family without such a kernel keeps its choice.
+  const auto leaf = PlanLeaf(Leaf(64, 16, 10, 4), options);
+  ASSERT_TRUE(leaf.ok()) << leaf.status();
+  EXPECT_EQ(leaf->KernelNameFor(1), "leaf_walk");
 }
 
 // 128 trees: all nodes densely cost less than their paths from a few rows on.
