@@ -58,6 +58,7 @@ rpc::GrpcServerOptions GrpcOptions(const Config& config, int threads) {
   options.answer_memory_bytes = options.receive_memory_bytes;
   options.unread_answer_seconds = config.unread_answer_timeout_seconds;
   options.overload_is_unavailable = config.overload_status == "unavailable";
+  options.refuse_non_finite = config.non_finite == "refuse";
   options.access_log = config.access_log;
   options.access_log_share = config.access_log_sample;
   options.queues = QueueThreads(config, threads);

@@ -144,6 +144,12 @@ void AddServingOptions(CLI::App& app, Config& config) {
       ->check(CLI::Range(0, 60000))
       ->envname("FFF_TUNE_BUDGET_MS")
       ->capture_default_str();
+  app.add_option("--non-finite", config.non_finite,
+                 "compute or refuse rows with NaN or infinity, for models "
+                 "whose config does not say \"non_finite\"")
+      ->check(CLI::IsMember({"compute", "refuse"}))
+      ->envname("FFF_NON_FINITE")
+      ->capture_default_str();
   app.add_option("--benchmark", config.benchmark,
                  "on or off: whether the Benchmark call is allowed")
       ->envname("FFF_BENCHMARK")

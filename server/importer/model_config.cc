@@ -167,6 +167,9 @@ ModelConfig ReadModel(JsonFields& fields) {
                                           {"cpu", DeviceChoice::kCpu},
                                           {"cuda", DeviceChoice::kCuda}})
           .value_or(config.device);
+  config.non_finite = fields.OneOf<NonFinite>(
+      "non_finite",
+      {{"compute", NonFinite::kCompute}, {"refuse", NonFinite::kRefuse}});
   config.versions = ReadVersions(fields.Find("versions"), errors);
   config.warmup_batch_rows = ReadWarmup(fields, config.batching.max_batch_rows);
   config.accuracy = ReadAccuracy(fields.Find("accuracy"), errors);

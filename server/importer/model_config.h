@@ -41,6 +41,10 @@ enum class EngineChoice { kFff, kAuto };
 
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 
+// What becomes of a row that holds NaN or infinity: computed, or its request
+// refused.
+enum class NonFinite { kCompute, kRefuse };
+
 // versions: {"latest": n} | {"all": true} | {"specific": [..]}
 struct VersionPolicy {
   enum class Kind { kLatest, kAll, kSpecific };
@@ -69,6 +73,7 @@ struct ModelConfig {
   std::string precision_rows;
   EngineChoice engine = EngineChoice::kFff;
   DeviceChoice device = DeviceChoice::kAuto;
+  std::optional<NonFinite> non_finite;  // nothing: as the server says
   VersionPolicy versions;
   std::vector<int64_t> warmup_batch_rows = {1, 64};
   AccuracyConfig accuracy;

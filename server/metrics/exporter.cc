@@ -163,6 +163,9 @@ void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
   add_value("fff_tokens_total", [](const Served& served) {
     return served.metrics->tokens.Value();
   });
+  add_value("fff_nonfinite_rows_total", [](const Served& served) {
+    return served.metrics->non_finite_rows.Value();
+  });
   add_value("fff_queue_rows", [](const Served& served) {
     return served.metrics->queue_rows.Value();
   });

@@ -24,6 +24,9 @@ constexpr MetricDescription kTable[] = {
      "model,version,implementation",
      "Tokens of the rows evaluated, where rows are sequences of any length; "
      "else as many as rows."},
+    {"fff_nonfinite_rows_total", MetricType::kCounter, "rows",
+     "model,version,implementation",
+     "Rows of requests that held NaN or infinity and were taken."},
     {"fff_queue_rows", MetricType::kGauge, "rows",
      "model,version,implementation", "Rows waiting for a free worker."},
     {"fff_inflight_requests", MetricType::kGauge, "",

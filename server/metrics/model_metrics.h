@@ -90,15 +90,19 @@ struct ModelMetrics {
   Histogram compute_duration;
   Histogram batch_rows;
   Counter rows;
+  Counter non_finite_rows;  // with NaN or infinity, that were taken
   Counter tokens;  // of the rows, where these are sequences of any length
   Gauge queue_rows;
   Gauge inflight;
   // Successful and failed requests' total time, for ModelStatistics.
   Counter success_ns;
   Counter fail_ns;
-  // Of successful requests, for ModelStatistics: from arrival to the queue,
-  // and from the end of the computation to the answer.
+  // Of successful requests, for ModelStatistics: from arrival to the queue, in
+  // it, in the batches that they were part of, and from their end to the
+  // answer.
   Counter decode_ns;
+  Counter queued_ns;
+  Counter computed_ns;
   Counter encode_ns;
   std::atomic<int64_t> last_inference_ms{0};  // since the epoch; 0 = never
 };

@@ -11,6 +11,12 @@ using graph::Tie;
 
 // input, output, levels, trees, tie, activation, bias.
 const Case<PathProblem> kPathCases[] = {
+    {{70, 40, 7, 2, Tie::kRight, Activation::kGelu, true},
+     Values::kPoisoned,
+     {1, 4, 7, 64, 257}},
+    {{70, 40, 5, 1, Tie::kLeft, Activation::kRelu, false},
+     Values::kPoisoned,
+     {1, 4, 7, 64, 257}},
     {{1, 1, 1, 1, Tie::kRight, Activation::kIdentity, false},
      Values::kNormal,
      {0, 1, 2, 3, 7, 64}},
@@ -102,6 +108,12 @@ const Case<PathProblem> kPathCases[] = {
 
 // input, leaf, output, depth, tie, activation, output bias.
 const Case<LeafProblem> kLeafCases[] = {
+    {{70, 8, 20, 4, Tie::kRight, Activation::kRelu, true},
+     Values::kPoisoned,
+     {1, 4, 7, 64, 257}},
+    {{70, 40, 20, 3, Tie::kLeft, Activation::kGelu, true},
+     Values::kPoisoned,
+     {1, 4, 7, 64, 257}},
     {{1, 1, 1, 0, Tie::kRight, Activation::kRelu, true},
      Values::kNormal,
      {0, 1, 2, 3, 64}},
@@ -160,6 +172,7 @@ const Case<LeafProblem> kLeafCases[] = {
 
 // input, output, activation, bias.
 const Case<DenseProblem> kDenseCases[] = {
+    {{700, 90, Activation::kRelu, true}, Values::kPoisoned, {1, 2, 7, 64, 257}},
     {{1, 1, Activation::kIdentity, false}, Values::kNormal, {0, 1, 2, 3, 64}},
     {{3, 5, Activation::kRelu, true}, Values::kNormal, {1, 2, 3, 7, 64, 257}},
     {{100, 33, Activation::kGelu, true},

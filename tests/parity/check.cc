@@ -62,7 +62,8 @@ AssertionResult CheckRoute(int64_t row, graph::Tie tie, const Route& route,
   }
   for (int level = 0; level < static_cast<int>(route.z.size()); ++level) {
     const Bounded& z = route.z[static_cast<size_t>(level)];
-    if (!Inside(margins[level], z)) {
+    if (!Inside(margins[level], z) ||
+        (std::isnan(z.value) && !std::isnan(margins[level]))) {
       return AssertionFailure() << Describe(
                  row, absl::StrCat("z at level ", level), margins[level], z);
     }
@@ -72,7 +73,7 @@ AssertionResult CheckRoute(int64_t row, graph::Tie tie, const Route& route,
       return AssertionFailure() << "row " << row << ": level " << level
                                 << " went against its own z " << margins[level];
     }
-    const bool sure = std::isnan(z.value) || std::abs(z.value) > z.bound;
+    const bool sure = !std::isfinite(z.value) || std::abs(z.value) > z.bound;
     if (sure && engine::GoesRight(tie, z.value) != went_right) {
       return AssertionFailure() << Describe(
                  row, absl::StrCat("wrong turn at level ", level, ", z"),

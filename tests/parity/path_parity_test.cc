@@ -43,8 +43,8 @@ std::vector<float> MirroredRows(int64_t rows, int64_t width, uint64_t seed) {
 }
 
 // The batch, or as many of its rows as a kernel that evaluates every node takes
-// in 0.5 GFLOP: under AddressSanitizer those of 12 and 14 levels alone took 100 s
-// of the grid's 275.
+// in 0.5 GFLOP: under AddressSanitizer those of 12 and 14 levels alone took 100
+// s of the grid's 275.
 int64_t RowsToTry(const PathKernelEntry& kernel, const PathProblem& problem,
                   int64_t rows) {
   if (!kernel.traits.evaluates_beside_path) return rows;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 namespace fff::parity {
@@ -18,6 +19,20 @@ float Draw(Values values, double scale, std::mt19937_64& random) {
       return static_cast<float>(normal(random) * 3e18);
     default:
       return static_cast<float>(normal(random) * scale);
+  }
+}
+
+// Puts NaN, an infinity or both infinities into a row.
+void Poison(int64_t kind, int64_t width, float* row, std::mt19937_64& random) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto any = [&] {
+    return static_cast<int64_t>(random() % static_cast<uint64_t>(width));
+  };
+  if (kind == 0) {
+    row[any()] = std::numeric_limits<float>::quiet_NaN();
+  } else {
+    row[any()] = kInfinity;
+    if (kind == 2) row[any()] = -kInfinity;
   }
 }
 
@@ -41,6 +56,8 @@ std::string Name(Values values) {
       return "one_path";
     case Values::kSkewed:
       return "skewed";
+    case Values::kPoisoned:
+      return "poisoned";
   }
   return "?";
 }
@@ -113,6 +130,11 @@ std::vector<float> RandomRows(int64_t rows, int64_t width, Values values,
     const bool copy =
         values == Values::kOnePath || (values == Values::kSkewed && r % 3 != 0);
     if (copy) std::copy(x.begin(), x.begin() + width, x.begin() + r * width);
+  }
+  if (values == Values::kPoisoned) {
+    for (int64_t r = 0; r < rows; r += 3) {
+      Poison(r / 3 % 3, width, x.data() + r * width, random);
+    }
   }
   return x;
 }

@@ -19,6 +19,7 @@ enum class Values {
   kHuge,      // around 1e18: z near and above the float range
   kOnePath,   // all rows equal: one leaf takes the whole batch
   kSkewed,    // two rows in three are equal
+  kPoisoned,  // every third row holds NaN, infinity, or both infinities
 };
 std::string Name(Values values);
 

@@ -19,8 +19,8 @@ namespace fff::rpc {
 
 // The inputs of a Predict call: [rows, <input shape>], or <input shape> alone
 // for one row. The matrices point into `request` where its bytes are what
-// kernels read, else into `scratch`. All values are finite, and integers within
-// their port's limit.
+// kernels read, else into `scratch`. Integers are within their port's limit;
+// floats are finite where the spec refuses others.
 absl::StatusOr<DecodedInputs> DecodePredictInput(
     const v1::PredictRequest& request, const InputSpec& spec,
     InputScratch& scratch);

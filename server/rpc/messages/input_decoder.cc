@@ -192,6 +192,13 @@ absl::Status InputDecoder::AddData(size_t index, DataType type,
   FFF_ASSIGN_OR_RETURN(
       decoded_.matrices[index],
       DecodeElements(port, type, bytes, decoded_.rows, width, scratch_[index]));
+  if (decoded_.matrices[index].type != DataType::kF32) return absl::OkStatus();
+  const tensor::ConstRows floats = decoded_.matrices[index].floats();
+  if (AllFinite({floats.data, bytes.size() / tensor::ByteWidth(type)})) {
+    return absl::OkStatus();
+  }
+  if (spec_.refuse_non_finite) return RefuseNonFinite(port, floats);
+  decoded_.non_finite_rows += NonFiniteRows(floats);
   return absl::OkStatus();
 }
 

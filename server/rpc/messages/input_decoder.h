@@ -27,6 +27,7 @@ struct InputSpec {
 
   absl::Span<const graph::Port> ports;
   int64_t tokens_max = graph::kTokensMax;
+  bool refuse_non_finite = false;  // floats that are NaN or infinite
 };
 
 // One per input of the model, in its order, each [rows, elements of a row]; an
@@ -36,6 +37,8 @@ struct DecodedInputs {
   absl::InlinedVector<tensor::TypedRows, 2> matrices;
   int64_t rows = 0;
   int64_t tokens = 1;  // of each row, where rows are sequences of any length
+  // Of each input, the rows that hold NaN or infinity.
+  int64_t non_finite_rows = 0;
 };
 
 // Memory for what must be converted or aligned, one buffer per input.

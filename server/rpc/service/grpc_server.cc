@@ -116,6 +116,7 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
                    nullptr,
                    Seconds(options.unread_answer_seconds),
                    options.overload_is_unavailable,
+                   options.refuse_non_finite,
                    {false}} {}
 
 GrpcServer::~GrpcServer() {

@@ -54,6 +54,9 @@ struct GrpcServerOptions {
   double unread_answer_seconds = 10;
   // Requests refused for want of room get UNAVAILABLE, not RESOURCE_EXHAUSTED.
   bool overload_is_unavailable = false;
+  // Rows with NaN or infinity are refused by models whose config does not say
+  // "non_finite".
+  bool refuse_non_finite = false;
   // Where requests are logged, a JSON object a line: a file, "-" for standard
   // output, "" for nowhere. And which part of those that succeed, 0 to 1.
   std::string access_log;

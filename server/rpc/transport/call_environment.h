@@ -42,6 +42,8 @@ struct CallEnvironment {
   serving::Clock::duration unread_timeout{0};
   // Requests refused for want of room get UNAVAILABLE, not RESOURCE_EXHAUSTED.
   bool overload_is_unavailable = false;
+  // Rows with NaN or infinity are refused by models that do not say otherwise.
+  bool refuse_non_finite = false;
   // Set before the server ends: new requests are answered UNAVAILABLE.
   std::atomic<bool> refusing{false};
 };

@@ -51,9 +51,10 @@ struct PredictApi {
     return environment.registry->Find(request.model(), request.version());
   }
   static absl::StatusOr<DecodedInputs> Decode(const Request& request,
-                                              const model::Model& model,
+                                              const model::Model& /*model*/,
+                                              const InputSpec& spec,
                                               InputScratch& scratch) {
-    return DecodePredictInput(request, model.graph(), scratch);
+    return DecodePredictInput(request, spec, scratch);
   }
   static absl::StatusOr<RequestOptions> Options(const Request& request) {
     FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,
@@ -108,8 +109,9 @@ struct ModelInferApi {
   }
   static absl::StatusOr<DecodedInputs> Decode(const Request& request,
                                               const model::Model& model,
+                                              const InputSpec& spec,
                                               InputScratch& scratch) {
-    return DecodeInferInput(request, model.graph(), model.output(), scratch);
+    return DecodeInferInput(request, spec, model.output(), scratch);
   }
   static absl::StatusOr<RequestOptions> Options(const Request& request) {
     FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,

@@ -155,8 +155,10 @@ class InferTask final : public serving::Task {
 
   absl::Status Decode() {
     const model::Model& model = servable_->model();
+    InputSpec spec = model.graph();
+    spec.refuse_non_finite = RefusesNonFinite();
     FFF_ASSIGN_OR_RETURN(DecodedInputs decoded,
-                         Api::Decode(request_, model, scratch_));
+                         Api::Decode(request_, model, spec, scratch_));
     FFF_ASSIGN_OR_RETURN(const RequestOptions options, Api::Options(request_));
     const engine::Extent extent = {decoded.rows, decoded.rows * decoded.tokens};
     FFF_RETURN_IF_ERROR(CheckAnswerSize(model, extent, options.routing));
@@ -166,6 +168,10 @@ class InferTask final : public serving::Task {
     for (const tensor::FloatBuffer& buffer : scratch_) floats += buffer.size();
     FFF_RETURN_IF_ERROR(
         ChargeMemory(static_cast<size_t>(floats) * sizeof(float)));
+    if (decoded.non_finite_rows > 0) {
+      servable_->metrics().non_finite_rows.Add(
+          static_cast<uint64_t>(decoded.non_finite_rows));
+    }
     inputs = std::move(decoded.matrices);
     tokens = decoded.tokens;
     y = PrepareOutput(*servable_, extent, response());
@@ -179,6 +185,13 @@ class InferTask final : public serving::Task {
       deadline = std::min(deadline, arrival_.at + options.timeout);
     }
     return absl::OkStatus();
+  }
+
+  bool RefusesNonFinite() const {
+    const std::optional<importer::NonFinite>& says =
+        servable_->parts().non_finite;
+    return says.has_value() ? *says == importer::NonFinite::kRefuse
+                            : environment_->refuse_non_finite;
   }
 
   absl::Status ChargeMemory(size_t bytes) {
@@ -211,6 +224,8 @@ class InferTask final : public serving::Task {
     if (!status.ok()) return;
     metrics.decode_ns.Add(static_cast<uint64_t>(split_.decode_ns));
     metrics.encode_ns.Add(static_cast<uint64_t>(split_.encode_ns));
+    metrics.queued_ns.Add(static_cast<uint64_t>(timing.queue_ns));
+    metrics.computed_ns.Add(static_cast<uint64_t>(timing.compute_ns));
     metrics.last_inference_ms.store(absl::GetCurrentTimeNanos() / 1'000'000,
                                     std::memory_order_relaxed);
   }

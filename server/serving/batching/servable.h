@@ -39,6 +39,7 @@ class Servable {
     double load_seconds = 0;
     importer::BatchingConfig batching;
     importer::AccuracyConfig accuracy;
+    std::optional<importer::NonFinite> non_finite;
     // What the model's precision changed against fp32; empty for fp32 and for
     // the dense twin.
     std::string precision_report;

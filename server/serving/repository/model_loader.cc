@@ -158,6 +158,7 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
   parts.device = parts.model->device();
   parts.batching = config.batching;
   parts.accuracy = config.accuracy;
+  parts.non_finite = config.non_finite;
   if (loaded.precision.has_value()) {
     parts.precision_report = loaded.precision->ToString();
   }

@@ -109,6 +109,7 @@ TEST_F(ConfigTest, HasDefaultsForAllButTheRepository) {
   EXPECT_EQ(config_.drain_delay_seconds, 5);
   EXPECT_EQ(config_.drain_timeout_seconds, 30);
   EXPECT_EQ(config_.max_message_bytes, int64_t{64} << 20);
+  EXPECT_EQ(config_.non_finite, "compute");
   EXPECT_TRUE(config_.benchmark);
   EXPECT_EQ(config_.log_level, "info");
   EXPECT_EQ(config_.log_format, "text");
@@ -145,6 +146,7 @@ TEST_F(ConfigTest, TakesEveryFlag) {
                "--max-connection-age-grace=500ms",
                "--keepalive-time=0",
                "--max-connection-streams=9",
+               "--non-finite=refuse",
                "--benchmark=off",
                "--log-level=warning",
                "--log-format=json",
@@ -177,6 +179,7 @@ TEST_F(ConfigTest, TakesEveryFlag) {
   EXPECT_EQ(config_.max_connection_age_grace_seconds, 0.5);
   EXPECT_EQ(config_.keepalive_time_seconds, 0);
   EXPECT_EQ(config_.max_connection_streams, 9);
+  EXPECT_EQ(config_.non_finite, "refuse");
   EXPECT_FALSE(config_.benchmark);
   EXPECT_EQ(config_.log_level, "warning");
   EXPECT_EQ(config_.log_format, "json");

@@ -46,7 +46,7 @@ absl::Status Bare(const absl::Status& status) {
 }
 
 absl::Status PredictError(const v1::PredictRequest& request,
-                          const graph::Port& spec = kInput) {
+                          const InputSpec& spec = kInput) {
   InputScratch scratch;
   return Bare(DecodePredictInput(request, spec, scratch).status());
 }
@@ -167,16 +167,39 @@ TEST(DecodePredict, RefusesBytesThatDoNotFillTheShape) {
                 "(274877906944 rows x 3 FP32 values)"));
 }
 
+InputSpec Finite(const graph::Port& port) {
+  InputSpec spec = port;
+  spec.refuse_non_finite = true;
+  return spec;
+}
+
+TEST(DecodePredict, TakesNanAndInfinityAndCountsTheirRows) {
+  InputScratch scratch;
+  const v1::PredictRequest request =
+      Predict({3, 3}, Bytes({1, kNan, kInfinity, 4, 5, 6, 7, 8, -kInfinity}));
+  const auto taken = DecodePredictInput(request, kInput, scratch);
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  EXPECT_EQ(taken->non_finite_rows, 2);
+  EXPECT_EQ(Values(*taken)[2], kInfinity);
+  EXPECT_TRUE(std::isnan(Values(*taken)[1]));
+  const auto finite =
+      DecodePredictInput(Predict({3}, Bytes({1, 2, 3})), kInput, scratch);
+  ASSERT_TRUE(finite.ok());
+  EXPECT_EQ(finite->non_finite_rows, 0);
+}
+
 TEST(DecodePredict, RefusesNanAndInfinityAndSaysWhere) {
-  EXPECT_EQ(PredictError(Predict({2, 3}, Bytes({1, 2, 3, 4, 5, kNan}))),
+  const InputSpec finite = Finite(kInput);
+  EXPECT_EQ(PredictError(Predict({2, 3}, Bytes({1, 2, 3, 4, 5, kNan})), finite),
             absl::InvalidArgumentError(
                 "input 'input': got nan at row 1, element 2, wanted finite "
                 "values"));
-  EXPECT_EQ(PredictError(Predict({2, 3}, Bytes({kInfinity, 2, 3, 4, 5, 6}))),
-            absl::InvalidArgumentError(
-                "input 'input': got inf at row 0, element 0, wanted finite "
-                "values"));
-  EXPECT_EQ(PredictError(Predict({3}, Bytes({1, -kInfinity, kNan}))),
+  EXPECT_EQ(
+      PredictError(Predict({2, 3}, Bytes({kInfinity, 2, 3, 4, 5, 6})), finite),
+      absl::InvalidArgumentError(
+          "input 'input': got inf at row 0, element 0, wanted finite "
+          "values"));
+  EXPECT_EQ(PredictError(Predict({3}, Bytes({1, -kInfinity, kNan})), finite),
             absl::InvalidArgumentError(
                 "input 'input': got -inf at row 0, element 1, wanted finite "
                 "values"));
@@ -187,7 +210,8 @@ TEST(DecodePredict, FindsAPoisonedValueAtEveryPosition) {
   for (size_t at = 0; at < 2 * 37; ++at) {
     std::vector<float> values(2 * 37, 1.0f);
     values[at] = at % 2 == 0 ? kNan : -kInfinity;
-    EXPECT_FALSE(PredictError(Predict({2, 37}, Bytes(values)), wide).ok());
+    EXPECT_FALSE(
+        PredictError(Predict({2, 37}, Bytes(values)), Finite(wide)).ok());
   }
 }
 
@@ -245,13 +269,15 @@ inference::ModelInferRequest Raw(const std::vector<float>& values = {1, 2, 3}) {
   return request;
 }
 
-absl::Status InferError(const inference::ModelInferRequest& request) {
+absl::Status InferError(const inference::ModelInferRequest& request,
+                        const InputSpec& spec = kInput) {
   InputScratch scratch;
-  return DecodeInferInput(request, kInput, kOutput, scratch).status();
+  return DecodeInferInput(request, spec, kOutput, scratch).status();
 }
 
-std::string InferMessage(const inference::ModelInferRequest& request) {
-  const absl::Status status = InferError(request);
+std::string InferMessage(const inference::ModelInferRequest& request,
+                         const InputSpec& spec = kInput) {
+  const absl::Status status = InferError(request, spec);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
   return std::string(status.message());
 }
@@ -392,9 +418,10 @@ TEST(DecodeInfer, RefusesBadShapes) {
 }
 
 TEST(DecodeInfer, RefusesNanAndInfinityInBothKindsOfContents) {
-  EXPECT_EQ(InferMessage(Typed({1, 2, 3, kNan, 5, 6})),
+  const InputSpec finite = Finite(kInput);
+  EXPECT_EQ(InferMessage(Typed({1, 2, 3, kNan, 5, 6}), finite),
             "input 'input': got nan at row 1, element 0, wanted finite values");
-  EXPECT_EQ(InferMessage(Raw({1, 2, kInfinity})),
+  EXPECT_EQ(InferMessage(Raw({1, 2, kInfinity}), finite),
             "input 'input': got inf at row 0, element 2, wanted finite values");
 }
 

@@ -275,10 +275,12 @@ TEST_F(InferenceCallsTest, BadInputIsRefusedWithTheModelsName) {
               "[rows, 784]");
   std::vector<float> poisoned = Rows(1, kPathIn);
   poisoned[7] = std::numeric_limits<float>::quiet_NaN();
-  ExpectError(PredictDense(PredictRequest("path", poisoned, kPathIn)),
+  EXPECT_TRUE(PredictDense(PredictRequest("path", poisoned, kPathIn)).ok());
+  EXPECT_EQ(Servable("path:dense")->metrics().non_finite_rows.Value(), 1u);
+  ExpectError(PredictDense(PredictRequest("path", Rows(1, 4), 4)),
               grpc::StatusCode::INVALID_ARGUMENT,
-              "model 'path:dense' version 1: input 'input': got nan at row 0, "
-              "element 7, wanted finite values");
+              "model 'path:dense' version 1: input 'input': got shape [1, 4], "
+              "wanted [rows, 96]");
   inference::ModelInferRequest mixed =
       InferRequest("path", Rows(1, kPathIn), kPathIn);
   mixed.mutable_inputs(0)->mutable_contents()->add_fp32_contents(1);

@@ -223,9 +223,11 @@ TEST(DecodeFloats, TakesEveryFloatType) {
   EXPECT_EQ(decode(v1::DATA_TYPE_FP16, {"\x00\x3e\x00\xb4", 4}), "1.5 -0.25");
   EXPECT_EQ(decode(v1::DATA_TYPE_BF16, {"\xc0\x3f\x80\xbe", 4}), "1.5 -0.25");
   const double too_large[] = {1, 1e300};
-  EXPECT_EQ(decode(v1::DATA_TYPE_FP64,
-                   {reinterpret_cast<const char*>(too_large), 16}),
-            "input 'x': got inf at row 0, element 1, wanted finite values");
+  EXPECT_EQ(
+      decode(v1::DATA_TYPE_FP64,
+             {reinterpret_cast<const char*>(too_large), 16}),
+      "input 'x': got 1e+300 at row 0, element 1, wanted values within the "
+      "range of FP32");
   EXPECT_EQ(decode(v1::DATA_TYPE_FP16, {"\x00\x3e\x00", 3}),
             "input 'x': got 3 bytes of data, wanted 4 (1 rows x 2 FP16 "
             "values)");

@@ -211,6 +211,8 @@ TEST(FillStatistics, CountsRequestsRowsAndBatches) {
   metrics.queue_duration.Observe(6);
   metrics.compute_duration.Observe(40);
   metrics.rows.Add(9);
+  metrics.queued_ns.Add(12);
+  metrics.computed_ns.Add(70);
   metrics.decode_ns.Add(3);
   metrics.encode_ns.Add(4);
   metrics.last_inference_ms.store(123456);
@@ -225,9 +227,9 @@ TEST(FillStatistics, CountsRequestsRowsAndBatches) {
   EXPECT_EQ(infer.fail().count(), 1u);
   EXPECT_EQ(infer.fail().ns(), 7u);
   EXPECT_EQ(infer.queue().count(), 2u);
-  EXPECT_EQ(infer.queue().ns(), 11u);
-  EXPECT_EQ(infer.compute_infer().count(), 1u);
-  EXPECT_EQ(infer.compute_infer().ns(), 40u);
+  EXPECT_EQ(infer.queue().ns(), 12u);
+  EXPECT_EQ(infer.compute_infer().count(), 2u);
+  EXPECT_EQ(infer.compute_infer().ns(), 70u);
   EXPECT_EQ(infer.compute_input().count(), 2u);
   EXPECT_EQ(infer.compute_input().ns(), 3u);
   EXPECT_EQ(infer.compute_output().count(), 2u);

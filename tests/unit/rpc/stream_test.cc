@@ -110,10 +110,8 @@ TEST_F(StreamTest, AnswersOvertakeOneThatWaits) {
 TEST_F(StreamTest, AnErrorAnswersItsRequestAndTheStreamGoesOn) {
   grpc::ClientContext context;
   const auto stream = Open(context);
-  std::vector<float> poisoned = Rows(1, kPathIn);
-  poisoned[3] = std::numeric_limits<float>::infinity();
-  v1::PredictRequest nan = PredictRequest("path", poisoned, kPathIn);
-  nan.set_request_id("nan");
+  v1::PredictRequest narrow = PredictRequest("path", Rows(1, 3), 3);
+  narrow.set_request_id("narrow");
   v1::PredictRequest unknown = Numbered(1);
   unknown.set_model("nope");
   unknown.set_request_id("unknown");
@@ -121,17 +119,17 @@ TEST_F(StreamTest, AnErrorAnswersItsRequestAndTheStreamGoesOn) {
   late.set_timeout_us(-1);
   late.set_request_id("late");
   const std::map<std::string, std::pair<int, std::string>> wanted = {
-      {"nan",
+      {"narrow",
        {3,
-        "model 'path' version 1: input 'input': got inf at row 0, element "
-        "3, wanted finite values"}},
+        "model 'path' version 1: input 'input': got shape [1, 3], wanted "
+        "[rows, 96]"}},
       {"unknown",
        {5, "model 'nope' is not in the repository; it has: 'leaf', 'path'"}},
       {"late",
        {3,
         "model 'path' version 1: got timeout_us -1, wanted 0 (none) or "
         "above"}}};
-  for (const v1::PredictRequest& request : {nan, unknown, late}) {
+  for (const v1::PredictRequest& request : {narrow, unknown, late}) {
     ASSERT_TRUE(stream->Write(request));
     v1::PredictStreamResponse answer;
     ASSERT_TRUE(stream->Read(&answer));
