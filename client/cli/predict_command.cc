@@ -87,6 +87,7 @@ absl::Status Append(client::Prediction answer, int64_t first, bool tokens,
   }
   all->model = answer.model;
   all->version = answer.version;
+  all->dense = answer.dense;
   all->width = width;
   all->rows += answer.rows;
   all->output.insert(all->output.end(), answer.output.begin(),
@@ -106,7 +107,6 @@ absl::StatusOr<Predictions> PredictAll(const client::Client& client,
                                        const v1::GetModelResponse& model,
                                        const Ports& ports) {
   Predictions all;
-  all.dense = command.dense;
   client::PredictOptions options;
   options.version = command.version;
   options.dense = command.dense;

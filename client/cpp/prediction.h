@@ -43,6 +43,7 @@ struct PredictOptions {
 struct Prediction {
   std::string model;
   int64_t version = 0;
+  bool dense = false;  // answered by the dense twin, asked as either
   int64_t rows = 0;
   int64_t width = 0;                // product of the model's output shape
   std::vector<int64_t> shape;       // [rows, <the model's output shape>]

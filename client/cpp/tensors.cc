@@ -166,6 +166,7 @@ absl::StatusOr<Prediction> DecodePrediction(v1::PredictResponse response,
   FFF_ASSIGN_OR_RETURN(prediction.width, OutputWidth(response.output(), rows));
   prediction.model = response.model();
   prediction.version = response.version();
+  prediction.dense = response.implementation() == v1::IMPLEMENTATION_DENSE;
   prediction.rows = rows;
   prediction.shape.assign(response.output().shape().begin(),
                           response.output().shape().end());

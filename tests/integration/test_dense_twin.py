@@ -1,6 +1,8 @@
 """The dense twin: reachable three ways, labelled as what it is."""
 
 import json
+import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -23,6 +25,20 @@ def test_every_way_to_the_twin_answers_the_same(api):
         np.testing.assert_array_equal(y, outputs[0])
     assert ways[0].implementation == v1.IMPLEMENTATION_DENSE
     assert np.abs(outputs[0] - fff_api.output_of(api.predict(CASE, x))).max() > 0
+
+
+def test_fffctl_says_which_of_both_answered(server, tmp_path):
+    np.save(tmp_path / "x.npy", conftest.copied_vector(CASE)["x"][:2])
+
+    def implementation(*words):
+        done = subprocess.run(
+            [os.environ["FFF_CTL_BINARY"], f"--server={server.target}", "predict", "--json",
+             f"--input={tmp_path / 'x.npy'}", *words], capture_output=True, check=True)
+        return json.loads(done.stdout)["implementation"]
+
+    assert implementation(f"--model={CASE}") == "fff"
+    assert implementation(f"--model={CASE}", "--dense") == "dense"
+    assert implementation(f"--model={CASE}:dense") == "dense"
 
 
 def test_cost_baseline_evaluates_every_node_of_the_tree(api):

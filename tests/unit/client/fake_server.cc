@@ -283,6 +283,8 @@ class FakeServer::Inference final : public v1::InferenceService::Service {
     Sum(request.input(), rows, sign, response->mutable_output());
     response->set_model(request.model());
     response->set_version(3);
+    response->set_implementation(sign < 0 ? v1::IMPLEMENTATION_DENSE
+                                          : v1::IMPLEMENTATION_FFF);
     response->mutable_timing()->set_batch_rows(rows);
     if (request.include_labels()) {
       for (int64_t r = 0; r < rows; ++r) response->add_labels("up");
