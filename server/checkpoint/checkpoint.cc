@@ -34,6 +34,12 @@ absl::Status MissingError(const Checkpoint& checkpoint,
     }
     absl::StrAppend(&names, count == 1 ? "" : ", ", base::Printable(present));
   }
+  const auto other = checkpoint.others().find(name);
+  if (other != checkpoint.others().end()) {
+    return absl::NotFoundError(absl::StrCat(checkpoint.source(), ": ",
+                                            Quoted(name), " is no tensor but ",
+                                            base::Printable(other->second)));
+  }
   return absl::NotFoundError(absl::StrCat(checkpoint.source(), ": no ",
                                           Quoted(name), "; there are ",
                                           names.empty() ? "none" : names));
@@ -74,6 +80,11 @@ absl::Status CastDoubles(absl::Span<const std::byte> bytes,
     out[i] = static_cast<float>(value);
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckReadable(const NamedTensor& tensor) {
+  if (tensor.unreadable.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(tensor.unreadable);
 }
 
 absl::Status ToFloats(const NamedTensor& from, absl::Span<float> out) {
@@ -130,6 +141,7 @@ absl::StatusOr<int64_t> IntegralValue(double value) {
 }
 
 absl::StatusOr<int64_t> ToInteger(const NamedTensor& from) {
+  FFF_RETURN_IF_ERROR(CheckReadable(from));
   if (ElementCount(from) != 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "has shape ", tensor::ToString(from.shape), ", want one element"));
@@ -167,10 +179,20 @@ const NamedTensor* Checkpoint::Find(absl::string_view name) const {
   return found == tensors_->end() ? nullptr : &found->second;
 }
 
+std::vector<std::string> Checkpoint::NamesWithoutAliases() const {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : *tensors_) {
+    if (!tensor.alias) names.push_back(name);
+  }
+  return names;
+}
+
 absl::StatusOr<tensor::FloatArray> Checkpoint::Floats(
     absl::string_view name) const {
   const NamedTensor* tensor = Find(name);
   if (tensor == nullptr) return MissingError(*this, name);
+  FFF_RETURN_IF_ERROR(base::Annotate(
+      CheckReadable(*tensor), absl::StrCat(source_, ": ", Quoted(name))));
   const int64_t size = ElementCount(*tensor);
   if (tensor->data_type == DataType::kF32 && IsAlignedForFloat(tensor->bytes)) {
     return tensor::FloatArray(

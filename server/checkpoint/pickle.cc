@@ -6,13 +6,15 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/checkpoint/byte_reader.h"
+#include "server/checkpoint/pickle_containers.h"
 #include "server/checkpoint/pickle_literals.h"
 #include "server/checkpoint/pickle_opcodes.h"
 #include "server/checkpoint/pickle_stack.h"
+#include "server/checkpoint/torch_globals.h"
 #include "server/checkpoint/torch_objects.h"
 
 namespace fff::checkpoint {
@@ -28,23 +30,29 @@ class Machine {
   // Each executes one opcode if it is one of its group; the last refuses.
   absl::Status Step(Opcode opcode);
   absl::Status StepMemo(Opcode opcode);
+  absl::Status StepMemoLine(Opcode opcode);
+  absl::Status StepTuple(Opcode opcode);
   absl::Status StepContainer(Opcode opcode);
   absl::Status StepObject(Opcode opcode);
-  absl::Status Refuse(Opcode opcode);
+  absl::Status StepMarkedObject(Opcode opcode);
 
   absl::Status Push(PickleValue value) {
     return stack_.Push(heap_.Add(std::move(value)));
   }
 
   template <typename Index>
-  absl::Status PutMemo();
-  template <typename Index>
-  absl::Status GetMemo();
+  absl::StatusOr<uint32_t> MemoIndex();
+  absl::Status PutMemo(const absl::StatusOr<uint32_t>& index);
+  absl::Status GetMemo(const absl::StatusOr<uint32_t>& index);
   absl::Status PushTuple(size_t count);
-  absl::Status Append(const std::vector<ValueId>& items);
-  absl::Status SetItems(const std::vector<ValueId>& items);
+  absl::Status PushDict();
   absl::Status PushStackGlobal();
-  absl::Status Build();
+  absl::Status PushCall();
+  // Applies `change` to the value below what it takes off the stack.
+  using Change = absl::Status (*)(PickleHeap&, ValueId,
+                                  const std::vector<ValueId>&);
+  absl::Status ChangeTop(const absl::StatusOr<std::vector<ValueId>>& items,
+                         Change change);
 
   ByteReader reader_;
   PickleHeap heap_;
@@ -86,9 +94,9 @@ absl::Status Machine::Step(Opcode opcode) {
     case Opcode::kProto: {
       uint8_t protocol = 0;
       if (!reader_.Read(&protocol)) return TruncatedPickle();
-      if (protocol >= 2 && protocol <= 5) return absl::OkStatus();
+      if (protocol <= 5) return absl::OkStatus();
       return absl::InvalidArgumentError(absl::StrCat(
-          "protocol ", protocol, " is not supported, want 2 to 5"));
+          "protocol ", protocol, " is not supported, want 0 to 5"));
     }
     case Opcode::kFrame: {  // only says how far to read ahead
       uint64_t bytes = 0;
@@ -112,24 +120,35 @@ absl::Status Machine::Step(Opcode opcode) {
 absl::Status Machine::StepMemo(Opcode opcode) {
   switch (opcode) {
     case Opcode::kBinPut:
-      return PutMemo<uint8_t>();
+      return PutMemo(MemoIndex<uint8_t>());
     case Opcode::kLongBinPut:
-      return PutMemo<uint32_t>();
-    case Opcode::kMemoize: {
-      FFF_ASSIGN_OR_RETURN(const ValueId top, stack_.Top());
-      memo_[static_cast<uint32_t>(memo_.size())] = top;
-      return absl::OkStatus();
-    }
+      return PutMemo(MemoIndex<uint32_t>());
+    case Opcode::kMemoize:
+      return PutMemo(static_cast<uint32_t>(memo_.size()));
     case Opcode::kBinGet:
-      return GetMemo<uint8_t>();
+      return GetMemo(MemoIndex<uint8_t>());
     case Opcode::kLongBinGet:
-      return GetMemo<uint32_t>();
+      return GetMemo(MemoIndex<uint32_t>());
     default:
-      return StepContainer(opcode);
+      return StepMemoLine(opcode);
   }
 }
 
-absl::Status Machine::StepContainer(Opcode opcode) {
+// Protocol 0 writes the index as a line.
+absl::Status Machine::StepMemoLine(Opcode opcode) {
+  if (opcode != Opcode::kPut && opcode != Opcode::kGet) {
+    return StepTuple(opcode);
+  }
+  absl::string_view line;
+  uint32_t index = 0;
+  if (!reader_.ReadLine(&line)) return TruncatedPickle();
+  if (!absl::SimpleAtoi(line, &index)) {
+    return absl::InvalidArgumentError("its operand is no index");
+  }
+  return opcode == Opcode::kPut ? PutMemo(index) : GetMemo(index);
+}
+
+absl::Status Machine::StepTuple(Opcode opcode) {
   switch (opcode) {
     case Opcode::kTuple1:
       return PushTuple(1);
@@ -141,25 +160,36 @@ absl::Status Machine::StepContainer(Opcode opcode) {
       FFF_ASSIGN_OR_RETURN(std::vector<ValueId> items, stack_.PopToMark());
       return Push(PickleTuple{std::move(items)});
     }
-    case Opcode::kAppend: {
-      FFF_ASSIGN_OR_RETURN(const ValueId item, stack_.Pop());
-      return Append({item});
+    case Opcode::kList: {
+      FFF_ASSIGN_OR_RETURN(std::vector<ValueId> items, stack_.PopToMark());
+      return Push(PickleList{std::move(items)});
     }
-    case Opcode::kAppends: {
-      FFF_ASSIGN_OR_RETURN(const std::vector<ValueId> items,
-                           stack_.PopToMark());
-      return Append(items);
-    }
-    case Opcode::kSetItem: {
-      FFF_ASSIGN_OR_RETURN(const ValueId value, stack_.Pop());
-      FFF_ASSIGN_OR_RETURN(const ValueId key, stack_.Pop());
-      return SetItems({key, value});
-    }
-    case Opcode::kSetItems: {
-      FFF_ASSIGN_OR_RETURN(const std::vector<ValueId> items,
-                           stack_.PopToMark());
-      return SetItems(items);
-    }
+    case Opcode::kDict:
+      return PushDict();
+    case Opcode::kFrozenSet:
+      FFF_RETURN_IF_ERROR(stack_.PopToMark().status());
+      return Push(PickleOpaque{"", "frozenset"});
+    default:
+      return StepContainer(opcode);
+  }
+}
+
+absl::Status Machine::StepContainer(Opcode opcode) {
+  switch (opcode) {
+    case Opcode::kAppend:
+      return ChangeTop(stack_.PopMany(1), AppendItems);
+    case Opcode::kAppends:
+      return ChangeTop(stack_.PopToMark(), AppendItems);
+    case Opcode::kSetItem:
+      return ChangeTop(stack_.PopMany(2), SetItems);
+    case Opcode::kSetItems:
+      return ChangeTop(stack_.PopToMark(), SetItems);
+    case Opcode::kAddItems:
+      return ChangeTop(stack_.PopToMark(), AddItems);
+    case Opcode::kBuild:
+      return ChangeTop(stack_.PopMany(1), SetState);
+    case Opcode::kReadOnlyBuffer:
+      return stack_.Top().status();
     default:
       return StepObject(opcode);
   }
@@ -173,60 +203,68 @@ absl::Status Machine::StepObject(Opcode opcode) {
       if (!reader_.ReadLine(&module) || !reader_.ReadLine(&name)) {
         return TruncatedPickle();
       }
-      FFF_ASSIGN_OR_RETURN(const PickleGlobal global, FindGlobal(module, name));
-      return Push(global);
+      return Push(FindGlobal(module, name));
     }
     case Opcode::kStackGlobal:
       return PushStackGlobal();
-    case Opcode::kReduce: {
-      FFF_ASSIGN_OR_RETURN(const ValueId arguments, stack_.Pop());
-      FFF_ASSIGN_OR_RETURN(const ValueId callable, stack_.Pop());
-      FFF_ASSIGN_OR_RETURN(const ValueId result,
-                           Call(heap_, callable, arguments));
-      return stack_.Push(result);
-    }
+    case Opcode::kNewObjEx:  // (class, arguments, arguments by name)
+      FFF_RETURN_IF_ERROR(stack_.Pop().status());
+      return PushCall();
+    case Opcode::kReduce:
+    case Opcode::kNewObj:
+      return PushCall();
     case Opcode::kBinPersId: {
       FFF_ASSIGN_OR_RETURN(const ValueId id, stack_.Pop());
-      FFF_ASSIGN_OR_RETURN(const PickleStorage storage,
-                           LoadPersistentId(heap_, id));
-      return Push(storage);
+      FFF_ASSIGN_OR_RETURN(PickleValue storage, LoadPersistentId(heap_, id));
+      return Push(std::move(storage));
     }
-    case Opcode::kBuild:
-      return Build();
     default:
-      return Refuse(opcode);
+      return StepMarkedObject(opcode);
   }
 }
 
-absl::Status Machine::Refuse(Opcode opcode) {
-  absl::string_view module;
-  absl::string_view name;
-  if (opcode == Opcode::kInst && reader_.ReadLine(&module) &&
-      reader_.ReadLine(&name)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("not allowed in a checkpoint, here with global ",
-                     base::Printable(module), ".", base::Printable(name)));
+// Instances as protocols 0 and 1 write them, with their arguments on a mark.
+absl::Status Machine::StepMarkedObject(Opcode opcode) {
+  if (opcode == Opcode::kObj) {
+    FFF_ASSIGN_OR_RETURN(const std::vector<ValueId> items, stack_.PopToMark());
+    if (items.empty()) return absl::InvalidArgumentError("it has no class");
+    const ValueId arguments = heap_.Add(
+        PickleTuple{std::vector<ValueId>(items.begin() + 1, items.end())});
+    FFF_ASSIGN_OR_RETURN(const ValueId made, Call(heap_, items[0], arguments));
+    return stack_.Push(made);
   }
-  return absl::InvalidArgumentError("not allowed in a checkpoint");
+  if (opcode == Opcode::kInst) {
+    absl::string_view module;
+    absl::string_view name;
+    if (!reader_.ReadLine(&module) || !reader_.ReadLine(&name)) {
+      return TruncatedPickle();
+    }
+    FFF_RETURN_IF_ERROR(stack_.PopToMark().status());
+    return Push(PickleOpaque{module, name});
+  }
+  return absl::InvalidArgumentError("it is not of pickle's protocols 0 to 5");
 }
 
 template <typename Index>
-absl::Status Machine::PutMemo() {
+absl::StatusOr<uint32_t> Machine::MemoIndex() {
   Index index = 0;
   if (!reader_.Read(&index)) return TruncatedPickle();
+  return uint32_t{index};
+}
+
+absl::Status Machine::PutMemo(const absl::StatusOr<uint32_t>& index) {
+  FFF_RETURN_IF_ERROR(index.status());
   FFF_ASSIGN_OR_RETURN(const ValueId top, stack_.Top());
-  memo_[index] = top;
+  memo_[*index] = top;
   return absl::OkStatus();
 }
 
-template <typename Index>
-absl::Status Machine::GetMemo() {
-  Index index = 0;
-  if (!reader_.Read(&index)) return TruncatedPickle();
-  const auto found = memo_.find(index);
+absl::Status Machine::GetMemo(const absl::StatusOr<uint32_t>& index) {
+  FFF_RETURN_IF_ERROR(index.status());
+  const auto found = memo_.find(*index);
   if (found == memo_.end()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("memo ", index, " was never written"));
+        absl::StrCat("memo ", *index, " was never written"));
   }
   return stack_.Push(found->second);
 }
@@ -236,31 +274,25 @@ absl::Status Machine::PushTuple(size_t count) {
   return Push(PickleTuple{std::move(items)});
 }
 
-absl::Status Machine::Append(const std::vector<ValueId>& items) {
-  FFF_ASSIGN_OR_RETURN(const ValueId top, stack_.Top());
-  PickleList* list = heap_.As<PickleList>(top);
-  if (list == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("appends to ", KindName(heap_.at(top)), ", want a list"));
-  }
-  list->items.insert(list->items.end(), items.begin(), items.end());
-  return absl::OkStatus();
+absl::Status Machine::PushDict() {
+  FFF_ASSIGN_OR_RETURN(const std::vector<ValueId> items, stack_.PopToMark());
+  const ValueId dict = heap_.Add(PickleDict());
+  FFF_RETURN_IF_ERROR(SetItems(heap_, dict, items));
+  return stack_.Push(dict);
 }
 
-absl::Status Machine::SetItems(const std::vector<ValueId>& items) {
+absl::Status Machine::ChangeTop(
+    const absl::StatusOr<std::vector<ValueId>>& items, Change change) {
+  FFF_RETURN_IF_ERROR(items.status());
   FFF_ASSIGN_OR_RETURN(const ValueId top, stack_.Top());
-  PickleDict* dict = heap_.As<PickleDict>(top);
-  if (dict == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "sets an item of ", KindName(heap_.at(top)), ", want a dict"));
-  }
-  if (items.size() % 2 != 0) {
-    return absl::InvalidArgumentError("a key has no value");
-  }
-  for (size_t i = 0; i < items.size(); i += 2) {
-    dict->items.emplace_back(items[i], items[i + 1]);
-  }
-  return absl::OkStatus();
+  return change(heap_, top, *items);
+}
+
+absl::Status Machine::PushCall() {
+  FFF_ASSIGN_OR_RETURN(const ValueId arguments, stack_.Pop());
+  FFF_ASSIGN_OR_RETURN(const ValueId callable, stack_.Pop());
+  FFF_ASSIGN_OR_RETURN(const ValueId made, Call(heap_, callable, arguments));
+  return stack_.Push(made);
 }
 
 absl::Status Machine::PushStackGlobal() {
@@ -273,18 +305,7 @@ absl::Status Machine::PushStackGlobal() {
         absl::StrCat("takes ", KindName(heap_.at(module_id)), " and ",
                      KindName(heap_.at(name_id)), ", want two str"));
   }
-  FFF_ASSIGN_OR_RETURN(const PickleGlobal global, FindGlobal(*module, *name));
-  return Push(global);
-}
-
-// torch gives an OrderedDict the attribute _metadata this way (versions of its
-// modules). Attributes are dropped; other objects have none.
-absl::Status Machine::Build() {
-  FFF_RETURN_IF_ERROR(stack_.Pop().status());
-  FFF_ASSIGN_OR_RETURN(const ValueId top, stack_.Top());
-  if (heap_.As<PickleDict>(top) != nullptr) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "sets attributes of ", KindName(heap_.at(top)), ", want a dict"));
+  return Push(FindGlobal(*module, *name));
 }
 
 }  // namespace

@@ -10,13 +10,11 @@
 
 namespace fff::checkpoint {
 
-inline constexpr size_t kPickleStringBytesMax = size_t{1} << 20;
-
 // The value that `opcode` pushes when it is one of those that push a constant:
-// None, a bool, a number, a string, bytes, or an empty container. Reads its
-// operand from `reader`; strings point into the reader's bytes. No value when
-// `opcode` is any other; then nothing is read. INVALID_ARGUMENT when the
-// operand is cut off or longer than kPickleStringBytesMax.
+// None, a bool, a number, a string, bytes, an empty container, a class by its
+// number. Reads its operand from `reader`; strings point into the reader's
+// bytes. No value when `opcode` is any other; then nothing is read.
+// INVALID_ARGUMENT when the operand is cut off or malformed.
 absl::StatusOr<std::optional<PickleValue>> ReadLiteral(Opcode opcode,
                                                        ByteReader& reader);
 

@@ -1,5 +1,8 @@
 #include "server/checkpoint/pickle_value.h"
 
+#include "absl/strings/str_cat.h"
+#include "server/base/log.h"
+
 namespace fff::checkpoint {
 namespace {
 
@@ -9,7 +12,7 @@ struct KindNamer {
   absl::string_view operator()(int64_t) const { return "int"; }
   absl::string_view operator()(double) const { return "float"; }
   absl::string_view operator()(absl::string_view) const { return "str"; }
-  absl::string_view operator()(PickleOpaque value) const { return value.kind; }
+  absl::string_view operator()(PickleOpaque value) const { return value.name; }
   absl::string_view operator()(const PickleTuple&) const { return "tuple"; }
   absl::string_view operator()(const PickleList&) const { return "list"; }
   absl::string_view operator()(const PickleDict&) const { return "dict"; }
@@ -21,7 +24,12 @@ struct KindNamer {
 }  // namespace
 
 std::string KindName(const PickleValue& value) {
-  return std::string(std::visit(KindNamer(), value));
+  const auto* opaque = std::get_if<PickleOpaque>(&value);
+  if (opaque != nullptr && !opaque->module.empty()) {
+    return absl::StrCat(base::Printable(opaque->module), ".",
+                        base::Printable(opaque->name));
+  }
+  return base::Printable(std::visit(KindNamer(), value));
 }
 
 }  // namespace fff::checkpoint

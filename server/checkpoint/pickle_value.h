@@ -11,7 +11,7 @@
 #include "server/checkpoint/strided_view.h"
 #include "server/tensor/data_type.h"
 
-// The values that an allow-listed pickle can build. They are plain data in one
+// The values that a pickle can build. They are plain data in one
 // heap and name each other by index, so that cycles, sharing and deep nesting
 // need no recursion and cost nothing to destroy.
 namespace fff::checkpoint {
@@ -19,10 +19,12 @@ namespace fff::checkpoint {
 using ValueId = uint32_t;
 
 struct PickleNone {};
-// A value that is carried but never looked at: an integer above 64 bits, bytes,
-// a torch.device. `kind` names it in messages.
+// A value that is carried but never looked at. Messages call it by its name: a
+// global that is not on the list of torch_globals.h, and whatever calling that
+// would make ("numpy", "dtype"), or, without a module, a plain kind ("bytes").
 struct PickleOpaque {
-  absl::string_view kind;
+  absl::string_view module;
+  absl::string_view name;
 };
 struct PickleTuple {
   std::vector<ValueId> items;
@@ -34,19 +36,28 @@ struct PickleDict {
   std::vector<std::pair<ValueId, ValueId>> items;  // in order of insertion
 };
 
-// An allow-listed name. Storage types carry the element type they stand for.
+// A name on the list of torch_globals.h. Storage types and dtypes carry the
+// element type they stand for.
 enum class Callable : uint8_t {
-  kOrderedDict,
+  kDict,  // makes an empty dict, whatever its arguments
   kRebuildTensorV2,
+  kRebuildTensorV3,
   kRebuildParameter,
   kRebuildParameterWithState,
+  kRebuildFromType,
+  kRebuildQuantized,
+  kRebuildSparse,
+  kRebuildMeta,
+  kRebuildOther,  // makes a tensor of a form that is not read
+  kTensorType,    // torch.Tensor and classes that only rename it
   kSize,
-  kDevice,
   kStorageType,
+  kDataType,
 };
 struct PickleGlobal {
   Callable callable;
   tensor::DataType data_type = tensor::DataType::kU8;
+  absl::string_view name = {};  // of kRebuildOther
 };
 
 // A storage of the archive, not yet read: file data/<key>.
@@ -55,9 +66,13 @@ struct PickleStorage {
   absl::string_view key;
   int64_t numel;
 };
+// A tensor, or one that cannot be read: then `unreadable` says why, to follow
+// the tensor's name, and of the rest only view.shape may mean something (it is
+// empty where the shape is not known, too).
 struct PickleTensor {
   PickleStorage storage;
   StridedView view;
+  std::string unreadable;
 };
 // Index into PickleHeap::tensors: a tensor is larger than every other value.
 struct PickleTensorRef {
@@ -70,7 +85,8 @@ using PickleValue =
                  PickleOpaque, PickleTuple, PickleList, PickleDict,
                  PickleGlobal, PickleStorage, PickleTensorRef>;
 
-// What messages call the value's type: "None", "int", "tensor", ...
+// What messages call the value's type: "None", "int", "tensor", "numpy.dtype".
+// Printable.
 std::string KindName(const PickleValue& value);
 
 // All values of one pickle. Grows only; an id stays valid. Owned by one thread.
@@ -90,6 +106,8 @@ class PickleHeap {
   const PickleTensor& tensor(PickleTensorRef ref) const {
     return tensors_[ref.index];
   }
+  PickleTensor& tensor(PickleTensorRef ref) { return tensors_[ref.index]; }
+  size_t tensor_count() const { return tensors_.size(); }
 
   // Null when the value is of another type.
   template <typename T>

@@ -1,6 +1,8 @@
 #include "server/checkpoint/safetensors.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -19,6 +21,26 @@ std::string Quoted(absl::string_view name) {
   return absl::StrCat("tensor \"", base::Printable(name), "\"");
 }
 
+// The bytes that shape and dtype take, of any rank and width.
+absl::StatusOr<uint64_t> BytesOf(const SafetensorsEntry& entry) {
+  if (entry.shape.size() <= tensor::kRankMax && entry.data_type.has_value()) {
+    FFF_ASSIGN_OR_RETURN(const int64_t elements,
+                         tensor::NumElements(entry.shape));
+    return static_cast<uint64_t>(elements) *
+           tensor::ByteWidth(*entry.data_type);
+  }
+  auto bits = static_cast<uint64_t>(entry.width_bits);
+  for (const int64_t dimension : entry.shape) {
+    if (__builtin_mul_overflow(bits, static_cast<uint64_t>(dimension), &bits)) {
+      return absl::InvalidArgumentError("its shape has more than 2^64 bits");
+    }
+  }
+  if (bits % 8 == 0) return bits / 8;
+  return absl::InvalidArgumentError(
+      absl::StrCat(entry.data_type_name, " ", tensor::ToString(entry.shape),
+                   " takes ", bits, " bits, no whole number of bytes"));
+}
+
 // Checks the offsets of one tensor against the data section and its own shape.
 absl::Status CheckEntry(const SafetensorsEntry& entry, uint64_t data_bytes) {
   const std::string offsets =
@@ -29,17 +51,16 @@ absl::Status CheckEntry(const SafetensorsEntry& entry, uint64_t data_bytes) {
   }
   if (entry.end > data_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
-        offsets, " reach beyond the ", data_bytes, " bytes of data"));
+        offsets, " reach beyond the ", data_bytes,
+        " bytes of data; if the file is cut short, copy it again"));
   }
-  FFF_ASSIGN_OR_RETURN(const int64_t elements,
-                       tensor::NumElements(entry.shape));
-  const uint64_t wanted =
-      static_cast<uint64_t>(elements) * tensor::ByteWidth(entry.data_type);
+  if (entry.width_bits == 0) return absl::OkStatus();
+  FFF_ASSIGN_OR_RETURN(const uint64_t wanted, BytesOf(entry));
   if (entry.end - entry.begin != wanted) {
     return absl::InvalidArgumentError(
         absl::StrCat(offsets, " hold ", entry.end - entry.begin, " bytes, but ",
-                     tensor::Name(entry.data_type), " ",
-                     tensor::ToString(entry.shape), " has ", wanted));
+                     entry.data_type_name, " ", tensor::ToString(entry.shape),
+                     " has ", wanted));
   }
   return absl::OkStatus();
 }
@@ -74,6 +95,44 @@ absl::Status CheckCover(std::vector<SafetensorsEntry>& entries,
   return absl::OkStatus();
 }
 
+NamedTensor ToTensor(const SafetensorsEntry& entry,
+                     absl::Span<const std::byte> data) {
+  NamedTensor tensor;
+  tensor.data_type = entry.data_type.value_or(tensor::DataType::kU8);
+  if (entry.shape.size() > tensor::kRankMax) {
+    tensor.unreadable =
+        absl::StrCat("has ", entry.shape.size(), " dimensions, at most ",
+                     tensor::kRankMax, " are read");
+    return tensor;
+  }
+  tensor.shape = entry.shape;
+  if (!entry.data_type.has_value()) {
+    tensor.unreadable =
+        absl::StrCat("has dtype ", base::Printable(entry.data_type_name, 40),
+                     ", which is not read; save it as F32: tensor.float()");
+    return tensor;
+  }
+  tensor.bytes = data.subspan(entry.begin, entry.end - entry.begin);
+  return tensor;
+}
+
+// Second names of tensors. Values of other metadata ("format": "pt") name no
+// tensor, and where one happens to, nobody wants the alias.
+void AddAliases(const std::map<std::string, std::string, std::less<>>& metadata,
+                Checkpoint::TensorMap& tensors) {
+  for (const auto& [name, target] : metadata) {
+    if (tensors.size() >= size_t{kTensorsMax}) return;
+    const auto found = tensors.find(target);
+    if (found == tensors.end() || found->second.alias ||
+        name.size() > kTensorNameBytesMax) {
+      continue;
+    }
+    NamedTensor tensor = found->second;
+    tensor.alias = true;
+    tensors.emplace(name, std::move(tensor));
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<Checkpoint> ParseSafetensors(const std::string& source,
@@ -94,25 +153,24 @@ absl::StatusOr<Checkpoint> ParseSafetensors(const std::string& source,
   }
   absl::string_view header;
   if (!reader.ReadBytes(header_bytes, &header)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("truncated: a header of ", header_bytes,
-                     " bytes is promised, ", reader.remaining(), " follow"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "truncated: a header of ", header_bytes, " bytes is promised, ",
+        reader.remaining(), " follow; copy the file again"));
   }
   const absl::Span<const std::byte> data = bytes.subspan(reader.position());
-  FFF_ASSIGN_OR_RETURN(std::vector<SafetensorsEntry> entries,
+  FFF_ASSIGN_OR_RETURN(SafetensorsHeader parsed,
                        ParseSafetensorsHeader(header));
-  for (const SafetensorsEntry& entry : entries) {
+  for (const SafetensorsEntry& entry : parsed.tensors) {
     FFF_RETURN_IF_ERROR(
         base::Annotate(CheckEntry(entry, data.size()), Quoted(entry.name)));
   }
-  FFF_RETURN_IF_ERROR(CheckCover(entries, data.size()));
+  FFF_RETURN_IF_ERROR(CheckCover(parsed.tensors, data.size()));
   Checkpoint::TensorMap tensors;
-  for (SafetensorsEntry& entry : entries) {
-    tensors.emplace(
-        std::move(entry.name),
-        NamedTensor{entry.data_type, std::move(entry.shape),
-                    data.subspan(entry.begin, entry.end - entry.begin)});
+  for (SafetensorsEntry& entry : parsed.tensors) {
+    NamedTensor tensor = ToTensor(entry, data);
+    tensors.emplace(std::move(entry.name), std::move(tensor));
   }
+  AddAliases(parsed.metadata, tensors);
   return Checkpoint(source, "safetensors", std::move(tensors),
                     std::move(owner));
 }

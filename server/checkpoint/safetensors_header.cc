@@ -24,19 +24,28 @@ constexpr DataType kDataTypes[] = {
     DataType::kF32,  DataType::kF64,
 };
 
-std::optional<DataType> FindDataType(absl::string_view name) {
-  for (const DataType type : kDataTypes) {
-    if (tensor::Name(type) == name) return type;
-  }
-  return std::nullopt;
-}
+// Dtypes of the format whose elements are not read. Source: safetensors,
+// safetensors/src/tensor.rs, enum Dtype.
+struct OtherDataType {
+  absl::string_view name;
+  int width_bits;
+};
+constexpr OtherDataType kOthers[] = {
+    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"F8_E5M2", 8},
+    {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
+    {"U16", 16},    {"U32", 32},    {"U64", 64},        {"C64", 64},
+};
 
-std::string KnownDataTypes() {
-  std::string names;
+void SetDataType(absl::string_view name, SafetensorsEntry& entry) {
+  entry.data_type_name = std::string(name);
   for (const DataType type : kDataTypes) {
-    absl::StrAppend(&names, names.empty() ? "" : ", ", tensor::Name(type));
+    if (tensor::Name(type) != name) continue;
+    entry.data_type = type;
+    entry.width_bits = static_cast<int>(tensor::ByteWidth(type)) * 8;
   }
-  return names;
+  for (const OtherDataType& other : kOthers) {
+    if (other.name == name) entry.width_bits = other.width_bits;
+  }
 }
 
 // Takes the parser's events and accepts exactly one form of document, so depth
@@ -44,7 +53,7 @@ std::string KnownDataTypes() {
 // last of two equal keys without a word.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
  public:
-  bool null() override { return Unexpected("null"); }
+  bool null() override;
   bool boolean(bool /*value*/) override { return Unexpected("a boolean"); }
   bool binary(binary_t& /*value*/) override { return Unexpected("binary"); }
   bool number_integer(number_integer_t value) override {
@@ -64,7 +73,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
                    const nlohmann::detail::exception& error) override;
 
   const std::string& error() const { return error_; }
-  std::vector<SafetensorsEntry> Take() { return std::move(entries_); }
+  SafetensorsHeader Take() {
+    return {std::move(entries_), std::move(metadata_)};
+  }
 
  private:
   enum class State {
@@ -98,7 +109,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   State state_ = State::kStart;
   std::vector<SafetensorsEntry> entries_;
   absl::flat_hash_set<std::string> names_;
-  absl::flat_hash_set<std::string> metadata_keys_;
+  std::map<std::string, std::string, std::less<>> metadata_;
+  std::string metadata_key_;  // of the value that comes next
   bool has_metadata_ = false;
   bool has_data_type_ = false;
   bool has_shape_ = false;
@@ -111,8 +123,9 @@ absl::string_view HeaderReader::Wanted() const {
   switch (state_) {
     case State::kStart:
     case State::kTensorValue:
-    case State::kMetadataValue:
       return "an object";
+    case State::kMetadataValue:
+      return "an object or null";
     case State::kRoot:
     case State::kTensor:
     case State::kMetadata:
@@ -160,12 +173,7 @@ bool HeaderReader::number_unsigned(number_unsigned_t value) {
     return Unexpected(absl::StrCat("the number ", value));
   }
   if (state_ == State::kShape) {
-    SafetensorsEntry& entry = entries_.back();
-    if (entry.shape.size() == tensor::kRankMax) {
-      return Fail(absl::StrCat(Where(), ": rank is above the maximum of ",
-                               tensor::kRankMax));
-    }
-    entry.shape.push_back(static_cast<int64_t>(value));
+    entries_.back().shape.push_back(static_cast<int64_t>(value));
     return true;
   }
   if (state_ == State::kOffsets && offsets_ < 2) {
@@ -175,8 +183,15 @@ bool HeaderReader::number_unsigned(number_unsigned_t value) {
   return Unexpected(absl::StrCat("the number ", value));
 }
 
+bool HeaderReader::null() {
+  if (state_ != State::kMetadataValue) return Unexpected("null");
+  state_ = State::kRoot;
+  return true;
+}
+
 bool HeaderReader::string(string_t& value) {
   if (state_ == State::kMetadataText) {
+    metadata_[metadata_key_] = std::move(value);
     state_ = State::kMetadata;
     return true;
   }
@@ -184,12 +199,7 @@ bool HeaderReader::string(string_t& value) {
     return Unexpected(
         absl::StrCat("the string \"", base::Printable(value), "\""));
   }
-  const std::optional<DataType> type = FindDataType(value);
-  if (!type.has_value()) {
-    return Fail(absl::StrCat(Where(), ": dtype \"", base::Printable(value),
-                             "\" is not known; known are ", KnownDataTypes()));
-  }
-  entries_.back().data_type = *type;
+  SetDataType(value, entries_.back());
   state_ = State::kTensor;
   return true;
 }
@@ -201,10 +211,11 @@ bool HeaderReader::key(string_t& name) {
     case State::kTensor:
       return TensorKey(name);
     default:  // kMetadata: the parser gives keys inside objects only
-      if (!metadata_keys_.insert(name).second) {
+      if (metadata_.count(name) > 0) {
         return Fail(absl::StrCat(kMetadataKey, ": key \"",
                                  base::Printable(name), "\" occurs twice"));
       }
+      metadata_key_ = std::move(name);
       state_ = State::kMetadataText;
       return true;
   }
@@ -321,14 +332,16 @@ bool HeaderReader::parse_error(size_t /*position*/,
 
 }  // namespace
 
-absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensorsHeader(
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(
     absl::string_view json) {
   // The parser skips a byte order mark and takes a zero byte for the end of the
   // text; the format allows neither.
-  if (json.empty() || json.front() != '{') {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the header starts with \"",
-                     base::Printable(json.substr(0, 1)), "\", want \"{\""));
+  const size_t start = json.find_first_not_of(kJsonBlanks);
+  if (start == absl::string_view::npos || json[start] != '{') {
+    const absl::string_view found =
+        start == absl::string_view::npos ? "" : json.substr(start, 1);
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the header starts with \"", base::Printable(found), "\", want \"{\""));
   }
   if (json.find('\0') != absl::string_view::npos) {
     return absl::InvalidArgumentError("the header holds a zero byte");

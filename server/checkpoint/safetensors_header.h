@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,24 +13,38 @@
 
 namespace fff::checkpoint {
 
+// What may stand around a JSON document (RFC 8259, section 2), and so, as the
+// official reader has it, before and after the header's braces.
+inline constexpr absl::string_view kJsonBlanks = " \t\n\r";
+
 // What the JSON header says of one tensor. `begin` and `end` are byte offsets
 // into the data section that follows the header.
 struct SafetensorsEntry {
   std::string name;
-  tensor::DataType data_type = tensor::DataType::kF32;
-  tensor::Shape shape;
+  std::string data_type_name;                 // as the file has it
+  std::optional<tensor::DataType> data_type;  // none: not one that is read
+  // Bits of one element, 0 for a dtype that nobody knows.
+  int width_bits = 0;
+  tensor::Shape shape;  // of any rank
   uint64_t begin = 0;
   uint64_t end = 0;
 };
 
+struct SafetensorsHeader {
+  std::vector<SafetensorsEntry> tensors;  // in file order
+  // "__metadata__". safetensors.torch.save_model writes {name: other} there for
+  // each of several names of one tensor that it left out.
+  std::map<std::string, std::string, std::less<>> metadata;
+};
+
 // Parses the JSON header of a safetensors file: an object of tensor name ->
-// {"dtype", "shape", "data_offsets"}, and optionally "__metadata__", an object
-// of strings that is checked and dropped. In file order. Nothing but that form
-// is accepted: INVALID_ARGUMENT for text that is not UTF-8 or not JSON, for any
-// other nesting, for a name or key that occurs twice, for missing and unknown
-// keys, and for a dtype, dimension or offset out of range. Whether offsets fit
-// the data is the caller's to check.
-absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensorsHeader(
+// {"dtype", "shape", "data_offsets"}, and optionally "__metadata__", null or an
+// object of strings. Nothing but that form is accepted: INVALID_ARGUMENT for
+// text that is not UTF-8 or not JSON, for any other nesting, for a name or key
+// that occurs twice, for missing and unknown keys, and for a dimension or
+// offset out of range. Any dtype is. Whether offsets fit the data is the
+// caller's to check.
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(
     absl::string_view json);
 
 }  // namespace fff::checkpoint

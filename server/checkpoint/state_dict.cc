@@ -1,7 +1,7 @@
 #include "server/checkpoint/state_dict.h"
 
-#include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
@@ -10,128 +10,124 @@
 #include "server/base/status_macros.h"
 #include "server/base/utf8.h"
 #include "server/checkpoint/checkpoint.h"
+#include "server/checkpoint/state_dict_choice.h"
 
 namespace fff::checkpoint {
 namespace {
 
-constexpr absl::string_view kNestingKeys[] = {"state_dict", "model_state_dict",
-                                              "model"};
-constexpr size_t kKeysInMessageMax = 20;
+absl::Status CheckName(absl::string_view name) {
+  if (name.size() > kTensorNameBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensor name \"", base::Printable(name, 40), "\" has ", name.size(),
+        " bytes, at most ", kTensorNameBytesMax, " are allowed"));
+  }
+  if (!base::IsUtf8(name)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensor name \"", base::Printable(name), "\" is not UTF-8"));
+  }
+  return absl::OkStatus();
+}
 
-bool IsNestingKey(absl::string_view name) {
-  for (const absl::string_view key : kNestingKeys) {
-    if (name == key) return true;
+// A dict inside a state_dict is a part of it when it holds floats of one
+// dimension or more: parameters. Scores and random states are dropped.
+bool HoldsParameters(const PickleHeap& heap, const PickleDict& dict) {
+  for (const auto& item : dict.items) {
+    const auto* ref = heap.As<PickleTensorRef>(item.second);
+    if (ref == nullptr) continue;
+    const PickleTensor& tensor = heap.tensor(*ref);
+    if (!tensor.unreadable.empty()) return true;
+    const tensor::DataType type = tensor.storage.data_type;
+    const bool floats =
+        type == tensor::DataType::kF16 || type == tensor::DataType::kBF16 ||
+        type == tensor::DataType::kF32 || type == tensor::DataType::kF64;
+    if (floats && !tensor.view.shape.empty()) return true;
   }
   return false;
 }
 
-std::string KeyList(const PickleHeap& heap, const PickleDict& dict) {
-  std::string keys;
-  for (size_t i = 0; i < dict.items.size(); ++i) {
-    if (i == kKeysInMessageMax) {
-      absl::StrAppend(&keys, " and ", dict.items.size() - i, " more");
-      break;
+// Gathers the entries of a dict and of those inside it.
+class Collector {
+ public:
+  explicit Collector(const PickleHeap& heap) : heap_(heap) {}
+
+  absl::Status Add(ValueId root);
+  StateDict Take() { return std::move(state_); }
+
+ private:
+  struct Open {
+    ValueId dict;
+    std::string prefix;
+    int depth;
+  };
+
+  absl::Status AddEntry(const std::string& name, ValueId value);
+
+  const PickleHeap& heap_;
+  std::vector<Open> open_;
+  absl::flat_hash_set<ValueId> seen_;
+  absl::flat_hash_set<std::string> names_;
+  StateDict state_;
+};
+
+absl::Status Collector::AddEntry(const std::string& name, ValueId value) {
+  if (names_.size() == size_t{kTensorsMax}) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the state_dict has more than ", kTensorsMax, " entries"));
+  }
+  if (!names_.insert(name).second) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensor name \"", base::Printable(name), "\" occurs twice"));
+  }
+  if (const auto* tensor = heap_.As<PickleTensorRef>(value)) {
+    state_.entries.push_back({name, *tensor});
+  } else if (const auto* integer = heap_.As<int64_t>(value)) {
+    state_.entries.push_back({name, *integer});
+  } else if (const auto* number = heap_.As<double>(value)) {
+    state_.entries.push_back({name, *number});
+  } else {
+    state_.others.emplace(name, KindName(heap_.at(value)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Collector::Add(ValueId root) {
+  open_.push_back({root, "", 0});
+  seen_.insert(root);
+  for (size_t i = 0; i < open_.size(); ++i) {
+    const Open at = open_[i];
+    const auto* dict = heap_.As<PickleDict>(at.dict);
+    if (dict == nullptr) continue;
+    const bool part = at.dict == root || HoldsParameters(heap_, *dict);
+    for (const auto& [key_id, value_id] : dict->items) {
+      const auto* key = heap_.As<absl::string_view>(key_id);
+      if (key == nullptr) continue;  // no layer can want it
+      const PickleDict* inside = FindPart(heap_, *key, value_id);
+      if (inside == nullptr && !part) continue;
+      const std::string name = absl::StrCat(at.prefix, *key);
+      FFF_RETURN_IF_ERROR(CheckName(name));
+      if (inside == nullptr) {
+        FFF_RETURN_IF_ERROR(AddEntry(name, value_id));
+      } else if (open_.size() == size_t{kTensorsMax}) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "the state_dict has more than ", kTensorsMax, " dicts inside"));
+      } else if (at.depth < kEntryDepthMax && seen_.insert(value_id).second) {
+        open_.push_back({value_id, absl::StrCat(name, "."), at.depth + 1});
+      }
     }
-    const auto* key = heap.As<absl::string_view>(dict.items[i].first);
-    absl::StrAppend(&keys, i == 0 ? "" : ", ",
-                    key != nullptr ? base::Printable(*key)
-                                   : KindName(heap.at(dict.items[i].first)));
   }
-  return keys.empty() ? "none" : keys;
-}
-
-// The dict below one of kNestingKeys, `top` itself when there is none.
-absl::StatusOr<const PickleDict*> FindStateDict(const PickleHeap& heap,
-                                                const PickleDict& top) {
-  const PickleDict* nested = nullptr;
-  absl::string_view nested_key;
-  for (const auto& [key_id, value_id] : top.items) {
-    const auto* key = heap.As<absl::string_view>(key_id);
-    const auto* dict = heap.As<PickleDict>(value_id);
-    if (key == nullptr || dict == nullptr || !IsNestingKey(*key)) continue;
-    if (nested != nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the top level has a dict below \"", nested_key, "\" and below \"",
-          *key, "\"; save only the state_dict that is meant"));
-    }
-    nested = dict;
-    nested_key = *key;
-  }
-  return nested != nullptr ? nested : &top;
-}
-
-absl::StatusOr<absl::string_view> CheckName(const PickleHeap& heap,
-                                            ValueId id) {
-  const auto* name = heap.As<absl::string_view>(id);
-  if (name == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a name in the state_dict is ", KindName(heap.at(id)), ", want str"));
-  }
-  if (name->size() > kTensorNameBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "tensor name \"", base::Printable(*name, 40), "\" has ", name->size(),
-        " bytes, at most ", kTensorNameBytesMax, " are allowed"));
-  }
-  if (!base::IsUtf8(*name)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "tensor name \"", base::Printable(*name), "\" is not UTF-8"));
-  }
-  return *name;
-}
-
-std::optional<StateEntry> ReadEntry(const PickleHeap& heap,
-                                    absl::string_view name, ValueId id) {
-  if (const auto* tensor = heap.As<PickleTensorRef>(id)) {
-    return StateEntry{name, *tensor};
-  }
-  if (const auto* integer = heap.As<int64_t>(id)) {
-    return StateEntry{name, *integer};
-  }
-  if (const auto* number = heap.As<double>(id)) {
-    return StateEntry{name, *number};
-  }
-  return std::nullopt;
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<StateEntry>> ReadStateDict(
-    const Unpickled& unpickled) {
+absl::StatusOr<StateDict> ReadStateDict(const Unpickled& unpickled,
+                                        absl::string_view entry) {
   const PickleHeap& heap = unpickled.heap;
-  const auto* top = heap.As<PickleDict>(unpickled.root);
-  if (top == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the top level is ", KindName(heap.at(unpickled.root)),
-                     ", want a state_dict: a dict of names to tensors"));
-  }
-  FFF_ASSIGN_OR_RETURN(const PickleDict* dict, FindStateDict(heap, *top));
-  if (dict->items.size() > size_t{kTensorsMax}) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the state_dict has ", dict->items.size(),
-                     " entries, at most ", kTensorsMax, " are allowed"));
-  }
-  std::vector<StateEntry> entries;
-  absl::flat_hash_set<absl::string_view> names;
-  bool has_tensor = false;
-  for (const auto& [key_id, value_id] : dict->items) {
-    FFF_ASSIGN_OR_RETURN(const absl::string_view name, CheckName(heap, key_id));
-    if (!names.insert(name).second) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "tensor name \"", base::Printable(name), "\" occurs twice"));
-    }
-    const std::optional<StateEntry> entry = ReadEntry(heap, name, value_id);
-    if (!entry.has_value()) continue;
-    has_tensor =
-        has_tensor || std::holds_alternative<PickleTensorRef>(entry->value);
-    entries.push_back(*entry);
-  }
-  if (!has_tensor) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the state_dict holds no tensor; its keys are: ", KeyList(heap, *dict),
-        "; a dict of tensors may also stand below \"state_dict\", "
-        "\"model_state_dict\" or \"model\""));
-  }
-  return entries;
+  FFF_ASSIGN_OR_RETURN(const ValueId dict,
+                       ChooseStateDict(heap, unpickled.root, entry));
+  Collector collector(heap);
+  FFF_RETURN_IF_ERROR(collector.Add(dict));
+  return collector.Take();
 }
 
 }  // namespace fff::checkpoint

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -10,20 +12,26 @@
 
 namespace fff::checkpoint {
 
-// One named number or tensor of a state_dict. `name` points into the pickle.
+// One named number or tensor of a state_dict.
 struct StateEntry {
-  absl::string_view name;
+  std::string name;
   std::variant<PickleTensorRef, int64_t, double> value;
 };
 
-// The entries of the state_dict that a pickle holds, in order. The top level is
-// either the state_dict itself, or a dict with one state_dict below the key
-// "state_dict", "model_state_dict" or "model", as training scripts write it;
-// then only that one is read. Values that are neither tensor, int nor float are
-// left out. INVALID_ARGUMENT when the top level is no dict, two of those keys
-// hold a dict, a name is no str, not UTF-8, too long or occurs twice, there are
-// more than kTensorsMax entries, or there is no tensor at all.
-absl::StatusOr<std::vector<StateEntry>> ReadStateDict(
-    const Unpickled& unpickled);
+struct StateDict {
+  std::vector<StateEntry> entries;  // in order
+  // Entries that are neither, and what they are: "str", "numpy.ndarray".
+  std::map<std::string, std::string, std::less<>> others;
+};
+
+// The state_dict that a pickle holds: the dict `entry` where one is named, else
+// the only one that can be meant (state_dict_choice.h). Entries under keys that
+// are no str are left out; those of dicts inside it that hold weights, too, are
+// named with dots ("encoder.weight").
+// INVALID_ARGUMENT when `entry` is not there, several dicts can be meant, a
+// name is not UTF-8, too long or occurs twice, or there are more than
+// kTensorsMax entries; NOT_FOUND when no dict of the pickle can be meant.
+absl::StatusOr<StateDict> ReadStateDict(const Unpickled& unpickled,
+                                        absl::string_view entry = {});
 
 }  // namespace fff::checkpoint

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -14,8 +15,10 @@
 #include "absl/strings/strip.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/checkpoint/foreign_content.h"
 #include "server/checkpoint/pickle.h"
 #include "server/checkpoint/state_dict.h"
+#include "server/checkpoint/state_dict_choice.h"
 #include "server/checkpoint/zip_archive.h"
 
 namespace fff::checkpoint {
@@ -114,8 +117,10 @@ absl::Status CheckVersion(const Records& records) {
 // Turns the values of a state_dict into tensors and keeps their memory.
 class Materializer {
  public:
-  Materializer(const Records& records, uint64_t archive_bytes)
+  // `checked`: the pickle's CRC was right.
+  Materializer(const Records& records, uint64_t archive_bytes, bool checked)
       : records_(records),
+        checked_(checked),
         view_bytes_left_(archive_bytes * kViewRatioMax + kViewSlackBytes),
         memory_(std::make_shared<Memory>()) {}
 
@@ -124,6 +129,15 @@ class Materializer {
   template <typename T>
   NamedTensor Scalar(tensor::DataType type, T value);
 
+  // Wants that all tensors were made. Errors: their data were skipped.
+  absl::Status CheckData() const {
+    if (checked_ || !zeros_ || data_) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        "every tensor holds nothing but zero bytes, and the archive has no "
+        "CRCs: it was saved without its data (torch.serialization.skip_data); "
+        "save it again");
+  }
+
   std::shared_ptr<const void> memory() const { return memory_; }
 
  private:
@@ -131,9 +145,14 @@ class Materializer {
 
   absl::StatusOr<absl::Span<const std::byte>> Storage(
       const PickleStorage& storage);
+  absl::Status CheckSkipped(const PickleStorage& storage,
+                            const OwnedBytes& bytes);
   absl::Span<std::byte> Allocate(size_t bytes);
 
   const Records& records_;
+  const bool checked_;
+  bool zeros_ = false;  // a storage holds nothing but zero bytes
+  bool data_ = false;   // a storage holds others
   uint64_t view_bytes_left_;
   std::shared_ptr<Memory> memory_;
   std::map<std::string, absl::Span<const std::byte>, std::less<>> storages_;
@@ -152,6 +171,20 @@ NamedTensor Materializer::Scalar(tensor::DataType type, T value) {
   return {type, {}, bytes};
 }
 
+// The rule of torch_archive.h.
+absl::Status Materializer::CheckSkipped(const PickleStorage& storage,
+                                        const OwnedBytes& bytes) {
+  const bool zero = absl::c_all_of(
+      bytes.span(), [](std::byte byte) { return byte == std::byte{0}; });
+  (zero ? zeros_ : data_) = true;
+  if (!checked_ || !bytes.unchecked || !zero) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "storage \"", base::Printable(storage.key),
+      "\" holds nothing but zero bytes and has no CRC: its data were skipped "
+      "when the file was saved (torch.serialization.skip_data); save it "
+      "again"));
+}
+
 absl::StatusOr<absl::Span<const std::byte>> Materializer::Storage(
     const PickleStorage& storage) {
   auto found = storages_.find(storage.key);
@@ -159,6 +192,9 @@ absl::StatusOr<absl::Span<const std::byte>> Materializer::Storage(
     FFF_ASSIGN_OR_RETURN(
         OwnedBytes bytes,
         records_.Read(absl::StrCat("data/", storage.key), kInflatedBytesMax));
+    if (bytes.size > 0 && (!checked_ || bytes.unchecked)) {
+      FFF_RETURN_IF_ERROR(CheckSkipped(storage, bytes));
+    }
     found = storages_.emplace(std::string(storage.key), bytes.span()).first;
     memory_->push_back(std::move(bytes));
   }
@@ -173,6 +209,9 @@ absl::StatusOr<absl::Span<const std::byte>> Materializer::Storage(
 
 absl::StatusOr<NamedTensor> Materializer::Tensor(const PickleTensor& tensor) {
   const tensor::DataType type = tensor.storage.data_type;
+  if (!tensor.unreadable.empty()) {
+    return NamedTensor{type, tensor.view.shape, {}, tensor.unreadable};
+  }
   const size_t width = tensor::ByteWidth(type);
   FFF_ASSIGN_OR_RETURN(const absl::Span<const std::byte> storage,
                        Storage(tensor.storage));
@@ -209,33 +248,76 @@ absl::StatusOr<NamedTensor> ToTensor(const PickleHeap& heap,
   return materializer.Tensor(heap.tensor(ref));
 }
 
-}  // namespace
+std::vector<absl::string_view> Names(const ZipArchive& archive) {
+  std::vector<absl::string_view> names;
+  for (const auto& [name, entry] : archive.entries()) names.push_back(name);
+  return names;
+}
 
-absl::StatusOr<Checkpoint> ParseTorchArchive(
-    const std::string& source, absl::Span<const std::byte> bytes) {
-  FFF_ASSIGN_OR_RETURN(const ZipArchive archive, ZipArchive::Open(bytes));
+// The archive and its pickle, whose values point into it.
+struct Contents {
+  ZipArchive archive;
+  std::string prefix;
+  OwnedBytes pickle;
+  Unpickled unpickled;
+};
+
+absl::StatusOr<Contents> OpenContents(absl::Span<const std::byte> bytes) {
+  FFF_ASSIGN_OR_RETURN(ZipArchive archive, ZipArchive::Open(bytes));
+  const std::string foreign = DescribeForeignZip(Names(archive));
+  if (!foreign.empty()) return absl::InvalidArgumentError(foreign);
   FFF_ASSIGN_OR_RETURN(std::string prefix, FindPrefix(archive));
-  const Records records(archive, std::move(prefix));
+  const Records records(archive, prefix);
   FFF_RETURN_IF_ERROR(CheckByteOrder(records));
   FFF_RETURN_IF_ERROR(CheckVersion(records));
-  FFF_ASSIGN_OR_RETURN(const OwnedBytes pickle,
+  FFF_ASSIGN_OR_RETURN(OwnedBytes pickle,
                        records.Read(kPickleName, kPickleBytesMax));
-  FFF_ASSIGN_OR_RETURN(const Unpickled unpickled, Unpickle(pickle.span()));
-  FFF_ASSIGN_OR_RETURN(const std::vector<StateEntry> entries,
-                       ReadStateDict(unpickled));
-  Materializer materializer(records, bytes.size());
+  FFF_ASSIGN_OR_RETURN(Unpickled unpickled, Unpickle(pickle.span()));
+  return Contents{std::move(archive), std::move(prefix), std::move(pickle),
+                  std::move(unpickled)};
+}
+
+}  // namespace
+
+absl::StatusOr<Checkpoint> ParseTorchArchive(const std::string& source,
+                                             absl::Span<const std::byte> bytes,
+                                             absl::string_view entry) {
+  FFF_ASSIGN_OR_RETURN(const Contents contents, OpenContents(bytes));
+  const Records records(contents.archive, contents.prefix);
+  FFF_ASSIGN_OR_RETURN(StateDict state,
+                       ReadStateDict(contents.unpickled, entry));
+  Materializer materializer(records, bytes.size(), !contents.pickle.unchecked);
   Checkpoint::TensorMap tensors;
-  for (const StateEntry& entry : entries) {
+  for (const StateEntry& named : state.entries) {
     absl::StatusOr<NamedTensor> tensor =
-        ToTensor(unpickled.heap, entry, materializer);
+        ToTensor(contents.unpickled.heap, named, materializer);
     if (!tensor.ok()) {
       return base::Annotate(
           tensor.status(),
-          absl::StrCat("tensor \"", base::Printable(entry.name), "\""));
+          absl::StrCat("tensor \"", base::Printable(named.name), "\""));
     }
-    tensors.emplace(std::string(entry.name), *std::move(tensor));
+    tensors.emplace(named.name, *std::move(tensor));
   }
-  return Checkpoint(source, "torch", std::move(tensors), materializer.memory());
+  FFF_RETURN_IF_ERROR(materializer.CheckData());
+  return Checkpoint(source, "torch", std::move(tensors), materializer.memory(),
+                    std::move(state.others));
+}
+
+std::string DescribeZip(absl::Span<const std::byte> bytes) {
+  const absl::StatusOr<ZipArchive> archive = ZipArchive::Open(bytes);
+  return archive.ok() ? DescribeForeignZip(Names(*archive)) : "";
+}
+
+absl::Status CheckTorchWeights(absl::Span<const std::byte> bytes) {
+  FFF_ASSIGN_OR_RETURN(const Contents contents, OpenContents(bytes));
+  const PickleHeap& heap = contents.unpickled.heap;
+  FFF_ASSIGN_OR_RETURN(const StateDict state,
+                       ReadStateDict(contents.unpickled));
+  for (const StateEntry& entry : state.entries) {
+    const auto* ref = std::get_if<PickleTensorRef>(&entry.value);
+    if (ref != nullptr && IsMatrix(heap.tensor(*ref))) return absl::OkStatus();
+  }
+  return absl::NotFoundError("no tensor has two dimensions");
 }
 
 }  // namespace fff::checkpoint

@@ -4,26 +4,25 @@
 #include "absl/strings/string_view.h"
 #include "server/checkpoint/pickle_value.h"
 
-// What torch.save puts in a pickle beyond plain data, as data: names from one
-// allow-list, and what calling each of them means. Nothing is executed.
-// Source: PyTorch, torch/serialization.py (_save, persistent_id) and
-// torch/_utils.py (_rebuild_*).
+// What torch.save puts in a pickle beyond plain data, as data: what calling a
+// name means, and what a persistent id names. Nothing is executed.
+// Source: PyTorch, torch/serialization.py (_save, persistent_id).
 namespace fff::checkpoint {
 
-// The allow-listed global `module`.`name`, or INVALID_ARGUMENT that names it
-// and says what to save instead.
-absl::StatusOr<PickleGlobal> FindGlobal(absl::string_view module,
-                                        absl::string_view name);
-
 // What calling `callable` with the tuple `arguments` yields; the result may be
-// one of the arguments. INVALID_ARGUMENT when `callable` is no global that can
-// be called, or an argument is not what torch passes.
+// one of the arguments. An opaque callable, and one that is known but gets
+// other arguments than torch passes, yields an opaque value or an unreadable
+// tensor. INVALID_ARGUMENT when `callable` is plain data, and for a bound of
+// torch_tensors.h.
 absl::StatusOr<ValueId> Call(PickleHeap& heap, ValueId callable,
                              ValueId arguments);
 
 // The storage that a persistent id ("storage", type, key, location, numel)
-// names. The location (cpu, cuda:0, ...) does not matter: bytes are bytes.
-absl::StatusOr<PickleStorage> LoadPersistentId(const PickleHeap& heap,
-                                               ValueId id);
+// names. The location (cpu, cuda:0, ...) does not matter: bytes are bytes. A
+// storage of an unknown type is an opaque value with that type's name, and any
+// other id an opaque value. INVALID_ARGUMENT for a storage's id with other
+// items than torch writes.
+absl::StatusOr<PickleValue> LoadPersistentId(const PickleHeap& heap,
+                                             ValueId id);
 
 }  // namespace fff::checkpoint

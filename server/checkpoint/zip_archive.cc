@@ -115,7 +115,7 @@ absl::Status AddEntry(zip_t* archive, uint64_t index, SizeCheck& sizes,
                       ZipArchive::EntryMap& entries) {
   constexpr zip_uint64_t kWanted = ZIP_STAT_NAME | ZIP_STAT_SIZE |
                                    ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD |
-                                   ZIP_STAT_ENCRYPTION_METHOD;
+                                   ZIP_STAT_ENCRYPTION_METHOD | ZIP_STAT_CRC;
   zip_stat_t stat;
   zip_stat_init(&stat);
   if (zip_stat_index(archive, index, ZIP_FL_ENC_RAW, &stat) != 0 ||
@@ -128,7 +128,8 @@ absl::Status AddEntry(zip_t* archive, uint64_t index, SizeCheck& sizes,
   FFF_RETURN_IF_ERROR(base::Annotate(CheckName(name), context));
   FFF_RETURN_IF_ERROR(base::Annotate(CheckMethods(stat), context));
   FFF_RETURN_IF_ERROR(base::Annotate(sizes.Add(stat), context));
-  if (!entries.emplace(name, ZipArchive::Entry{index, stat.size}).second) {
+  if (!entries.emplace(name, ZipArchive::Entry{index, stat.size, stat.crc})
+           .second) {
     return absl::InvalidArgumentError(absl::StrCat(context, " occurs twice"));
   }
   return absl::OkStatus();
@@ -150,7 +151,8 @@ absl::StatusOr<ZipArchive> ZipArchive::Open(absl::Span<const std::byte> bytes) {
   if (opened == nullptr) {
     zip_source_free(source);  // taken over only by a successful open
     return absl::InvalidArgumentError(
-        absl::StrCat("damaged zip archive: ", error.text()));
+        absl::StrCat("damaged zip archive: ", error.text(),
+                     "; if the file is cut short, copy it again"));
   }
   Handle handle(opened, zip_discard);
   const auto count = static_cast<uint64_t>(zip_get_num_entries(opened, 0));
@@ -190,12 +192,16 @@ absl::StatusOr<OwnedBytes> ZipArchive::Read(const Entry& entry) const {
   // The read at the end is where libzip compares length and CRC.
   std::byte beyond;
   const zip_int64_t rest = zip_fread(file.get(), &beyond, 1);
-  if (filled != entry.size || rest != 0) {
+  const bool unchecked =
+      filled == entry.size && rest < 0 && entry.crc == 0 &&
+      zip_error_code_zip(zip_file_get_error(file.get())) == ZIP_ER_CRC;
+  if ((filled != entry.size || rest != 0) && !unchecked) {
     return absl::InvalidArgumentError(absl::StrCat(
         "is damaged (", filled, " of ", entry.size,
         " bytes): ", base::Printable(zip_file_strerror(file.get()))));
   }
-  return OwnedBytes{std::move(data), static_cast<size_t>(entry.size)};
+  return OwnedBytes{std::move(data), static_cast<size_t>(entry.size),
+                    unchecked};
 }
 
 }  // namespace fff::checkpoint

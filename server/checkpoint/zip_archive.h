@@ -28,6 +28,9 @@ inline constexpr uint64_t kInflatedBytesMax = uint64_t{1} << 37;  // 128 GiB
 struct OwnedBytes {
   std::shared_ptr<const std::byte[]> data;
   size_t size = 0;
+  // The archive says that the CRC is 0 and it is not: nothing was checked.
+  // torch writes 0 where it does not compute one (torch_archive.h).
+  bool unchecked = false;
   absl::Span<const std::byte> span() const { return {data.get(), size}; }
 };
 
@@ -40,6 +43,7 @@ class ZipArchive {
   struct Entry {
     uint64_t index = 0;
     uint64_t size = 0;  // uncompressed
+    uint32_t crc = 0;
   };
   using EntryMap = std::map<std::string, Entry, std::less<>>;
 
@@ -56,7 +60,7 @@ class ZipArchive {
   const Entry* Find(absl::string_view name) const;
 
   // Allocates entry.size bytes and reads the entry. INVALID_ARGUMENT when its
-  // data is damaged or does not have the promised size.
+  // data does not have the promised size or the promised CRC, unless that is 0.
   absl::StatusOr<OwnedBytes> Read(const Entry& entry) const;
 
  private:

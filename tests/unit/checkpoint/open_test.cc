@@ -10,7 +10,8 @@ namespace fff::checkpoint {
 namespace {
 
 constexpr absl::string_view kHint =
-    "convert it with any torch of version 1.6 or later: "
+    "convert it with python -m fff_client.export, or with any torch of version "
+    "1.6 or later: "
     "torch.save(torch.load(path, map_location=\"cpu\"), path)";
 
 std::string WriteFile(const std::string& name, const std::string& content) {
@@ -47,27 +48,30 @@ TEST(OpenCheckpointTest, RefusesADirectory) {
 }
 
 TEST(OpenCheckpointTest, RefusesAnEmptyFile) {
-  ExpectInvalid(OpenCheckpoint(WriteFile("empty", "")), "the file has 0 bytes");
+  ExpectInvalid(OpenCheckpoint(WriteFile("empty", "")),
+                "this file is empty; copy it again");
 }
 
 TEST(OpenCheckpointTest, TellsHowToConvertLegacyFiles) {
   const std::string folder = absl::StrCat(FFF_TEST_DATA_DIR, "/checkpoint/");
-  for (const char* name : {"legacy.pt", "bare.pkl"}) {
-    ExpectInvalid(OpenCheckpoint(folder + name),
-                  "this is a pickle without a zip archive, torch's format "
-                  "before 1.6; ");
-    ExpectInvalid(OpenCheckpoint(folder + name), kHint);
-  }
+  ExpectInvalid(OpenCheckpoint(folder + "legacy.pt"),
+                "this is a pickle without a zip archive, torch's format "
+                "before 1.6; ");
+  ExpectInvalid(OpenCheckpoint(folder + "legacy.pt"), kHint);
+  ExpectInvalid(OpenCheckpoint(folder + "bare.pkl"),
+                "this is a pickle that torch.save did not write");
   std::string tar(512, '\0');
   tar.replace(0, 8, "storages");
   tar.replace(257, 5, "ustar");
   ExpectInvalid(ParseText(tar),
                 "this is a tar file, torch's format before 0.1.10; ");
   ExpectInvalid(ParseText(tar), kHint);
+  tar.replace(0, 8, "./model.");
+  ExpectInvalid(ParseText(tar), "this is a tar archive, not a checkpoint");
 }
 
 TEST(OpenCheckpointTest, SaysWhenTheContentIsNeither) {
-  ExpectInvalid(ParseText("\x89HDF\r\n\x1a\n and so on"),
+  ExpectInvalid(ParseText("\xfe\xfe\xfe\xfe\xfe\xfe\xfe\xfe and so on"),
                 "file: not a torch archive, and not safetensors: the header "
                 "length of ");
 }
