@@ -80,7 +80,10 @@ absl::StatusOr<std::vector<std::string>> LinearPrefixes(
     known.insert({name, absl::StrCat(prefix, "bias")});
   }
   for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (known.count(name) > 0 || IsCounter(name, tensor.shape)) continue;
+    if (known.count(name) > 0 || tensor.alias ||
+        IsCounter(name, tensor.shape)) {
+      continue;
+    }
     return AskForLayers(
         checkpoint,
         absl::StrCat("tensor \"", base::Printable(name), "\" ",

@@ -38,7 +38,7 @@ absl::Status CheckLeftovers(bool all_prefixed,
   std::vector<std::string> leftovers;
   for (const auto& entry : reader.checkpoint().tensors()) {
     const std::string& name = entry.first;
-    if (reader.used().count(name) > 0) continue;
+    if (reader.used().count(name) > 0 || entry.second.alias) continue;
     if (IsCounter(name, entry.second.shape) ||
         absl::c_any_of(kBuffers, [&name](absl::string_view ending) {
           return absl::EndsWith(name, ending);
@@ -157,7 +157,12 @@ absl::StatusOr<std::vector<LoadedLayer>> LoadLayers(
     absl::Span<const LayerConfig> configs,
     const checkpoint::Checkpoint& checkpoint, const Names& names,
     bool whole_file) {
-  return Loader(checkpoint, names, whole_file).Run(configs);
+  auto loaded = Loader(checkpoint, names, whole_file).Run(configs);
+  if (loaded.ok()) return loaded;
+  const std::string unread = DescribeUnread(checkpoint);
+  if (unread.empty()) return loaded;
+  return absl::Status(loaded.status().code(),
+                      absl::StrCat(loaded.status().message(), "; ", unread));
 }
 
 int64_t FirstWidth(absl::Span<const LoadedLayer> layers) {

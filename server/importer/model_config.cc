@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "server/base/status_macros.h"
+#include "server/checkpoint/state_dict_choice.h"
 #include "server/importer/input_config.h"
 #include "server/importer/json_fields.h"
 #include "server/importer/layers/layer_types.h"
@@ -125,6 +126,17 @@ std::string ReadPrecisionRows(JsonFields& fields, Precision precision) {
   return *name;
 }
 
+std::string ReadCheckpointEntry(JsonFields& fields) {
+  const auto entry =
+      fields.String("checkpoint_entry", checkpoint::kEntryBytesMax);
+  if (entry.has_value() && entry->empty()) {
+    fields.errors().Add(fields.PathOf("checkpoint_entry"),
+                        "is empty, wanted the path of a dict in the file, "
+                        "like \"ema.state_dict\", or \".\" for the top level");
+  }
+  return entry.value_or("");
+}
+
 std::vector<JsonFields::Named<Precision>> PrecisionNames() {
   std::vector<JsonFields::Named<Precision>> names;
   for (const Precision precision : graph::kPrecisions) {
@@ -152,6 +164,7 @@ ModelConfig ReadModel(JsonFields& fields) {
   config.dense_layers = ReadLayers(fields, "dense_layers");
   config.inputs = ReadInputs(fields);
   config.output = ReadOutput(fields);
+  config.checkpoint_entry = ReadCheckpointEntry(fields);
   config.batching = ReadBatching(fields.Find("batching"), errors);
   config.precision = fields.OneOf<Precision>("precision", PrecisionNames())
                          .value_or(config.precision);

@@ -62,6 +62,9 @@ struct ModelConfig {
   std::optional<CrammedArch> crammed_bert;
   std::vector<EdgeConfig> inputs = {EdgeConfig()};  // one of data, masks
   EdgeConfig output;
+  // Which dict of a torch archive holds the weights, as a path of keys with
+  // dots between (checkpoint/state_dict_choice.h). "" = the only one that can.
+  std::string checkpoint_entry;
   BatchingConfig batching;
   // fp32, bf16 or int8: how the matrices of fff layers are held, on the
   // CPU and, but for int8, on devices (which round rows to bf16, too). Other

@@ -77,6 +77,7 @@ absl::StatusOr<Checkpoint> Joined(const ShardIndex& index,
   std::map<std::string, const Checkpoint*> owner;
   for (const Checkpoint& shard : shards) {
     for (const auto& [name, tensor] : shard.tensors()) {
+      if (tensor.alias) continue;
       const auto [first, added] = owner.emplace(name, &shard);
       if (!added) {
         return absl::InvalidArgumentError(
@@ -86,6 +87,12 @@ absl::StatusOr<Checkpoint> Joined(const ShardIndex& index,
       }
       tensors.emplace(name, tensor);
     }
+  }
+  // Aliases last, so that a tensor of another shard goes before one.
+  Checkpoint::TextMap others;
+  for (const Checkpoint& shard : shards) {
+    tensors.insert(shard.tensors().begin(), shard.tensors().end());
+    others.insert(shard.others().begin(), shard.others().end());
   }
   for (const auto& [name, file] : index.weight_map) {
     if (tensors.count(name) > 0) continue;
@@ -102,7 +109,7 @@ absl::StatusOr<Checkpoint> Joined(const ShardIndex& index,
                                                                  shards.end());
   const std::string format = shards.empty() ? "" : shards[0].format();
   return Checkpoint(index.source, format, std::move(tensors),
-                    std::move(storage));
+                    std::move(storage), std::move(others));
 }
 
 }  // namespace fff::importer

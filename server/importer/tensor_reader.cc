@@ -48,10 +48,36 @@ std::string QuotedNames(absl::Span<const std::string> names) {
   return text;
 }
 
+std::string DescribeUnread(const checkpoint::Checkpoint& checkpoint) {
+  std::string text;
+  size_t count = 0;
+  const auto add = [&](absl::string_view name, absl::string_view what) {
+    if (count++ >= kNamesShown) return;
+    absl::StrAppend(&text, count == 1 ? "not read: " : "; ", "\"",
+                    base::Printable(name), "\", which ", what);
+  };
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (!tensor.unreadable.empty()) add(name, tensor.unreadable);
+  }
+  for (const auto& [name, what] : checkpoint.others()) {
+    add(name, absl::StrCat("is ", what));
+  }
+  if (count > kNamesShown) {
+    absl::StrAppend(&text, " and ", count - kNamesShown, " more");
+  }
+  return text;
+}
+
 absl::StatusOr<tensor::Shape> TensorReader::ShapeOf(
     const std::string& name) const {
   const checkpoint::NamedTensor* found = checkpoint_.Find(name);
   if (found != nullptr) return found->shape;
+  const auto thing = checkpoint_.others().find(name);
+  if (thing != checkpoint_.others().end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Quoted(name), " is no tensor but ", thing->second,
+                     "; convert the file with python -m fff_client.export"));
+  }
   std::vector<std::string> names;
   for (const auto& [other, unused] : checkpoint_.tensors()) {
     names.push_back(other);

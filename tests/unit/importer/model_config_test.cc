@@ -47,6 +47,13 @@ TEST(ModelConfigTest, ReadsEveryPrecision) {
   EXPECT_EQ(config.precision_rows, "rows.safetensors");
 }
 
+TEST(ModelConfigTest, ReadsTheEntryOfTheCheckpoint) {
+  EXPECT_EQ(Parsed("{}").checkpoint_entry, "");
+  EXPECT_EQ(
+      Parsed(R"({"checkpoint_entry": "ema.state_dict"})").checkpoint_entry,
+      "ema.state_dict");
+}
+
 TEST(ModelConfigTest, ReadsEveryEngine) {
   EXPECT_EQ(Parsed(R"({"engine": "fff"})").engine, EngineChoice::kFff);
   EXPECT_EQ(Parsed(R"({"engine": "auto"})").engine, EngineChoice::kAuto);
@@ -218,8 +225,8 @@ const BadConfig kBadConfigs[] = {
     {"UnknownKey",
      R"({"modle": 1})",
      {"modle: unknown key, allowed are layers, dense_layers, input, output, "
-      "batching, precision, precision_rows, engine, device, versions, "
-      "warmup_batch_rows, accuracy"}},
+      "checkpoint_entry, batching, precision, precision_rows, engine, device, "
+      "versions, warmup_batch_rows, accuracy"}},
     {"AccuracyInPercent",
      R"({"accuracy": {"fff": 88.1, "data": "test"}})",
      {"accuracy.fff: found the number 88.1"}},
@@ -363,6 +370,12 @@ const BadConfig kBadConfigs[] = {
      R"({"precision": "int8", "precision_rows": "../rows.safetensors"})",
      {R"(precision_rows: found "../rows.safetensors", wanted the name of a )"
       "file of the version directory that does not begin with a dot"}},
+    {"CheckpointEntryEmpty",
+     R"({"checkpoint_entry": ""})",
+     {"checkpoint_entry: is empty, wanted the path of a dict in the file"}},
+    {"CheckpointEntryOfAnotherType",
+     R"({"checkpoint_entry": ["ema", "state_dict"]})",
+     {"checkpoint_entry: found an array of 2"}},
     {"PrecisionRowsWithoutAPrecision",
      R"({"precision_rows": "rows.safetensors"})",
      {R"(precision_rows: is for "precision": "bf16" or "int8" alone; found )"

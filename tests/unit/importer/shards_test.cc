@@ -43,6 +43,21 @@ TEST(ShardsTest, NamesEachFileOnce) {
   EXPECT_EQ(index->weight_map.at("b"), "2.safetensors");
 }
 
+TEST(ShardsTest, ATensorGoesBeforeAnAliasOfAnotherShard) {
+  Checkpoint first = Shard("1", {"x"});
+  Checkpoint::TensorMap tensors = first.tensors();
+  tensors["y"] = tensors["z"] = tensors["x"];
+  tensors["y"].alias = tensors["z"].alias = true;
+  first = first.WithTensors(tensors);
+  const auto index =
+      ParseShardIndex(Index(R"({"x": "1", "y": "2", "z": "1"})"), "index.json");
+  ASSERT_TRUE(index.ok()) << index.status();
+  const auto joined = Joined(*index, {first, Shard("2", {"y"})});
+  ASSERT_TRUE(joined.ok()) << joined.status();
+  EXPECT_FALSE(joined->Find("y")->alias);
+  EXPECT_TRUE(joined->Find("z")->alias);
+}
+
 TEST(ShardsTest, RefusesFilesElsewhere) {
   for (const char* file : {R"("../a")", R"("/etc/passwd")", R"("a/b")",
                            R"("a\\b")", R"(".a")", R"("")", "3", "null"}) {
