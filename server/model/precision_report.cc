@@ -92,12 +92,14 @@ absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,
   const int64_t width = port.width();
   FFF_ASSIGN_OR_RETURN(const checkpoint::Checkpoint file,
                        checkpoint::OpenCheckpoint(path));
-  if (file.tensors().size() != 1) {
+  const std::vector<std::string> names = file.NamesWithoutAliases();
+  if (names.size() != 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": found ", file.tensors().size(),
+        absl::StrCat(path, ": found ", names.size(),
                      " tensors, wanted one, [rows, ", width, "]"));
   }
-  const auto& [name, tensor] = *file.tensors().begin();
+  const std::string& name = names[0];
+  const checkpoint::NamedTensor& tensor = *file.Find(name);
   const tensor::Shape& shape = tensor.shape;
   if (shape.size() < 2 || shape[0] < 1 || shape[0] > kReportRowsMax ||
       tensor::NumElements(shape).value_or(0) != shape[0] * width) {

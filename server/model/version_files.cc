@@ -1,10 +1,8 @@
 #include "server/model/version_files.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
-#include <iterator>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -12,9 +10,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "server/base/status_macros.h"
 #include "server/importer/shards.h"
+#include "server/model/checkpoint_file.h"
 
 namespace fff::model {
 namespace {
@@ -23,75 +21,18 @@ namespace fs = std::filesystem;
 using importer::kConfigBytesMax;
 using importer::ModelConfig;
 
-bool IsCompanion(const std::string& name) {
-  return std::find(std::begin(kCompanionFiles), std::end(kCompanionFiles),
-                   name) != std::end(kCompanionFiles);
-}
-
-// Files of a version directory under names of their authors' choice, at most
-// two: the caller takes one and refuses more. Hidden files, companions, the
-// dense network and the rows of the precision report do not count.
-absl::StatusOr<std::vector<std::string>> OtherFiles(
-    const std::string& version_dir, const std::string& precision_rows) {
-  std::error_code error;
-  std::vector<std::string> found;
-  fs::directory_iterator it(version_dir, error);
-  for (; !error && it != fs::directory_iterator() && found.size() < 2;
-       it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    std::error_code ignored;
-    if (name.front() == '.' || name == kDenseCheckpointFile ||
-        name == precision_rows || IsCompanion(name) ||
-        !it->is_regular_file(ignored)) {
-      continue;
-    }
-    found.push_back(name);
-  }
-  if (error) return absl::ErrnoToStatus(error.value(), version_dir);
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
-absl::StatusOr<std::string> FindCheckpointFile(
-    const std::string& version_dir, const std::string& precision_rows) {
-  std::vector<std::string> found;
-  for (const char* name : kCheckpointFiles) {
-    FFF_ASSIGN_OR_RETURN(const bool exists,
-                         FileExists((fs::path(version_dir) / name).string()));
-    if (exists) found.emplace_back(name);
-  }
-  for (const char* name : kHubFiles) {
-    if (!found.empty()) break;
-    FFF_ASSIGN_OR_RETURN(const bool exists,
-                         FileExists((fs::path(version_dir) / name).string()));
-    if (exists) found.emplace_back(name);
-  }
-  if (found.empty()) {
-    FFF_ASSIGN_OR_RETURN(found, OtherFiles(version_dir, precision_rows));
-  }
-  if (found.size() == 1) return found.front();
-  if (found.empty()) {
-    return absl::NotFoundError(absl::StrCat(
-        version_dir, ": no checkpoint, wanted one of ",
-        absl::StrJoin(kCheckpointFiles, ", "), ", ",
-        absl::StrJoin(kHubFiles, ", "), ", or one file of any name"));
-  }
-  return absl::FailedPreconditionError(
-      absl::StrCat(version_dir, ": found several checkpoints (",
-                   absl::StrJoin(found, ", "), "), wanted exactly one"));
-}
-
 // The shards that an index names.
 absl::StatusOr<checkpoint::Checkpoint> OpenShards(
-    const std::string& version_dir, const std::string& index_path) {
+    const std::string& version_dir, const std::string& index_path,
+    const std::string& entry) {
   FFF_ASSIGN_OR_RETURN(const std::string text,
                        ReadBounded(index_path, importer::kIndexBytesMax));
   FFF_ASSIGN_OR_RETURN(const importer::ShardIndex index,
                        importer::ParseShardIndex(text, index_path));
   std::vector<checkpoint::Checkpoint> shards;
   for (const std::string& file : index.files) {
-    auto shard =
-        checkpoint::OpenCheckpoint((fs::path(version_dir) / file).string());
+    auto shard = checkpoint::OpenCheckpoint(
+        (fs::path(version_dir) / file).string(), entry);
     if (!shard.ok()) return base::Annotate(shard.status(), index_path);
     shards.push_back(*std::move(shard));
   }
@@ -99,12 +40,11 @@ absl::StatusOr<checkpoint::Checkpoint> OpenShards(
 }
 
 absl::StatusOr<checkpoint::Checkpoint> OpenFile(const std::string& version_dir,
-                                                const std::string& file) {
+                                                const std::string& file,
+                                                const std::string& entry) {
   const std::string path = (fs::path(version_dir) / file).string();
-  if (file == kSafetensorsIndexFile || file == kTorchIndexFile) {
-    return OpenShards(version_dir, path);
-  }
-  return checkpoint::OpenCheckpoint(path);
+  if (IsShardIndex(file)) return OpenShards(version_dir, path, entry);
+  return checkpoint::OpenCheckpoint(path, entry);
 }
 
 // The config with what a config.json beside the checkpoint says, where nothing
@@ -175,7 +115,7 @@ absl::StatusOr<VersionFiles> OpenVersion(const std::string& version_dir,
   FFF_ASSIGN_OR_RETURN(std::string file,
                        FindCheckpointFile(version_dir, config.precision_rows));
   FFF_ASSIGN_OR_RETURN(checkpoint::Checkpoint checkpoint,
-                       OpenFile(version_dir, file));
+                       OpenFile(version_dir, file, config.checkpoint_entry));
   return VersionFiles{std::move(with), std::move(file), std::move(checkpoint)};
 }
 

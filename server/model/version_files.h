@@ -12,8 +12,8 @@
 namespace fff::model {
 
 // File names of a version directory, looked for first; when none is there, the
-// only other file is the checkpoint, whatever its name. The format is
-// recognised by content (checkpoint.h), never by name.
+// only other file that is a checkpoint, whatever its name. What is one, and its
+// format, is recognised by content (checkpoint.h), never by name.
 inline constexpr const char* kConfigFile = "config.json";
 inline constexpr const char* kDenseCheckpointFile = "dense.safetensors";
 inline constexpr const char* kCheckpointFiles[] = {
@@ -25,7 +25,7 @@ inline constexpr const char* kSafetensorsIndexFile =
 inline constexpr const char* kTorchIndexFile = "pytorch_model.bin.index.json";
 inline constexpr const char* kHubFiles[] = {
     kSafetensorsIndexFile, "pytorch_model.bin", kTorchIndexFile};
-// What stands beside a checkpoint and is none.
+// What stands beside a checkpoint and is none, so that it need not be read.
 inline constexpr const char* kCompanionFiles[] = {kConfigFile,
                                                   "tokenizer.json",
                                                   "tokenizer_config.json",
