@@ -6,7 +6,8 @@ In a training script:
     export_module(model, "models/my-model/1/model.safetensors")
 
 From a file that torch.save wrote (also the old format that is not a zip
-archive, which the server does not read):
+archive, and sparse, quantised and float8 tensors, which the server does not
+read):
 
     python3 -m fff_client.export model.pt -o models/my-model/1/model.safetensors
 
@@ -23,6 +24,7 @@ from typing import Dict, Mapping, Optional
 
 import numpy as np
 
+from .export_entry import EntryError, choose, flatten
 from .safetensors import (
     RawTensor,
     SafetensorsError,
@@ -59,15 +61,17 @@ def export_module(
 
     module_or_state_dict: a torch.nn.Module, or a mapping of names to tensors on
         any device, of any stride. Shapes and dtypes are kept (float64, float32,
-        float16, bfloat16, int64, int32, int16, int8, uint8, bool).
+        float16, bfloat16, int64, int32, int16, int8, uint8, bool). Other
+        tensors keep their values: sparse ones become dense, quantised and
+        float8 ones float32, unsigned ones the next wider signed integer.
     path: the file; its folder is created when it is missing.
     metadata: strings by name, stored beside "format": "pt".
     prefix: only names that start with it are exported, and without it: use it
         to take one layer out of a larger network.
 
     Returns what was written, by name. Raises ExportError when an entry is no
-    dense tensor of such a dtype or when nothing is left to write, OSError from
-    the file system.
+    tensor, is complex or has no data, or when nothing is left to write, OSError
+    from the file system.
     """
     tensors = state_dict_tensors(module_or_state_dict, prefix)
     folder = os.path.dirname(path)
@@ -110,37 +114,51 @@ def state_dict_tensors(
 
 
 def load_state_dict(
-    path: str, key: Optional[str] = None, allow_pickle: bool = False
+    path: str, entry: Optional[str] = None, allow_pickle: bool = False
 ) -> Mapping:
     """Loads the state_dict of a file that torch.save wrote.
 
     path: a torch zip archive or an old torch file; its tensors land on the CPU.
-    key: the entry that holds the state_dict when the file wraps it in a larger
-        dictionary. Left out, "state_dict", "model_state_dict" and "model" are
-        tried.
+    entry: the dict that holds the state_dict, a path of keys with dots between,
+        like "checkpoint_entry" of config.json ("." is the top level). Left out,
+        there must be one that can be meant; export_entry has the rules.
     allow_pickle: also load files that hold more than tensors. That executes
         whatever code the file asks for, so only for files you made yourself.
 
-    Raises ExportError when the file holds no state_dict, when it needs
-    allow_pickle, or when torch cannot read it.
+    Returns its tensors and numbers by name; what else stands in it is left out.
+    Raises ExportError when the file holds no state_dict, when several dicts
+    could be it, when it needs allow_pickle, or when torch cannot read it.
     """
     content = _torch_load(path, allow_pickle)
-    if callable(getattr(content, "state_dict", None)):
-        content = content.state_dict()
-    if not isinstance(content, AbstractMapping):
-        raise ExportError(f"{path}: holds a {type(content).__name__}, no state_dict")
-    if key is None:
-        wrappers = ("state_dict", "model_state_dict", "model")
-        key = next(
-            (k for k in wrappers if isinstance(content.get(k), AbstractMapping)),
-            None,
-        )
-    elif not isinstance(content.get(key), AbstractMapping):
-        raise ExportError(
-            f"{path}: no state_dict under {key!r}; keys are: "
-            + ", ".join(map(str, content))
-        )
-    return content if key is None else content[key]
+    try:
+        try:
+            state = choose(_without_module(content), entry)
+        except EntryError:
+            # Whole modules stand for their state_dicts only where no dict does.
+            if not allow_pickle or not isinstance(content, dict):
+                raise
+            state = choose(
+                {key: _without_module(value) for key, value in content.items()},
+                entry,
+            )
+        return {
+            name: _number_as_array(value)
+            for name, value in flatten(state).items()
+        }
+    except EntryError as error:
+        raise ExportError(f"{path}: {error}") from error
+
+
+def _without_module(value):
+    if callable(getattr(value, "named_parameters", None)):
+        return value.state_dict()
+    return value
+
+
+def _number_as_array(value):
+    if isinstance(value, int):
+        return np.array(value, np.int64)
+    return np.array(value, np.float64) if isinstance(value, float) else value
 
 
 def _torch_load(path: str, allow_pickle: bool):
@@ -174,9 +192,9 @@ def _to_tensor(name: str, value) -> Tensor:
         raise ExportError(f"{name}: wanted a tensor, got {type(value).__name__}")
     import torch
 
-    if value.layout != torch.strided or value.is_quantized:
-        raise ExportError(f"{name}: sparse and quantised tensors cannot be stored")
-    value = value.detach().cpu().contiguous()
+    if value.is_meta:
+        raise ExportError(f"{name}: it is on the meta device and has no data")
+    value = _in_stored_dtype(name, value.detach().cpu()).contiguous()
     if value.dtype == torch.bfloat16:
         bits = value.view(torch.int16).numpy().astype("<i2", copy=False)
         return RawTensor("BF16", tuple(value.shape), bits.tobytes())
@@ -184,6 +202,32 @@ def _to_tensor(name: str, value) -> Tensor:
         return value.numpy()
     except (TypeError, RuntimeError) as error:
         raise ExportError(f"{name}: {value.dtype} cannot be stored") from error
+
+
+def _in_stored_dtype(name: str, value):
+    """The same values as a dense tensor of a dtype that safetensors has."""
+    import torch
+
+    if value.is_quantized:
+        value = value.dequantize()
+    if value.layout != torch.strided:
+        value = value.to_dense()
+    if callable(getattr(value, "resolve_neg", None)):
+        value = value.resolve_neg()
+    dtype = str(value.dtype)
+    if dtype.startswith("torch.float8"):
+        return value.to(torch.float32)
+    wider = {
+        "torch.uint16": torch.int32,
+        "torch.uint32": torch.int64,
+        "torch.uint64": torch.int64,
+    }.get(dtype)
+    if wider is None:
+        return value
+    signed = value.to(wider)
+    if dtype == "torch.uint64" and bool((signed < 0).any()):
+        raise ExportError(f"{name}: holds integers of 2^63 and more")
+    return signed
 
 
 def _describe(tensor: Tensor) -> str:
@@ -205,7 +249,11 @@ def main(arguments=None) -> int:
         "--prefix", default="", help="export one layer: names starting with this"
     )
     parser.add_argument(
-        "--key", help="entry of the file that holds the state_dict"
+        "--entry",
+        "--key",
+        metavar="PATH",
+        help="dict of the file that holds the state_dict, like ema.state_dict; "
+        "the same as \"checkpoint_entry\" of config.json",
     )
     parser.add_argument(
         "--allow-pickle",
@@ -215,7 +263,7 @@ def main(arguments=None) -> int:
     options = parser.parse_args(arguments)
     try:
         state = load_state_dict(
-            options.checkpoint, options.key, options.allow_pickle
+            options.checkpoint, options.entry, options.allow_pickle
         )
         tensors = export_module(state, options.output, prefix=options.prefix)
     except ImportError as error:

@@ -119,7 +119,7 @@ def read_metadata(path: str) -> Dict[str, str]:
     Raises as read_safetensors does.
     """
     header, _ = _read(path)
-    return dict(header.get("__metadata__", {}))
+    return dict(header.get("__metadata__") or {})
 
 
 def _to_raw(name: str, tensor: Tensor) -> RawTensor:
@@ -224,7 +224,7 @@ def _refuse_duplicates(pairs):
 
 
 def _check_header(header, data_bytes: int) -> None:
-    metadata = header.get("__metadata__", {})
+    metadata = header.get("__metadata__") or {}
     if not isinstance(metadata, dict) or not all(
         isinstance(value, str) for value in metadata.values()
     ):
