@@ -179,10 +179,10 @@ const NamedTensor* Checkpoint::Find(absl::string_view name) const {
   return found == tensors_->end() ? nullptr : &found->second;
 }
 
-std::vector<std::string> Checkpoint::NamesWithoutAliases() const {
+std::vector<std::string> Checkpoint::RequiredNames() const {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : *tensors_) {
-    if (!tensor.alias) names.push_back(name);
+    if (!tensor.optional) names.push_back(name);
   }
   return names;
 }

@@ -31,9 +31,9 @@ struct NamedTensor {
   // for whoever wants the elements; there are no bytes, `data_type` means
   // nothing, and `shape` is empty where it is not known.
   std::string unreadable = {};
-  // A second name of another tensor of the file, as the file states it. Nobody
-  // needs to use it.
-  bool alias = false;
+  // Nobody needs to use it: a second name that the file gives another tensor,
+  // or a number of Python that stands among the tensors ("epoch").
+  bool optional = false;
 };
 
 // The named tensors of one file. Immutable; cheap to copy (copies share the
@@ -59,8 +59,8 @@ class Checkpoint {
   const TensorMap& tensors() const { return *tensors_; }
   const TextMap& others() const { return *others_; }
 
-  // In order.
-  std::vector<std::string> NamesWithoutAliases() const;
+  // Names of the tensors that are not optional, in order.
+  std::vector<std::string> RequiredNames() const;
 
   // Null when there is no such tensor.
   const NamedTensor* Find(absl::string_view name) const;

@@ -21,6 +21,11 @@ std::string Quoted(absl::string_view name) {
   return absl::StrCat("tensor \"", base::Printable(name), "\"");
 }
 
+std::string ShapeText(const tensor::Shape& shape) {
+  if (shape.size() <= tensor::kRankMax) return tensor::ToString(shape);
+  return absl::StrCat("of ", shape.size(), " dimensions");
+}
+
 // The bytes that shape and dtype take, of any rank and width.
 absl::StatusOr<uint64_t> BytesOf(const SafetensorsEntry& entry) {
   if (entry.shape.size() <= tensor::kRankMax && entry.data_type.has_value()) {
@@ -37,8 +42,8 @@ absl::StatusOr<uint64_t> BytesOf(const SafetensorsEntry& entry) {
   }
   if (bits % 8 == 0) return bits / 8;
   return absl::InvalidArgumentError(
-      absl::StrCat(entry.data_type_name, " ", tensor::ToString(entry.shape),
-                   " takes ", bits, " bits, no whole number of bytes"));
+      absl::StrCat(entry.data_type_name, " ", ShapeText(entry.shape), " takes ",
+                   bits, " bits, no whole number of bytes"));
 }
 
 // Checks the offsets of one tensor against the data section and its own shape.
@@ -57,10 +62,9 @@ absl::Status CheckEntry(const SafetensorsEntry& entry, uint64_t data_bytes) {
   if (entry.width_bits == 0) return absl::OkStatus();
   FFF_ASSIGN_OR_RETURN(const uint64_t wanted, BytesOf(entry));
   if (entry.end - entry.begin != wanted) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(offsets, " hold ", entry.end - entry.begin, " bytes, but ",
-                     entry.data_type_name, " ", tensor::ToString(entry.shape),
-                     " has ", wanted));
+    return absl::InvalidArgumentError(absl::StrCat(
+        offsets, " hold ", entry.end - entry.begin, " bytes, but ",
+        entry.data_type_name, " ", ShapeText(entry.shape), " has ", wanted));
   }
   return absl::OkStatus();
 }
@@ -105,7 +109,8 @@ NamedTensor ToTensor(const SafetensorsEntry& entry,
                      tensor::kRankMax, " are read");
     return tensor;
   }
-  tensor.shape = entry.shape;
+  // Of a dtype that nobody knows, nothing was checked.
+  if (tensor::NumElements(entry.shape).ok()) tensor.shape = entry.shape;
   if (!entry.data_type.has_value()) {
     tensor.unreadable =
         absl::StrCat("has dtype ", base::Printable(entry.data_type_name, 40),
@@ -123,12 +128,12 @@ void AddAliases(const std::map<std::string, std::string, std::less<>>& metadata,
   for (const auto& [name, target] : metadata) {
     if (tensors.size() >= size_t{kTensorsMax}) return;
     const auto found = tensors.find(target);
-    if (found == tensors.end() || found->second.alias ||
+    if (found == tensors.end() || found->second.optional ||
         name.size() > kTensorNameBytesMax) {
       continue;
     }
     NamedTensor tensor = found->second;
-    tensor.alias = true;
+    tensor.optional = true;
     tensors.emplace(name, std::move(tensor));
   }
 }

@@ -20,7 +20,7 @@ inline constexpr uint64_t kSafetensorsHeaderBytesMax = uint64_t{16} << 20;
 // ParseSafetensorsHeader refuses. Messages name the tensor, not the file. A
 // tensor of a dtype that tensor::DataType lacks, or of more than kRankMax
 // dimensions, is unreadable and no error. A name that the metadata maps to a
-// tensor, and that is none itself, is an alias of it (NamedTensor::alias).
+// tensor, and that is none itself, is an alias of it (NamedTensor::optional).
 // Source: https://github.com/huggingface/safetensors, README, "Format".
 absl::StatusOr<Checkpoint> ParseSafetensors(const std::string& source,
                                             absl::Span<const std::byte> bytes,

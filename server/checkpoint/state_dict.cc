@@ -45,6 +45,13 @@ bool HoldsParameters(const PickleHeap& heap, const PickleDict& dict) {
   return false;
 }
 
+// Of these nobody thinks that they are tensors.
+bool IsPlain(const PickleValue& value) {
+  return std::holds_alternative<PickleNone>(value) ||
+         std::holds_alternative<bool>(value) ||
+         std::holds_alternative<absl::string_view>(value);
+}
+
 // Gathers the entries of a dict and of those inside it.
 class Collector {
  public:
@@ -54,12 +61,15 @@ class Collector {
   StateDict Take() { return std::move(state_); }
 
  private:
+  // A dict, and the way to it: `parent` is an index of open_.
   struct Open {
     ValueId dict;
-    std::string prefix;
+    size_t parent;
+    absl::string_view key;
     int depth;
   };
 
+  std::string PrefixOf(size_t at) const;
   absl::Status AddEntry(const std::string& name, ValueId value);
 
   const PickleHeap& heap_;
@@ -84,34 +94,40 @@ absl::Status Collector::AddEntry(const std::string& name, ValueId value) {
     state_.entries.push_back({name, *integer});
   } else if (const auto* number = heap_.As<double>(value)) {
     state_.entries.push_back({name, *number});
-  } else {
+  } else if (!IsPlain(heap_.at(value))) {
     state_.others.emplace(name, KindName(heap_.at(value)));
   }
   return absl::OkStatus();
 }
 
+std::string Collector::PrefixOf(size_t at) const {
+  std::string prefix;
+  for (; at != 0; at = open_[at].parent) {
+    prefix = absl::StrCat(open_[at].key, ".", prefix);
+  }
+  return prefix;
+}
+
 absl::Status Collector::Add(ValueId root) {
-  open_.push_back({root, "", 0});
+  open_.push_back({root, 0, "", 0});
   seen_.insert(root);
   for (size_t i = 0; i < open_.size(); ++i) {
     const Open at = open_[i];
-    const auto* dict = heap_.As<PickleDict>(at.dict);
-    if (dict == nullptr) continue;
-    const bool part = at.dict == root || HoldsParameters(heap_, *dict);
-    for (const auto& [key_id, value_id] : dict->items) {
+    const PickleDict& dict = *heap_.As<PickleDict>(at.dict);
+    const bool part = i == 0 || HoldsParameters(heap_, dict);
+    const std::string prefix = part ? PrefixOf(i) : "";
+    for (const auto& [key_id, value_id] : dict.items) {
       const auto* key = heap_.As<absl::string_view>(key_id);
       if (key == nullptr) continue;  // no layer can want it
-      const PickleDict* inside = FindPart(heap_, *key, value_id);
-      if (inside == nullptr && !part) continue;
-      const std::string name = absl::StrCat(at.prefix, *key);
-      FFF_RETURN_IF_ERROR(CheckName(name));
-      if (inside == nullptr) {
+      if (heap_.As<PickleDict>(value_id) != nullptr) {
+        if (at.depth < kEntryDepthMax && seen_.insert(value_id).second &&
+            IsPart(heap_, *key, value_id)) {
+          open_.push_back({value_id, i, *key, at.depth + 1});
+        }
+      } else if (part) {
+        const std::string name = absl::StrCat(prefix, *key);
+        FFF_RETURN_IF_ERROR(CheckName(name));
         FFF_RETURN_IF_ERROR(AddEntry(name, value_id));
-      } else if (open_.size() == size_t{kTensorsMax}) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "the state_dict has more than ", kTensorsMax, " dicts inside"));
-      } else if (at.depth < kEntryDepthMax && seen_.insert(value_id).second) {
-        open_.push_back({value_id, absl::StrCat(name, "."), at.depth + 1});
       }
     }
   }

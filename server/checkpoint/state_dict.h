@@ -20,7 +20,8 @@ struct StateEntry {
 
 struct StateDict {
   std::vector<StateEntry> entries;  // in order
-  // Entries that are neither, and what they are: "str", "numpy.ndarray".
+  // Entries that are neither, nor str, bool or None, and what they are: "list",
+  // "numpy.ndarray".
   std::map<std::string, std::string, std::less<>> others;
 };
 

@@ -1,6 +1,7 @@
 #include "server/checkpoint/state_dict_choice.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -166,12 +167,14 @@ std::string KeyList(const PickleHeap& heap, const PickleDict& dict) {
 absl::Status NoCandidate(const PickleHeap& heap, ValueId root) {
   constexpr absl::string_view kSave =
       "; save tensors only: torch.save(model.state_dict(), path)";
+  constexpr absl::string_view kTrusted =
+      ", or convert a file that you trust with python -m fff_client.export "
+      "--allow-pickle";
   if (heap.As<PickleOpaque>(root) != nullptr) {
     return absl::NotFoundError(absl::StrCat(
         "the top level is a whole object, of ", KindName(heap.at(root)),
         ", which code would have to make (nothing was executed)", kSave,
-        ", or convert a file that you trust with python -m fff_client.export "
-        "--allow-pickle"));
+        kTrusted));
   }
   const auto* dict = heap.As<PickleDict>(root);
   if (dict == nullptr) {
@@ -179,19 +182,25 @@ absl::Status NoCandidate(const PickleHeap& heap, ValueId root) {
         absl::StrCat("the top level is ", KindName(heap.at(root)),
                      ", want a state_dict: a dict of names to tensors"));
   }
-  return absl::NotFoundError(
-      absl::StrCat("no dict of names to tensors is in the file; the keys of ",
-                   "the top level are: ", KeyList(heap, *dict), kSave));
+  const bool opaque = std::any_of(
+      dict->items.begin(), dict->items.end(), [&](const auto& item) {
+        return heap.As<PickleOpaque>(item.second) != nullptr;
+      });
+  return absl::NotFoundError(absl::StrCat(
+      "no dict of names to tensors is in the file; the keys of the top level "
+      "are: ",
+      KeyList(heap, *dict), kSave, opaque ? kTrusted : ""));
 }
 
-// The values that `path` can name from `root`. Stops early in a file whose keys
-// allow kReadingsMax ways: then there are two or the message says none.
-std::set<ValueId> Readings(const PickleHeap& heap, ValueId root,
-                           absl::string_view path) {
+// The values that `path` can name from `root`; none where the keys of the file
+// leave more than kReadingsMax ways to go.
+std::optional<std::set<ValueId>> Readings(const PickleHeap& heap, ValueId root,
+                                          absl::string_view path) {
   std::set<ValueId> found;
   std::set<std::pair<ValueId, size_t>> seen = {{root, 0}};
   std::vector<std::pair<ValueId, size_t>> open = {{root, 0}};
-  while (!open.empty() && seen.size() < kReadingsMax) {
+  while (!open.empty()) {
+    if (seen.size() > kReadingsMax) return std::nullopt;
     const std::pair<ValueId, size_t> at = open.back();
     open.pop_back();
     const absl::string_view rest = path.substr(at.second);
@@ -217,23 +226,23 @@ absl::StatusOr<ValueId> Named(const PickleHeap& heap, ValueId root,
                               absl::string_view entry) {
   const std::string where =
       absl::StrCat("\"checkpoint_entry\": \"", base::Printable(entry), "\"");
-  const std::set<ValueId> readings = entry == kTopLevel
-                                         ? std::set<ValueId>{root}
-                                         : Readings(heap, root, entry);
-  if (readings.size() > 1) {
+  const std::optional<std::set<ValueId>> readings =
+      entry == kTopLevel ? std::set<ValueId>{root}
+                         : Readings(heap, root, entry);
+  if (!readings.has_value() || readings->size() > 1) {
     return absl::InvalidArgumentError(absl::StrCat(
-        where, " can be read in ", readings.size(),
-        " ways: keys of the file hold dots; convert the file with python -m "
-        "fff_client.export"));
+        where, " can be read in ", readings.has_value() ? "" : "more than ",
+        readings.has_value() ? readings->size() : kReadingsMax,
+        " ways: keys of the file hold dots"));
   }
-  if (readings.empty()) {
+  if (readings->empty()) {
     const std::vector<Candidate> candidates = FindCandidates(heap, root);
     if (candidates.empty()) return NoCandidate(heap, root);
     return absl::InvalidArgumentError(
         absl::StrCat(where, " is not in the file; its dicts of tensors are ",
                      Listed(candidates)));
   }
-  const ValueId named = *readings.begin();
+  const ValueId named = *readings->begin();
   const std::vector<Candidate> inside = FindCandidates(heap, named);
   if (inside.size() == 1) return inside[0].dict;
   if (inside.size() > 1 && heap.As<PickleDict>(named) != nullptr) return named;
@@ -281,13 +290,9 @@ absl::StatusOr<ValueId> ChooseStateDict(const PickleHeap& heap, ValueId root,
       base::Printable(candidates[0].path), "\""));
 }
 
-const PickleDict* FindPart(const PickleHeap& heap, absl::string_view key,
-                           ValueId value) {
+bool IsPart(const PickleHeap& heap, absl::string_view key, ValueId value) {
   const auto* dict = heap.As<PickleDict>(value);
-  if (dict == nullptr || IsExtraState(key) || IsOptimizer(heap, *dict)) {
-    return nullptr;
-  }
-  return dict;
+  return dict != nullptr && !IsExtraState(key) && !IsOptimizer(heap, *dict);
 }
 
 }  // namespace fff::checkpoint

@@ -48,9 +48,8 @@ absl::StatusOr<ValueId> ChooseStateDict(const PickleHeap& heap, ValueId root,
 // may be unknown: it may be a matrix.
 bool IsMatrix(const PickleTensor& tensor);
 
-// The dict under `key` of a state_dict, if it may hold parts of it: null for
-// other values, an optimiser's state and a module's extra state.
-const PickleDict* FindPart(const PickleHeap& heap, absl::string_view key,
-                           ValueId value);
+// Whether the dict `value` under `key` of a state_dict may hold parts of it: it
+// is no optimiser's state and no module's extra state. Looks at every item.
+bool IsPart(const PickleHeap& heap, absl::string_view key, ValueId value);
 
 }  // namespace fff::checkpoint

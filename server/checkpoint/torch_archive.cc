@@ -168,7 +168,9 @@ template <typename T>
 NamedTensor Materializer::Scalar(tensor::DataType type, T value) {
   const absl::Span<std::byte> bytes = Allocate(sizeof(value));
   std::memcpy(bytes.data(), &value, sizeof(value));
-  return {type, {}, bytes};
+  NamedTensor scalar = {type, {}, bytes};
+  scalar.optional = true;
+  return scalar;
 }
 
 // The rule of torch_archive.h.

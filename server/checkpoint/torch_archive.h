@@ -21,10 +21,11 @@ inline constexpr uint64_t kViewSlackBytes = uint64_t{16} << 20;
 // optionally "<any>/byteorder" and "<any>/version". Executes nothing (see
 // pickle.h), copies what it needs out of `bytes`, and reads only storages that
 // the state_dict uses. Numbers of the state_dict become tensors of rank 0: an
-// int I64, a float F64. `entry` names the dict that holds the weights
-// (state_dict_choice.h). NOT_FOUND when there is no such dict, INVALID_ARGUMENT
-// for everything else; messages name the entry or tensor, not the file.
-// Source: PyTorch, torch/serialization.py (_save) and caffe2/serialize.
+// int I64, a float F64; they are optional. `entry` names the dict that holds
+// the weights (state_dict_choice.h). NOT_FOUND when there is no such dict,
+// INVALID_ARGUMENT for everything else; messages name the entry or tensor, not
+// the file. Source: PyTorch, torch/serialization.py (_save) and
+// caffe2/serialize.
 //
 // CRCs: torch.serialization.set_crc32_options(False) writes 0 for all, the
 // pickle's, too. torch.serialization.skip_data() leaves holes instead of the

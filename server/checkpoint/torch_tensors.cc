@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "server/base/log.h"
@@ -18,8 +20,10 @@ constexpr absl::string_view kExport =
 
 using Items = std::vector<ValueId>;
 
-PickleTensor Unreadable(std::string why,
-                        absl::Span<const int64_t> shape = {}) {
+// More than any sparse layout has.
+constexpr size_t kSparseItemsMax = 8;
+
+PickleTensor Unreadable(std::string why, absl::Span<const int64_t> shape = {}) {
   PickleTensor tensor;
   tensor.unreadable = std::move(why);
   tensor.view.shape.assign(shape.begin(), shape.end());
@@ -42,6 +46,11 @@ bool IsPlain(const PickleHeap& heap, const Items& items, size_t i) {
   }
   const PickleDict* metadata = heap.As<PickleDict>(items[i]);
   return metadata != nullptr && metadata->items.empty();
+}
+
+// Storages and dtypes of complex numbers, which the exporter refuses, too.
+bool IsComplex(absl::string_view name) {
+  return absl::StrContains(absl::AsciiStrToLower(name), "complex");
 }
 
 absl::Status CheckExtent(const PickleTensor& tensor, absl::string_view what) {
@@ -68,8 +77,9 @@ absl::StatusOr<PickleTensor> Dense(const PickleHeap& heap, const Items& items,
   for (const size_t i : {size_t{0}, given - 1}) {
     if (i == given - 1 && !has_data_type) break;
     if (heap.As<PickleOpaque>(items[i]) == nullptr) continue;
-    return Unreadable(absl::StrCat("is of ", KindName(heap.at(items[i])),
-                                   ", which is not read", kExport),
+    const std::string name = KindName(heap.at(items[i]));
+    return Unreadable(absl::StrCat("is of ", name, ", which is not read",
+                                   IsComplex(name) ? "" : kExport),
                       ShapeOf(heap, items, 2));
   }
   PickleTensor tensor;
@@ -132,7 +142,7 @@ PickleTensor Foreign(const PickleHeap& heap, const PickleGlobal& function,
           items.size() < 2 ? nullptr : heap.As<PickleTuple>(items[1]);
       tensor::Shape shape;
       for (size_t i = 0; data != nullptr && i < data->items.size(); ++i) {
-        if (!shape.empty()) break;
+        if (!shape.empty() || i == kSparseItemsMax) break;
         shape = ShapeOf(heap, data->items, i);
       }
       return Unreadable(absl::StrCat("is sparse, which is not read", kExport),
@@ -174,13 +184,13 @@ absl::StatusOr<ValueId> FromType(PickleHeap& heap, const Items& items) {
   if (heap.As<PickleOpaque>(items[0]) != nullptr) return items[0];
   FFF_ASSIGN_OR_RETURN(const auto function,
                        arguments.Get<PickleGlobal>(0, "a function"));
-  FFF_ASSIGN_OR_RETURN(const PickleTuple inner,
-                       arguments.Get<PickleTuple>(2, "a tuple"));
+  FFF_RETURN_IF_ERROR(arguments.CheckKind<PickleTuple>(2, "a tuple"));
+  // Not copied: a hostile file may name one long tuple many times.
+  const Items& inner = heap.As<PickleTuple>(items[2])->items;
   if (function.callable == Callable::kRebuildFromType) {
     return absl::InvalidArgumentError("_rebuild_from_type calls itself");
   }
-  FFF_ASSIGN_OR_RETURN(const ValueId made,
-                       Rebuild(heap, function, inner.items));
+  FFF_ASSIGN_OR_RETURN(const ValueId made, Rebuild(heap, function, inner));
   const auto* ref = heap.As<PickleTensorRef>(made);
   if (ref == nullptr || heap.As<PickleOpaque>(items[1]) == nullptr ||
       !heap.tensor(*ref).unreadable.empty() ||

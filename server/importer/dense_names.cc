@@ -80,7 +80,7 @@ absl::StatusOr<std::vector<std::string>> LinearPrefixes(
     known.insert({name, absl::StrCat(prefix, "bias")});
   }
   for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (known.count(name) > 0 || tensor.alias ||
+    if (known.count(name) > 0 || tensor.optional ||
         IsCounter(name, tensor.shape)) {
       continue;
     }

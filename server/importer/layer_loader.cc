@@ -38,7 +38,7 @@ absl::Status CheckLeftovers(bool all_prefixed,
   std::vector<std::string> leftovers;
   for (const auto& entry : reader.checkpoint().tensors()) {
     const std::string& name = entry.first;
-    if (reader.used().count(name) > 0 || entry.second.alias) continue;
+    if (reader.used().count(name) > 0 || entry.second.optional) continue;
     if (IsCounter(name, entry.second.shape) ||
         absl::c_any_of(kBuffers, [&name](absl::string_view ending) {
           return absl::EndsWith(name, ending);
@@ -159,7 +159,8 @@ absl::StatusOr<std::vector<LoadedLayer>> LoadLayers(
     bool whole_file) {
   auto loaded = Loader(checkpoint, names, whole_file).Run(configs);
   if (loaded.ok()) return loaded;
-  const std::string unread = DescribeUnread(checkpoint);
+  const std::string unread =
+      DescribeUnread(checkpoint, loaded.status().message());
   if (unread.empty()) return loaded;
   return absl::Status(loaded.status().code(),
                       absl::StrCat(loaded.status().message(), "; ", unread));

@@ -77,7 +77,7 @@ absl::StatusOr<Checkpoint> Joined(const ShardIndex& index,
   std::map<std::string, const Checkpoint*> owner;
   for (const Checkpoint& shard : shards) {
     for (const auto& [name, tensor] : shard.tensors()) {
-      if (tensor.alias) continue;
+      if (tensor.optional) continue;
       const auto [first, added] = owner.emplace(name, &shard);
       if (!added) {
         return absl::InvalidArgumentError(

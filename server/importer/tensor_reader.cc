@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
@@ -13,6 +14,9 @@ namespace {
 
 constexpr size_t kNamesShown = 12;
 constexpr absl::string_view kCounters[] = {"num_batches_tracked", "n_averaged"};
+constexpr absl::string_view kConvert =
+    "; if you trust the file, convert it with python -m fff_client.export "
+    "--allow-pickle";
 
 // Row-major coordinates of element `index`.
 tensor::Shape Coordinates(int64_t index, const tensor::Shape& shape) {
@@ -48,7 +52,8 @@ std::string QuotedNames(absl::Span<const std::string> names) {
   return text;
 }
 
-std::string DescribeUnread(const checkpoint::Checkpoint& checkpoint) {
+std::string DescribeUnread(const checkpoint::Checkpoint& checkpoint,
+                           absl::string_view error) {
   std::string text;
   size_t count = 0;
   const auto add = [&](absl::string_view name, absl::string_view what) {
@@ -57,15 +62,23 @@ std::string DescribeUnread(const checkpoint::Checkpoint& checkpoint) {
                     base::Printable(name), "\", which ", what);
   };
   for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (!tensor.unreadable.empty()) add(name, tensor.unreadable);
+    if (tensor.unreadable.empty() ||
+        absl::StrContains(error, tensor.unreadable)) {
+      continue;
+    }
+    add(name, tensor.unreadable);
   }
   for (const auto& [name, what] : checkpoint.others()) {
+    if (absl::StrContains(error, absl::StrCat("is no tensor but ", what))) {
+      continue;
+    }
     add(name, absl::StrCat("is ", what));
   }
   if (count > kNamesShown) {
     absl::StrAppend(&text, " and ", count - kNamesShown, " more");
   }
-  return text;
+  if (text.empty() || checkpoint.others().empty()) return text;
+  return absl::StrCat(text, kConvert);
 }
 
 absl::StatusOr<tensor::Shape> TensorReader::ShapeOf(
@@ -74,9 +87,8 @@ absl::StatusOr<tensor::Shape> TensorReader::ShapeOf(
   if (found != nullptr) return found->shape;
   const auto thing = checkpoint_.others().find(name);
   if (thing != checkpoint_.others().end()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(Quoted(name), " is no tensor but ", thing->second,
-                     "; convert the file with python -m fff_client.export"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        Quoted(name), " is no tensor but ", thing->second, kConvert));
   }
   std::vector<std::string> names;
   for (const auto& [other, unused] : checkpoint_.tensors()) {

@@ -56,8 +56,10 @@ bool IsCounter(absl::string_view name, const tensor::Shape& shape);
 
 // "not read: "w1s", which is sparse, ...; "w2s", which is list": up to a dozen
 // names of the file that stand for no tensor that can be read, for the message
-// of a layer that was not found. Empty when there are none.
-std::string DescribeUnread(const checkpoint::Checkpoint& checkpoint);
+// `error` of a layer that was not found. Empty when there are none that `error`
+// does not explain.
+std::string DescribeUnread(const checkpoint::Checkpoint& checkpoint,
+                           absl::string_view error);
 
 // Up to a dozen names in quotes and how many more there are.
 std::string QuotedNames(absl::Span<const std::string> names);

@@ -15,7 +15,7 @@
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/shards.h"
-#include "server/model/version_files.h"
+#include "server/model/small_files.h"
 
 namespace fff::model {
 namespace {

@@ -92,7 +92,7 @@ absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,
   const int64_t width = port.width();
   FFF_ASSIGN_OR_RETURN(const checkpoint::Checkpoint file,
                        checkpoint::OpenCheckpoint(path));
-  const std::vector<std::string> names = file.NamesWithoutAliases();
+  const std::vector<std::string> names = file.RequiredNames();
   if (names.size() != 1) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": found ", names.size(),

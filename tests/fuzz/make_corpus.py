@@ -9,6 +9,7 @@ import zipfile
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 FIXTURES = FOLDER.parent / "data" / "checkpoint"
+WILD = FIXTURES / "wild"
 
 
 def write(target, name, content):
@@ -18,8 +19,8 @@ def write(target, name, content):
 
 
 def safetensors():
-    def file(name, tensors, data, metadata=None):
-        header = {"__metadata__": metadata} if metadata else {}
+    def file(name, tensors, data, metadata=()):
+        header = {} if metadata == () else {"__metadata__": metadata}
         header.update({key: dict(zip(("dtype", "shape", "data_offsets"), value))
                        for key, value in tensors.items()})
         write("fuzz_safetensors", name, json.dumps(header).encode() + data)
@@ -34,6 +35,19 @@ def safetensors():
         tensors[name.lower()] = (name, [3], [end, end + 3 * width])
         end += 3 * width
     file("types", tensors, bytes(range(end)))
+    others = [("U16", 2), ("U32", 4), ("U64", 8), ("C64", 8), ("F8_E4M3", 1),
+              ("F8_E5M2", 1), ("F8_E8M0", 1), ("X", 1)]
+    tensors, end = {}, 0
+    for name, width in others:
+        tensors[name.lower()] = (name, [2, 3], [end, end + 6 * width])
+        end += 6 * width
+    tensors["f4"] = ("F4", [2, 3], [end, end + 3])
+    tensors["f6"] = ("F6_E2M3", [4], [end + 3, end + 6])
+    file("other_types", tensors, bytes(range(end + 6)))
+    file("aliases", {"X": ("F32", [2], [0, 8]), "format": ("U8", [1], [8, 9])},
+         bytes(9), {"Y": "X", "Z": "Y", "X": "format", "pt": "format"})
+    file("null_metadata", {"X": ("U8", [1], [0, 1])}, b"x", None)
+    file("rank9", {"a": ("U8", [1] * 9, [0, 1])}, b"x")
     file("no_elements", {"a": ("F32", [0, 3], [0, 0]),
                          "b": ("U8", [1], [0, 1])}, b"x")
     file("rank8", {"a": ("U8", [1] * 8, [0, 1])}, b"x")
@@ -43,6 +57,7 @@ def safetensors():
     header = b'{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
     write("fuzz_safetensors", "whole_file",
           b"\xff" + struct.pack("<Q", len(header)) + header + b"x")
+    write("fuzz_safetensors", "blanks", b" \n" + header + b"x")
 
 
 def torch():
@@ -60,6 +75,76 @@ def torch():
                 moved = content.replace(b"X\1\0\0\0000", b"X\1\0\0\0002")
                 moved = moved.replace(b"X\1\0\0\0001", b"X\1\0\0\0002")
                 write("fuzz_torch_pickle", "strided_in_place", moved)
+    for file in sorted([*WILD.glob("*.pt"), *WILD.glob("*.ckpt")]):
+        write("fuzz_torch_archive", file.name, file.read_bytes())
+        with zipfile.ZipFile(file) as archive:
+            name, = [n for n in archive.namelist() if n.endswith("data.pkl")]
+            # zipfile refuses a CRC of 0, which may stand for none.
+            with archive.open(name) as entry:
+                entry._expected_crc = None
+                write("fuzz_torch_pickle", file.name, entry.read())
+
+
+def text(value):
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def named(module, name):
+    return f"c{module}\n{name}\n".encode()
+
+
+def mapping(**items):
+    return b"}(" + b"".join(
+        text(key.replace("__", ".")) + value for key, value in items.items()
+    ) + b"u"
+
+
+def opaque():
+    """Pickles, opcode by opcode, of what unknown code leaves in a file."""
+    storage = (b"(" + text("storage") + named("torch", "FloatStorage") +
+               text("0") + text("cpu") + b"K\6tQ")
+    view = storage + b"K\0K\2K\3\x86K\3K\1\x86\x89)"
+    rebuild = named("torch._utils", "_rebuild_tensor_v2")
+    tensor = rebuild + b"(" + view + b"tR"
+    weights = mapping(w=tensor)
+    pickles = {
+        "reduce": named("a", "B") + b"K\1\x85R}b",
+        "new": named("a", "B") + b")\x81}b",
+        "new_ex": named("a", "B") + b")}\x92",
+        "items": named("a", "B") + b")R(K\1e(" + text("w") + tensor + b"u",
+        "old": b"(" + named("a", "B") + b"NNo(ia\nB\n\x86",
+        "lines": b"(I01\nL7L\nF1.5\nS'a'\nVb\np9\ng9\nP1\nt",
+        "sets": b"(\x8f(K\1\x90(K\1\x91\x82\1\x83\1\0\x84\1\0\0\0t",
+        "bytes": b"\x96\2\0\0\0\0\0\0\0xy",
+        "type": named("torch._tensor", "_rebuild_from_type_v2") + b"(" +
+                rebuild + named("a", "Tensor") + b"(" + view + b"t}tR",
+        "v3": named("torch._utils", "_rebuild_tensor_v3") + b"((" +
+              text("storage") + named("torch.storage", "UntypedStorage") +
+              text("0") + text("cpu") + b"K\x18tQ" + view[len(storage):] +
+              named("torch", "float32") + b"tR",
+        "uint16": named("torch._utils", "_rebuild_tensor_v3") + b"(" + view +
+                  named("torch", "uint16") + b"tR",
+        "sparse": named("torch._utils", "_rebuild_sparse_tensor") + b"N(" +
+                  tensor + tensor + b"K\2K\3\x86t\x86R",
+        "meta": named("torch._utils", "_rebuild_meta_tensor_no_storage") +
+                b"(NK\2K\3\x86)\x88tR",
+    }
+    for name, body in pickles.items():
+        write("fuzz_torch_pickle", "opaque_" + name,
+              b"\x80\2" + mapping(w=tensor, x=body) + b".")
+    whole = {
+        "two": mapping(model=weights, ema=mapping(state_dict=weights)),
+        "entry": mapping(a=mapping(b=mapping(c=weights)), d=weights),
+        "readings": mapping(a__b=mapping(c=weights), a=mapping(b__c=weights)),
+        "whole_key": mapping(a__b__c=weights, a=mapping(b__c=weights)),
+        "parts": mapping(w=tensor, part=mapping(w=tensor, n=b"K\1")),
+        "optimizer": mapping(model=weights, optimizer=mapping(
+            state=b"}K\0" + weights + b"s", param_groups=b"]")),
+        "cycle": b"}q\7(" + text("a") + b"h\7" + text("w") + tensor + b"u",
+        "list": b"(" + weights + weights + b"l",
+    }
+    for name, body in whole.items():
+        write("fuzz_torch_pickle", "choice_" + name, b"\x80\2" + body + b".")
 
 
 def config():
@@ -227,5 +312,6 @@ def requests():
 if __name__ == "__main__":
     safetensors()
     torch()
+    opaque()
     config()
     requests()

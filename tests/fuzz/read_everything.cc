@@ -30,6 +30,11 @@ void ReadTensor(const checkpoint::Checkpoint& checkpoint,
                 const checkpoint::NamedTensor& tensor) {
   Require(base::IsUtf8(name) && name.size() <= checkpoint::kTensorNameBytesMax);
   const int64_t elements = tensor::NumElements(tensor.shape).value();
+  if (!tensor.unreadable.empty()) {
+    Require(tensor.bytes.empty());
+    CheckError(checkpoint.Floats(name).status());
+    return CheckError(checkpoint.Integer(name).status());
+  }
   Require(tensor.bytes.size() ==
           static_cast<size_t>(elements) * tensor::ByteWidth(tensor.data_type));
   if (tensor.bytes.size() > kBytesReadMax) return;
@@ -49,17 +54,21 @@ void ReadTensor(const checkpoint::Checkpoint& checkpoint,
 
 }  // namespace
 
-void ReadEverything(absl::string_view bytes) {
+void ReadEverything(absl::string_view bytes, absl::string_view entry) {
   auto copy = std::make_shared<std::vector<std::byte>>(bytes.size());
   for (size_t i = 0; i < bytes.size(); ++i) {
     (*copy)[i] = static_cast<std::byte>(bytes[i]);
   }
   const absl::Span<const std::byte> span = *copy;
   const auto checkpoint =
-      checkpoint::ParseCheckpoint("fuzz", span, std::move(copy));
+      checkpoint::ParseCheckpoint("fuzz", span, std::move(copy), entry);
   if (!checkpoint.ok()) return CheckError(checkpoint.status());
   for (const auto& [name, tensor] : checkpoint->tensors()) {
     ReadTensor(*checkpoint, name, tensor);
+  }
+  for (const auto& [name, what] : checkpoint->others()) {
+    Require(checkpoint->Find(name) == nullptr && base::IsUtf8(name));
+    Require(!what.empty() && base::Printable(what, what.size()) == what);
   }
 }
 

@@ -297,8 +297,11 @@ TEST(PickleTest, KeepsTensorsOfOtherFormsUnread) {
   TensorSpec spec;
   spec.storage_type = "ComplexFloatStorage";
   ExpectUnreadable(Tensor(spec),
-                   "is of torch.ComplexFloatStorage, which is not read; "
-                   "convert the file with python -m fff_client.export");
+                   "is of torch.ComplexFloatStorage, which is not read");
+  spec.storage_type = "QInt8Storage";
+  ExpectUnreadable(Tensor(spec),
+                   "is of torch.QInt8Storage, which is not read; convert the "
+                   "file with python -m fff_client.export");
   const auto call = [](const char* name, const std::string& arguments) {
     return Global("torch._utils", name) + Tuple(arguments) + "R";
   };

@@ -47,15 +47,15 @@ TEST(ShardsTest, ATensorGoesBeforeAnAliasOfAnotherShard) {
   Checkpoint first = Shard("1", {"x"});
   Checkpoint::TensorMap tensors = first.tensors();
   tensors["y"] = tensors["z"] = tensors["x"];
-  tensors["y"].alias = tensors["z"].alias = true;
+  tensors["y"].optional = tensors["z"].optional = true;
   first = first.WithTensors(tensors);
   const auto index =
       ParseShardIndex(Index(R"({"x": "1", "y": "2", "z": "1"})"), "index.json");
   ASSERT_TRUE(index.ok()) << index.status();
   const auto joined = Joined(*index, {first, Shard("2", {"y"})});
   ASSERT_TRUE(joined.ok()) << joined.status();
-  EXPECT_FALSE(joined->Find("y")->alias);
-  EXPECT_TRUE(joined->Find("z")->alias);
+  EXPECT_FALSE(joined->Find("y")->optional);
+  EXPECT_TRUE(joined->Find("z")->optional);
 }
 
 TEST(ShardsTest, RefusesFilesElsewhere) {
