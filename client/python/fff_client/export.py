@@ -134,11 +134,12 @@ def load_state_dict(
         try:
             state = choose(_without_module(content), entry)
         except EntryError:
-            # Whole modules stand for their state_dicts only where no dict does.
+            # Whole modules and arrays stand for what the server reads only
+            # where nothing else does.
             if not allow_pickle or not isinstance(content, dict):
                 raise
             state = choose(
-                {key: _without_module(value) for key, value in content.items()},
+                {key: _as_tensors(value) for key, value in content.items()},
                 entry,
             )
         return {
@@ -153,6 +154,16 @@ def _without_module(value):
     if callable(getattr(value, "named_parameters", None)):
         return value.state_dict()
     return value
+
+
+def _as_tensors(value):
+    import torch
+
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, dict):
+        return {key: _as_tensors(item) for key, item in value.items()}
+    return _without_module(value)
 
 
 def _number_as_array(value):

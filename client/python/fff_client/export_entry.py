@@ -15,6 +15,8 @@ and the server take the same one of a file:
 
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+import numpy as np
+
 TOP_LEVEL = "."
 DEPTH_MAX = 16
 INDICES = 8
@@ -82,7 +84,7 @@ def flatten(state: dict) -> Dict[str, Any]:
     """Returns the tensors and numbers of a state_dict by name.
 
     Those of dicts inside it that hold parameters have dots in their names.
-    Everything else is left out.
+    Arrays of numpy count as tensors here. Everything else is left out.
     """
     flat: Dict[str, Any] = {}
     seen = {id(state)}
@@ -96,7 +98,11 @@ def flatten(state: dict) -> Dict[str, Any]:
                     if not is_optimizer(value):
                         seen.add(id(value))
                         open_.append((value, name + ".", depth + 1))
-            elif part and (is_tensor(value) or _is_number(value)):
+            elif part and (
+                is_tensor(value)
+                or isinstance(value, np.ndarray)
+                or _is_number(value)
+            ):
                 if name in flat:
                     raise EntryError(f"{name!r} occurs twice")
                 flat[name] = value

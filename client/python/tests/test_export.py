@@ -209,6 +209,17 @@ def test_a_state_dict_keeps_its_numbers_and_drops_the_rest(tmp_path):
     assert state["depth"].dtype == np.int64 and state["k"].dtype == np.float64
 
 
+def test_modules_and_arrays_are_taken_where_nothing_else_is(tmp_path):
+    module, path = small_module(), str(tmp_path / "m.pt")
+    torch.save({"model": module, "epoch": 3}, path)
+    state = export.load_state_dict(path, allow_pickle=True)
+    assert sorted(state) == sorted(module.state_dict())
+    torch.save({"X": np.ones((2, 3)), "Y": np.zeros((2, 3))}, path)
+    assert sorted(export.load_state_dict(path, allow_pickle=True)) == ["X", "Y"]
+    torch.save({"X": np.ones((2, 3)), "Y": torch.zeros(2, 3)}, path)
+    assert sorted(export.load_state_dict(path, allow_pickle=True)) == ["X", "Y"]
+
+
 def test_keys_that_hold_dots_are_read_whole_first(tmp_path):
     def one(name):
         return {name: torch.ones(2, 2)}
