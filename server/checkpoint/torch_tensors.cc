@@ -233,7 +233,7 @@ absl::StatusOr<ValueId> RebuildTensor(PickleHeap& heap,
     return absl::InvalidArgumentError(
         absl::StrCat("more than ", kPickleTensorsMax, " tensors"));
   }
-  const absl::StatusOr<ValueId> made = Rebuild(heap, function, arguments);
+  absl::StatusOr<ValueId> made = Rebuild(heap, function, arguments);
   if (made.ok()) return made;
   return heap.AddTensor(
       Unreadable(absl::StrCat("cannot be built: ", made.status().message())));
