@@ -305,6 +305,7 @@ absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
     sides.push_back(other.model.get());
   }
   engine::ExecutionContext context(options.threads);
+  context.set_finite_input(true);
   if (options.probe_machine) ProbeMachine(context, report);
   std::unique_ptr<CacheFlusher> flusher;
   if (options.cold_weights) flusher = std::make_unique<CacheFlusher>();

@@ -62,6 +62,10 @@ class ExecutionContext {
   ExecutionContext& operator=(const ExecutionContext&) = delete;
 
   int threads() const { return threads_; }
+  // Whether the caller knows that no input holds NaN or infinity. Else a kernel
+  // whose library loses NaN on the way looks, and takes another way.
+  bool finite_input() const { return finite_input_; }
+  void set_finite_input(bool finite) { finite_input_ = finite; }
   // Scratch of thread `index`, 0 <= index < threads().
   Workspace& workspace(int index) {
     return workspaces_[static_cast<size_t>(index)];
@@ -78,6 +82,7 @@ class ExecutionContext {
  private:
   class Pool;
   int threads_;
+  bool finite_input_ = false;
   std::vector<Workspace> workspaces_;
   std::unique_ptr<Pool> pool_;  // null when threads_ == 1
 };

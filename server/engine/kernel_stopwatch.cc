@@ -36,7 +36,9 @@ KernelStopwatch::KernelStopwatch(std::vector<const Kernel*> kernels,
       input_width_(input_width),
       output_width_(output_width),
       rows_max_(kFloatsMax / (input_width + output_width)),
-      context_(/*threads=*/1) {}
+      context_(/*threads=*/1) {
+  context_.set_finite_input(true);
+}
 
 void KernelStopwatch::Prepare(int64_t rows) {
   rows_ = rows;

@@ -72,14 +72,20 @@ void CheckError(const absl::Status& status) {
   Require(fff::base::Printable(message, message.size()) == message);
 }
 
-void CheckElements(const Port& port, const fff::tensor::TypedRows& matrix) {
-  const int64_t count = matrix.rows * matrix.width;
-  if (matrix.type == DataType::kF32) {
-    for (int64_t i = 0; i < count; ++i) {
-      Require(std::isfinite(matrix.floats().data[i]));
-    }
-    return;
+int64_t CountNonFiniteRows(const fff::tensor::ConstRows& matrix) {
+  int64_t found = 0;
+  for (int64_t r = 0; r < matrix.rows; ++r) {
+    const float* row = matrix.row(r);
+    found += std::all_of(row, row + matrix.width,
+                         [](float value) { return std::isfinite(value); })
+                 ? 0
+                 : 1;
   }
+  return found;
+}
+
+void CheckIntegers(const Port& port, const fff::tensor::TypedRows& matrix) {
+  const int64_t count = matrix.rows * matrix.width;
   const auto* values = static_cast<const int32_t*>(matrix.data);
   for (int64_t i = 0; i < count; ++i) {
     Require(values[i] >= 0 && values[i] < port.limit);
@@ -91,6 +97,7 @@ void CheckInputs(const Inputs& inputs, const InputSpec& spec) {
   Require(inputs->matrices.size() == spec.ports.size());
   Require(inputs->rows >= 1);
   Require(inputs->tokens >= 1 && inputs->tokens <= spec.tokens_max);
+  int64_t non_finite_rows = 0;
   for (size_t i = 0; i < spec.ports.size(); ++i) {
     const Port& port = spec.ports[i];
     const fff::tensor::TypedRows& matrix = inputs->matrices[i];
@@ -99,8 +106,20 @@ void CheckInputs(const Inputs& inputs, const InputSpec& spec) {
     Require(matrix.width ==
             port.width() * (port.sequence ? inputs->tokens : 1));
     Require(matrix.data != nullptr || port.optional);
-    if (matrix.data != nullptr) CheckElements(port, matrix);
+    if (matrix.data == nullptr) continue;
+    if (matrix.type == DataType::kF32) {
+      non_finite_rows += CountNonFiniteRows(matrix.floats());
+    } else {
+      CheckIntegers(port, matrix);
+    }
   }
+  Require(inputs->non_finite_rows == non_finite_rows);
+  Require(non_finite_rows == 0 || !spec.refuse_non_finite);
+}
+
+InputSpec Refusing(InputSpec spec) {
+  spec.refuse_non_finite = true;
+  return spec;
 }
 
 void RequireSame(const Inputs& a, const Inputs& b) {
@@ -150,6 +169,10 @@ void DecodePredict(const std::string& bytes, const InputSpec& spec) {
   InputScratch scratch;
   const Inputs inputs = fff::rpc::DecodePredictInput(request, spec, scratch);
   CheckInputs(inputs, spec);
+  InputScratch refused_scratch;
+  const InputSpec refusing = Refusing(spec);
+  CheckInputs(fff::rpc::DecodePredictInput(request, refusing, refused_scratch),
+              refusing);
   InputScratch reused_scratch;
   RequireSame(inputs,
               fff::rpc::DecodePredictInput(*reused, spec, reused_scratch));
@@ -170,6 +193,11 @@ void DecodeInfer(const std::string& bytes, const InputSpec& spec) {
   const Inputs inputs =
       fff::rpc::DecodeInferInput(request, spec, OutputSpec(), scratch);
   CheckInputs(inputs, spec);
+  InputScratch refused_scratch;
+  const InputSpec refusing = Refusing(spec);
+  CheckInputs(fff::rpc::DecodeInferInput(request, refusing, OutputSpec(),
+                                         refused_scratch),
+              refusing);
   InputScratch reused_scratch;
   RequireSame(inputs, fff::rpc::DecodeInferInput(*reused, spec, OutputSpec(),
                                                  reused_scratch));

@@ -71,8 +71,8 @@ def test_nan_goes_left_at_every_node(api, x):
     x[3, ::2] = np.inf
     x[3, 1::2] = -np.inf  # every z is infinity minus infinity
     answer = api.predict("m", x, include_routing=True)
-    (layer,) = answer.routing.layers
-    leaves = np.array(layer.leaves).reshape(5, -1)
+    (layer,) = answer.routing
+    leaves = np.array(layer.leaf).reshape(5, -1)
     assert (leaves[[1, 3]] == 0).all()
     assert (leaves[[0, 2, 4]] < 2 ** DEPTH).all()
 
@@ -132,7 +132,7 @@ def test_the_flag_holds_where_the_config_says_nothing(tmp_path, x):
 def test_another_word_in_the_config_is_an_error(tmp_path):
     conftest.add_model(tmp_path, "m", CHECKPOINT, non_finite="ignore")
     with ServerProcess(tmp_path) as running:
-        running.await_line('non_finite: found "ignore", wanted ')
+        running.await_line('non_finite: found the string "ignore", wanted one of "compute", "refuse"')
 
 
 class Poller:

@@ -40,8 +40,12 @@
 #include "absl/synchronization/mutex.h"
 #include "server/engine/cpu/onednn.h"
 #include "server/engine/kernel_entry.h"
+#include "server/tensor/matrix.h"
 
 namespace fff::engine {
+
+DenseKernelEntry DenseDot();  // dense_dot.cc
+
 namespace {
 
 using dnnl::memory;
@@ -98,6 +102,7 @@ class DenseOnednnKernel : public Kernel {
     packed_desc_ = Describe(64).weights_desc();
     Pack();
     fallback_ = Build(1);
+    plain_ = DenseDot().make(weights_);
   }
 
   absl::string_view name() const override { return "dense_onednn"; }
@@ -108,6 +113,10 @@ class DenseOnednnKernel : public Kernel {
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
              ExecutionContext& context) const override {
     const tensor::ConstRows x = in[0].floats();
+    if (LosesNan(x, context)) {
+      plain_->RunOn(in, y, {}, context);
+      return;
+    }
     UseThreads(context.threads());
     dnnl::stream stream(engine_);
     for (int64_t r = 0; r < x.rows; r += kPieceRows) {
@@ -118,6 +127,15 @@ class DenseOnednnKernel : public Kernel {
 
  private:
   static constexpr int kThreadsMax = 64;  // more share the last table
+
+  // oneDNN's activations make a number of NaN (ReLU: 0).
+  bool LosesNan(const tensor::ConstRows& x,
+                const ExecutionContext& context) const {
+    return !context.finite_input() &&
+           weights_->problem.activation != Activation::kIdentity &&
+           tensor::FindNonFinite(
+               {x.data, static_cast<size_t>(x.rows * x.width)}) >= 0;
+  }
 
   dnnl::matmul::primitive_desc Describe(int64_t rows) const {
     const DenseProblem& p = weights_->problem;
@@ -211,6 +229,7 @@ class DenseOnednnKernel : public Kernel {
   memory::desc packed_desc_;
   tensor::FloatBuffer packed_;
   std::unique_ptr<const Product> fallback_;  // one row, one thread
+  std::unique_ptr<const Kernel> plain_;      // of the same weights, as they are
   mutable std::array<Table, kThreadsMax + 1> tables_;
 };
 

@@ -168,7 +168,8 @@ class InferTask final : public serving::Task {
     for (const tensor::FloatBuffer& buffer : scratch_) floats += buffer.size();
     FFF_RETURN_IF_ERROR(
         ChargeMemory(static_cast<size_t>(floats) * sizeof(float)));
-    if (decoded.non_finite_rows > 0) {
+    finite = decoded.non_finite_rows == 0;
+    if (!finite) {
       servable_->metrics().non_finite_rows.Add(
           static_cast<uint64_t>(decoded.non_finite_rows));
     }

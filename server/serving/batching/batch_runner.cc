@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/algorithm/container.h"
 #include "server/base/check.h"
 
 namespace fff::serving {
@@ -187,6 +188,8 @@ void BatchRunner::Run(const Servable& servable,
   }
   routes_.Prepare(model, total, AnyWantsMargins(pieces));
 
+  context_.set_finite_input(absl::c_all_of(
+      pieces, [](const Piece& piece) { return piece.task->finite; }));
   const Clock::time_point start = Clock::now();
   model.Run({engine::KernelInputs(inputs_, engine::Sequences(starts_)),
              {&y, 1},

@@ -49,10 +49,12 @@ class Task {
   // length.
   engine::Extent extent() const { return {y.rows, y.rows * tokens}; }
 
-  // One per input of the model, in its order: [rows, elements of a row], finite
-  // and within the port's limit; an optional one may have no data. Elements
-  // take four bytes (graph::Port::type).
+  // One per input of the model, in its order: [rows, elements of a row],
+  // integers within the port's limit; an optional one may have no data.
+  // Elements take four bytes (graph::Port::type).
   absl::InlinedVector<tensor::TypedRows, 2> inputs;
+  // Whether no float of them is NaN or infinite.
+  bool finite = true;
   // Of every row, where rows are sequences of any length, else 1.
   int64_t tokens = 1;
   tensor::MutableRows y;  // [rows, elements of a row]
