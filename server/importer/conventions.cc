@@ -59,9 +59,12 @@ constexpr Convention kConventions[] = {
     Undetected(Leaf("fastfeedforward-0.2.1", "pbelcak/fastfeedforward 0.2.1",
                     kFastFeedforwardLayout, Tie::kRight, Activation::kRelu,
                     false, "b2s is not added")),
-    // Its C code and its training add b2s; its torch eval does not.
-    Leaf("fff-memoryacc", "berab/fff_memoryacc models/fff.py", kMemoryAccLayout,
-         Tie::kRight, Activation::kRelu, false, "b2s is not added"),
+    // Its C code and its training add b2s, as fastfeedforward does, for which
+    // its files are taken; its torch eval does not. Has no `depth`, but such
+    // files of fastfeedforward are about, too.
+    Undetected(Leaf("fff-memoryacc", "berab/fff_memoryacc models/fff.py",
+                    kMemoryAccLayout, Tie::kRight, Activation::kRelu, false,
+                    "b2s is not added")),
     Leaf("master-leaf", "AndreasCharalamp, arXiv 2405.16836", kMasterLeafLayout,
          Tie::kRight, Activation::kRelu, true),
     Path("ultrafastbert",

@@ -99,8 +99,10 @@ struct Choice {
 };
 
 // Subnormal bf16 factors lie below what bf16 keeps; the rest of the kinds of
-// numbers have 8 significant bits or can be rounded to them.
+// numbers have 8 significant bits or can be rounded to them. cuBLASLt's ReLU
+// makes 0 of NaN behind a product in tf32, which no served layer uses.
 bool Fits(const Choice& choice, Values values) {
+  if (choice.tf32 && values == Values::kPoisoned) return false;
   return !choice.rounds() || values != Values::kDenormal;
 }
 

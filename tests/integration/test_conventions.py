@@ -106,7 +106,6 @@ ASKED = {
     "fastff-actleaf-18x11-d3": ["fastff", '"activation"'],
     "fastff-affineleaf-9x12-d2": ["fastff", '"activation"'],
     "fastff-ultrafastbert-prelu-15-d3": ["trees=2"],
-    "fff-memoryacc-13-5-7-d2": ["fastfeedforward", "fff-memoryacc"],
     "fffdistill-all-15x8-d3": ["fffdistill", '"activation"'],
     "fffdistill-contribute1-14x7-d3": ["fffdistill", '"activation"'],
     "fffdistill-route1-16x10-d3": ["fffdistill", '"activation"'],
@@ -127,7 +126,8 @@ ASKED = {
 }
 # fastfeedforward's activation is ReLU unless config.json says another; what it says
 # here is no other convention.
-OWN_DEFAULT = {"fastfeedforward-gelu"}
+# Without `depth` a leaf layer is fastfeedforward's, which adds b2s.
+OWN_DEFAULT = {"fastfeedforward-gelu", "fff-memoryacc-13-5-7-d2"}
 # Conventions whose tensors have the same names and shapes: which of them a file is,
 # config.json says.
 ALIKE_FILES = [

@@ -278,8 +278,9 @@ bool Supports(const DenseProblem& p) {
 // us in the measure of dense_onednn's (Zen 5), by the ratios above. Columns
 // count up to whole panels of AVX2.
 double Cost(const DenseProblem& p, int64_t rows) {
-  const double macs = static_cast<double>(p.input_width) *
-                      static_cast<double>((p.output_width + 15) / 16 * 16);
+  const int64_t columns = (p.output_width + 15) / 16 * 16;
+  const double macs =
+      static_cast<double>(p.input_width) * static_cast<double>(columns);
   return 0.1 + macs * std::max(3.0e-5, 1.0e-5 * static_cast<double>(rows));
 }
 

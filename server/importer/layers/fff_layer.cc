@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/importer/conventions.h"
 #include "server/importer/detect.h"
@@ -116,6 +117,23 @@ absl::Status CheckOverrides(const LayerConfig& config,
   return absl::OkStatus();
 }
 
+// One line where a file is taken for what another code base computes
+// otherwise: the torch eval of fff-memoryacc, whose files have no `depth`,
+// drops b2s.
+void SayWhatWasAssumed(const TensorShapes& tensors,
+                       const Convention& convention,
+                       const DetectionHints& hints) {
+  if (hints.convention != nullptr || hints.output_bias.has_value() ||
+      convention.name != "fastfeedforward" ||
+      tensors.Find("depth") != nullptr || tensors.Find("b2s") == nullptr) {
+    return;
+  }
+  base::LogInfo(
+      "a leaf layer without \"depth\" is taken for convention "
+      "\"fastfeedforward\", which adds b2s; \"fff-memoryacc\" does not: name "
+      "it in config.json where that is meant");
+}
+
 }  // namespace
 
 absl::StatusOr<LoadedLayer> LoadFff(const LayerConfig& config,
@@ -130,6 +148,7 @@ absl::StatusOr<LoadedLayer> LoadFff(const LayerConfig& config,
   FFF_ASSIGN_OR_RETURN(const Convention* convention,
                        DetectConvention(tensors, hints));
   FFF_RETURN_IF_ERROR(CheckOverrides(config, *convention));
+  SayWhatWasAssumed(tensors, *convention, hints);
   IgnoreKnown(tensors, *convention, hints, reader);
   FFF_ASSIGN_OR_RETURN(
       LoadedLayer loaded,

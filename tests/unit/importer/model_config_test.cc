@@ -226,7 +226,7 @@ const BadConfig kBadConfigs[] = {
      R"({"modle": 1})",
      {"modle: unknown key, allowed are layers, dense_layers, input, output, "
       "checkpoint_entry, batching, precision, precision_rows, engine, device, "
-      "versions, warmup_batch_rows, accuracy"}},
+      "non_finite, versions, warmup_batch_rows, accuracy"}},
     {"AccuracyInPercent",
      R"({"accuracy": {"fff": 88.1, "data": "test"}})",
      {"accuracy.fff: found the number 88.1"}},

@@ -243,7 +243,11 @@ TEST(DecodePredict, SaysWhichFieldIsWrong) {
   EXPECT_EQ(field(Predict({4}, Bytes({1, 2, 3}))), "input.shape");
   EXPECT_EQ(field(Predict({0, 3}, "")), "input.shape");
   EXPECT_EQ(field(Predict({3}, "x")), "input.data");
-  EXPECT_EQ(field(Predict({3}, Bytes({1, 2, kNan}))), "input.data");
+  const absl::Status not_finite =
+      DecodePredictInput(Predict({3}, Bytes({1, 2, kNan})), Finite(kInput),
+                         scratch)
+          .status();
+  EXPECT_EQ(BadField(not_finite), "input.data");
   EXPECT_EQ(field(Predict({3}, Bytes({1, 2, 3}), v1::DATA_TYPE_UNSPECIFIED)),
             "input.datatype");
   EXPECT_EQ(field(Predict({3}, Bytes({1, 2, 3}))), std::nullopt);

@@ -161,14 +161,14 @@ TEST_F(ModelRepositoryLoadsTest, AModelThatIsForgottenMeanwhileStaysSo) {
 TEST_F(ModelRepositoryLoadsTest, FilesReplacedMeanwhileAreLoadedInTheEnd) {
   StartAndLoadSlow();
   fs::remove_all(disk_ / "slow");
-  disk_.AddModel("slow", 1, "sapient-256x256-d9");
+  disk_.AddModel("slow", 1, "fastfeedforward-mnist-shape");
   Look(std::chrono::seconds(1));
   Finish();
   LookTwice();
   repository_->AwaitIdle();
   const auto found = registry_.Find("slow", 0);
   ASSERT_TRUE(found.ok()) << found.status();
-  EXPECT_EQ((*found)->model().input().width(), 256);
+  EXPECT_EQ((*found)->model().input().width(), 784);
   const int loads = loads_;
   LookTwice();
   repository_->AwaitIdle();

@@ -82,7 +82,7 @@ TEST_F(ModelRepositoryStartTest, TellsWhatItLoaded) {
   EXPECT_FALSE(fff.dense_is_trained);
   EXPECT_NE(fff.dense_description, "");
   EXPECT_EQ(fff.model->input().width(), 128);
-  EXPECT_EQ(fff.model->output().width(), 64);
+  EXPECT_EQ(fff.model->output().width(), 128);
   EXPECT_EQ(fff.model->layers()[0].routing.trees, 1);
   const Servable::Parts& dense = status.dense->parts();
   EXPECT_EQ(dense.implementation, Implementation::kDense);
@@ -99,10 +99,10 @@ TEST_F(ModelRepositoryStartTest, BothImplementationsAnswer) {
   for (const char* name : {"m", "m:dense"}) {
     const auto servable = *registry_.Find(name, 0);
     std::vector<float> x(128, 0.5f);
-    std::vector<float> y(64, -1e30f);
+    std::vector<float> y(128, -1e30f);
     engine::ExecutionContext context(1);
     servable->model().Run(
-        engine::RowsBatch({x.data(), 1, 128}, {y.data(), 1, 64}), context);
+        engine::RowsBatch({x.data(), 1, 128}, {y.data(), 1, 128}), context);
     for (const float value : y) EXPECT_GT(value, -1e30f);
   }
 }
@@ -323,7 +323,7 @@ TEST_F(ModelRepositoryStartTest, RecordsLoadsFailuresAndReadiness) {
   EXPECT_EQ(fff.metrics->labels.device, "cpu");
   EXPECT_EQ(fff.info.file, "model.safetensors");
   EXPECT_EQ(fff.info.dense_kind, "");
-  EXPECT_GT(fff.info.weights_bytes, 127 * (128 + 64) * 4 - 1);
+  EXPECT_GT(fff.info.weights_bytes, 127 * (128 + 128) * 4 - 1);
   EXPECT_EQ(fff.leaf_visits->size(), 1u);
   const metrics::ServerMetrics::Served& dense = snapshot.served[2];
   EXPECT_EQ(dense.metrics->labels.implementation, "dense");

@@ -23,7 +23,8 @@ using ::testing::IsEmpty;
 namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds kSettle(250);
-constexpr char kOtherShape[] = "sapient-256x256-d9";  // AddModel's is 128 to 64
+// 784 inputs, where AddModel's has 128.
+constexpr char kOtherShape[] = "fastfeedforward-mnist-shape";
 constexpr absl::Duration kNoWait = absl::ZeroDuration();
 
 class ModelRepositoryTest : public ::testing::Test {
@@ -167,7 +168,7 @@ TEST_F(ModelRepositoryTest, ReplacedFilesOfAServedVersionAreLoadedAnew) {
   Look();
   EXPECT_EQ(Width(), 128) << "served until the new files are ready";
   Look(kSettle);
-  EXPECT_EQ(Width(), 256);
+  EXPECT_EQ(Width(), 784);
   EXPECT_EQ(Listed(), "m/1 ready default");
   EXPECT_TRUE(before.expired());
 }

@@ -105,7 +105,7 @@ TEST_F(RepositoryWatcherTest, AnswersFromOneWholeVersionWhileVersionsChange) {
         const auto found = registry_.Find("m", 0);
         ASSERT_TRUE(found.ok()) << found.status();
         const bool odd = (*found)->parts().version % 2 == 1;
-        ASSERT_EQ((*found)->model().input().width(), odd ? 128 : 256);
+        ASSERT_EQ((*found)->model().input().width(), odd ? 128 : 784);
         ASSERT_TRUE(registry_.Ready());
         registry_.List();
         metrics_.TakeSnapshot();
@@ -113,8 +113,9 @@ TEST_F(RepositoryWatcherTest, AnswersFromOneWholeVersionWhileVersionsChange) {
     });
   }
   for (int version = 2; version <= 9; ++version) {
-    disk_.AddModel("m", version,
-                   version % 2 == 1 ? "sapient-128x64" : "sapient-256x256-d9");
+    disk_.AddModel(
+        "m", version,
+        version % 2 == 1 ? "ultrafastbert-1x6" : "fastfeedforward-mnist-shape");
     const absl::Status loaded = repository_->Load("m", 0);
     EXPECT_TRUE(loaded.ok()) << loaded;
     fs::remove_all(disk_ / absl::StrCat("m/", version - 1));

@@ -26,7 +26,7 @@ class TempRepository {
   // `vector` is a folder of tests/data/reference/vectors, whose checkpoint
   // becomes <model>/<version>/model.safetensors.
   void AddModel(const std::string& model, int version,
-                const std::string& vector = "sapient-128x64");
+                const std::string& vector = "ultrafastbert-1x6");
 
  private:
   std::filesystem::path root_;
