@@ -6,12 +6,12 @@ namespace fff::benchmark {
 namespace {
 
 // Small enough to leave a 32 MiB last cache to the weights, large enough that
-// 768-wide rows end in most of 2048 leaves.
+// 768-wide rows, or the tokens of sequences, end in most of 2048 leaves.
 constexpr int64_t kPoolFloats = (int64_t{8} << 20) / 4;
 constexpr int64_t kPoolRows = 2048;
 
-int64_t Batches(int64_t batch_rows, int64_t width) {
-  const int64_t rows = std::min(kPoolRows, kPoolFloats / width);
+int64_t Batches(int64_t batch_rows, int64_t tokens, int64_t width) {
+  const int64_t rows = std::min(kPoolRows / tokens, kPoolFloats / width);
   return std::max<int64_t>(1, rows / batch_rows);
 }
 
@@ -28,7 +28,7 @@ int64_t FloatsPerRow(absl::Span<const graph::Port> ports, int64_t tokens) {
 InputRows::InputRows(absl::Span<const graph::Port> ports, int64_t batch_rows,
                      int64_t tokens, uint64_t seed)
     : rows_(ports, {batch_rows, tokens,
-                    Batches(batch_rows, FloatsPerRow(ports, tokens))}) {
+                    Batches(batch_rows, tokens, FloatsPerRow(ports, tokens))}) {
   rows_.FillRandom(seed);
 }
 
