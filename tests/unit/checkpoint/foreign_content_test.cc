@@ -47,7 +47,7 @@ TEST(ForeignContentTest, IsNamedForWhatItIs) {
       {"\x08\x01\x12\x80\x01", "this is a SavedModel of TensorFlow"},
       {std::string("\x18\1\1\1TFL3", 8), "a model of TensorFlow Lite"},
       {std::string("\x18\0\0\0\0\0\0\0\xa3\x7fK\"\t\0\0\x1a\rbrain.Event:2",
-                   33),
+                   30),
        "a log of TensorBoard"},
       {"\x81\xa6params\x82", "this is msgpack (Flax"},
       {std::string(4096, '\0'), "this begins with zero bytes only"},

@@ -252,16 +252,14 @@ TEST(CompileTest, WhatStandsBeforeRoutesDoesNotDependOnTheBatch) {
   RouteSink sinks[4];
   sinks[3].margins = margins.data();
   Compute(graph, x, sinks);
-  for (const size_t rows : {1, 2, 3, 5, 16, 64, 130}) {
-    const std::vector<float> part(x.begin() + 300 * 7,
-                                  x.begin() + 300 * (7 + rows));
-    std::vector<float> some(rows * 5);
+  for (const int64_t rows : {1, 2, 3, 5, 16, 64, 130}) {
+    constexpr int64_t kFirst = 7;
+    const std::vector<float> part = Part(x, kFirst, rows, 300);
+    std::vector<float> some(static_cast<size_t>(rows) * 5);
     RouteSink part_sinks[4];
     part_sinks[3].margins = some.data();
     Compute(graph, part, part_sinks);
-    EXPECT_EQ(some, std::vector<float>(margins.begin() + 5 * 7,
-                                       margins.begin() + 5 * (7 + rows)))
-        << rows << " rows";
+    EXPECT_EQ(some, Part(margins, kFirst, rows, 5)) << rows << " rows";
   }
 }
 
