@@ -59,7 +59,7 @@ TEST_F(CheckpointFileTest, ContentTellsWhichFileIsTheCheckpoint) {
   Write("model.onnx", "\x08\x07\x12\x07pytorch");
   Write("events.out.tfevents.1700000000.host",
         std::string("\x18\0\0\0\0\0\0\0\xa3\x7fK\"\t\0\0\x1a\rbrain.Event:2",
-                    33));
+                    30));
   Write("weights.h5", "\x89HDF\r\n\x1a\n");
   Write("requirements.txt", "");
   Copy("gz.bin", "old.ckpt.gz");
