@@ -40,7 +40,7 @@ struct Config {
   int64_t request_memory_bytes = 0;  // 0 = a quarter of the memory
   double unread_answer_timeout_seconds = 10;
   std::string overload_status = "resource_exhausted";  // or unavailable
-  std::string non_finite = "compute";  // or refuse
+  std::string non_finite = "compute";                  // or refuse
   bool benchmark = true;
   std::string log_level = "info";
   std::string log_format = "text";  // or json
