@@ -17,15 +17,13 @@
 // batch. Elsewhere sums differ from batch size to batch size (dense_onednn), or
 // are slower (dense_dot).
 //
-// us a batch on one thread of a Zen 3 (AVX2), dense_dot and dense_onednn
-// beside, in one run; K -> N at M rows:
+// us per batch on one thread of a Zen 3 (AVX2), dense_onednn beside from the
+// same run; other processes took part of the machine, so only ratios count:
 //
-//   M            4               6               16                64
-//   768->768     67  83 115      79 116 117      208  298  252     839 1113 941
-//   768->3072    246 349 566     351 543 693     1096 1262 1984    4494 6007
-//   7687 1024->1024   98  192 249     141 292 262     380  721  815     2096
-//   1981 3596 M            128             512 768->768     1693 2207 1932 7198
-//   9071 7251 768->3072    8507 12452 15845  33808 45018 31792
+//   rows         6          16           64           512
+//   768->768     79  117    208   252    839   941    7198   7251
+//   768->3072    351 693    1096  1984   4494  7687   33808  31792
+//   1024->1024   178 313    474   929    1955  3735   14143  14193
 //
 // Work is split by outputs. A row takes 2 I O FLOPs; a chunk reads 4 I O bytes
 // of weights once.

@@ -8,6 +8,7 @@
 #include "absl/types/span.h"
 #include "server/base/check.h"
 #include "server/base/status_macros.h"
+#include "server/tensor/matrix.h"
 
 namespace fff::rpc {
 namespace {
@@ -170,8 +171,9 @@ int64_t NonFiniteRows(const tensor::ConstRows& rows) {
 
 absl::Status RefuseNonFinite(const graph::Port& port,
                              const tensor::ConstRows& rows) {
-  int64_t i = 0;
-  while (AllFinite({rows.data + i, 1})) ++i;
+  const int64_t i = tensor::FindNonFinite(
+      {rows.data, static_cast<size_t>(rows.rows * rows.width)});
+  FFF_CHECK(i >= 0);
   return Refused(port, rows.data[i], i, rows.width, "finite values");
 }
 

@@ -23,6 +23,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import numpy as np
@@ -145,6 +146,8 @@ class Server:
             print(line, end="", file=sys.stderr)
         if self.target is None:
             sys.exit("the server ended")
+        # A pipe that nobody reads would stop the server's log, and with it the server.
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
         self.seconds = time.monotonic() - self.began
 
     def resident_bytes(self):
@@ -174,7 +177,6 @@ class Server:
 
     def stop(self):
         self.process.terminate()
-        self.process.stdout.read()
         self.process.wait()
 
 
@@ -327,13 +329,15 @@ def main():
         size = (folder / "models/fff/1/model.safetensors").stat().st_size
         sessions = onnx_sessions(options, weights, folder)
         server = Server(options, folder / "models")
-        if sessions:
-            check_same_network(options, server, sessions["none"], folder)
-        results = {"checkpoint_bytes": size, "resident_bytes": server.resident_bytes(),
-                   "seconds_to_listen": server.seconds, "threads": options.threads}
-        for rows in map(int, options.rows.split(",")):
-            results[f"rows_{rows}"] = measure(options, server, sessions, rows)
-        server.stop()
+        try:
+            if sessions:
+                check_same_network(options, server, sessions["none"], folder)
+            results = {"checkpoint_bytes": size, "resident_bytes": server.resident_bytes(),
+                       "seconds_to_listen": server.seconds, "threads": options.threads}
+            for rows in map(int, options.rows.split(",")):
+                results[f"rows_{rows}"] = measure(options, server, sessions, rows)
+        finally:
+            server.stop()
     if options.json:
         print(json.dumps(results, indent=1))
         return
