@@ -71,6 +71,10 @@ struct Convention {
   // not served, what is missing.
   absl::string_view remark = {};
   absl::string_view alias = {};  // another name that config.json may use
+  // A file without this tensor is taken for the convention, too, but may be of
+  // `otherwise`, which the log says.
+  absl::string_view told_by = {};
+  absl::string_view otherwise = {};
 
   Family family() const { return layout->family; }
   bool served() const { return layout->read != nullptr; }

@@ -50,10 +50,18 @@ constexpr Convention Alias(Convention row, absl::string_view alias) {
   return row;
 }
 
+constexpr Convention ToldBy(absl::string_view tensor,
+                            absl::string_view otherwise, Convention row) {
+  row.told_by = tensor;
+  row.otherwise = otherwise;
+  return row;
+}
+
 constexpr Convention kConventions[] = {
-    Leaf("fastfeedforward", "pbelcak/fastfeedforward 0.1.0 and 0.2.0",
-         kFastFeedforwardLayout, Tie::kRight, Activation::kRelu, true,
-         "b2s is added"),
+    ToldBy("depth", "\"fff-memoryacc\", which does not add b2s",
+           Leaf("fastfeedforward", "pbelcak/fastfeedforward 0.1.0 and 0.2.0",
+                kFastFeedforwardLayout, Tie::kRight, Activation::kRelu, true,
+                "b2s is added")),
     // Its eval_forward does not add b2s. The same tensors, so that it can only
     // be asked for.
     Undetected(Leaf("fastfeedforward-0.2.1", "pbelcak/fastfeedforward 0.2.1",

@@ -245,6 +245,13 @@ def test_without_a_config_it_is_served_right_or_refused_by_name(conventions, cas
     assert np.abs(y - io["y"]).max() <= tolerance_of(case, io["y"])
 
 
+def test_a_leaf_layer_without_depth_is_taken_with_a_word(conventions):
+    _, server = conventions
+    line = server.await_line('a layer without tensor "depth" is taken for convention '
+                             '"fastfeedforward"')
+    assert "fff-memoryacc" in line
+
+
 @pytest.mark.parametrize("case", sorted(ASKED))
 def test_without_a_config_it_is_asked_which_it_is(conventions, case):
     _, server = conventions

@@ -117,21 +117,20 @@ absl::Status CheckOverrides(const LayerConfig& config,
   return absl::OkStatus();
 }
 
-// One line where a file is taken for what another code base computes
-// otherwise: the torch eval of fff-memoryacc, whose files have no `depth`,
-// drops b2s.
+// One line where the file may be of another convention and config.json does not
+// say in what they differ.
 void SayWhatWasAssumed(const TensorShapes& tensors,
                        const Convention& convention,
                        const DetectionHints& hints) {
   if (hints.convention != nullptr || hints.output_bias.has_value() ||
-      convention.name != "fastfeedforward" ||
-      tensors.Find("depth") != nullptr || tensors.Find("b2s") == nullptr) {
+      convention.told_by.empty() ||
+      tensors.Find(convention.told_by) != nullptr) {
     return;
   }
-  base::LogInfo(
-      "a leaf layer without \"depth\" is taken for convention "
-      "\"fastfeedforward\", which adds b2s; \"fff-memoryacc\" does not: name "
-      "it in config.json where that is meant");
+  base::LogInfo(absl::StrCat("a layer without tensor \"", convention.told_by,
+                             "\" is taken for convention \"", convention.name,
+                             "\"; it may be of ", convention.otherwise,
+                             ": name it in config.json where that is meant"));
 }
 
 }  // namespace
