@@ -7,6 +7,8 @@
 #include <cmath>
 #include <fstream>
 
+#include "server/base/cgroup.h"
+
 namespace fff::base {
 namespace {
 
@@ -18,19 +20,6 @@ std::string ModelName() {
     if (colon != std::string::npos) return line.substr(colon + 2);
   }
   return "unknown";
-}
-
-double CgroupCpuLimit() {
-  std::ifstream v2("/sys/fs/cgroup/cpu.max");
-  double quota = 0;
-  double period = 0;
-  if (v2 >> quota >> period && period > 0) return quota / period;
-  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-  std::ifstream v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (v1_quota >> quota && v1_period >> period && quota > 0 && period > 0) {
-    return quota / period;
-  }
-  return 0;
 }
 
 }  // namespace

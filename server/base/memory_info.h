@@ -1,9 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-
-#include "absl/strings/string_view.h"
 
 namespace fff::base {
 
@@ -11,12 +8,6 @@ namespace fff::base {
 // of its cgroup and of those around it (version 1 or 2). Never fails; 0 when
 // nothing can be read.
 int64_t AvailableMemoryBytes();
-
-// The lowest memory limit of a cgroup and of those around it; 0 = none.
-// `mount` is where cgroups are mounted (/sys/fs/cgroup) and `cgroups` the text
-// of /proc/PID/cgroup. In a container that text may name a path of the host;
-// then the mount itself is the container's cgroup, so that is read too.
-int64_t CgroupMemoryLimit(const std::string& mount, absl::string_view cgroups);
 
 // Memory of this process that is in RAM; 0 when it cannot be read.
 int64_t ResidentBytes();

@@ -12,7 +12,7 @@ import pytest
 import conftest
 import fff_api
 from http2_peer import Announced, Peer, message_bytes
-from memory_cgroup import MemoryCgroup
+from cgroups import memory_cgroup
 from server_process import ServerProcess
 from test_metrics import scrape, total
 
@@ -44,7 +44,7 @@ def open_files():
 
 @pytest.fixture
 def cgroup():
-    with MemoryCgroup(f"fff_slow_peers_{os.getpid()}", LIMIT) as group:
+    with memory_cgroup(f"fff_slow_peers_{os.getpid()}", LIMIT) as group:
         if SANITIZED:
             group.command = lambda words: words
         yield group

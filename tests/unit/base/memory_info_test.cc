@@ -7,8 +7,6 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <numeric>
 #include <thread>
@@ -18,59 +16,6 @@
 
 namespace fff::base {
 namespace {
-
-class CgroupMemoryLimitTest : public testing::Test {
- protected:
-  CgroupMemoryLimitTest()
-      : mount_(std::filesystem::path(testing::TempDir()) /
-               testing::UnitTest::GetInstance()->current_test_info()->name()) {
-    std::filesystem::remove_all(mount_);
-  }
-  void TearDown() override { std::filesystem::remove_all(mount_); }
-
-  void Write(const std::string& path, const std::string& text) {
-    const std::filesystem::path file = mount_ / path;
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file) << text << "\n";
-  }
-  int64_t Limit(const std::string& cgroups) {
-    return CgroupMemoryLimit(mount_.string(), cgroups);
-  }
-
-  const std::filesystem::path mount_;
-};
-
-TEST_F(CgroupMemoryLimitTest, IsThatOfTheProcessesOwnGroup) {
-  Write("system.slice/fff.service/memory.max", "500000000");
-  Write("system.slice/memory.max", "max");
-  EXPECT_EQ(Limit("0::/system.slice/fff.service\n"), 500000000);
-}
-
-TEST_F(CgroupMemoryLimitTest, IsTheLowestOfThoseAround) {
-  Write("a/b/memory.max", "500");
-  Write("a/memory.max", "300");
-  Write("memory.max", "400");
-  EXPECT_EQ(Limit("0::/a/b\n"), 300);
-}
-
-TEST_F(CgroupMemoryLimitTest, ReadsVersionOne) {
-  Write("memory/docker/abc/memory.limit_in_bytes", "536870912");
-  Write("memory/memory.limit_in_bytes", "9223372036854771712");
-  EXPECT_EQ(Limit("5:cpu,cpuacct:/other\n4:memory:/docker/abc\n0::/\n"),
-            536870912);
-}
-
-TEST_F(CgroupMemoryLimitTest, IsThatOfTheMountWhenThePathIsTheHosts) {
-  Write("memory/memory.limit_in_bytes", "268435456");
-  EXPECT_EQ(Limit("4:memory:/kubepods/pod1/abc\n"), 268435456);
-}
-
-TEST_F(CgroupMemoryLimitTest, IsNoneWithoutLimitsOrReadableFiles) {
-  EXPECT_EQ(Limit("0::/a\n"), 0);
-  EXPECT_EQ(Limit(""), 0);
-  Write("a/memory.max", "max");
-  EXPECT_EQ(Limit("0::/a\nno such line\n:::::"), 0);
-}
 
 TEST(MemoryInfoTest, IsPositiveAndAtMostTheMachines) {
   const int64_t machine =
