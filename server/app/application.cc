@@ -8,9 +8,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "server/app/device_choice.h"
 #include "server/app/http_endpoint.h"
-#include "server/app/signal_wait.h"
+#include "server/app/signals.h"
 #include "server/app/status_page.h"
 #include "server/base/cpu_info.h"
 #include "server/base/log.h"
@@ -51,6 +52,7 @@ rpc::GrpcServerOptions GrpcOptions(const Config& config, int threads) {
   options.host = config.host;
   options.port = config.grpc_port;
   options.max_message_bytes = config.max_message_bytes;
+  options.max_metadata_bytes = config.max_metadata_bytes;
   options.receive_memory_bytes =
       config.request_memory_bytes > 0
           ? config.request_memory_bytes
@@ -121,11 +123,11 @@ class Server {
   // Health turns at once; calls are still served for the drain delay, so that
   // load balancers can look away; then no new calls, and those in flight have
   // the drain timeout. A second signal ends the delay.
-  void Drain() {
+  void Drain(SignalThread& signals) {
     SetServing(false);
     base::LogInfo(absl::StrCat("stopping: NOT_SERVING, still answering for ",
                                config_.drain_delay_seconds, " s"));
-    AwaitStopSignal(config_.drain_delay_seconds);
+    signals.AwaitStop(absl::Seconds(config_.drain_delay_seconds));
     watcher_.Stop();
     memory_returner_.Stop();
     repository_.Close();
@@ -134,6 +136,12 @@ class Server {
     grpc_->Stop(std::chrono::system_clock::now() + timeout);
     http_.reset();
     base::LogInfo("stopped");
+  }
+
+  // Any thread.
+  void ReopenLogs() {
+    absl::MutexLock lock(&health_mutex_);
+    if (grpc_ != nullptr) grpc_->ReopenAccessLog();
   }
 
  private:
@@ -202,7 +210,8 @@ class Server {
   base::MemoryReturner memory_returner_;
   std::atomic<bool> serving_{false};
   std::atomic<bool> device_failed_{false};
-  absl::Mutex health_mutex_;  // held while health is told; grpc_ is set once
+  // Held while health or a signal is told; grpc_ is set once.
+  absl::Mutex health_mutex_;
   std::unique_ptr<rpc::GrpcServer> grpc_;
   std::unique_ptr<HttpEndpoint> http_;
 };
@@ -223,13 +232,14 @@ int RunServer(const Config& config) {
   ApplyLogLevel(config.log_level);
   if (config.log_format == "json") base::UseJsonLog();
   Server server(config);
+  SignalThread signals([&server] { server.ReopenLogs(); });
   const absl::Status started = server.Start();
   if (!started.ok()) {
     base::LogError(absl::StrCat("cannot start: ", started.message()));
     return 1;
   }
-  AwaitStopSignal();
-  server.Drain();
+  signals.AwaitStop();
+  server.Drain(signals);
   return 0;
 }
 

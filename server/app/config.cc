@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/rpc/messages/version.h"
+#include "server/rpc/service/grpc_server.h"
 
 namespace fff::app {
 namespace {
@@ -182,6 +183,12 @@ void AddNetworkOptions(CLI::App& app, Config& config) {
                  "Largest request that is read")
       ->transform(Bytes(1024, std::numeric_limits<int32_t>::max()))
       ->envname("FFF_MAX_MESSAGE_BYTES")
+      ->capture_default_str();
+  app.add_option("--max-metadata-bytes", config.max_metadata_bytes,
+                 "Largest metadata of an inference call, names, values and 32 "
+                 "bytes each")
+      ->transform(Bytes(1024, rpc::kMetadataBytesRead))
+      ->envname("FFF_MAX_METADATA_BYTES")
       ->capture_default_str();
   app.add_option("--request-memory-bytes", config.request_memory_bytes,
                  "Memory for requests that are arriving, and as much again for "

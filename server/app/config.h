@@ -33,6 +33,7 @@ struct Config {
   double drain_delay_seconds = 5;
   double drain_timeout_seconds = 30;
   int64_t max_message_bytes = int64_t{64} << 20;
+  int64_t max_metadata_bytes = int64_t{64} << 10;
   double max_connection_age_seconds = 300;
   double max_connection_age_grace_seconds = 0;
   double keepalive_time_seconds = 60;

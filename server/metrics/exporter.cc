@@ -220,10 +220,16 @@ void AppendLifecycleFamilies(const ServerMetrics::Snapshot& snapshot,
   families.push_back(speedups.Take());
 }
 
-void AppendProcessFamilies(const std::string& server_version,
+void AppendProcessFamilies(const ServerMetrics::Snapshot& snapshot,
                            std::vector<MetricFamily>& families) {
+  FamilyBuilder lost("fff_access_log_lines_lost_total");
+  lost.Add({}, static_cast<double>(snapshot.access_log_lines_lost));
+  families.push_back(lost.Take());
+  FamilyBuilder refused("fff_metadata_refused_total");
+  refused.Add({}, static_cast<double>(snapshot.metadata_refused));
+  families.push_back(refused.Take());
   FamilyBuilder build("fff_build_info");
-  build.Add({server_version}, 1);
+  build.Add({snapshot.server_version}, 1);
   families.push_back(build.Take());
   const ProcessMetrics process = ReadProcessMetrics();
   const std::initializer_list<std::pair<absl::string_view, double>> values = {
@@ -250,7 +256,7 @@ std::string ExportText(const ServerMetrics& metrics) {
   families.push_back(RequestDurations(snapshot));
   AppendModelFamilies(snapshot, families);
   AppendLifecycleFamilies(snapshot, families);
-  AppendProcessFamilies(snapshot.server_version, families);
+  AppendProcessFamilies(snapshot, families);
   return prometheus::TextSerializer().Serialize(families);
 }
 

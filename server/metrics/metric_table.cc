@@ -52,6 +52,13 @@ constexpr MetricDescription kTable[] = {
     {"fff_benchmark_speedup_ratio", MetricType::kGauge, "ratio",
      "model,version,rows,threads",
      "Dense median over FFF median in the last Benchmark call."},
+    {"fff_access_log_lines_lost_total", MetricType::kCounter, "", "",
+     "Lines of the access log that could not be written: a full disk, or a "
+     "pipe "
+     "that is read too slowly."},
+    {"fff_metadata_refused_total", MetricType::kCounter, "", "",
+     "Inference calls and streams refused because their metadata were larger "
+     "than --max-metadata-bytes."},
     {"fff_build_info", MetricType::kGauge, "", "version",
      "1; the version of the server."},
     {"process_cpu_seconds_total", MetricType::kCounter, "seconds", "",

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -51,6 +53,16 @@ class ServerMetrics {
   void SetSpeedup(const std::string& model, const std::string& version,
                   int64_t rows, int threads, double ratio);
 
+  // Lines of the access log that could not be written; any thread, no lock.
+  void AddAccessLogLinesLost(uint64_t lines) {
+    access_log_lines_lost_.fetch_add(lines, std::memory_order_relaxed);
+  }
+
+  // Calls refused for the size of their metadata; any thread, no lock.
+  void AddMetadataRefused() {
+    metadata_refused_.fetch_add(1, std::memory_order_relaxed);
+  }
+
   // Ends every series of one version, or of the whole model with all its
   // versions. Requests in flight may go on recording into what they hold.
   void ForgetVersion(const std::string& model, const std::string& version);
@@ -62,6 +74,8 @@ class ServerMetrics {
 
   struct Snapshot {
     std::string server_version;
+    uint64_t access_log_lines_lost = 0;
+    uint64_t metadata_refused = 0;
     std::vector<Served> served;  // unknown_model first
     std::map<std::string, bool> model_ready;
     std::map<std::pair<std::string, std::string>, double> load_seconds;
@@ -78,6 +92,8 @@ class ServerMetrics {
 
   const std::string server_version_;
   const std::shared_ptr<ModelMetrics> unknown_model_;
+  std::atomic<uint64_t> access_log_lines_lost_{0};
+  std::atomic<uint64_t> metadata_refused_{0};
   mutable absl::Mutex mutex_;
   std::vector<Served> served_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, bool> model_ready_ ABSL_GUARDED_BY(mutex_);

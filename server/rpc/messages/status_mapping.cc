@@ -79,7 +79,8 @@ grpc::Status ToGrpc(const absl::Status& status) {
                            SentBytes(status.message(), header_bytes_max));
   };
   grpc::Status mapped(static_cast<grpc::StatusCode>(status.code()), sent(4096));
-  const auto delay = serving::RetryAfter(status);
+  auto delay = serving::RetryAfter(status);
+  if (delay == serving::kNeverRetry) delay.reset();  // RetryInfo has no such
   const auto field = BadField(status);
   if (!delay.has_value() && !field.has_value()) return mapped;
   // The header of the details holds the message up to twice, in base64, and all

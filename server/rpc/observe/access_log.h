@@ -46,6 +46,7 @@ class AccessLog {
 
   bool Wants(bool ok, bool traced);
   void Write(const AccessEntry& entry) { lines_->Add(ToJson(entry)); }
+  void Reopen() { lines_->Reopen(); }
 
  private:
   const std::unique_ptr<base::LineLog> lines_;

@@ -14,6 +14,12 @@ double Microseconds(int64_t ns) { return static_cast<double>(ns) / 1000; }
 CallDetails ReadDetails(const grpc::ServerContext& context) {
   CallDetails details;
   const auto& metadata = context.client_metadata();
+  constexpr size_t kEntryBytes = 32;
+  size_t bytes = 0;
+  for (const auto& [name, value] : metadata) {
+    bytes += name.size() + value.size() + kEntryBytes;
+  }
+  details.metadata_bytes = static_cast<int64_t>(bytes);
   details.wants_timing = metadata.find(kTimingKey) != metadata.end();
   const auto trace = metadata.find("traceparent");
   if (trace != metadata.end()) {

@@ -18,6 +18,9 @@ inline constexpr char kTimingKey[] = "fff-timing";
 
 struct CallDetails {
   bool wants_timing = false;
+  // As HTTP/2 counts a header list (RFC 9113, section 6.5.2): names, values and
+  // 32 bytes each, of what the application sees.
+  int64_t metadata_bytes = 0;
   std::optional<TraceContext> trace;
 };
 CallDetails ReadDetails(const grpc::ServerContext& context);

@@ -77,6 +77,8 @@ void Configure(const GrpcServerOptions& options, grpc::ServerBuilder& builder) {
     quota.Resize(static_cast<size_t>(options.receive_memory_bytes));
     builder.SetResourceQuota(quota);
   }
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE,
+                             static_cast<int>(kMetadataBytesRead));
   builder.SetMaxSendMessageSize(-1);  // an answer is as large as it must be
   // With SO_REUSEPORT, gRPC's default, a second server on the port would start
   // without a word and take half of the calls.
@@ -117,6 +119,7 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
                    Seconds(options.unread_answer_seconds),
                    options.overload_is_unavailable,
                    options.refuse_non_finite,
+                   options.max_metadata_bytes,
                    {false}} {}
 
 GrpcServer::~GrpcServer() {
@@ -130,7 +133,11 @@ absl::Status GrpcServer::Start() {
   }
   if (!options_.access_log.empty()) {
     FFF_ASSIGN_OR_RETURN(
-        auto lines, base::LineLog::Open(options_.access_log, "fff-access-log"));
+        auto lines, base::LineLog::Open(
+                        {options_.access_log, "access log", "fff-access-log",
+                         [metrics = environment_.metrics](uint64_t lost) {
+                           metrics->AddAccessLogLinesLost(lost);
+                         }}));
     access_log_ = std::make_unique<AccessLog>(std::move(lines),
                                               options_.access_log_share);
     environment_.access_log = access_log_.get();
@@ -167,6 +174,10 @@ absl::Status GrpcServer::Start() {
 void GrpcServer::SetServing(bool serving) {
   serving_.store(serving);
   health_.SetServing(serving);
+}
+
+void GrpcServer::ReopenAccessLog() {
+  if (access_log_ != nullptr) access_log_->Reopen();
 }
 
 void GrpcServer::RefuseUntilQuiet(std::chrono::system_clock::time_point until) {

@@ -39,10 +39,17 @@ struct ConnectionOptions {
   int streams_max = 0;
 };
 
+// What gRPC reads of a call's metadata. Above it gRPC 1.51 loses its place in
+// the connection and ends it, with all calls on it; by default that is 8 KiB.
+inline constexpr int64_t kMetadataBytesRead = int64_t{16} << 20;
+
 struct GrpcServerOptions {
   std::string host = "127.0.0.1";  // an IPv6 address without brackets
   int port = 8001;                 // 0 = a free one
   int64_t max_message_bytes = int64_t{64} << 20;  // received
+  // Of an inference call's metadata; a call with more is refused. Metadata of
+  // kMetadataBytesRead cost the client its connection: gRPC reads no further.
+  int64_t max_metadata_bytes = int64_t{64} << 10;
   // Bound of what gRPC holds of requests that are still arriving, all together;
   // above it, it slows reading down and refuses streams. 0 = none.
   int64_t receive_memory_bytes = 0;
@@ -88,6 +95,10 @@ class GrpcServer {
 
   // What health checks and ServerReady answer; any thread.
   void SetServing(bool serving);
+
+  // Writes the access log to its path anew, after somebody moved the file; any
+  // thread. Nothing when there is none.
+  void ReopenAccessLog();
 
   // Refuses new calls and gives those in flight until `deadline`, after which
   // they are cancelled. Stops the scheduler. Blocks; call once after Start.

@@ -12,14 +12,29 @@ absl::Status StoppingError() {
       "the server is shutting down; retry on another one");
 }
 
+absl::Status CheckMetadata(const CallEnvironment& environment,
+                           const CallDetails& details) {
+  if (details.metadata_bytes <= environment.metadata_bytes_max) {
+    return absl::OkStatus();
+  }
+  environment.metrics->AddMetadataRefused();
+  absl::Status status = absl::ResourceExhaustedError(
+      absl::StrCat("got ", details.metadata_bytes,
+                   " bytes of metadata (names, values and 32 bytes each), "
+                   "wanted at most ",
+                   environment.metadata_bytes_max, " (--max-metadata-bytes)"));
+  serving::SetRetryAfter(serving::kNeverRetry, status);
+  return status;
+}
+
 absl::Status RefusalAnswer(const CallEnvironment& environment,
                            const absl::Status& refusal) {
+  const auto delay = serving::RetryAfter(refusal);
   if (!environment.overload_is_unavailable ||
-      !absl::IsResourceExhausted(refusal)) {
+      !absl::IsResourceExhausted(refusal) || delay == serving::kNeverRetry) {
     return refusal;
   }
   absl::Status answer = absl::UnavailableError(refusal.message());
-  const auto delay = serving::RetryAfter(refusal);
   if (delay.has_value()) serving::SetRetryAfter(*delay, answer);
   return answer;
 }

@@ -8,6 +8,7 @@
 #include "inference/grpc_service.grpc.pb.h"
 #include "server/metrics/server_metrics.h"
 #include "server/rpc/observe/access_log.h"
+#include "server/rpc/observe/call_details.h"
 #include "server/rpc/transport/health_service.h"
 #include "server/serving/batching/memory_budget.h"
 #include "server/serving/batching/scheduler.h"
@@ -44,6 +45,8 @@ struct CallEnvironment {
   bool overload_is_unavailable = false;
   // Rows with NaN or infinity are refused by models that do not say otherwise.
   bool refuse_non_finite = false;
+  // Of metadata, an inference call (CheckMetadata).
+  int64_t metadata_bytes_max = int64_t{64} << 10;
   // Set before the server ends: new requests are answered UNAVAILABLE.
   std::atomic<bool> refusing{false};
 };
@@ -51,8 +54,13 @@ struct CallEnvironment {
 // What a request is answered with once `refusing` is set, and how a stream
 // ends.
 absl::Status StoppingError();
+// RESOURCE_EXHAUSTED, never to be tried again, for a call whose metadata are
+// larger than the environment wants; counted.
+absl::Status CheckMetadata(const CallEnvironment& environment,
+                           const CallDetails& details);
 // What is answered instead of `refusal`: itself, or the same as UNAVAILABLE
-// when it says RESOURCE_EXHAUSTED and the environment wants that.
+// when it says RESOURCE_EXHAUSTED, the environment wants that, and another try
+// may pass.
 absl::Status RefusalAnswer(const CallEnvironment& environment,
                            const absl::Status& refusal);
 // What a request of `bytes` is answered with that does not fit into `memory`.

@@ -76,7 +76,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     StreamFlow::Step step;
     const Task* written = nullptr;
     bool more_answers = false;
-    bool complete = false;  // the client has closed its side
+    absl::Status refusal;  // OK when the client has closed its side
   };
 
   InferStream(CallQueue* owner, Tasks* tasks)
@@ -89,8 +89,14 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     plan.step = step;
     if (step.write) plan.written = answered_.front();
     plan.more_answers = answered_.size() > 1;
-    plan.complete = flow_.read_ended();
+    if (step.finish) plan.refusal = Refusal();
     return plan;
+  }
+
+  // How the stream ends.
+  absl::Status Refusal() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!refusal_.ok()) return refusal_;
+    return flow_.read_ended() ? absl::OkStatus() : StoppingError();
   }
 
   // Without a step nothing is touched: another thread may have ended the
@@ -105,8 +111,8 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     }
     if (plan.step.read) stream_.Read(&request_, &read_event_);
     if (plan.step.finish) {
-      stream_.Finish(plan.complete ? grpc::Status::OK : ToGrpc(StoppingError()),
-                     &finished_event_);
+      AddRetryPushback(plan.refusal, context_);
+      stream_.Finish(ToGrpc(plan.refusal), &finished_event_);
     }
   }
 
@@ -122,11 +128,13 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     arrival_.details = &details_;
     owner_->StreamStarted(this);
     owner_->answer_holders().Add(this);
+    const absl::Status refusal = CheckMetadata(owner_->environment(), details_);
     Plan plan;
     {
       absl::MutexLock lock(&mutex_);
-      plan = Detail(owner_->environment().refusing.load() ? flow_.Drain()
-                                                          : flow_.Opened());
+      refusal_ = refusal;
+      const bool refused = !refusal.ok() || owner_->environment().refusing;
+      plan = Detail(refused ? flow_.Drain() : flow_.Opened());
     }
     Start(plan);
   }
@@ -221,6 +229,7 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
   bool done_ = false;      // queue's thread
   mutable absl::Mutex mutex_;
   StreamFlow flow_ ABSL_GUARDED_BY(mutex_);
+  absl::Status refusal_ ABSL_GUARDED_BY(mutex_);  // why none of it is read
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   // Read and not yet written; of those, with an answer, the first being
   // written.

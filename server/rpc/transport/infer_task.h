@@ -150,6 +150,7 @@ class InferTask final : public serving::Task {
     if (environment_->refusing.load(std::memory_order_relaxed)) {
       return StoppingError();
     }
+    FFF_RETURN_IF_ERROR(CheckMetadata(*environment_, *arrival_.details));
     return ChargeMemory(request_bytes_);
   }
 

@@ -8,6 +8,10 @@
 
 namespace fff::serving {
 
+// The delay of what will be refused at every try. gRPC's clients take a
+// negative one to mean so, too.
+inline constexpr std::chrono::milliseconds kNeverRetry(-1);
+
 // How long whoever was refused should wait before another try, carried by the
 // Status as a payload.
 void SetRetryAfter(std::chrono::milliseconds delay, absl::Status& status);

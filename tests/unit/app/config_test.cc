@@ -109,6 +109,7 @@ TEST_F(ConfigTest, HasDefaultsForAllButTheRepository) {
   EXPECT_EQ(config_.drain_delay_seconds, 5);
   EXPECT_EQ(config_.drain_timeout_seconds, 30);
   EXPECT_EQ(config_.max_message_bytes, int64_t{64} << 20);
+  EXPECT_EQ(config_.max_metadata_bytes, 65536);
   EXPECT_EQ(config_.non_finite, "compute");
   EXPECT_TRUE(config_.benchmark);
   EXPECT_EQ(config_.log_level, "info");

@@ -71,7 +71,8 @@ class AccessLogTest : public ::testing::Test {
  protected:
   static AccessLog Sampling(double share) {
     return AccessLog(
-        std::move(base::LineLog::Open("/dev/null", "test").value()), share);
+        std::move(base::LineLog::Open({"/dev/null", "test", "test"}).value()),
+        share);
   }
 };
 

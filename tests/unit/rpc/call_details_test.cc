@@ -17,6 +17,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 class CallDetailsTest : public GrpcServerTest {
@@ -154,7 +155,47 @@ TEST_F(CallDetailsTest, ALogThatCannotBeOpenedStopsTheStart) {
   GrpcServer server(options_, &models_, &scheduler_, &metrics_);
   const absl::Status status = server.Start();
   EXPECT_THAT(std::string(status.message()),
-              StartsWith("cannot write to /no/such/directory/log: "));
+              StartsWith("cannot write access log /no/such/directory/log: "));
+}
+
+// As HTTP/2 counts: with its name and 32 bytes.
+std::string Value(const std::string& name, size_t bytes) {
+  return std::string(bytes - name.size() - 32, 'x');
+}
+
+TEST_F(CallDetailsTest, ACallWithLargeMetadataIsRefusedAlone) {
+  options_.max_metadata_bytes = 20000;
+  options_.overload_is_unavailable = true;  // no matter of load
+  StartServer(options_);
+  grpc::ClientContext large;
+  large.AddMetadata("token", Value("token", 20001));
+  const grpc::Status status = Predict(large, 3);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(),
+              MatchesRegex("got 20[0-9]+ bytes of metadata .*, wanted at most "
+                           "20000 .--max-metadata-bytes."));
+  EXPECT_EQ(Trailing(large, "grpc-retry-pushback-ms"), "-1");
+  EXPECT_THAT(status.error_details(), Not(HasSubstr("RetryInfo")));
+  grpc::ClientContext small;
+  small.AddMetadata("token", Value("token", 19000));
+  EXPECT_TRUE(Predict(small, 3).ok());
+  EXPECT_EQ(metrics_.TakeSnapshot().metadata_refused, 1u);
+}
+
+TEST_F(CallDetailsTest, AStreamWithLargeMetadataEndsUnread) {
+  options_.max_metadata_bytes = 20000;
+  StartServer(options_);
+  grpc::ClientContext context;
+  context.AddMetadata("token", Value("token", 30000));
+  const auto stream = stub_->PredictStream(&context);
+  stream->Write(PredictRequest("leaf", Rows(1, kLeafIn), kLeafIn));
+  v1::PredictStreamResponse answer;
+  EXPECT_FALSE(stream->Read(&answer));
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("--max-metadata-bytes"));
+  EXPECT_EQ(Trailing(context, "grpc-retry-pushback-ms"), "-1");
+  EXPECT_EQ(metrics_.TakeSnapshot().metadata_refused, 1u);
 }
 
 TEST_F(CallDetailsTest, RequestsBeyondTheMemoryAreRefused) {
