@@ -63,13 +63,12 @@ void ModelRecord::Observe(const ScannedModel& scanned,
   std::map<int64_t, std::string> found;
   for (const ScannedVersion& version : scanned.versions) {
     found[version.version] = FoundIdentity(config_found_, version.identity);
-    versions_.try_emplace(version.version);
+    versions_[version.version].folder = version.folder;
   }
   for (auto it = versions_.begin(); it != versions_.end();) {
     VersionRecord& record = it->second;
     const std::string& identity = found[it->first];
-    const bool written =
-        written_below(absl::StrCat(directory_, "/", it->first, "/"));
+    const bool written = written_below(DirectoryOf(it->first) + "/");
     if (record.found != identity || written) record.found_since = now;
     record.found = identity;
     const bool forgotten = identity.empty() && record.served.empty() &&
@@ -77,6 +76,13 @@ void ModelRecord::Observe(const ScannedModel& scanned,
                            record.failed != record.found;
     it = forgotten ? versions_.erase(it) : std::next(it);
   }
+}
+
+std::string ModelRecord::DirectoryOf(int64_t version) const {
+  const auto found = versions_.find(version);
+  const bool named = found != versions_.end() && !found->second.folder.empty();
+  return absl::StrCat(directory_, "/",
+                      named ? found->second.folder : absl::StrCat(version));
 }
 
 void ModelRecord::ObserveAbsence(Clock::time_point now) {

@@ -23,6 +23,7 @@ std::string FoundIdentity(const std::string& config_identity,
 
 // What is remembered of one version between two looks at the repository.
 struct VersionRecord {
+  std::string folder;  // as ScannedVersion's
   // What the last look found, config.json included, and since when every look
   // found the same; "" is no such directory.
   std::string found;
@@ -88,6 +89,8 @@ class ModelRecord {
 
   const std::string& name() const { return name_; }
   const std::string& directory() const { return directory_; }
+  // Of a version, whether it is there or not.
+  std::string DirectoryOf(int64_t version) const;
   const std::map<int64_t, VersionRecord>& versions() const { return versions_; }
   VersionRecord& version(int64_t number) { return versions_[number]; }
   bool IsWanted(int64_t version, Clock::time_point now) const {

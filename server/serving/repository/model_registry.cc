@@ -1,5 +1,7 @@
 #include "server/serving/repository/model_registry.h"
 
+#include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -85,6 +87,18 @@ void ModelRegistry::Remove(absl::string_view model_name) {
   models_.erase(model);
 }
 
+void ModelRegistry::SetMisfits(std::vector<Misfit> misfits) {
+  absl::MutexLock lock(&mutex_);
+  misfits_ = std::move(misfits);
+}
+
+std::string ModelRegistry::WhyPassedOver(absl::string_view model_name) const {
+  for (const Misfit& misfit : misfits_) {
+    if (misfit.name == model_name) return absl::StrCat("; ", misfit.reason);
+  }
+  return "";
+}
+
 void ModelRegistry::SetComplete() {
   absl::MutexLock lock(&mutex_);
   complete_ = true;
@@ -105,7 +119,8 @@ absl::StatusOr<std::shared_ptr<const Servable>> ModelRegistry::Find(
     return absl::NotFoundError(absl::StrCat(
         "model '", base::Printable(name),
         "' is not in the repository; it has: ",
-        SomeKeys(models_, [](const auto& entry) { return entry.first; })));
+        SomeKeys(models_, [](const auto& entry) { return entry.first; }),
+        WhyPassedOver(model_name)));
   }
   const std::vector<VersionStatus>& versions = model->second.versions;
   for (const VersionStatus& status : versions) {
@@ -117,7 +132,8 @@ absl::StatusOr<std::shared_ptr<const Servable>> ModelRegistry::Find(
   }
   return absl::NotFoundError(absl::StrCat(
       "model '", model_name, "' has no version ", version, "; it has: ",
-      SomeKeys(versions, [](const auto& entry) { return entry.version; })));
+      SomeKeys(versions, [](const auto& entry) { return entry.version; }),
+      WhyPassedOver(model_name)));
 }
 
 std::vector<VersionStatus> ModelRegistry::List() const {
@@ -126,6 +142,19 @@ std::vector<VersionStatus> ModelRegistry::List() const {
   for (const auto& [name, entry] : models_) {
     all.insert(all.end(), entry.versions.begin(), entry.versions.end());
   }
+  for (const Misfit& misfit : misfits_) {
+    VersionStatus status;
+    status.model_name = misfit.name;
+    status.state = VersionState::kFailed;
+    status.reason = absl::StrCat("passed over: ", misfit.reason);
+    all.push_back(std::move(status));
+  }
+  if (misfits_.empty()) return all;
+  std::stable_sort(all.begin(), all.end(),
+                   [](const VersionStatus& a, const VersionStatus& b) {
+                     return std::tie(a.model_name, a.version) <
+                            std::tie(b.model_name, b.version);
+                   });
   return all;
 }
 

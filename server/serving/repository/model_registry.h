@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "server/metrics/server_metrics.h"
 #include "server/serving/batching/servable.h"
+#include "server/serving/repository/misfits.h"
 #include "server/serving/repository/version_status.h"
 
 namespace fff::serving {
@@ -31,6 +32,9 @@ class ModelRegistry {
   void Publish(std::vector<VersionStatus> versions, bool required);
   // Takes a model out of the list; requests that hold a servable keep it.
   void Remove(absl::string_view model_name);
+  // What the repository holds that cannot be served: listed as version 0 of its
+  // name, failed; it keeps nothing from being ready.
+  void SetMisfits(std::vector<Misfit> misfits);
   // The first pass over the repository is done: every model is known.
   void SetComplete();
 
@@ -56,9 +60,15 @@ class ModelRegistry {
     bool required = false;
   };
 
+  // ": " and why a model or a version of it is passed over; "" where nothing
+  // of that name is.
+  std::string WhyPassedOver(absl::string_view model_name) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+
   metrics::ServerMetrics* const metrics_;
   mutable absl::Mutex mutex_;
   std::map<std::string, Entry, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Misfit> misfits_ ABSL_GUARDED_BY(mutex_);
   bool complete_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -47,10 +47,11 @@ absl::Status ModelRepository::LoadAll() {
   const Clock::time_point now = Clock::now();
   {
     absl::MutexLock look(&look_mutex_);
-    FFF_ASSIGN_OR_RETURN(const std::vector<ScannedModel> scanned,
+    FFF_ASSIGN_OR_RETURN(ScannedRepository scanned,
                          ScanRepository(options_.path));
     absl::MutexLock lock(&mutex_);
-    models_.Observe(scanned, {}, now, [](const auto&) { return false; });
+    models_.Observe(scanned.models, {}, now, [](const auto&) { return false; });
+    models_.TellMisfits(std::move(scanned.misfits));
     if (models_.records().empty()) {
       base::LogWarning(absl::StrCat("model repository ", options_.path,
                                     " holds no model; nothing is served"));
@@ -82,7 +83,7 @@ Clock::time_point ModelRepository::Look(
   Clock::time_point next = Clock::time_point::max();
   {
     absl::MutexLock look(&look_mutex_);
-    const auto scanned = ScanRepository(options_.path);
+    auto scanned = ScanRepository(options_.path);
     absl::MutexLock lock(&mutex_);
     if (!scanned.ok() && scanned.status() != observed_) {
       base::LogError(
@@ -97,7 +98,8 @@ Clock::time_point ModelRepository::Look(
                               const Waiting* waiting = FindWaiting(model);
                               return waiting != nullptr && waiting->called;
                             };
-    models_.Observe(*scanned, being_written, now, called);
+    models_.Observe(scanned->models, being_written, now, called);
+    models_.TellMisfits(std::move(scanned->misfits));
     for (auto& [name, record] : models_.records()) {
       if (called(name)) continue;
       if (options_.control == ModelControl::kPoll) {
@@ -188,7 +190,7 @@ std::optional<ModelRepository::Job> ModelRepository::NextJob() {
   const Transition next = models_.Advance(record, job.now);
   if (next.kind != Transition::Kind::kLoad) return std::nullopt;
   job.version.version = job.input.version = next.version;
-  job.version.directory = absl::StrCat(job.directory, "/", next.version);
+  job.version.directory = record.DirectoryOf(next.version);
   job.config = record.config();
   job.input.found = record.version(next.version).found;
   return job;
@@ -381,8 +383,11 @@ std::vector<std::string> ModelRepository::Directories() {
   for (const auto& [name, record] : models_.records()) {
     directories.push_back(record.directory());
     for (const auto& [version, entry] : record.versions()) {
-      directories.push_back(absl::StrCat(record.directory(), "/", version));
+      directories.push_back(record.DirectoryOf(version));
     }
+  }
+  for (const Misfit& misfit : models_.misfits()) {
+    if (!misfit.directory.empty()) directories.push_back(misfit.directory);
   }
   return directories;
 }

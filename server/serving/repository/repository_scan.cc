@@ -1,39 +1,25 @@
 #include "server/serving/repository/repository_scan.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/base/utf8.h"
 #include "server/model/model_files.h"
+#include "server/serving/repository/version_name.h"
 
 namespace fff::serving {
 namespace {
 
 namespace fs = std::filesystem;
-
-// "1", "20"; not "01", "+1", "1.5": one spelling a version.
-bool ParseVersion(const std::string& name, int64_t& version) {
-  return !name.empty() &&
-         absl::ascii_isdigit(static_cast<unsigned char>(name[0])) &&
-         absl::SimpleAtoi(name, &version) && version >= 1 &&
-         name == std::to_string(version);
-}
-
-// Hidden directories, and the one that only root may read at the root of every
-// ext4 volume.
-bool IsPassedOver(const std::string& name) {
-  return name[0] == '.' || name == "lost+found";
-}
 
 absl::Status CheckModelName(const std::string& name) {
   const bool bad = std::any_of(name.begin(), name.end(), [](char c) {
@@ -54,24 +40,42 @@ absl::Status ReadError(const std::string& path, const std::error_code& error) {
                              absl::StrCat("cannot read directory ", path));
 }
 
-// What stat says of a file whose content is the same while this is; "" when it
-// is no file. Links are followed.
-std::string FileIdentity(const std::string& path) {
+// "" when it is no file. Links are followed.
+std::string IdentityOfFile(const std::string& path) {
   struct stat info;
   if (stat(path.c_str(), &info) != 0 || S_ISDIR(info.st_mode)) return "";
-  return absl::StrCat(info.st_size, ":", info.st_mtim.tv_sec, ".",
-                      info.st_mtim.tv_nsec, ":", info.st_dev, ".", info.st_ino);
+  return FileIdentity(info);
 }
 
+// Where several folders have the same number, the one without zeros in front
+// counts, or none.
+void DropAmbiguous(std::vector<ScannedVersion>& versions) {
+  const auto plain = [](const ScannedVersion& v) {
+    return v.folder == std::to_string(v.version);
+  };
+  const std::vector<ScannedVersion> all = std::exchange(versions, {});
+  for (const ScannedVersion& version : all) {
+    const auto same = std::count_if(
+        all.begin(), all.end(),
+        [&](const ScannedVersion& v) { return v.version == version.version; });
+    if (same == 1 || plain(version)) versions.push_back(version);
+  }
+}
+
+// `others`: whether the directory holds anything besides versions and the
+// config.
 absl::Status ScanVersions(const std::string& directory,
-                          std::vector<ScannedVersion>& versions) {
+                          std::vector<ScannedVersion>& versions, bool& others) {
+  others = false;
   std::error_code error;
   fs::directory_iterator it(directory, error);
   for (; !error && it != fs::directory_iterator(); it.increment(error)) {
-    int64_t version = 0;
+    const std::string folder = it->path().filename().string();
+    const std::optional<int64_t> version = ParseVersion(folder);
     std::error_code ignored;
-    if (!ParseVersion(it->path().filename().string(), version) ||
-        !it->is_directory(ignored)) {
+    if (!version.has_value() || !it->is_directory(ignored)) {
+      others =
+          others || (!IsPassedOver(folder) && folder != model::kConfigFile);
       continue;
     }
     if (versions.size() == kVersionsMax) {
@@ -79,22 +83,41 @@ absl::Status ScanVersions(const std::string& directory,
       return absl::ResourceExhaustedError(absl::StrCat(
           directory, " holds more than ", kVersionsMax, " versions"));
     }
-    versions.push_back({version, VersionIdentity(it->path().string())});
+    versions.push_back(
+        {*version, folder, VersionIdentity(it->path().string())});
   }
   if (error) return ReadError(directory, error);
   std::sort(versions.begin(), versions.end(),
             [](const ScannedVersion& a, const ScannedVersion& b) {
               return a.version < b.version;
             });
+  const bool repeated =
+      std::adjacent_find(versions.begin(), versions.end(),
+                         [](const ScannedVersion& a, const ScannedVersion& b) {
+                           return a.version == b.version;
+                         }) != versions.end();
+  if (repeated) {
+    DropAmbiguous(versions);
+    others = true;
+  }
   return absl::OkStatus();
+}
+
+std::string MisfitsOf(const ScannedModel& model) {
+  std::vector<std::string> versions;
+  for (const ScannedVersion& version : model.versions) {
+    versions.push_back(version.folder);
+  }
+  return MisfitsOfModel(model.directory, versions);
 }
 
 // False when the directory is no model.
 bool ScanModelDirectory(const fs::path& path, ScannedModel& model) {
   model.name = path.filename().string();
   model.directory = path.string();
-  model.status = ScanVersions(model.directory, model.versions);
-  model.config_identity = FileIdentity((path / model::kConfigFile).string());
+  bool others = false;
+  model.status = ScanVersions(model.directory, model.versions, others);
+  model.config_identity = IdentityOfFile((path / model::kConfigFile).string());
   if (model.status.ok() && model.versions.empty() &&
       model.config_identity.empty()) {
     return false;
@@ -104,10 +127,28 @@ bool ScanModelDirectory(const fs::path& path, ScannedModel& model) {
     model.versions.clear();
     model.name = base::Printable(model.name);
   }
+  // Looked at once more only where there is something to find.
+  if (model.status.ok() && others) model.misfits = MisfitsOf(model);
   return true;
 }
 
+// What is no model.
+void AddMisfit(const fs::path& path, bool is_directory,
+               std::vector<Misfit>& misfits) {
+  if (misfits.size() >= kMisfitsMax) return;
+  std::string reason = is_directory ? WhyNoModel(path) : WhyNoModelFile(path);
+  if (reason.empty()) return;
+  misfits.push_back({base::Printable(path.filename().string()),
+                     std::move(reason), is_directory ? path.string() : ""});
+}
+
 }  // namespace
+
+std::string FileIdentity(const struct stat& info) {
+  return absl::StrCat(info.st_size, ":", info.st_mtim.tv_sec, ".",
+                      info.st_mtim.tv_nsec, ":", info.st_ctim.tv_sec, ".",
+                      info.st_ctim.tv_nsec);
+}
 
 std::string VersionIdentity(const std::string& version_directory) {
   constexpr int kFilesMax = 4096;  // those beyond do not tell versions apart
@@ -120,7 +161,7 @@ std::string VersionIdentity(const std::string& version_directory) {
        it.increment(error), ++i) {
     const std::string name = it->path().filename().string();
     if (name[0] == '.') continue;
-    const std::string identity = FileIdentity(it->path().string());
+    const std::string identity = IdentityOfFile(it->path().string());
     if (!identity.empty()) files.push_back(absl::StrCat(name, "=", identity));
   }
   std::sort(files.begin(), files.end());
@@ -138,39 +179,51 @@ absl::StatusOr<ScannedModel> ScanModel(const std::string& repository,
   ScannedModel model;
   const fs::path path = fs::path(repository) / name;
   std::error_code ignored;
-  if (!fs::is_directory(path, ignored) || !ScanModelDirectory(path, model)) {
-    return absl::NotFoundError(
-        absl::StrCat("model '", base::Printable(name),
-                     "' is not in the repository: it has no directory of that "
-                     "name with a version or a config.json in it"));
+  if (fs::is_directory(path, ignored)) {
+    if (ScanModelDirectory(path, model)) return model;
+    const std::string reason = WhyNoModel(path);
+    if (!reason.empty()) {
+      return absl::NotFoundError(
+          absl::StrCat("model '", base::Printable(name),
+                       "' is not in the repository: ", reason));
+    }
   }
-  return model;
+  return absl::NotFoundError(
+      absl::StrCat("model '", base::Printable(name),
+                   "' is not in the repository: it has no directory of that "
+                   "name with a version or a config.json in it"));
 }
 
-absl::StatusOr<std::vector<ScannedModel>> ScanRepository(
+absl::StatusOr<ScannedRepository> ScanRepository(
     const std::string& repository) {
   std::error_code error;
-  std::vector<ScannedModel> models;
+  ScannedRepository found;
   fs::directory_iterator it(repository, error);
   for (; !error && it != fs::directory_iterator(); it.increment(error)) {
+    if (IsPassedOver(it->path().filename().string())) continue;
     ScannedModel model;
     std::error_code ignored;
-    if (IsPassedOver(it->path().filename().string()) ||
-        !it->is_directory(ignored) || !ScanModelDirectory(it->path(), model)) {
+    const bool is_directory = it->is_directory(ignored);
+    if (!is_directory || !ScanModelDirectory(it->path(), model)) {
+      AddMisfit(it->path(), is_directory, found.misfits);
       continue;
     }
-    models.push_back(std::move(model));
-    if (models.size() > kModelsMax) {
+    if (!model.misfits.empty() && found.misfits.size() < kMisfitsMax) {
+      found.misfits.push_back({model.name, model.misfits, model.directory});
+    }
+    found.models.push_back(std::move(model));
+    if (found.models.size() > kModelsMax) {
       return absl::ResourceExhaustedError(
           absl::StrCat(repository, " holds more than ", kModelsMax, " models"));
     }
   }
   if (error) return ReadError(repository, error);
-  std::sort(models.begin(), models.end(),
-            [](const ScannedModel& a, const ScannedModel& b) {
-              return a.name < b.name;
-            });
-  return models;
+  const auto by_name = [](const auto& a, const auto& b) {
+    return a.name < b.name;
+  };
+  std::sort(found.models.begin(), found.models.end(), by_name);
+  std::sort(found.misfits.begin(), found.misfits.end(), by_name);
+  return found;
 }
 
 }  // namespace fff::serving

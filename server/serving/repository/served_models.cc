@@ -57,6 +57,19 @@ void ServedModels::Observe(
   }
 }
 
+void ServedModels::TellMisfits(std::vector<Misfit> misfits) {
+  if (misfits == misfits_) return;
+  for (const Misfit& misfit : misfits) {
+    if (std::find(misfits_.begin(), misfits_.end(), misfit) != misfits_.end()) {
+      continue;
+    }
+    base::LogWarning(absl::StrCat("passed over in the model repository: '",
+                                  misfit.name, "': ", misfit.reason));
+  }
+  misfits_ = std::move(misfits);
+  registry_->SetMisfits(misfits_);
+}
+
 void ServedModels::ForgetGone(Clock::time_point now) {
   for (auto it = records_.begin(); it != records_.end();) {
     if (!it->second.IsGone(now)) {

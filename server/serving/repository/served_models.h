@@ -54,6 +54,9 @@ class ServedModels {
                const std::vector<std::string>& being_written,
                Clock::time_point now,
                absl::FunctionRef<bool(const std::string&)> pass_over);
+  // Lists what of the repository cannot be served, and logs what is new of it.
+  void TellMisfits(std::vector<Misfit> misfits);
+  const std::vector<Misfit>& misfits() const { return misfits_; }
   // Forgets the models that are gone.
   void ForgetGone(Clock::time_point now);
   // Unloads what can go now and publishes; what comes next is a load or
@@ -86,6 +89,7 @@ class ServedModels {
   ModelRegistry* const registry_;
   metrics::ServerMetrics* const metrics_;
   std::map<std::string, ModelRecord> records_;
+  std::vector<Misfit> misfits_;
   std::vector<LoadedServables> retired_;
   Released released_;
 };

@@ -17,10 +17,10 @@ using ::testing::IsEmpty;
 
 // "name: 1 2" for every model found, with its own error, or the error of all.
 std::vector<std::string> Scan(const std::string& path) {
-  const auto models = ScanRepository(path);
-  if (!models.ok()) return {models.status().ToString()};
+  const auto found = ScanRepository(path);
+  if (!found.ok()) return {found.status().ToString()};
   std::vector<std::string> lines;
-  for (const ScannedModel& model : *models) {
+  for (const ScannedModel& model : found->models) {
     std::string line = absl::StrCat(model.name, ":");
     for (const ScannedVersion& version : model.versions) {
       absl::StrAppend(&line, " ", version.version);
@@ -72,7 +72,7 @@ TEST(ScanRepository, SaysWhereEachModelIs) {
   repository.AddDirectory("a/1");
   const auto models = ScanRepository(repository.path());
   ASSERT_TRUE(models.ok());
-  EXPECT_EQ(models->at(0).directory, repository.path() + "/a");
+  EXPECT_EQ(models->models.at(0).directory, repository.path() + "/a");
 }
 
 TEST(ScanRepository, AModelWithoutVersionsIsOneWhenItHasAConfig) {
@@ -92,16 +92,38 @@ TEST(ScanRepository, PassesOverFilesAndHiddenDirectories) {
   EXPECT_THAT(Scan(repository.path()), ElementsAre("a: 1"));
 }
 
-TEST(ScanRepository, TakesOneSpellingOfAVersionOnly) {
+TEST(ScanRepository, TakesPositiveNumbersForVersions) {
   TempRepository repository;
   for (const char* version :
-       {"01", "+1", "-1", "0", "1.5", "1 ", " 1", "v1", "1e3", "0x1",
+       {"+1", "-1", "0", "00", "1.5", "1 ", " 1", "v1", "1e3", "0x1",
         "9223372036854775808", "99999999999999999999"}) {
     repository.AddDirectory(absl::StrCat("a/", version));
   }
   EXPECT_THAT(Scan(repository.path()), IsEmpty());
   repository.AddDirectory("a/9223372036854775807");
   EXPECT_THAT(Scan(repository.path()), ElementsAre("a: 9223372036854775807"));
+}
+
+TEST(ScanRepository, ZerosInFrontOfANumberDoNotMatter) {
+  TempRepository repository;
+  repository.AddDirectory("a/0001");
+  repository.AddDirectory("a/010");
+  EXPECT_THAT(Scan(repository.path()), ElementsAre("a: 1 10"));
+  const auto found = ScanRepository(repository.path());
+  EXPECT_EQ(found->models.at(0).versions.at(0).folder, "0001");
+  EXPECT_THAT(found->misfits, IsEmpty());
+}
+
+TEST(ScanRepository, OfTwoSpellingsThePlainOneCountsOrNone) {
+  TempRepository repository;
+  for (const char* folder : {"a/1", "a/01", "a/02", "a/002", "a/3"}) {
+    repository.AddDirectory(folder);
+  }
+  EXPECT_THAT(Scan(repository.path()), ElementsAre("a: 1 3"));
+  const auto found = ScanRepository(repository.path());
+  EXPECT_EQ(found->models.at(0).versions.at(0).folder, "1");
+  EXPECT_THAT(found->models.at(0).misfits,
+              HasSubstr("got folders '002', '01', '02', wanted versions"));
 }
 
 // Kubernetes mounts config maps and some volumes as links.
@@ -225,7 +247,7 @@ TEST(ScanRepository, RefusesMoreModelsThanItsBound) {
   for (size_t i = 0; i < kModelsMax; ++i) {
     repository.AddDirectory(absl::StrCat("m", i, "/1"));
   }
-  EXPECT_EQ(ScanRepository(repository.path())->size(), kModelsMax);
+  EXPECT_EQ(ScanRepository(repository.path())->models.size(), kModelsMax);
   repository.AddDirectory("one-more/1");
   EXPECT_EQ(ScanRepository(repository.path()).status(),
             absl::ResourceExhaustedError(absl::StrCat(repository.path(),
@@ -239,7 +261,7 @@ TEST(ScanRepository, MoreVersionsThanTheBoundAreThatModelsFailure) {
   for (size_t i = 1; i <= kVersionsMax; ++i) {
     repository.AddDirectory(absl::StrCat("a/", i));
   }
-  EXPECT_EQ(ScanRepository(repository.path())->at(0).versions.size(),
+  EXPECT_EQ(ScanRepository(repository.path())->models.at(0).versions.size(),
             kVersionsMax);
   repository.AddDirectory("a/999999");
   EXPECT_THAT(
@@ -258,8 +280,8 @@ TEST(VersionIdentity, IsTheSameWhileNothingChanges) {
   TempRepository repository;
   repository.AddFile("a/1/model.safetensors", "weights");
   EXPECT_EQ(Identity(repository), Identity(repository));
-  EXPECT_EQ(ScanRepository(repository.path())->at(0).versions.at(0).identity,
-            Identity(repository));
+  const auto found = ScanRepository(repository.path());
+  EXPECT_EQ(found->models.at(0).versions.at(0).identity, Identity(repository));
 }
 
 TEST(VersionIdentity, ChangesWithContentNamesAndReplacement) {
@@ -286,6 +308,47 @@ TEST(VersionIdentity, ChangesWithContentNamesAndReplacement) {
   fs::remove_all(repository / "a/1");
   expect_change("gone");
   EXPECT_EQ(before, "");
+}
+
+// Written in place by a tool that puts the times back, as rsync and cp -p do.
+TEST(VersionIdentity, ChangesWithWhatIsWrittenInPlace) {
+  TempRepository repository;
+  repository.AddFile("a/1/model.safetensors", "weights");
+  namespace fs = std::filesystem;
+  const fs::path file = repository / "a/1/model.safetensors";
+  const auto time = fs::last_write_time(file);
+  const std::string before = Identity(repository);
+  // The clock of a file system may tick every four milliseconds.
+  for (int i = 0; i < 1000 && Identity(repository) == before; ++i) {
+    repository.AddFile("a/1/model.safetensors", "weighty");
+    fs::last_write_time(file, time);
+  }
+  EXPECT_NE(Identity(repository), before);
+}
+
+TEST(FileIdentity, IsOfTimesAndSizeNotOfInodes) {
+  struct stat info = {};
+  info.st_size = 7;
+  info.st_mtim = {100, 5};
+  info.st_ctim = {200, 6};
+  info.st_ino = 1;
+  info.st_dev = 2;
+  const std::string identity = FileIdentity(info);
+  info.st_ino = 11;  // mounts of object stores do so
+  info.st_dev = 12;
+  info.st_nlink = 3;
+  info.st_atim = {300, 7};
+  EXPECT_EQ(FileIdentity(info), identity);
+  const auto expect_change = [&](auto change) {
+    struct stat other = info;
+    change(other);
+    EXPECT_NE(FileIdentity(other), identity);
+  };
+  expect_change([](struct stat& s) { s.st_size = 8; });
+  expect_change([](struct stat& s) { s.st_mtim.tv_sec = 101; });
+  expect_change([](struct stat& s) { s.st_mtim.tv_nsec = 6; });
+  expect_change([](struct stat& s) { s.st_ctim.tv_sec = 201; });
+  expect_change([](struct stat& s) { s.st_ctim.tv_nsec = 7; });
 }
 
 // Uploads in progress are often hidden files that are renamed at the end.
