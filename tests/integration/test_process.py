@@ -199,11 +199,12 @@ def test_failed_model_stands_beside_served_ones(repository):
         api.close()
 
 
-def test_reflection_lists_both_apis(repository):
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_lists_both_apis(repository, version):
     with ServerProcess(repository) as server:
         api = fff_api.Api(server.target)
         call = api.channel.stream_stream(
-            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
         list_services = b"\x3a\x01*"  # field 7: list_services
         reply = next(call(iter([list_services]), timeout=60))
         for service in (b"fff.v1.InferenceService", b"inference.GRPCInferenceService",

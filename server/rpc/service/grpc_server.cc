@@ -107,6 +107,11 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
       inference_(repository, metrics, &admin_, options.benchmark_enabled),
       open_inference_(repository, &admin_,
                       [this] { return serving_.load() && registry_->Ready(); }),
+      reflection_({v1::InferenceService::service_full_name(),
+                   inference::GRPCInferenceService::service_full_name(),
+                   grpc::health::v1::Health::service_full_name(),
+                   grpc::reflection::v1::ServerReflection::service_full_name(),
+                   "grpc.reflection.v1alpha.ServerReflection"}),
       memory_(options.answer_memory_bytes),
       environment_{registry_,
                    scheduler,
@@ -151,6 +156,7 @@ absl::Status GrpcServer::Start() {
   builder.RegisterService(&inference_);
   builder.RegisterService(&open_inference_);
   builder.RegisterService(&health_);
+  builder.RegisterService(&reflection_);
   for (int i = 0; i < std::max(1, options_.queues); ++i) {
     queues_.push_back(std::make_unique<InferQueue>(
         &environment_, builder.AddCompletionQueue()));

@@ -15,6 +15,7 @@
 #include "server/rpc/access/tls_files.h"
 #include "server/rpc/service/inference_service.h"
 #include "server/rpc/service/open_inference_service.h"
+#include "server/rpc/service/reflection_service.h"
 #include "server/rpc/transport/infer_queue.h"
 #include "server/serving/batching/scheduler.h"
 #include "server/serving/repository/model_repository.h"
@@ -118,6 +119,7 @@ class GrpcServer {
   InferenceService inference_;
   OpenInferenceService open_inference_;
   HealthService health_;
+  ReflectionService reflection_;
   serving::MemoryBudget memory_;
   std::unique_ptr<AccessLog> access_log_;
   CallEnvironment environment_;

@@ -168,9 +168,10 @@ TEST_F(GrpcServerLifeTest, AnswersCallsWhileHealthSaysNo) {
   EXPECT_TRUE(Predict("path", 1).ok());
 }
 
-TEST_F(GrpcServerLifeTest, TellsItsServicesToReflection) {
-  StartServer();
-  grpc::GenericStub stub(channel_);
+// What a stream of `method` answers to its one request "list_services".
+std::string ListedServices(const std::shared_ptr<grpc::Channel>& channel,
+                           const std::string& method) {
+  grpc::GenericStub stub(channel);
   grpc::ClientContext context;
   grpc::CompletionQueue queue;
   const auto await = [&queue] {
@@ -179,27 +180,37 @@ TEST_F(GrpcServerLifeTest, TellsItsServicesToReflection) {
     queue.Next(&tag, &ok);
     return ok;
   };
-  const auto call = stub.PrepareCall(
-      &context,
-      "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
+  const auto call = stub.PrepareCall(&context, method, &queue);
   call->StartCall(nullptr);
-  ASSERT_TRUE(await());
+  EXPECT_TRUE(await());
   const grpc::Slice list_services("\x3a\x01*");  // field 7 of the request
   call->WriteLast(grpc::ByteBuffer(&list_services, 1), grpc::WriteOptions(),
                   nullptr);
-  ASSERT_TRUE(await());
+  EXPECT_TRUE(await());
   grpc::ByteBuffer received;
   call->Read(&received, nullptr);
-  ASSERT_TRUE(await());
+  EXPECT_TRUE(await());
   grpc::Slice slice;
-  ASSERT_TRUE(received.DumpToSingleSlice(&slice).ok());
-  const std::string answer(slice.begin(), slice.end());
-  EXPECT_THAT(answer, HasSubstr("fff.v1.InferenceService"));
-  EXPECT_THAT(answer, HasSubstr("inference.GRPCInferenceService"));
-  EXPECT_THAT(answer, HasSubstr("grpc.health.v1.Health"));
+  EXPECT_TRUE(received.DumpToSingleSlice(&slice).ok());
   grpc::Status status;
   call->Finish(&status, nullptr);
   await();
+  return {slice.begin(), slice.end()};
+}
+
+TEST_F(GrpcServerLifeTest, TellsItsServicesToReflectionOfEitherVersion) {
+  StartServer();
+  for (const std::string version : {"v1", "v1alpha"}) {
+    const std::string answer = ListedServices(
+        channel_, absl::StrCat("/grpc.reflection.", version,
+                               ".ServerReflection/ServerReflectionInfo"));
+    for (const char* service :
+         {"fff.v1.InferenceService", "inference.GRPCInferenceService",
+          "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+          "grpc.reflection.v1alpha.ServerReflection"}) {
+      EXPECT_THAT(answer, HasSubstr(service)) << version;
+    }
+  }
 }
 
 TEST_F(GrpcServerLifeTest, RefusesMessagesAboveItsLimitAndGoesOn) {
