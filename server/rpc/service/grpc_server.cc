@@ -6,8 +6,8 @@
 #include <limits>
 #include <thread>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/listen.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/access/tls_credentials.h"
@@ -19,12 +19,6 @@ namespace {
 // without one that is taken for quiet.
 constexpr std::chrono::seconds kRefusalTimeMax(2);
 constexpr std::chrono::milliseconds kQuietTime(20);
-
-std::string Address(const GrpcServerOptions& options) {
-  const bool ipv6 = absl::StrContains(options.host, ':');
-  return absl::StrCat(ipv6 ? "[" : "", options.host, ipv6 ? "]" : "", ":",
-                      options.port);
-}
 
 std::shared_ptr<grpc::ServerCredentials> Credentials(
     const GrpcServerOptions& options) {
@@ -147,12 +141,15 @@ absl::Status GrpcServer::Start() {
                                               options_.access_log_share);
     environment_.access_log = access_log_.get();
   }
+  // gRPC does not say why it cannot listen; the system does.
+  FFF_RETURN_IF_ERROR(base::CheckListen(options_.host, options_.port, "gRPC"));
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   Configure(options_, builder);
   ConfigureConnections(options_.connections, builder);
   credentials_ = Credentials(options_);
-  builder.AddListeningPort(Address(options_), credentials_, &port_);
+  builder.AddListeningPort(base::HostPort(options_.host, options_.port),
+                           credentials_, &port_);
   builder.RegisterService(&inference_);
   builder.RegisterService(&open_inference_);
   builder.RegisterService(&health_);
@@ -165,10 +162,10 @@ absl::Status GrpcServer::Start() {
   if (server_ == nullptr || port_ == 0) {
     server_.reset();
     queues_.clear();
-    return absl::UnavailableError(absl::StrCat(
-        "cannot listen on ", Address(options_),
-        " for gRPC: the port is taken by another process or the address is not "
-        "one of this machine"));
+    FFF_RETURN_IF_ERROR(
+        base::CheckListen(options_.host, options_.port, "gRPC"));
+    return base::CannotListen(options_.host, options_.port, "gRPC",
+                              "gRPC refused the address");
   }
   SetServing(false);
   for (size_t i = 0; i < queues_.size(); ++i) {

@@ -45,7 +45,7 @@ struct ConnectionOptions {
 inline constexpr int64_t kMetadataBytesRead = int64_t{16} << 20;
 
 struct GrpcServerOptions {
-  std::string host = "127.0.0.1";  // an IPv6 address without brackets
+  std::string host = "127.0.0.1";  // as in server/base/listen.h
   int port = 8001;                 // 0 = a free one
   int64_t max_message_bytes = int64_t{64} << 20;  // received
   // Of an inference call's metadata; a call with more is refused. Metadata of
@@ -86,12 +86,12 @@ class GrpcServer {
              serving::Scheduler* scheduler, metrics::ServerMetrics* metrics);
   ~GrpcServer();
 
-  // Binds the port and starts the threads. UNAVAILABLE when the port is taken
-  // or the address is not this machine's; the errors of ReadTlsFiles and of
-  // ReadToken for files that cannot be used.
+  // Binds the port and starts the threads. Returns the errors of CheckListen
+  // where it cannot listen, those of ReadTlsFiles and of ReadToken for files
+  // that cannot be used.
   absl::Status Start();
 
-  // The port that was bound.
+  // The port that was bound; none for a Unix socket.
   int port() const { return port_; }
 
   // What health checks and ServerReady answer; any thread.
