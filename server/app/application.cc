@@ -10,15 +10,18 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/app/device_choice.h"
+#include "server/app/host_flag.h"
 #include "server/app/http_endpoint.h"
 #include "server/app/signals.h"
 #include "server/app/status_page.h"
 #include "server/base/cpu_info.h"
+#include "server/base/listen.h"
 #include "server/base/log.h"
 #include "server/base/memory_info.h"
 #include "server/base/memory_return.h"
 #include "server/base/status_macros.h"
 #include "server/metrics/exporter.h"
+#include "server/rpc/messages/decode.h"
 #include "server/rpc/messages/version.h"
 #include "server/rpc/service/grpc_server.h"
 #include "server/serving/repository/repository_watcher.h"
@@ -101,22 +104,18 @@ class Server {
     FFF_RETURN_IF_ERROR(CheckConfig(config_));
     FFF_RETURN_IF_ERROR(placement_.status());
     FFF_RETURN_IF_ERROR(StartGrpc());
-    HttpHandlers handlers;
-    handlers.metrics = [this] { return metrics::ExportText(metrics_); };
-    handlers.status = [this] { return StatusJson(Facts(), registry_.List()); };
-    handlers.ready = [this] { return Ready(); };
-    FFF_ASSIGN_OR_RETURN(http_,
-                         HttpEndpoint::Start(config_.host, config_.http_port,
-                                             std::move(handlers)));
+    FFF_ASSIGN_OR_RETURN(
+        http_, HttpEndpoint::Start(HttpHost(config_.host), config_.http_port,
+                                   Handlers()));
     FFF_RETURN_IF_ERROR(repository_.LoadAll());
     SetServing(true);
     if (config_.model_control != serving::ModelControl::kNone) {
       watcher_.Start();
     }
     memory_returner_.Start();
-    base::LogInfo(absl::StrCat("listening grpc=", config_.host, ":",
-                               grpc_->port(), " http=", config_.host, ":",
-                               http_->port()));
+    base::LogInfo(absl::StrCat(
+        "listening grpc=", base::HostPort(config_.host, grpc_->port()),
+        " http=", base::HostPort(HttpHost(config_.host), http_->port())));
     return absl::OkStatus();
   }
 
@@ -176,6 +175,22 @@ class Server {
     absl::MutexLock lock(&health_mutex_);
     grpc_ = std::move(grpc);
     return absl::OkStatus();
+  }
+
+  HttpHandlers Handlers() {
+    HttpHandlers handlers;
+    handlers.metrics = [this] { return metrics::ExportText(metrics_); };
+    handlers.status = [this] { return StatusJson(Facts(), registry_.List()); };
+    handlers.ready = [this] { return Ready(); };
+    handlers.model_ready = [this](const std::string& name,
+                                  const std::string& version) -> absl::Status {
+      FFF_ASSIGN_OR_RETURN(const int64_t number, rpc::DecodeVersion(version));
+      return registry_.Find(name, number).status();
+    };
+    handlers.page = StatusPage();
+    handlers.name = rpc::kServerName;
+    handlers.version = rpc::kServerVersion;
+    return handlers;
   }
 
   bool Ready() const {

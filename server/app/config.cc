@@ -1,8 +1,5 @@
 #include "server/app/config.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
@@ -12,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/app/host_flag.h"
 #include "server/rpc/messages/version.h"
 #include "server/rpc/service/grpc_server.h"
 
@@ -69,6 +67,14 @@ std::string CheckDevice(const std::string& device) {
     return "";
   }
   return "got '" + device + "', wanted auto, cpu, cuda or cuda:n[,n...]";
+}
+
+// Replaces the text of --host; returns what is wrong with it.
+std::string TakeHost(std::string& text) {
+  const absl::StatusOr<std::string> host = ParseHost(text);
+  if (!host.ok()) return std::string(host.status().message());
+  text = *host;
+  return "";
 }
 
 void AddRepositoryOptions(CLI::App& app, Config& config) {
@@ -160,8 +166,10 @@ void AddServingOptions(CLI::App& app, Config& config) {
 void AddNetworkOptions(CLI::App& app, Config& config) {
   app.add_option(
          "--host", config.host,
-         "Address to listen on; 0.0.0.0 for all, which wants --tls-cert "
-         "or --insecure")
+         "Address to listen on; :: for all (0.0.0.0: those of IPv4), which "
+         "wants --tls-cert or --insecure; unix:PATH: gRPC on that socket, "
+         "HTTP on 127.0.0.1")
+      ->transform(CLI::Validator(TakeHost, "ADDRESS"))
       ->envname("FFF_HOST")
       ->capture_default_str();
   app.add_option("--grpc-port", config.grpc_port, "0 = a free port")
@@ -331,19 +339,6 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
     return {true, app.exit(error) == 0 ? 0 : kUsageError};
   }
   return {};
-}
-
-bool IsLoopback(const std::string& host) {
-  in_addr v4 = {};
-  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) {
-    return (ntohl(v4.s_addr) >> 24) == 127;
-  }
-  in6_addr v6 = {};
-  if (inet_pton(AF_INET6, host.c_str(), &v6) == 1) {
-    return IN6_IS_ADDR_LOOPBACK(&v6) ||
-           (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
-  }
-  return host == "localhost";
 }
 
 absl::Status CheckConfig(const Config& config) {

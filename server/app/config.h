@@ -17,7 +17,7 @@ struct Config {
   serving::ModelControl model_control = serving::ModelControl::kPoll;
   std::vector<std::string> load_models;  // at the start, under kExplicit
   double repository_poll_seconds = 5;
-  std::string host = "127.0.0.1";
+  std::string host = "127.0.0.1";  // as ParseHost gives it
   int grpc_port = 8001;
   int http_port = 8002;
   std::string device = "auto";  // auto, cpu, cuda or cuda:n
@@ -59,10 +59,6 @@ struct EarlyExit {
 // Parses arguments, environment and config file. On a mistake prints what was
 // got and what is allowed to standard error and asks for an early exit.
 EarlyExit ParseConfig(int argc, const char* const* argv, Config& config);
-
-// Whether only this machine reaches a port on `host`: "localhost", 127.0.0.0/8
-// or ::1, written as numbers. Pure; looks no name up.
-bool IsLoopback(const std::string& host);
 
 // What no single flag can say: FAILED_PRECONDITION for plain text on an address
 // that others reach without --insecure, INVALID_ARGUMENT for names of client

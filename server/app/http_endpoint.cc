@@ -1,135 +1,180 @@
 #include "server/app/http_endpoint.h"
 
-#include <CivetServer.h>
+#include <boost/asio/error.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <list>
+#include <map>
+#include <thread>
+#include <utility>
 
-#include <cstring>
-#include <string>
-#include <vector>
-
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "server/app/status_page.h"
-#include "server/metrics/exporter.h"
+#include "absl/strings/string_view.h"
+#include "server/app/http_session.h"
+#include "server/base/listen.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/base/thread.h"
 
 namespace fff::app {
 namespace {
 
-void Reply(mg_connection* connection, int code, const char* reason,
-           const char* content_type, absl::string_view body,
-           absl::string_view more_headers = "") {
-  const std::string head = absl::StrCat(
-      "HTTP/1.1 ", code, " ", reason, "\r\nContent-Type: ", content_type,
-      "\r\nContent-Length: ", body.size(),
-      "\r\nConnection: close\r\nCache-Control: no-store"
-      "\r\nX-Content-Type-Options: nosniff\r\n",
-      more_headers, "\r\n");
-  mg_write(connection, head.data(), head.size());
-  const bool is_head = absl::string_view("HEAD") ==
-                       mg_get_request_info(connection)->request_method;
-  if (!is_head) mg_write(connection, body.data(), body.size());
-}
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using Error = boost::system::error_code;
 
-// GET and HEAD of one path.
-class GetHandler : public CivetHandler {
- public:
-  using Answer = std::function<void(mg_connection*)>;
-  explicit GetHandler(Answer answer) : answer_(std::move(answer)) {}
-  bool handleGet(CivetServer*, mg_connection* connection) override {
-    answer_(connection);
-    return true;
+constexpr char kPurpose[] = "HTTP";
+// Until the next connection is accepted after one that the system refused.
+constexpr std::chrono::milliseconds kAcceptPause(100);
+// Between two warnings about that.
+constexpr std::chrono::minutes kWarningPause(1);
+
+// What counts as one address: of IPv6, the network that one client is given.
+std::string AddressOf(const tcp::socket& socket) {
+  Error error;
+  const auto endpoint = socket.remote_endpoint(error);
+  if (error) return "";
+  const asio::ip::address address = endpoint.address();
+  if (address.is_v4()) return address.to_string(error);
+  const asio::ip::address_v6 v6 = address.to_v6();
+  if (v6.is_v4_mapped()) {
+    return asio::ip::make_address_v4(asio::ip::v4_mapped, v6).to_string(error);
   }
-  bool handleHead(CivetServer* server, mg_connection* connection) override {
-    return handleGet(server, connection);
-  }
-
- private:
-  const Answer answer_;
-};
-
-void ReplyNotFound(mg_connection* connection) {
-  Reply(connection, 404, "Not Found", "text/plain",
-        "not found; there are /, /status.json, /metrics, /healthz and "
-        "/readyz\n");
-}
-
-void ReplyPage(mg_connection* connection) {
-  Reply(connection, 200, "OK", "text/html; charset=utf-8", StatusPage(),
-        absl::StrCat("Content-Security-Policy: ", kStatusPagePolicy,
-                     "\r\nReferrer-Policy: no-referrer\r\n"));
+  const auto bytes = v6.to_bytes();
+  return {bytes.begin(), bytes.begin() + bytes.size() / 2};
 }
 
 }  // namespace
 
+// All members but the threads and `texts_` belong to the thread of
+// `connections_` once that runs.
 class HttpEndpoint::Server {
  public:
-  Server(const std::vector<std::string>& options, HttpHandlers handlers)
-      : handlers_(std::move(handlers)),
-        metrics_([this](mg_connection* connection) {
-          Reply(connection, 200, "OK", metrics::kTextContentType,
-                handlers_.metrics());
-        }),
-        health_([](mg_connection* connection) {
-          Reply(connection, 200, "OK", "text/plain", "ok\n");
-        }),
-        ready_([this](mg_connection* connection) {
-          if (handlers_.ready()) {
-            Reply(connection, 200, "OK", "text/plain", "ready\n");
-          } else {
-            Reply(connection, 503, "Service Unavailable", "text/plain",
-                  "not ready\n");
-          }
-        }),
-        status_([this](mg_connection* connection) {
-          Reply(connection, 200, "OK", "application/json", handlers_.status());
-        }),
-        other_([](mg_connection* connection) {
-          // CivetWeb prefers the handler of "/" to a pattern that ends there.
-          const char* path = mg_get_request_info(connection)->local_uri;
-          std::strcmp(path, "/") == 0 ? ReplyPage(connection)
-                                      : ReplyNotFound(connection);
-        }),
-        server_(options) {
-    // "$" ends the pattern: /metrics alone, not /metrics/anything.
-    server_.addHandler("/metrics$", metrics_);
-    server_.addHandler("/healthz$", health_);
-    server_.addHandler("/readyz$", ready_);
-    server_.addHandler("/status.json$", status_);
-    server_.addHandler("/", other_);
+  Server(HttpHandlers handlers, const HttpLimits& limits)
+      : service_{std::move(handlers), limits, &connections_, &texts_} {}
+
+  // Pending work of one context may hold what belongs to the other: both have
+  // stopped before either is destroyed.
+  ~Server() {
+    connections_.stop();
+    texts_.stop();
+    for (std::thread& thread : threads_) thread.join();
+    for (const auto& [id, session] : std::exchange(sessions_, {})) {
+      session->Close();
+    }
   }
 
-  int port() { return server_.getListeningPorts().at(0); }
+  // 0, or the error of listen().
+  Error Listen(base::BoundSockets bound) {
+    for (base::BoundSocket& one : bound.sockets) {
+      Listener& listener = listeners_.emplace_back(connections_);
+      Error error;
+      listener.acceptor.assign(one.ipv6 ? tcp::v6() : tcp::v4(),
+                               one.socket.fd(), error);
+      if (error) return error;
+      one.socket.Release();
+      listener.acceptor.listen(asio::socket_base::max_listen_connections,
+                               error);
+      if (error) return error;
+    }
+    return {};
+  }
+
+  void Start() {
+    for (Listener& listener : listeners_) Accept(listener);
+    threads_.push_back(
+        base::StartThread("fff-http", [this] { connections_.run(); }));
+    threads_.push_back(
+        base::StartThread("fff-http-text", [this] { texts_.run(); }));
+  }
 
  private:
-  HttpHandlers handlers_;
-  GetHandler metrics_;
-  GetHandler health_;
-  GetHandler ready_;
-  GetHandler status_;
-  GetHandler other_;
-  CivetServer server_;
+  struct Listener {
+    explicit Listener(asio::io_context& context)
+        : acceptor(context), pause(context) {}
+    tcp::acceptor acceptor;
+    asio::steady_timer pause;
+    std::chrono::steady_clock::time_point next_warning;
+  };
+
+  void Accept(Listener& listener) {
+    listener.acceptor.async_accept(
+        [this, &listener](const Error& error, tcp::socket socket) {
+          if (error == asio::error::operation_aborted) return;
+          if (error) return AcceptAgain(listener, error);
+          Admit(std::move(socket));
+          Accept(listener);
+        });
+  }
+
+  // No descriptor is left, as a rule: the oldest connection gives back its
+  // own. Without one there is nothing to do but to try again later.
+  void AcceptAgain(Listener& listener, const Error& error) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= listener.next_warning) {
+      listener.next_warning = now + kWarningPause;
+      base::LogWarning("HTTP port: cannot accept a connection: " +
+                       error.message());
+    }
+    if (!sessions_.empty()) {
+      Close(sessions_.begin()->first);
+      return Accept(listener);
+    }
+    listener.pause.expires_after(kAcceptPause);
+    listener.pause.async_wait([this, &listener](const Error& stopped) {
+      if (!stopped) Accept(listener);
+    });
+  }
+
+  void Admit(tcp::socket socket) {
+    const std::string address = AddressOf(socket);
+    if (const auto old = ConnectionToClose(peers_, address, service_.limits)) {
+      Close(*old);
+    }
+    const int64_t id = next_id_++;
+    const auto session =
+        std::make_shared<HttpSession>(std::move(socket), &service_, [this, id] {
+          sessions_.erase(id);
+          peers_.erase(id);
+        });
+    peers_.emplace(id, address);
+    sessions_.emplace(id, session);
+    session->Start();
+  }
+
+  void Close(int64_t id) {
+    // Which takes it out of the map.
+    const std::shared_ptr<HttpSession> session = sessions_.at(id);
+    session->Close();
+  }
+
+  asio::io_context connections_{1};
+  asio::io_context texts_{1};
+  // There is nothing to do in `texts_` most of the time.
+  const asio::executor_work_guard<asio::io_context::executor_type> texts_work_{
+      texts_.get_executor()};
+  const HttpService service_;
+  std::list<Listener> listeners_;
+  std::map<int64_t, std::shared_ptr<HttpSession>> sessions_;
+  HttpPeers peers_;  // of the same keys
+  int64_t next_id_ = 0;
+  std::vector<std::thread> threads_;
 };
 
 absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(
-    const std::string& host, int port, HttpHandlers handlers) {
-  const bool ipv6 = absl::StrContains(host, ':');
-  const std::string address =
-      absl::StrCat(ipv6 ? "[" : "", host, ipv6 ? "]" : "", ":", port);
-  // A kept-alive connection holds a thread: a few open status pages would shut
-  // out the probes.
-  const std::vector<std::string> options = {
-      "listening_ports",   address, "num_threads",        "16",
-      "enable_keep_alive", "no",    "request_timeout_ms", "10000"};
-  try {
-    auto server = std::make_unique<Server>(options, std::move(handlers));
-    const int bound = server->port();
-    return std::unique_ptr<HttpEndpoint>(
-        new HttpEndpoint(std::move(server), bound));
-  } catch (const CivetException&) {
-    return absl::UnavailableError(absl::StrCat(
-        "cannot listen on ", address,
-        " for HTTP: the port is taken by another process or the address is not "
-        "one of this machine"));
-  }
+    const std::string& host, int port, HttpHandlers handlers,
+    const HttpLimits& limits) {
+  FFF_ASSIGN_OR_RETURN(base::BoundSockets bound,
+                       base::BindTcp(host, port, kPurpose));
+  const int bound_port = bound.port;
+  auto server = std::make_unique<Server>(std::move(handlers), limits);
+  const Error error = server->Listen(std::move(bound));
+  if (error) return base::CannotListen(host, port, kPurpose, error.message());
+  server->Start();
+  return std::unique_ptr<HttpEndpoint>(
+      new HttpEndpoint(std::move(server), bound_port));
 }
 
 HttpEndpoint::HttpEndpoint(std::unique_ptr<Server> server, int port)

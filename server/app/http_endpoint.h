@@ -1,30 +1,27 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/app/http_connections.h"
+#include "server/app/http_routes.h"
 
 namespace fff::app {
 
-// What the HTTP port answers. The functions are called on its threads, several
-// at once.
-struct HttpHandlers {
-  std::function<std::string()> metrics;  // Prometheus text
-  std::function<std::string()> status;   // JSON that the status page reads
-  std::function<bool()> ready;
-};
-
-// The HTTP port: /metrics, /healthz (200 while the process runs), /readyz (200
-// when ready, else 503), the status page at / and its /status.json. Plain HTTP
-// only; holds no secrets.
+// The HTTP port: what http_routes.h answers, over plain HTTP; holds no secrets.
+//
+// Two threads, whatever the number of connections. One moves the bytes of all
+// of them and answers at once; the other puts long texts together. So neither
+// silent clients nor a scrape delay a probe. A connection serves one request.
+// One more than the limits allow closes the oldest.
 class HttpEndpoint {
  public:
-  // Binds and starts; port 0 picks a free one. UNAVAILABLE when the port is
-  // taken or the address is not this machine's.
+  // Binds and starts; port 0 picks a free one. The errors of base::BindTcp.
   static absl::StatusOr<std::unique_ptr<HttpEndpoint>> Start(
-      const std::string& host, int port, HttpHandlers handlers);
+      const std::string& host, int port, HttpHandlers handlers,
+      const HttpLimits& limits = {});
+  // Closes all connections. Blocks while a text is being put together.
   ~HttpEndpoint();
 
   int port() const { return port_; }

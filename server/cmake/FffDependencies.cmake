@@ -20,8 +20,7 @@ if(FFF_BUILD_RPC)
   find_package(gRPC CONFIG REQUIRED)
   find_package(OpenSSL REQUIRED)
   find_package(PNG REQUIRED)
-  find_library(FFF_CIVETWEB_CPP civetweb-cpp REQUIRED)
-  find_library(FFF_CIVETWEB civetweb REQUIRED)
+  find_package(Boost 1.74 REQUIRED)  # headers alone: Asio and Beast
 endif()
 
 if(FFF_BUILD_TESTS)

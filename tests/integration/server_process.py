@@ -26,6 +26,7 @@ class ServerProcess:
         self._listening = threading.Event()
         self._line_came = threading.Condition()
         self.grpc_port = self.http_port = None
+        self.grpc_address = self.http_address = None  # as the server's log has them
         command = [BINARY, f"--model-repository={repository}", "--grpc-port=0",
                    "--http-port=0", "--drain-delay=0", *flags]
         self.process = subprocess.Popen(within(command), stderr=subprocess.PIPE, text=True,
@@ -37,10 +38,12 @@ class ServerProcess:
 
     def _read(self):
         for line in self.process.stderr:
-            found = re.search(r"listening grpc=(\S+):(\d+) http=(\S+):(\d+)", line)
+            found = re.search(r"listening grpc=(\S+) http=(\S+)", line)
             if found:
-                self.grpc_port = int(found.group(2))
-                self.http_port = int(found.group(4))
+                self.grpc_address, self.http_address = found.groups()
+                self.http_port = int(self.http_address.rpartition(":")[2])
+                if not self.grpc_address.startswith("unix:"):
+                    self.grpc_port = int(self.grpc_address.rpartition(":")[2])
                 self._listening.set()
             with self._line_came:
                 self.log.append(line.rstrip("\n"))
@@ -49,7 +52,7 @@ class ServerProcess:
 
     def await_listening(self):
         assert self._listening.wait(SECONDS_MAX), self.text()
-        assert self.grpc_port is not None, f"did not start:\n{self.text()}"
+        assert self.http_port is not None, f"did not start:\n{self.text()}"
 
     def await_line(self, text):
         """The first line of the log that holds `text`, as soon as it is there."""

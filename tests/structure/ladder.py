@@ -74,7 +74,7 @@ THIRD_PARTY = {
         ["nlohmann/"],
         ["server/importer", "server/checkpoint", "server/benchmark", "server/app",
          "client"]),
-    "civetweb": (["CivetServer.h", "civetweb"], ["server/app"]),
+    "Boost": (["boost/"], ["server/app"]),
     "CLI11": (["CLI/"], ["server/app", "client/cli"]),
     "spdlog": (["spdlog/"], ["server/base"]),
     "libzip": (["zip.h", "zipconf.h"], ["server/checkpoint"]),

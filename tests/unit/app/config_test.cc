@@ -233,16 +233,11 @@ TEST_F(ConfigTest, RefusesToLookAllTheTime) {
   }
 }
 
-TEST(IsLoopback, IsTrueForThisMachineAlone) {
-  for (const char* host :
-       {"127.0.0.1", "127.9.8.7", "::1", "::ffff:127.0.0.1", "localhost"}) {
-    EXPECT_TRUE(IsLoopback(host)) << host;
-  }
-  for (const char* host :
-       {"0.0.0.0", "::", "10.0.0.1", "128.0.0.1", "::2", "::ffff:10.0.0.1",
-        "localhost.example.com", "127.0.0.1.example.com", "127.1", ""}) {
-    EXPECT_FALSE(IsLoopback(host)) << host;
-  }
+TEST_F(ConfigTest, TheHostIsAnAddressAlone) {
+  ExpectTaken({"--host=[::1]"});
+  EXPECT_EQ(config_.host, "::1");
+  EXPECT_THAT(Refused({"--host=127.0.0.1:8001"}),
+              HasSubstr("--grpc-port and --http-port take the ports"));
 }
 
 TEST(CheckConfig, PlainTextIsForLoopbackUnlessItIsMeant) {
