@@ -227,6 +227,16 @@ def test_kserve_runtime_and_service_fit_together():
     assert pod_security.violations(pod) == []
 
 
+def test_no_pod_is_told_of_services_in_variables(everything):
+    """A Service fff-grpc would set FFF_GRPC_PORT to a URL, and the server not start."""
+    for name in (*OVERLAYS, "all"):
+        assert pod_of(everything[name])["enableServiceLinks"] is False
+
+
+def test_no_kserve_pod_is_told_of_services_in_variables():
+    assert kserve("inference-service")["spec"]["predictor"]["enableServiceLinks"] is False
+
+
 def test_kserve_pod_is_strictly_valid(validator):
     """The parts that end in a pod, against the schema of a pod."""
     predictor = dict(kserve("inference-service")["spec"]["predictor"])
