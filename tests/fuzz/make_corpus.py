@@ -309,9 +309,43 @@ def requests():
               b"V" + version.encode())
 
 
+def http():
+    host = "Host: localhost\r\n"
+    heads = {
+        "get": "GET /healthz HTTP/1.1\r\n" + host,
+        "old": "GET /readyz HTTP/1.0\r\n",
+        "head": "HEAD /metrics/ HTTP/1.1\r\n" + host,
+        "query": "GET /?model=a%20b&poll=100#x HTTP/1.1\r\n" + host,
+        "url": "GET http://localhost:8002/status.json HTTP/1.1\r\n" + host,
+        "post": "POST /metrics HTTP/1.1\r\n" + host + "Content-Length: 5\r\n",
+        "chunked": "PUT /v2 HTTP/1.1\r\n" + host +
+                   "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
+        "options": "OPTIONS * HTTP/1.1\r\n" + host,
+        "live": "GET /v2/health/live HTTP/1.1\r\n" + host,
+        "ready": "GET /v2/health/ready HTTP/1.1\r\n" + host,
+        "model": "GET /v2/models/unloaded%2f%FF/ready HTTP/1.1\r\n" + host,
+        "version": "GET /v2/models/m/versions/18446744073709551616/ready "
+                   "HTTP/1.1\r\n" + host,
+        "percent": "GET /v2/models/a%g1%/ready HTTP/1.1\r\n" + host,
+        "folded": "GET / HTTP/1.1\r\n" + host + "x: a\r\n b\r\n",
+        "two_hosts": "GET / HTTP/1.1\r\n" + host + host,
+        "no_host": "GET / HTTP/1.1\r\n",
+        "lengths": "POST / HTTP/1.1\r\n" + host +
+                   "Content-Length: 1\r\nContent-Length: 2\r\n",
+        "http2": "PRI * HTTP/2.0\r\n",
+    }
+    for name, head in heads.items():
+        for piece in (0, 7):  # all at once, or in pieces
+            write("fuzz_http", f"{name}_{piece}",
+                  bytes([piece]) + head.encode() + b"\r\nhello")
+    write("fuzz_http", "tls", b"\0\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03")
+    write("fuzz_http", "large", b"\0GET /" + b"x" * 9000)
+
+
 if __name__ == "__main__":
     safetensors()
     torch()
     opaque()
     config()
     requests()
+    http()
