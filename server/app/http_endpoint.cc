@@ -5,11 +5,14 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/system/error_code.hpp>
 #include <chrono>
 #include <list>
 #include <map>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "server/app/http_session.h"
@@ -30,6 +33,11 @@ constexpr char kPurpose[] = "HTTP";
 constexpr std::chrono::milliseconds kAcceptPause(100);
 // Between two warnings about that.
 constexpr std::chrono::minutes kWarningPause(1);
+
+bool IsOutOfDescriptors(const Error& error) {
+  return error == boost::system::errc::too_many_files_open ||
+         error == boost::system::errc::too_many_files_open_in_system;
+}
 
 // What counts as one address: of IPv6, the network that one client is given.
 std::string AddressOf(const tcp::socket& socket) {
@@ -109,8 +117,8 @@ class HttpEndpoint::Server {
         });
   }
 
-  // No descriptor is left, as a rule: the oldest connection gives back its
-  // own. Without one there is nothing to do but to try again later.
+  // When descriptors have run out, the oldest connection gives back its own.
+  // Else there is nothing to do but to try again later.
   void AcceptAgain(Listener& listener, const Error& error) {
     const auto now = std::chrono::steady_clock::now();
     if (now >= listener.next_warning) {
@@ -118,7 +126,7 @@ class HttpEndpoint::Server {
       base::LogWarning("HTTP port: cannot accept a connection: " +
                        error.message());
     }
-    if (!sessions_.empty()) {
+    if (!sessions_.empty() && IsOutOfDescriptors(error)) {
       Close(sessions_.begin()->first);
       return Accept(listener);
     }
@@ -152,7 +160,7 @@ class HttpEndpoint::Server {
 
   asio::io_context connections_{1};
   asio::io_context texts_{1};
-  // There is nothing to do in `texts_` most of the time.
+  // Keeps the thread of `texts_` while it has nothing to do.
   const asio::executor_work_guard<asio::io_context::executor_type> texts_work_{
       texts_.get_executor()};
   const HttpService service_;

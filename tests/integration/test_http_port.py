@@ -81,12 +81,14 @@ def test_answers_come_while_others_send_nothing(server, count, sent):
     try:
         for client in clients[-16:]:  # older ones may have been closed
             client.sendall(sent)
-        for _ in range(20):
+        rounds = 5
+        for _ in range(rounds):
             for path, body in (("/healthz", b"ok\n"), ("/readyz", b"ready\n")):
                 assert ask(server, path)[::2] == (200, body)
             assert ask(server, "/metrics")[0] == 200
-        # So nothing waited until their time was over.
-        assert open_ones(clients) >= min(count, 64) - 1
+        # So nothing waited until their time was over. An address has 64 connections;
+        # one more costs the oldest.
+        assert open_ones(clients) >= min(count, 64 - 3 * rounds)
     finally:
         for client in clients:
             client.close()
