@@ -45,8 +45,8 @@ struct ConnectionOptions {
 inline constexpr int64_t kMetadataBytesRead = int64_t{16} << 20;
 
 struct GrpcServerOptions {
-  std::string host = "127.0.0.1";  // as in server/base/listen.h
-  int port = 8001;                 // 0 = a free one
+  std::string host = "127.0.0.1";                 // as in server/base/listen.h
+  int port = 8001;                                // 0 = a free one
   int64_t max_message_bytes = int64_t{64} << 20;  // received
   // Of an inference call's metadata; a call with more is refused. Metadata of
   // kMetadataBytesRead cost the client its connection: gRPC reads no further.
