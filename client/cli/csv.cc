@@ -1,71 +1,224 @@
 #include "client/cli/csv.h"
 
 #include <algorithm>
-#include <cmath>
+#include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "server/base/log.h"
+#include "absl/strings/strip.h"
+#include "client/cli/csv_cell.h"
+#include "client/cli/csv_records.h"
 #include "server/base/status_macros.h"
 
 namespace fff::cli {
 namespace {
 
-using Cells = std::vector<absl::string_view>;
+constexpr absl::string_view kIndexAdvice =
+    "the first column looks like an index: write the file without it (in "
+    "pandas to_csv(..., index=False)) or give it a title";
 
-bool IsTitles(const Cells& cells) {
-  double ignored = 0;
-  return std::none_of(cells.begin(), cells.end(), [&](absl::string_view cell) {
-    return absl::SimpleAtod(cell, &ignored);
-  });
+absl::Status AtLine(int64_t line, absl::string_view what) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("CSV line ", line, ": ", what));
 }
 
-absl::Status AppendRow(const Cells& cells, int64_t line, CsvRows rows,
-                       CsvTable* table) {
-  const auto width = static_cast<int64_t>(cells.size());
-  if (rows == CsvRows::kOfOneWidth && table->rows() > 0 &&
-      width != table->widths[0]) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "CSV line ", line, ": got ", cells.size(), " cells, wanted ",
-        table->widths[0], " as in the first row"));
-  }
+// Column titles: a word or more, and no number.
+bool AreTitles(const std::vector<absl::string_view>& cells) {
+  return std::any_of(cells.begin(), cells.end(), IsWord) &&
+         std::none_of(cells.begin(), cells.end(), IsNumber);
+}
+
+bool IsIndexTitle(absl::string_view title) {
+  return title.empty() || title == "Unnamed: 0";
+}
+
+// Whether the cells are 0, 1, 2, .., as pandas titles columns without names.
+bool CountColumns(const std::vector<absl::string_view>& cells) {
   for (size_t c = 0; c < cells.size(); ++c) {
-    double value = 0;
-    if (!absl::SimpleAtod(cells[c], &value) || !std::isfinite(value)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "CSV line ", line, ", column ", c + 1, ": got '",
-          base::Printable(absl::StripAsciiWhitespace(cells[c]), 40),
-          "', wanted a finite number"));
-    }
-    table->values.push_back(value);
+    if (cells[c] != absl::StrCat(c)) return false;
   }
-  table->widths.push_back(width);
-  return absl::OkStatus();
+  return cells.size() > 1;
+}
+
+// Reads the records of one file into a table.
+class TableReader {
+ public:
+  explicit TableReader(const CsvForm& form) : form_(form) {}
+
+  absl::Status Add(const CsvRecord& record) {
+    const bool first = records_++ == 0;
+    if (first && TakeSeparatorLine(record)) return absl::OkStatus();
+    Delimiter delimiter = delimiter_;
+    if (delimiter == Delimiter::kNone) {
+      FFF_ASSIGN_OR_RETURN(delimiter, FindDelimiter(record));
+    }
+    SplitCells(record.text, delimiter, &cells_);
+    if (table_.rows() == 0 && titles_.line == 0 && AreTitles(cells_)) {
+      titles_ = record;
+      return absl::OkStatus();
+    }
+    delimiter_ = delimiter;
+    return AddRow(record.line);
+  }
+
+  absl::StatusOr<CsvTable> Finish() {
+    if (table_.rows() == 0) {
+      return absl::InvalidArgumentError(
+          "got no row of numbers, wanted a .npy, .npz, IDX, PNG or CSV file");
+    }
+    FFF_RETURN_IF_ERROR(commas_.Check());
+    return std::move(table_);
+  }
+
+ private:
+  // Excel's first line: sep=;
+  bool TakeSeparatorLine(const CsvRecord& record) {
+    absl::string_view text = absl::StripTrailingAsciiWhitespace(record.text);
+    if (!absl::ConsumePrefix(&text, "sep=")) return false;
+    if (text.empty()) delimiter_ = Delimiter::kTab;
+    if (text == ",") delimiter_ = Delimiter::kComma;
+    if (text == ";") delimiter_ = Delimiter::kSemicolon;
+    return delimiter_ != Delimiter::kNone;
+  }
+
+  // What the titles say about the first row, whose cells are in cells_.
+  absl::Status CheckTitles(int64_t line) {
+    std::vector<absl::string_view> titles;
+    if (titles_.line > 0) {
+      SplitCells(titles_.text, delimiter_, &titles);
+    }
+    titles_end_empty_ = !titles.empty() && titles.back().empty();
+    titles_count_ = titles.size();
+    if (titles.size() > 1 && IsIndexTitle(titles.front())) {
+      return AtLine(titles_.line, absl::StrCat("got a column without a title, ",
+                                               kIndexAdvice));
+    }
+    if (titles.empty() && cells_.size() > 1 && cells_.front().empty()) {
+      return AtLine(line,
+                    absl::StrCat("got an empty first cell, ", kIndexAdvice));
+    }
+    return absl::OkStatus();
+  }
+
+  // Cells that stand behind a separator at the end of a line. A cell below a
+  // title is one that is missing.
+  void DropTrailing() {
+    if (table_.rows() == 0) {
+      trailing_ = cells_.back().empty() &&
+                  (titles_end_empty_ || titles_count_ != cells_.size());
+    }
+    if (form_.rows_may_differ) {
+      while (cells_.size() > 1 && cells_.back().empty()) cells_.pop_back();
+    } else if (trailing_ && cells_.size() > 1 && cells_.back().empty()) {
+      cells_.pop_back();
+    }
+  }
+
+  absl::Status CheckWidth(int64_t line) {
+    if (form_.rows_may_differ) return absl::OkStatus();
+    const auto width = static_cast<int64_t>(cells_.size());
+    if (table_.rows() > 0 && width != table_.widths[0]) {
+      return AtLine(
+          line, absl::StrCat("got ", width, " cells, wanted ", table_.widths[0],
+                             " as in the first row"));
+    }
+    if (table_.rows() == 0 && titles_count_ > 0 &&
+        cells_.size() == titles_count_ + 1) {
+      return AtLine(line,
+                    absl::StrCat("got ", width, " cells below ", titles_count_,
+                                 titles_count_ == 1 ? " title" : " titles",
+                                 "; with decimal commas, put semicolons "
+                                 "between the cells; if not, ",
+                                 kIndexAdvice));
+    }
+    return absl::OkStatus();
+  }
+
+  // A first line 0,1,2,.. above numbers that are written with a point.
+  absl::Status CheckCounting(int64_t line) {
+    if (form_.rows_may_differ || form_.integers) return absl::OkStatus();
+    if (table_.rows() == 0) {
+      counting_line_ = CountColumns(cells_) ? line : 0;
+    } else if (table_.rows() == 1 && counting_line_ > 0 &&
+               std::all_of(cells_.begin(), cells_.end(), IsFraction)) {
+      return AtLine(counting_line_,
+                    "got 0, 1, 2, ..., which may be titles or a row: write the "
+                    "file without titles (in pandas to_csv(..., "
+                    "header=False)), or the row as 0.0, 1.0, ...");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AddRow(int64_t line) {
+    if (table_.rows() == 0) FFF_RETURN_IF_ERROR(CheckTitles(line));
+    DropTrailing();
+    FFF_RETURN_IF_ERROR(CheckWidth(line));
+    FFF_RETURN_IF_ERROR(CheckCounting(line));
+    const bool decimal_commas =
+        delimiter_ == Delimiter::kSemicolon || delimiter_ == Delimiter::kTab;
+    for (size_t c = 0; c < cells_.size(); ++c) {
+      const CsvPlace place{line, static_cast<int64_t>(c) + 1};
+      FFF_ASSIGN_OR_RETURN(const std::string text,
+                           commas_.WithPoint(cells_[c], decimal_commas, place));
+      if (form_.integers) {
+        FFF_ASSIGN_OR_RETURN(const int64_t integer, ParseInteger(text, place));
+        table_.integers.push_back(integer);
+      } else {
+        FFF_ASSIGN_OR_RETURN(const double value, ParseNumber(text, place));
+        table_.values.push_back(value);
+      }
+    }
+    table_.widths.push_back(static_cast<int64_t>(cells_.size()));
+    return absl::OkStatus();
+  }
+
+  CsvForm form_;
+  CsvTable table_;
+  DecimalCommas commas_;
+  Delimiter delimiter_ = Delimiter::kNone;  // until a line shows one
+  CsvRecord titles_;                        // line 0: there are none
+  size_t titles_count_ = 0;
+  bool titles_end_empty_ = false;
+  bool trailing_ = false;
+  int64_t counting_line_ = 0;
+  int64_t records_ = 0;
+  std::vector<absl::string_view> cells_;  // of the record at hand
+};
+
+// The text behind its byte order mark.
+absl::StatusOr<absl::string_view> TextOf(absl::string_view bytes) {
+  absl::ConsumePrefix(&bytes, "\xEF\xBB\xBF");
+  if (absl::StartsWith(bytes, "\xFF\xFE") ||
+      absl::StartsWith(bytes, "\xFE\xFF")) {
+    return absl::InvalidArgumentError(
+        "got a text in UTF-16, wanted UTF-8: save it as \"CSV UTF-8\"");
+  }
+  constexpr size_t kLookedAt = 4096;
+  for (const char c : bytes.substr(0, kLookedAt)) {
+    if (c < 0 || c > 8) continue;  // below the tab no sign is for text
+    return absl::InvalidArgumentError(
+        "got bytes that are no text, wanted a .npy, .npz, IDX, PNG or CSV "
+        "file (a text in UTF-16 must be saved as UTF-8)");
+  }
+  return bytes;
 }
 
 }  // namespace
 
-absl::StatusOr<CsvTable> ParseCsv(absl::string_view text, CsvRows rows) {
-  CsvTable table;
-  int64_t number = 0;
-  bool first = true;
-  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
-    ++number;
-    if (absl::StripAsciiWhitespace(line).empty()) continue;
-    const Cells cells = absl::StrSplit(line, ',');
-    const bool titles = first && IsTitles(cells);
-    first = false;
-    if (titles) continue;
-    FFF_RETURN_IF_ERROR(AppendRow(cells, number, rows, &table));
+absl::StatusOr<CsvTable> ParseCsv(absl::string_view bytes,
+                                  const CsvForm& form) {
+  FFF_ASSIGN_OR_RETURN(const absl::string_view text, TextOf(bytes));
+  CsvRecords records(text);
+  TableReader reader(form);
+  CsvRecord record;
+  while (true) {
+    FFF_ASSIGN_OR_RETURN(const bool more, records.Next(&record));
+    if (!more) return reader.Finish();
+    FFF_RETURN_IF_ERROR(reader.Add(record));
   }
-  if (table.rows() == 0) {
-    return absl::InvalidArgumentError(
-        "got no row of numbers, wanted a .npy, IDX, PNG or CSV file");
-  }
-  return table;
 }
 
 }  // namespace fff::cli

@@ -8,21 +8,36 @@
 
 namespace fff::cli {
 
-// Rows of finite numbers.
+// Rows of numbers; of the two vectors the one that the form asks for is filled,
+// row after row.
 struct CsvTable {
   std::vector<int64_t> widths;  // cells of each row
-  std::vector<double> values;   // row after row
+  std::vector<double> values;   // finite and within FP32
+  std::vector<int64_t> integers;
 
   int64_t rows() const { return static_cast<int64_t>(widths.size()); }
 };
 
-enum class CsvRows { kOfOneWidth, kOfAnyWidth };
+struct CsvForm {
+  bool rows_may_differ = false;  // in width
+  bool integers = false;         // whole numbers, without loss
+};
 
-// Comma-separated numbers, one row a line; blank lines are skipped, and so is a
-// first line in which no cell is a number (column titles). INVALID_ARGUMENT
-// names line and column, what was got and wanted; rows of differing widths are
-// wrong unless they may be of any.
-absl::StatusOr<CsvTable> ParseCsv(absl::string_view text,
-                                  CsvRows rows = CsvRows::kOfOneWidth);
+// A table of numbers as spreadsheets, pandas and numpy.savetxt write it, UTF-8
+// with or without a byte order mark. One row per line; see csv_records.h for
+// lines and quotes. The first line with a tab, semicolon, comma or blanks
+// between two cells says what stands between all cells; Excel's `sep=;` in the
+// first line does so, too. Passed over are a first line of column titles, and
+// separators at the end of the lines.
+//
+// Numbers between semicolons or tabs may have decimal commas. Where each comma
+// may also set thousands apart (1,234) the file is refused.
+//
+// INVALID_ARGUMENT names line and column, what was got and wanted: cells that
+// are empty, NA or no finite number, rows of differing widths unless they may
+// differ, an index column without a title as pandas' to_csv writes it, titles
+// 0,1,2,.. that look like a row, UTF-16, bytes that are no text.
+absl::StatusOr<CsvTable> ParseCsv(absl::string_view bytes,
+                                  const CsvForm& form = {});
 
 }  // namespace fff::cli

@@ -29,6 +29,7 @@ absl::Status SetRows(const std::vector<int64_t>& shape, InputMatrix* input) {
         input->what, " holds no elements, wanted at least one row"));
   }
   input->widths.assign(static_cast<size_t>(rows), elements / rows);
+  if (shape.size() > 1) input->row_shape.assign(shape.begin() + 1, shape.end());
   return absl::OkStatus();
 }
 
@@ -82,33 +83,16 @@ absl::StatusOr<InputMatrix> FromPng(absl::string_view bytes,
   return input;
 }
 
-absl::StatusOr<std::vector<int64_t>> Integers(const CsvTable& table) {
-  std::vector<int64_t> integers;
-  for (const double value : table.values) {
-    // 2^53: every whole number up to it is a double of its own.
-    if (value != std::floor(value) || std::abs(value) > 0x1p53) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("got ", value, ", wanted whole numbers"));
-    }
-    integers.push_back(static_cast<int64_t>(value));
-  }
-  return integers;
-}
-
 absl::StatusOr<InputMatrix> FromCsv(absl::string_view bytes,
                                     const InputForm& form) {
-  FFF_ASSIGN_OR_RETURN(
-      const CsvTable table,
-      ParseCsv(bytes, form.rows_may_differ ? CsvRows::kOfAnyWidth
-                                           : CsvRows::kOfOneWidth));
+  FFF_ASSIGN_OR_RETURN(CsvTable table,
+                       ParseCsv(bytes, {form.rows_may_differ,
+                                        form.elements == Elements::kIntegers}));
   InputMatrix input;
   input.what = absl::StrCat("CSV of ", table.rows(), " rows");
-  input.widths = table.widths;
-  if (form.elements == Elements::kFloats) {
-    input.values.assign(table.values.begin(), table.values.end());
-  } else {
-    FFF_ASSIGN_OR_RETURN(input.integers, Integers(table));
-  }
+  input.widths = std::move(table.widths);
+  input.values.assign(table.values.begin(), table.values.end());
+  input.integers = std::move(table.integers);
   return input;
 }
 
@@ -130,9 +114,8 @@ absl::StatusOr<std::vector<int64_t>> AllTruth(absl::string_view bytes) {
     }
     return labels;
   }
-  FFF_ASSIGN_OR_RETURN(const CsvTable table,
-                       ParseCsv(bytes, CsvRows::kOfAnyWidth));
-  return Integers(table);
+  FFF_ASSIGN_OR_RETURN(CsvTable table, ParseCsv(bytes, {true, true}));
+  return std::move(table.integers);
 }
 
 }  // namespace

@@ -24,6 +24,8 @@ struct InputMatrix {
   // All elements, row after row, in the vector of the form's elements.
   std::vector<float> values;
   std::vector<int64_t> integers;
+  // Of one row of an array; empty where its dimensions are not known.
+  std::vector<int64_t> row_shape;
   bool is_image = false;  // IDX and PNG: pixels 0..255
   std::string what;       // "PNG of 28x28 pixels", for messages
 
@@ -31,10 +33,9 @@ struct InputMatrix {
 };
 
 // Recognises .npy, IDX and PNG by content; anything else is read as CSV. The
-// first dimension of an array is its rows; an array of one dimension and a PNG
-// are one row. INVALID_ARGUMENT as the format's reader says, and for numbers
-// with a fraction where integers are asked for. Rows of a CSV file alone can
-// differ in width.
+// first dimension of an array is its rows; an array of one dimension or none
+// and a PNG are one row. INVALID_ARGUMENT as the format's reader says. Rows of
+// a CSV file alone can differ in width.
 absl::StatusOr<InputMatrix> ParseInput(absl::string_view bytes,
                                        const InputForm& form = {});
 

@@ -24,6 +24,19 @@ bool IsFile(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && !S_ISDIR(info.st_mode);
 }
 
+// Whether `text` is FILE or FILE:KEY with a file that is there; if so, sets
+// both. The longest such FILE counts.
+bool SplitKey(const std::string& text, InputArgument* argument) {
+  for (size_t end = text.size(); end != 0 && end != std::string::npos;
+       end = text.rfind(':', end - 1)) {
+    if (!IsFile(text.substr(0, end))) continue;
+    argument->file = text.substr(0, end);
+    argument->key = end == text.size() ? "" : text.substr(end + 1);
+    return true;
+  }
+  return false;
+}
+
 // What is sent: floats travel as FP32, whichever of them the input holds.
 v1::DataType SentType(const v1::TensorMetadata& port) {
   switch (port.datatype()) {
@@ -82,6 +95,29 @@ absl::Status NormalizeInput(const PortOptions& options, InputMatrix* input) {
   return absl::OkStatus();
 }
 
+std::string ShapeText(absl::Span<const int64_t> shape) {
+  return absl::StrJoin(shape, ", ", [](std::string* text, int64_t size) {
+    absl::StrAppend(text, size == -1 ? "sequence" : absl::StrCat(size));
+  });
+}
+
+// Dimensions that are as many as the input's must be the input's: rows of
+// [32, 32, 3] fill an input of [3, 32, 32] in the wrong order.
+absl::Status CheckDimensions(const InputMatrix& input, const PortRows& rows) {
+  const auto& wanted = rows.port.shape();
+  const std::vector<int64_t>& got = input.row_shape;
+  if (static_cast<int>(got.size()) != wanted.size() ||
+      std::equal(got.begin(), got.end(), wanted.begin(),
+                 [](int64_t size, int64_t want) {
+                   return want == -1 || size == want;
+                 })) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(input.what, " gives rows of [", ShapeText(got), "], input '",
+                   rows.port.name(), "' wants ", PortText(rows.port)));
+}
+
 // Every row must fill the input's shape; told here, the message can name the
 // file.
 absl::Status CheckWidths(const InputMatrix& input, const PortRows& rows) {
@@ -96,7 +132,7 @@ absl::Status CheckWidths(const InputMatrix& input, const PortRows& rows) {
                      IsSequence(rows.port) ? "a multiple of " : "", unit, " (",
                      PortText(rows.port), ")"));
   }
-  return absl::OkStatus();
+  return CheckDimensions(input, rows);
 }
 
 void KeepFirst(int64_t limit, InputMatrix* input) {
@@ -111,9 +147,15 @@ void KeepFirst(int64_t limit, InputMatrix* input) {
 }  // namespace
 
 InputArgument ParseInputArgument(const std::string& text) {
+  InputArgument argument;
+  if (SplitKey(text, &argument)) return argument;
   const size_t sign = text.find('=');
-  if (sign == std::string::npos || sign == 0 || IsFile(text)) return {"", text};
-  return {text.substr(0, sign), text.substr(sign + 1)};
+  if (sign == std::string::npos || sign == 0) return {"", text, ""};
+  argument.name = text.substr(0, sign);
+  if (!SplitKey(text.substr(sign + 1), &argument)) {
+    argument.file = text.substr(sign + 1);
+  }
+  return argument;
 }
 
 std::vector<v1::TensorMetadata> PortsOf(const v1::GetModelResponse& model) {
@@ -155,11 +197,7 @@ std::string DataTypeName(const v1::TensorMetadata& port) {
 }
 
 std::string PortText(const v1::TensorMetadata& port) {
-  const std::string shape =
-      absl::StrJoin(port.shape(), ", ", [](std::string* text, int64_t size) {
-        absl::StrAppend(text, size == -1 ? "sequence" : absl::StrCat(size));
-      });
-  return absl::StrCat(DataTypeName(port), " [", shape, "]",
+  return absl::StrCat(DataTypeName(port), " [", ShapeText(port.shape()), "]",
                       port.optional() ? ", optional" : "");
 }
 

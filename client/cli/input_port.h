@@ -12,13 +12,15 @@
 // From the files of `fffctl predict --input` to the inputs of a model.
 namespace fff::cli {
 
-// One `--input`: FILE, or NAME=FILE.
+// One `--input`: [NAME=]FILE[:KEY].
 struct InputArgument {
   std::string name;  // empty: the model's first input
   std::string file;
+  std::string key;  // of an array in the archive FILE; empty: none is named
 };
 
-// A text that is the path of a file is that FILE, whatever signs it holds.
+// A text that is the path of a file is that FILE, whatever signs it holds. A
+// KEY is one only behind the path of a file.
 InputArgument ParseInputArgument(const std::string& text);
 
 // All inputs; of a server that describes the first input only, that one.

@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cli/input_file.h"
+#include "client/cli/input_part.h"
 #include "client/cli/input_port.h"
 #include "client/cli/npy.h"
 #include "client/cli/predictions.h"
@@ -29,6 +30,12 @@ std::string CheckInput(const std::string& text) {
   return CLI::ExistingFile(ParseInputArgument(text).file);
 }
 
+// FILE or FILE:KEY; a NAME= has no meaning here.
+std::string CheckTruth(const std::string& text) {
+  const InputArgument argument = ParseInputArgument(text);
+  return CLI::ExistingFile(argument.name.empty() ? argument.file : text);
+}
+
 using Ports = std::vector<PortRows>;
 
 absl::StatusOr<Ports> ReadPorts(const PredictCommand& command,
@@ -36,13 +43,16 @@ absl::StatusOr<Ports> ReadPorts(const PredictCommand& command,
   Ports ports;
   for (const std::string& text : command.inputs) {
     const InputArgument argument = ParseInputArgument(text);
-    FFF_ASSIGN_OR_RETURN(const v1::TensorMetadata port,
-                         FindPort(model, argument.name));
-    FFF_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(argument.file));
-    FFF_ASSIGN_OR_RETURN(
-        PortRows rows,
-        ReadPort(argument, port, bytes, {command.limit, command.normalize}));
-    ports.push_back(std::move(rows));
+    FFF_RETURN_IF_ERROR(FindPort(model, argument.name).status());
+    FFF_ASSIGN_OR_RETURN(std::string bytes, ReadFile(argument.file));
+    FFF_ASSIGN_OR_RETURN(const std::vector<InputPart> parts,
+                         SplitInput(argument, model, std::move(bytes)));
+    for (const InputPart& part : parts) {
+      FFF_ASSIGN_OR_RETURN(PortRows rows,
+                           ReadPort(part.argument, part.port, part.contents,
+                                    {command.limit, command.normalize}));
+      ports.push_back(std::move(rows));
+    }
   }
   FFF_RETURN_IF_ERROR(CheckPorts(ports));
   return ports;
@@ -138,7 +148,9 @@ absl::StatusOr<std::vector<int64_t>> ReadTruth(
   for (int64_t r = 0; r < port.rows(); ++r) {
     answers += AnswersTokens(model) ? port.sequence(r) : 1;
   }
-  FFF_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
+  const InputArgument argument = ParseInputArgument(path);
+  FFF_ASSIGN_OR_RETURN(std::string bytes, ReadFile(argument.file));
+  FFF_ASSIGN_OR_RETURN(bytes, OnlyPart(argument, std::move(bytes)));
   absl::StatusOr<std::vector<int64_t>> truth = ParseTruth(bytes, answers);
   if (!truth.ok()) return base::Annotate(truth.status(), path);
   return truth;
@@ -154,26 +166,31 @@ CLI::App* PredictCommand::Register(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   sub->add_option("--input", inputs,
                   "FILE for the first input, NAME=FILE for the input NAME, "
-                  "repeated for several: .npy, CSV, IDX or PNG, gzip allowed. "
-                  "Inputs of floats take float16, float32, float64 and uint8 "
-                  "arrays, inputs of integers take integers. A PNG must have "
-                  "the model's exact size. Lines of a CSV may differ in "
-                  "length where the input is a sequence")
+                  "repeated for several: .npy, .npz, CSV, IDX or PNG, gzip "
+                  "allowed. FILE:KEY is one array of a .npz; without KEY its "
+                  "only array, or those with the names of inputs. Arrays are "
+                  "of bool, integers, float16, float32 or float64, in C or "
+                  "Fortran order; inputs of integers take no floats. CSV: "
+                  "commas, tabs, semicolons (decimal commas allowed) or "
+                  "blanks; titles, quotes and # lines may be there. Its lines "
+                  "may differ in length where the input is a sequence. A PNG "
+                  "must have the model's exact size")
       ->required()
       ->allow_extra_args(false)
-      ->type_name("[NAME=]FILE")
+      ->type_name("[NAME=]FILE[:KEY]")
       ->check(CheckInput);
   sub->add_flag("--dense", dense, "Ask the model's dense twin");
   sub->add_option("--batch", batch, "Rows of one request, at most")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   sub->add_option("--truth", truth,
-                  "Expected classes, one per row or token (IDX labels, .npy "
-                  "or CSV of integers)")
-      ->check(CLI::ExistingFile);
+                  "Expected classes, one per row or token (IDX labels; .npy, "
+                  ".npz or CSV of integers)")
+      ->type_name("FILE[:KEY]")
+      ->check(CheckTruth);
   sub->add_option("--normalize", normalize,
                   "MEAN,STD: (pixel/255 - MEAN)/STD; default 0.5,0.5 for IDX "
-                  "and PNG, nothing for .npy and CSV")
+                  "and PNG, nothing for arrays and CSV")
       ->check(CheckNormalization);
   sub->add_option("--limit", limit, "Only the first N rows")
       ->check(CLI::PositiveNumber);

@@ -15,9 +15,9 @@ namespace fff::cli {
 struct PredictCommand {
   std::string model;
   int64_t version = 0;
-  std::vector<std::string> inputs;  // FILE or NAME=FILE
-  std::string truth;
-  std::string normalize;  // "" = by the file's kind
+  std::vector<std::string> inputs;  // [NAME=]FILE[:KEY]
+  std::string truth;                // FILE[:KEY]
+  std::string normalize;            // "" = by the file's kind
   std::string output;
   int64_t batch = 256;
   int64_t limit = 0;  // 0 = all

@@ -77,7 +77,7 @@ THIRD_PARTY = {
     "Boost": (["boost/"], ["server/app"]),
     "CLI11": (["CLI/"], ["server/app", "client/cli"]),
     "spdlog": (["spdlog/"], ["server/base"]),
-    "libzip": (["zip.h", "zipconf.h"], ["server/checkpoint"]),
+    "libzip": (["zip.h", "zipconf.h"], ["server/checkpoint", "client/cli", "tests/unit/client"]),
     "zlib": (["zlib.h"], ["client", "server/checkpoint", "tests"]),
     "libpng": (["png.h"], ["client"]),
     "GoogleTest": (["gtest/", "gmock/"], ["tests"]),

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "client/cli/npy.h"
 #include "client/cli/read_file.h"
 
 namespace fff::cli {
@@ -28,7 +29,7 @@ v1::TensorMetadata Port(v1::DataType type, const std::vector<int64_t>& shape) {
 absl::StatusOr<PortRows> Read(const v1::TensorMetadata& port,
                               const std::string& contents,
                               const PortOptions& options = {}) {
-  return ReadPort({"x", "rows.csv"}, port, contents, options);
+  return ReadPort({"x", "rows.csv", ""}, port, contents, options);
 }
 
 template <class T>
@@ -136,6 +137,17 @@ TEST(ReadPortTest, RowsOfAnInputOfOneLengthMayNot) {
   const auto rows = Read(Port(v1::DATA_TYPE_INT64, {2}), "1,2\n3\n");
   EXPECT_THAT(rows.status().message(),
               HasSubstr("got 1 cells, wanted 2 as in the first row"));
+}
+
+TEST(ReadPortTest, DimensionsInAnotherOrderAreRefused) {
+  const std::string file = WriteNpy(std::vector<float>(12), {1, 2, 3, 2});
+  EXPECT_TRUE(Read(Port(v1::DATA_TYPE_FP32, {2, 3, 2}), file).ok());
+  EXPECT_TRUE(Read(Port(v1::DATA_TYPE_FP32, {12}), file).ok());
+  EXPECT_TRUE(Read(Port(v1::DATA_TYPE_FP32, {-1, 3, 2}), file).ok());
+  EXPECT_THAT(
+      Read(Port(v1::DATA_TYPE_FP32, {2, 2, 3}), file).status().message(),
+      HasSubstr("gives rows of [2, 3, 2], input 'x' wants FP32 [2, 2, 3]"));
+  EXPECT_FALSE(Read(Port(v1::DATA_TYPE_FP32, {-1, 2, 3}), file).ok());
 }
 
 TEST(ReadPortTest, ALimitKeepsTheFirstRows) {

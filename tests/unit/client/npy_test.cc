@@ -3,15 +3,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cfloat>
+#include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "client/cli/input_file.h"
 
 namespace fff::cli {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -61,13 +66,97 @@ TEST(NpyTest, ReadsFloatsOfEveryWidthAndBytes) {
   EXPECT_THAT(read("|u1", Bytes<uint8_t>({7, 255})), ElementsAre(7, 255));
 }
 
-TEST(NpyTest, ReadsIntegersForLabels) {
+TEST(NpyTest, ReadsIntegersWithoutLoss) {
   const std::string file =
       Npy(Header("<i8", "(3,)"), Bytes<int64_t>({3, 0, -1}), 2);
   const auto array = ParseNpy(file);
   ASSERT_TRUE(array.ok()) << array.status();
   EXPECT_THAT(*NpyIntegers(*array), ElementsAre(3, 0, -1));
-  EXPECT_EQ(NpyFloats(*array).status().code(), kInvalid);
+  EXPECT_THAT(*NpyFloats(*array), ElementsAre(3, 0, -1));
+}
+
+template <class T>
+std::vector<int64_t> Integers(const std::string& descr, std::vector<T> values) {
+  const std::string file =
+      Npy(Header(descr, absl::StrCat("(", values.size(), ",)")), Bytes(values));
+  const auto array = ParseNpy(file);
+  EXPECT_TRUE(array.ok()) << array.status();
+  return *NpyIntegers(*array);
+}
+
+TEST(NpyTest, ReadsEveryIntegerTypeToItsBounds) {
+  EXPECT_THAT(Integers<uint8_t>("|b1", {0, 1}), ElementsAre(0, 1));
+  EXPECT_THAT(Integers<int8_t>("|i1", {-128, 127}), ElementsAre(-128, 127));
+  EXPECT_THAT(Integers<uint8_t>("|u1", {255}), ElementsAre(255));
+  EXPECT_THAT(Integers<int16_t>("<i2", {-32768}), ElementsAre(-32768));
+  EXPECT_THAT(Integers<uint16_t>("<u2", {65535}), ElementsAre(65535));
+  EXPECT_THAT(Integers<int32_t>("<i4", {INT32_MIN}), ElementsAre(INT32_MIN));
+  EXPECT_THAT(Integers<uint32_t>("<u4", {UINT32_MAX}), ElementsAre(UINT32_MAX));
+  EXPECT_THAT(Integers<int64_t>("<i8", {INT64_MIN, INT64_MAX}),
+              ElementsAre(INT64_MIN, INT64_MAX));
+  EXPECT_THAT(Integers<uint64_t>("<u8", {INT64_MAX}), ElementsAre(INT64_MAX));
+  EXPECT_THAT(Integers<int64_t>("=i8", {5}), ElementsAre(5));
+  EXPECT_THAT(Integers<uint8_t>("<u1", {9}), ElementsAre(9));
+}
+
+TEST(NpyTest, NumbersBeyondTheWantedTypeNameTheElement) {
+  const std::string large =
+      Npy(Header("<u8", "(2, 1)"), Bytes<uint64_t>({1, UINT64_MAX}));
+  EXPECT_EQ(NpyIntegers(*ParseNpy(large)).status().message(),
+            ".npy element [1, 0]: got 18446744073709551615, wanted at most "
+            "9223372036854775807");
+  EXPECT_THAT(*NpyFloats(*ParseNpy(large)), ElementsAre(1, 0x1p64F));
+  const std::string huge =
+      Npy(Header("<f8", "(1, 3)"), Bytes<double>({1, INFINITY, -1e300}));
+  EXPECT_EQ(NpyFloats(*ParseNpy(huge)).status().message(),
+            ".npy element [0, 2]: got -1e+300, wanted a number within FP32 "
+            "(3.4e38)");
+  const std::string edge = Npy(Header("<f8", "(3,)"),
+                               Bytes<double>({3.4028235e38, INFINITY, 1e-99}));
+  EXPECT_THAT(*NpyFloats(*ParseNpy(edge)), ElementsAre(FLT_MAX, INFINITY, 0));
+}
+
+TEST(NpyTest, IntegersBecomeTheNearestFloat) {
+  const std::string file =
+      Npy(Header("<i4", "(2,)"), Bytes<int32_t>({16777217, -3}));
+  EXPECT_THAT(*NpyFloats(*ParseNpy(file)), ElementsAre(16777216, -3));
+}
+
+TEST(NpyTest, FloatsAreNoIntegers) {
+  const std::string file = Npy(Header("<f4", "(1,)"), Bytes<float>({2}));
+  EXPECT_THAT(NpyIntegers(*ParseNpy(file)).status().message(),
+              AllOf(HasSubstr("got float32"), HasSubstr("wanted integers")));
+}
+
+TEST(NpyTest, FortranOrderGivesTheSameRows) {
+  // [[0, 1, 2], [3, 4, 5]], columns first.
+  const std::string file =
+      Npy(Header("<f4", "(2, 3)", "True"), Bytes<float>({0, 3, 1, 4, 2, 5}));
+  EXPECT_THAT(*NpyFloats(*ParseNpy(file)), ElementsAre(0, 1, 2, 3, 4, 5));
+  // Element [i, j, k] of (2, 1, 3) stands at i + 2 k.
+  const std::string cube = Npy(Header("<i2", "(2, 1, 3)", "True"),
+                               Bytes<int16_t>({0, 3, 1, 4, 2, 5}));
+  EXPECT_THAT(*NpyIntegers(*ParseNpy(cube)), ElementsAre(0, 1, 2, 3, 4, 5));
+  const std::string line =
+      Npy(Header("<f4", "(2,)", "True"), Bytes<float>({1, 2}));
+  EXPECT_THAT(*NpyFloats(*ParseNpy(line)), ElementsAre(1, 2));
+  const std::string none =
+      Npy(Header("<f4", "(4611686018427387904, 8, 0)", "True"), std::string());
+  EXPECT_THAT(*NpyFloats(*ParseNpy(none)), ElementsAre());
+}
+
+TEST(NpyTest, BigEndianElementsAreTurned) {
+  const auto floats = [](const std::string& descr, const std::string& data) {
+    const std::string file = Npy(Header(descr, "(1,)"), data);
+    return (*NpyFloats(*ParseNpy(file)))[0];
+  };
+  EXPECT_EQ(floats(">f4", std::string("\x3F\xC0\0\0", 4)), 1.5F);
+  EXPECT_EQ(floats(">f2", std::string("\x3E\0", 2)), 1.5F);
+  EXPECT_EQ(floats(">f8", std::string("\x3F\xF8\0\0\0\0\0\0", 8)), 1.5F);
+  EXPECT_EQ(floats(">u2", std::string("\x01\x02", 2)), 258);
+  const std::string file =
+      Npy(Header(">i4", "(1,)"), std::string("\xFF\xFF\xFF\xFE", 4));
+  EXPECT_THAT(*NpyIntegers(*ParseNpy(file)), ElementsAre(-2));
 }
 
 TEST(NpyTest, ScalarsAndEmptyArraysParse) {
@@ -77,15 +166,56 @@ TEST(NpyTest, ScalarsAndEmptyArraysParse) {
   EXPECT_EQ(ParseNpy(empty)->elements(), 0);
 }
 
-TEST(NpyTest, FortranOrderAndForeignTypesAreErrors) {
+TEST(NpyTest, ForeignTypesSayWhatTheyAre) {
   const std::string data = Bytes<float>({1, 2});
-  EXPECT_THAT(ErrorOf(Npy(Header("<f4", "(2,)", "True"), data)),
-              HasSubstr("C order"));
-  EXPECT_THAT(ErrorOf(Npy(Header(">f4", "(2,)"), data)), HasSubstr("'>f4'"));
-  EXPECT_THAT(ErrorOf(Npy(Header("|O", "(2,)"), data)), HasSubstr("'|O'"));
-  EXPECT_THAT(ErrorOf(Npy(Header("<c8", "(2,)"), data)), HasSubstr("'<c8'"));
-  EXPECT_THAT(ErrorOf(Npy("{'descr': [('a', '<f4')], }", data)),
-              HasSubstr("element type"));
+  for (const auto& [descr, meaning] :
+       std::vector<std::pair<std::string, std::string>>{
+           {"|O", "Python objects"},
+           {"<c8", "complex numbers"},
+           {"<U5", "text"},
+           {"|S3", "text"},
+           {"<M8[ns]", "dates"},
+           {"<m8[s]", "spans of time"},
+           {"|V2", "bfloat16"},
+           {"<f16", "another precision"}}) {
+    EXPECT_THAT(ErrorOf(Npy(Header(descr, "(2,)"), data)),
+                AllOf(HasSubstr("got '" + descr + "', "), HasSubstr(meaning),
+                      HasSubstr("wanted bool, integers")));
+  }
+  EXPECT_THAT(ErrorOf(Npy("{'descr': [('a', '<f4'), ('b', '<i8')], "
+                          "'fortran_order': False, 'shape': (2,), }",
+                          data)),
+              HasSubstr("got '[('a', '<f4'), ('b', '<i8')', records"));
+  for (const std::string descr : {"", "<", "<f", "<f3", "<i16", "|b2", "x4"}) {
+    EXPECT_THAT(ErrorOf(Npy(Header(descr, "(2,)"), data)),
+                HasSubstr("got '" + descr + "'"));
+  }
+}
+
+TEST(NpyTest, MessagesLeaveOutThePaddingOfTheHeader) {
+  EXPECT_EQ(ErrorOf(Npy("{'descr': '<f4', 'fortran_order': Maybe, }" +
+                            std::string(80, ' ') + "\n",
+                        "")),
+            ".npy header: got 'Maybe, }', wanted fortran_order True or False");
+}
+
+TEST(NpyTest, TakesEveryVersionAndSpelling) {
+  const std::string data = Bytes<float>({1, 2});
+  for (const char version : {'\1', '\2', '\3'}) {
+    EXPECT_TRUE(ParseNpy(Npy(Header("<f4", "(2,)"), data, version)).ok());
+  }
+  const std::string spelled = Npy(
+      "{\"shape\":(1L,2L),\"fortran_order\" :False,\r\n 'descr':'<f4'}", data);
+  EXPECT_THAT(ParseNpy(spelled)->shape, ElementsAre(1, 2));
+  std::string minor = Npy(Header("<f4", "(2,)"), data);
+  minor[7] = '\x01';
+  EXPECT_THAT(ErrorOf(minor), HasSubstr("got 1.1, wanted 1.0, 2.0 or 3.0"));
+}
+
+TEST(NpyTest, MoreElementsThanTheBoundAreAnError) {
+  const std::string file = Npy(Header("|u1", "(268435457,)"),
+                               std::string((size_t{1} << 28) + 1, '\0'));
+  EXPECT_THAT(ErrorOf(file), HasSubstr("wanted at most 268435456"));
 }
 
 TEST(NpyTest, ShapesThatDoNotFitTheBytesAreErrors) {

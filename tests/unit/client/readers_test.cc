@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/csv.h"
 #include "client/cli/idx.h"
 #include "client/cli/png.h"
 #include "client/cli/read_file.h"
@@ -15,60 +14,10 @@
 namespace fff::cli {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
-// --- CSV
-
-TEST(CsvTest, ReadsRowsOfNumbers) {
-  const auto table = ParseCsv("1,2.5\r\n-3e2, 4\n\n");
-  ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_THAT(table->widths, ElementsAre(2, 2));
-  EXPECT_THAT(table->values, ElementsAre(1, 2.5, -300, 4));
-}
-
-TEST(CsvTest, ColumnTitlesAreSkippedOnTheFirstLineOnly) {
-  const auto table = ParseCsv("height,width\n1,2\n");
-  ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ(table->rows(), 1);
-  const auto twice = ParseCsv("a,b\nc,d\n");
-  EXPECT_EQ(twice.status().code(), kInvalid);
-}
-
-TEST(CsvTest, CellThatIsNoNumberNamesLineAndColumn) {
-  const auto table = ParseCsv("1,2\n3,x\x1b\n");
-  EXPECT_EQ(table.status().code(), kInvalid);
-  EXPECT_THAT(table.status().message(),
-              AllOf(HasSubstr("line 2, column 2"), HasSubstr("x\\x1b")));
-}
-
-TEST(CsvTest, RaggedRowsAreAnError) {
-  const auto table = ParseCsv("1,2\n3\n");
-  EXPECT_EQ(table.status().code(), kInvalid);
-  EXPECT_THAT(table.status().message(),
-              HasSubstr("got 1 cells, wanted 2 as in the first row"));
-}
-
-TEST(CsvTest, RowsOfAnyWidthKeepTheirWidths) {
-  const auto table = ParseCsv("1,2\n3\n4,5,6\n", CsvRows::kOfAnyWidth);
-  ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_THAT(table->widths, ElementsAre(2, 1, 3));
-  EXPECT_THAT(table->values, ElementsAre(1, 2, 3, 4, 5, 6));
-}
-
-TEST(CsvTest, InfinityAndNanAreRefused) {
-  EXPECT_EQ(ParseCsv("1,inf\n").status().code(), kInvalid);
-  EXPECT_EQ(ParseCsv("nan\n").status().code(), kInvalid);
-  EXPECT_EQ(ParseCsv("1e999\n").status().code(), kInvalid);
-}
-
-TEST(CsvTest, NothingToReadIsAnError) {
-  EXPECT_EQ(ParseCsv("").status().code(), kInvalid);
-  EXPECT_EQ(ParseCsv("\n \n").status().code(), kInvalid);
-}
 
 // --- IDX
 
