@@ -4,15 +4,24 @@
     with Client("127.0.0.1:8001") as client:
         prediction = client.predict("fashion-mnist", images)
 
+AsyncClient is the same for asyncio.
+
 `fff_client.export` turns PyTorch networks into files the server loads; it needs
 numpy only (and torch to read torch files), neither gRPC nor generated code.
 """
 
-__all__ = ["Client", "LayerRouting", "Prediction", "ServingError"]
+__all__ = [
+    "AsyncClient", "Client", "InputError", "LayerRouting", "Prediction",
+    "ServingError",
+]
 
 
 def __getattr__(name):
     # Loaded on first use, so that the exporter works without gRPC.
+    if name == "AsyncClient":
+        from .aio import AsyncClient
+
+        return AsyncClient
     if name in __all__:
         from . import client
 

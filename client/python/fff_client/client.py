@@ -3,38 +3,38 @@
 from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import grpc
-import numpy as np
 
 from . import text as _text
+from .errors import InputError, ServingError, serving_error
 from .messages import (
     Inputs,
     LayerRouting,
     Prediction,
+    benchmark_request,
     pb,
     pb_grpc,
     prediction,
     predict_request,
+    sequence_inputs,
+    sequence_predictions,
+    stream_answer,
 )
 
-__all__ = ["Client", "LayerRouting", "Prediction", "ServingError", "pb", "pb_grpc"]
+__all__ = [
+    "Client", "InputError", "LayerRouting", "Prediction", "ServingError", "pb",
+    "pb_grpc",
+]
 
 MESSAGE_BYTES_MAX = 256 * 1024 * 1024
-_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+]
 
 
-class ServingError(RuntimeError):
-    """The server refused or could not answer a call, or was not reached.
-
-    code: grpc.StatusCode, e.g. INVALID_ARGUMENT (shape, NaN), NOT_FOUND (model
-        or version), RESOURCE_EXHAUSTED (queue full, another benchmark runs),
-        DEADLINE_EXCEEDED, UNAVAILABLE (draining, not loaded, not reachable).
-    details: the server's message: what was wrong, got, wanted, and the model.
-    """
-
-    def __init__(self, code: grpc.StatusCode, details: str):
-        super().__init__(f"{code.name}: {details}")
-        self.code = code
-        self.details = details
+def admin_metadata(token: Optional[str]):
+    """What shows the admin token with a call."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
 
 
 class Client:
@@ -59,19 +59,13 @@ class Client:
         timeout: Optional[float] = 30.0,
         admin_token: Optional[str] = None,
     ):
-        options = [
-            ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-        ]
         if credentials is None:
-            self._channel = grpc.insecure_channel(target, options)
+            self._channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
         else:
-            self._channel = grpc.secure_channel(target, credentials, options)
+            self._channel = grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
         self._stub = pb_grpc.InferenceServiceStub(self._channel)
         self._timeout = timeout
-        self._admin = (
-            (("authorization", f"Bearer {admin_token}"),) if admin_token else ()
-        )
+        self._admin = admin_metadata(admin_token)
 
     def __enter__(self) -> "Client":
         return self
@@ -97,17 +91,20 @@ class Client:
 
         model: its name; "NAME:dense" is the dense twin.
         array: real numbers [rows, *model input shape], or [*model input shape]
-            for one row. Converted to float32, not scaled. Or a dict of arrays
+            for one row. Rounded to float32, not scaled. Or a dict of arrays
             [rows, ..] by the names of the model's inputs: uint8, int32, int64,
-            float16, bfloat16, float32 or float64, sent as they are.
+            float16, bfloat16, float32 or float64, sent as they are. Lists,
+            numpy arrays of any order, torch tensors (with gradients, on a GPU,
+            bfloat16), pandas tables, and what has __array__ or __dlpack__.
         version: 0 is the one served by default.
         routing: also report the way of every row through every FFF layer.
         labels: also report the label of each row's strongest output.
         timeout: seconds; left out, the client's.
         request_id: comes back in the answer and stands in the server's log.
 
-        Raises TypeError when an array holds something else, ValueError when
-        arrays by name differ in rows, and ServingError.
+        Raises InputError when an array holds something else (masked elements,
+        text, complex numbers, numbers beyond float32, rows of differing
+        lengths), or arrays by name differ in rows, and ServingError.
         """
         request = predict_request(
             model, array, version, routing, labels, request_id
@@ -168,16 +165,11 @@ class Client:
         call = self._stub.PredictStream(requests(), timeout=timeout)
         try:
             for answer in call:
-                if answer.HasField("error"):
-                    code = _STATUS_CODES[answer.error.code]
-                    result = ServingError(code, answer.error.message)
-                else:
-                    result = prediction(answer.response)
-                yield int(answer.request_id), result
+                yield stream_answer(answer)
         except grpc.RpcError as error:
             if refused:
                 raise refused[0]
-            raise ServingError(error.code(), error.details()) from error
+            raise serving_error(error) from error
         finally:
             call.cancel()
 
@@ -194,22 +186,12 @@ class Client:
         sequences: one array [sequence] per row, for the input `name`.
 
         Returns their predictions, of one row each, in order. Raises the first
-        ServingError, which says whose it is; ValueError for a sequence without
-        tokens; TypeError and ValueError as predict.
+        ServingError, which says whose it is; InputError for a sequence without
+        tokens, and as predict.
         """
-
-        def rows():
-            for i, sequence in enumerate(sequences):
-                array = np.asarray(sequence)
-                if array.shape[:1] == (0,):
-                    raise ValueError(f"sequence {i} is empty, wanted a token or more")
-                yield {name: array[None]}
-
-        answers = dict(self.predict_stream(model, rows(), version, timeout=timeout))
-        for i, answer in sorted(answers.items()):
-            if isinstance(answer, ServingError):
-                raise ServingError(answer.code, f"sequence {i}: {answer.details}")
-        return [answers[i] for i in range(len(answers))]
+        rows = sequence_inputs(sequences, name)
+        answers = dict(self.predict_stream(model, rows, version, timeout=timeout))
+        return sequence_predictions(answers)
 
     def fill_mask(
         self, model: str, text: str, tokenizer, top_k: int = 5
@@ -305,13 +287,8 @@ class Client:
         Yields BenchmarkProgress messages, then one BenchmarkReport, always the
         last. Leaving the iterator early (close()) stops the run.
         """
-        request = pb.BenchmarkRequest(
-            model=model,
-            version=version,
-            batch_rows=batch_rows,
-            seconds_per_case=seconds_per_case,
-            threads=threads,
-            seed=seed,
+        request = benchmark_request(
+            model, batch_rows, seconds_per_case, threads, seed, version
         )
         call = self._stub.Benchmark(request, timeout=timeout, metadata=self._admin)
         try:
@@ -320,7 +297,7 @@ class Client:
                 if kind is not None:
                     yield getattr(response, kind)
         except grpc.RpcError as error:
-            raise ServingError(error.code(), error.details()) from error
+            raise serving_error(error) from error
         finally:
             call.cancel()
 
@@ -332,4 +309,4 @@ class Client:
         try:
             return method(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
-            raise ServingError(error.code(), error.details()) from error
+            raise serving_error(error) from error

@@ -1,9 +1,13 @@
 """Between numpy arrays and the messages of fff.v1; no connection."""
 
 import dataclasses
-from typing import Mapping, Tuple, Union
+from typing import List, Mapping, Tuple, Union
 
+import grpc
 import numpy as np
+
+from .arrays import as_array, as_float32, refusal
+from .errors import InputError, ServingError
 
 try:
     from ._proto import inference_pb2 as pb
@@ -15,12 +19,14 @@ except ImportError as error:
     ) from error
 
 __all__ = [
-    "Inputs", "LayerRouting", "Prediction", "pb", "pb_grpc", "predict_request",
-    "prediction",
+    "Inputs", "LayerRouting", "Prediction", "benchmark_request", "pb", "pb_grpc",
+    "predict_request", "prediction", "sequence_inputs", "sequence_predictions", "stream_answer",
 ]
 
 # What predict takes: one array, or arrays by the names of the model's inputs.
 Inputs = Union["np.typing.ArrayLike", Mapping[str, "np.typing.ArrayLike"]]
+
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 # By dtype.name; ml_dtypes brings bfloat16 to numpy.
 _DATATYPES = {
@@ -97,8 +103,8 @@ def predict_request(
 ) -> "pb.PredictRequest":
     """Encodes a request; inputs as Client.predict takes them.
 
-    Raises TypeError for a dtype that the protocol does not have, and ValueError
-    when inputs by name are none, or differ in rows.
+    Raises InputError for what is no array of numbers, a dtype that the protocol
+    does not have, and inputs by name that are none or differ in rows.
     """
     request = pb.PredictRequest(
         model=model,
@@ -110,33 +116,61 @@ def predict_request(
     if isinstance(inputs, Mapping):
         _add_named(inputs, request)
     else:
-        array = np.asarray(inputs)
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"wanted an array of real numbers, got {array.dtype}")
-        request.input.CopyFrom(_tensor(array.astype(np.float32, copy=False)))
+        request.input.CopyFrom(_tensor(as_float32(as_array(inputs))))
     return request
 
 
 def _add_named(inputs, request) -> None:
-    arrays = {name: np.asarray(array) for name, array in inputs.items()}
+    arrays = {
+        name: as_array(array, f"input {name!r}") for name, array in inputs.items()
+    }
     if not arrays:
-        raise ValueError("wanted at least one input, got none")
+        raise InputError("wanted at least one input, got none")
     rows = None
     for name, array in arrays.items():
+        what = f"input {name!r}"
         if array.dtype.name not in _DATATYPES:
-            raise TypeError(
-                f"input {name!r}: got dtype {array.dtype}, "
-                f"wanted one of {', '.join(_DATATYPES)}"
-            )
+            raise refusal(array.dtype, f"one of {', '.join(_DATATYPES)}", what)
         if array.ndim == 0:
-            raise ValueError(f"input {name!r}: got a scalar, wanted rows")
+            raise InputError(f"{what}: got a scalar, wanted rows")
         rows = rows or (array.shape[0], name)
         if array.shape[0] != rows[0]:
-            raise ValueError(
-                f"input {name!r}: got {array.shape[0]} rows, "
+            raise InputError(
+                f"{what}: got {array.shape[0]} rows, "
                 f"wanted {rows[0]} as in {rows[1]!r}"
             )
         request.inputs.add(name=name, tensor=_tensor(array))
+
+
+def sequence_inputs(sequences, name):
+    """The inputs of Client.predict_ragged, one row each.
+
+    Raises InputError for a sequence without elements, and as as_array.
+    """
+    for i, sequence in enumerate(sequences):
+        array = as_array(sequence, f"sequence {i} of input {name!r}")
+        if array.shape[:1] == (0,):
+            raise InputError(f"sequence {i} is empty, wanted a token or more")
+        yield {name: array[None]}
+
+
+def sequence_predictions(answers) -> List["Prediction"]:
+    """The predictions of predict_ragged, in order, from {position: answer}.
+
+    Raises the first ServingError, which then says whose it is.
+    """
+    for i, answer in sorted(answers.items()):
+        if isinstance(answer, ServingError):
+            raise ServingError(answer.code, f"sequence {i}: {answer.details}")
+    return [answers[i] for i in range(len(answers))]
+
+
+def stream_answer(message) -> Tuple[int, Union["Prediction", ServingError]]:
+    """(position, answer) of a message that came on a stream."""
+    if message.HasField("error"):
+        code = _STATUS_CODES[message.error.code]
+        return int(message.request_id), ServingError(code, message.error.message)
+    return int(message.request_id), prediction(message.response)
 
 
 def _tensor(array) -> "pb.Tensor":
@@ -178,6 +212,20 @@ def _routing(message) -> LayerRouting:
         leaf=leaf,
         margin=margin.reshape(*leaf.shape, message.margins_per_tree),
         tokens=max(message.tokens, 1),
+    )
+
+
+def benchmark_request(
+    model, batch_rows, seconds_per_case, threads, seed, version
+) -> "pb.BenchmarkRequest":
+    """The request of Client.benchmark."""
+    return pb.BenchmarkRequest(
+        model=model,
+        version=version,
+        batch_rows=batch_rows,
+        seconds_per_case=seconds_per_case,
+        threads=threads,
+        seed=seed,
     )
 
 

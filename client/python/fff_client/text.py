@@ -33,38 +33,73 @@ class Choice:
 
 def fill_mask(client, model, text, tokenizer, top_k=5) -> List[List[Choice]]:
     """Fills the masks of a text; see Client.fill_mask."""
-    tokenizer = load_tokenizer(tokenizer)
-    mask, mask_id = _mask_token(tokenizer)
-    for name in MASK_NAMES:
-        text = text.replace(name, mask)
-    ids, inputs = _encode(client.model(model), tokenizer, text)
-    positions = np.flatnonzero(ids == mask_id)
-    if positions.size == 0:
-        raise ValueError(f"the text holds no {mask}, wanted at least one")
-    output = client.predict(model, inputs).output
-    if output.ndim != 3 or output.shape[1] != ids.size:
-        raise ValueError(
-            f"model {model!r} answers shape {list(output.shape)} to "
-            f"{ids.size} tokens, wanted [1, {ids.size}, vocabulary]"
-        )
-    return [
-        _choices(output[0, position], top_k, tokenizer.id_to_token)
-        for position in positions
-    ]
+    question = MaskQuestion(model, text, tokenizer)
+    inputs = question.inputs(client.model(model))
+    return question.choices(client.predict(model, inputs).output, top_k)
 
 
 def classify_text(client, model, text, tokenizer) -> List[Choice]:
     """Classifies a text; see Client.classify_text."""
-    described = client.model(model)
-    ids, inputs = _encode(described, load_tokenizer(tokenizer), text)
-    output = client.predict(model, inputs).output
-    if output.ndim != 2:
-        raise ValueError(
-            f"model {model!r} answers shape {list(output.shape)} to "
-            f"{ids.size} tokens, wanted [1, classes]"
-        )
-    labels = dict(enumerate(described.output.labels))
-    return _choices(output[0], output.shape[1], labels.get)
+    question = ClassQuestion(model, text, tokenizer)
+    inputs = question.inputs(client.model(model))
+    return question.choices(client.predict(model, inputs).output)
+
+
+class MaskQuestion:
+    """What to send for a text with masks, and what the answer says; no calls."""
+
+    def __init__(self, model, text, tokenizer):
+        self._model = model
+        self._tokenizer = load_tokenizer(tokenizer)
+        self._mask, self._mask_id = _mask_token(self._tokenizer)
+        for name in MASK_NAMES:
+            text = text.replace(name, self._mask)
+        self._text = text
+
+    def inputs(self, described):
+        """The inputs for the model that a GetModelResponse describes."""
+        self._ids, inputs = _encode(described, self._tokenizer, self._text)
+        self._positions = np.flatnonzero(self._ids == self._mask_id)
+        if self._positions.size == 0:
+            raise ValueError(f"the text holds no {self._mask}, wanted at least one")
+        return inputs
+
+    def choices(self, output, top_k) -> List[List[Choice]]:
+        """The strongest tokens per mask, from the model's output."""
+        tokens = self._ids.size
+        if output.ndim != 3 or output.shape[1] != tokens:
+            raise ValueError(
+                f"model {self._model!r} answers shape {list(output.shape)} to "
+                f"{tokens} tokens, wanted [1, {tokens}, vocabulary]"
+            )
+        return [
+            _choices(output[0, position], top_k, self._tokenizer.id_to_token)
+            for position in self._positions
+        ]
+
+
+class ClassQuestion:
+    """What to send for a text to classify, and what the answer says; no calls."""
+
+    def __init__(self, model, text, tokenizer):
+        self._model = model
+        self._text = text
+        self._tokenizer = load_tokenizer(tokenizer)
+
+    def inputs(self, described):
+        """The inputs for the model that a GetModelResponse describes."""
+        self._labels = dict(enumerate(described.output.labels))
+        self._ids, inputs = _encode(described, self._tokenizer, self._text)
+        return inputs
+
+    def choices(self, output) -> List[Choice]:
+        """Every class, best first, from the model's output."""
+        if output.ndim != 2:
+            raise ValueError(
+                f"model {self._model!r} answers shape {list(output.shape)} to "
+                f"{self._ids.size} tokens, wanted [1, classes]"
+            )
+        return _choices(output[0], output.shape[1], self._labels.get)
 
 
 def load_tokenizer(tokenizer):

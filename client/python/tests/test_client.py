@@ -256,6 +256,16 @@ def test_the_example_of_the_readme_runs(address, capsys):
     assert "('bag', 'bag', 'bag')" in printed and "dense" in printed
 
 
+def test_the_example_with_asyncio_runs(address, capsys):
+    text = README.read_text()
+    example = re.search(
+        r"## Predict with asyncio\n.*?```python\n(.*?)```", text, re.DOTALL).group(1)
+    exec(example.replace("127.0.0.1:8001", address), {})
+    printed = capsys.readouterr().out
+    assert "4 (3, 784)" in printed  # the service answers rows as wide as they came
+    assert "\n3 (3, 784)\n" in printed
+
+
 def test_a_stream_matches_answers_by_id_and_goes_on_after_an_error(client):
     arrays = [np.full((i, 3), i, np.float32) for i in (1, 2, 3)]
     answers = dict(client.predict_stream("m", arrays))
