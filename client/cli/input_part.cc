@@ -5,7 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/cli/npz.h"
+#include "client/cli/formats/npz.h"
 #include "server/base/status_macros.h"
 
 namespace fff::cli {

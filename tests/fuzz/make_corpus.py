@@ -2,6 +2,7 @@
 """Writes the seeds of the fuzz targets to corpus/TARGET/, a few dozen bytes to
 a few KB each. Run it again after tests/data/checkpoint or a format changed."""
 
+import io
 import json
 import pathlib
 import struct
@@ -342,6 +343,39 @@ def http():
     write("fuzz_http", "large", b"\0GET /" + b"x" * 9000)
 
 
+def input_files():
+    def npy(descr, shape, data, order=False, version=1):
+        header = repr({"descr": descr, "fortran_order": order, "shape": shape})
+        header = header.encode().ljust(117) + b"\n"
+        length = struct.pack("<H" if version == 1 else "<I", len(header))
+        return b"\x93NUMPY" + bytes([version, 0]) + length + header + data
+
+    def file(name, content):
+        write("fuzz_input_file", name, content)
+
+    file("f4", npy("<f4", (2, 3), bytes(24)))
+    file("f8_fortran", npy(">f8", (2, 3), bytes(48), True, 3))
+    file("f2_scalar", npy("<f2", (), b"\0\x3e", version=2))
+    for descr, width in [("|b1", 1), ("|i1", 1), (">u2", 2), ("<i4", 4), (">u8", 8)]:
+        file(descr[1:], npy(descr, (2, 1, 2), bytes(range(4 * width)), True))
+    file("records", npy([("a", "<f4"), ("b", "|O")], (1,), bytes(12)))
+    for method, name in [(zipfile.ZIP_STORED, "stored"),
+                         (zipfile.ZIP_DEFLATED, "deflated")]:
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", method) as opened:
+            for key in ("x", "y"):
+                entry = zipfile.ZipInfo(key + ".npy")
+                entry.compress_type = method
+                opened.writestr(entry, npy("<f4", (1, 3), bytes(12)))
+        file(name, archive.getvalue())
+    file("idx", b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02\x00\xff")
+    file("comma", b"a,b\r\n1,2.5\r\n-3e2, 4,\r\n")
+    file("european", '\ufeffsep=;\n"1,5";2,25\n0,125;-3\n'.encode())
+    file("blanks", b"# x y\n1.5 2\n  3\t4\n")
+    file("quotes", b'"a ""b""";"c\nd"\n"1";"2"\n')
+    file("ragged", b"1\n2,3,,\n4,NA\n")
+
+
 if __name__ == "__main__":
     safetensors()
     torch()
@@ -349,3 +383,4 @@ if __name__ == "__main__":
     config()
     requests()
     http()
+    input_files()

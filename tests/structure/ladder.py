@@ -39,6 +39,7 @@ FOLDERS = {
     "client/cpp": ["base", "tensor"],
     # fffctl benchmark --in-process measures without a server.
     "client/cli": _CORE + ["benchmark"],
+    "client/cli/formats": ["base", "tensor"],
 }
 
 # Inside engine/ each platform folder sees the shared headers and the reference;
@@ -77,7 +78,9 @@ THIRD_PARTY = {
     "Boost": (["boost/"], ["server/app"]),
     "CLI11": (["CLI/"], ["server/app", "client/cli"]),
     "spdlog": (["spdlog/"], ["server/base"]),
-    "libzip": (["zip.h", "zipconf.h"], ["server/checkpoint", "client/cli", "tests/unit/client"]),
+    "libzip": (
+        ["zip.h", "zipconf.h"],
+        ["server/checkpoint", "client/cli/formats", "tests/unit/client"]),
     "zlib": (["zlib.h"], ["client", "server/checkpoint", "tests"]),
     "libpng": (["png.h"], ["client"]),
     "GoogleTest": (["gtest/", "gmock/"], ["tests"]),

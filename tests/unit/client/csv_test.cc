@@ -1,4 +1,4 @@
-#include "client/cli/csv.h"
+#include "client/cli/formats/csv.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

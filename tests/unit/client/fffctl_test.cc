@@ -8,7 +8,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/npy.h"
+#include "client/cli/formats/npy.h"
 #include "client/cli/read_file.h"
 #include "nlohmann/json.hpp"
 #include "tests/unit/client/fake_server.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/npy.h"
+#include "client/cli/formats/npy.h"
 #include "client/cli/read_file.h"
 
 namespace fff::cli {

@@ -1,4 +1,4 @@
-#include "client/cli/npz.h"
+#include "client/cli/formats/npz.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/formats/npy.h"
 #include "client/cli/input_part.h"
-#include "client/cli/npy.h"
 #include "client/cli/read_file.h"
 
 namespace fff::cli {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "client/cli/idx.h"
-#include "client/cli/png.h"
+#include "client/cli/formats/idx.h"
+#include "client/cli/formats/png.h"
 #include "client/cli/read_file.h"
 
 namespace fff::cli {

@@ -1,4 +1,4 @@
-#include "client/cli/png.h"
+#include "client/cli/formats/png.h"
 
 #include <png.h>
 

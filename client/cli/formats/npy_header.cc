@@ -1,4 +1,4 @@
-#include "client/cli/npy_header.h"
+#include "client/cli/formats/npy_header.h"
 
 #include <algorithm>
 

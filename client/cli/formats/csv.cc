@@ -1,4 +1,4 @@
-#include "client/cli/csv.h"
+#include "client/cli/formats/csv.h"
 
 #include <algorithm>
 #include <string>
@@ -9,8 +9,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "client/cli/csv_cell.h"
-#include "client/cli/csv_records.h"
+#include "client/cli/formats/csv_cell.h"
+#include "client/cli/formats/csv_records.h"
 #include "server/base/status_macros.h"
 
 namespace fff::cli {

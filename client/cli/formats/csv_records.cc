@@ -1,4 +1,4 @@
-#include "client/cli/csv_records.h"
+#include "client/cli/formats/csv_records.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "client/cli/csv_cell.h"
+#include "client/cli/formats/csv_cell.h"
 
 #include <algorithm>
 #include <cmath>

@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "client/cli/npy_header.h"
+#include "client/cli/formats/npy_header.h"
 
 // NumPy's .npy files, untrusted bytes.
 namespace fff::cli {

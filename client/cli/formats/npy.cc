@@ -1,4 +1,4 @@
-#include "client/cli/npy.h"
+#include "client/cli/formats/npy.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "client/cli/npz.h"
+#include "client/cli/formats/npz.h"
 
 #include <zip.h>
 
@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "client/cli/npy_header.h"
+#include "client/cli/formats/npy_header.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 
