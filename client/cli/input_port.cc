@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
@@ -118,6 +119,14 @@ absl::Status CheckDimensions(const InputMatrix& input, const PortRows& rows) {
                    rows.port.name(), "' wants ", PortText(rows.port)));
 }
 
+// Of rows of text with one value too many.
+absl::string_view IndexHint(const InputMatrix& input, int64_t width,
+                            int64_t wanted) {
+  return absl::StartsWith(input.what, "CSV") && width == wanted + 1
+             ? "; if the first column is an index, write the file without it"
+             : "";
+}
+
 // Every row must fill the input's shape; told here, the message can name the
 // file.
 absl::Status CheckWidths(const InputMatrix& input, const PortRows& rows) {
@@ -130,7 +139,7 @@ absl::Status CheckWidths(const InputMatrix& input, const PortRows& rows) {
         absl::StrCat(input.what, " gives rows of ", width, " values, input '",
                      rows.port.name(), "' wants ",
                      IsSequence(rows.port) ? "a multiple of " : "", unit, " (",
-                     PortText(rows.port), ")"));
+                     PortText(rows.port), ")", IndexHint(input, width, unit)));
   }
   return CheckDimensions(input, rows);
 }

@@ -198,6 +198,7 @@ def test_what_numpy_writes_as_text(predict, tmp_path):
     ("1;2;3\n4,5,6\n", "line 2"),
     ("1,2,3\n4,\"5,6\n", "line 2: got a quote"),
     ("1,2\n", "rows of 2 values"),
+    ("id,a,b,c\n7,1.5,2.5,3.5\n", "if the first column is an index"),
     ("[[1, 2, 3]]", "got '[[1'"),
 ])
 def test_text_that_may_mean_something_else_is_refused(predict, tmp_path, sheet, words):

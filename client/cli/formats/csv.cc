@@ -90,8 +90,10 @@ class TableReader {
     if (titles_.line > 0) {
       SplitCells(titles_.text, delimiter_, &titles);
     }
-    titles_end_empty_ = !titles.empty() && titles.back().empty();
     titles_count_ = titles.size();
+    while (titles_count_ > 1 && titles[titles_count_ - 1].empty()) {
+      --titles_count_;
+    }
     if (titles.size() > 1 && IsIndexTitle(titles.front())) {
       return AtLine(titles_.line, absl::StrCat("got a column without a title, ",
                                                kIndexAdvice));
@@ -103,17 +105,23 @@ class TableReader {
     return absl::OkStatus();
   }
 
-  // Cells that stand behind a separator at the end of a line. A cell below a
-  // title is one that is missing.
+  // Empty cells behind the last separators of a line, as many as the first row
+  // has. A cell below a title is one that is missing.
   void DropTrailing() {
-    if (table_.rows() == 0) {
-      trailing_ = cells_.back().empty() &&
-                  (titles_end_empty_ || titles_count_ != cells_.size());
+    size_t droppable = cells_.size() - 1;
+    if (!form_.rows_may_differ) {
+      if (table_.rows() == 0) {
+        droppable = std::min(
+            droppable, cells_.size() - std::min(titles_count_, cells_.size()));
+        trailing_ = 0;
+      } else {
+        droppable = std::min(droppable, trailing_);
+      }
     }
-    if (form_.rows_may_differ) {
-      while (cells_.size() > 1 && cells_.back().empty()) cells_.pop_back();
-    } else if (trailing_ && cells_.size() > 1 && cells_.back().empty()) {
+    while (droppable > 0 && cells_.back().empty()) {
       cells_.pop_back();
+      --droppable;
+      if (table_.rows() == 0) ++trailing_;
     }
   }
 
@@ -181,8 +189,7 @@ class TableReader {
   Delimiter delimiter_ = Delimiter::kNone;  // until a line shows one
   CsvRecord titles_;                        // line 0: there are none
   size_t titles_count_ = 0;
-  bool titles_end_empty_ = false;
-  bool trailing_ = false;
+  size_t trailing_ = 0;  // empty cells at the end of the first row
   int64_t counting_line_ = 0;
   int64_t records_ = 0;
   std::vector<absl::string_view> cells_;  // of the record at hand

@@ -104,6 +104,11 @@ TEST(CsvTest, SeparatorsAtTheEndOfLinesAreDropped) {
   EXPECT_THAT(Table("1,2,\n3,4,\n").widths, ElementsAre(2, 2));
   EXPECT_THAT(Table("a;b;\n1,5;2;\n").widths, ElementsAre(2));
   EXPECT_THAT(Table("a;b\n1,5;2;\n").widths, ElementsAre(2));
+  EXPECT_THAT(Table("1,2,,,\n3,4,,,\n").widths, ElementsAre(2, 2));
+  EXPECT_THAT(Table("a,b,,\n1,2,,\n").widths, ElementsAre(2));
+  EXPECT_THAT(ErrorOf("1,,\n1,2,3\n"), HasSubstr("got 3 cells, wanted 1"));
+  EXPECT_THAT(ErrorOf("a,b,c\n1,,\n"),
+              HasSubstr("line 2, column 2: got an empty cell"));
   EXPECT_THAT(ErrorOf("a,b,c\n1,2,\n"),
               HasSubstr("line 2, column 3: got an empty cell"));
   EXPECT_THAT(ErrorOf("1,2,3\n1,2,\n"),

@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 
@@ -148,6 +149,14 @@ TEST(ReadPortTest, DimensionsInAnotherOrderAreRefused) {
       Read(Port(v1::DATA_TYPE_FP32, {2, 2, 3}), file).status().message(),
       HasSubstr("gives rows of [2, 3, 2], input 'x' wants FP32 [2, 2, 3]"));
   EXPECT_FALSE(Read(Port(v1::DATA_TYPE_FP32, {-1, 2, 3}), file).ok());
+}
+
+TEST(ReadPortTest, AColumnTooManyMayBeAnIndex) {
+  const v1::TensorMetadata port = Port(v1::DATA_TYPE_FP32, {2});
+  EXPECT_THAT(Read(port, "id,a,b\n7,0.5,1.5\n").status().message(),
+              HasSubstr("if the first column is an index, write the file"));
+  EXPECT_THAT(Read(port, "1,2,3,4\n").status().message(),
+              Not(HasSubstr("index")));
 }
 
 TEST(ReadPortTest, ALimitKeepsTheFirstRows) {
