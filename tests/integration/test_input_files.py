@@ -215,7 +215,7 @@ def test_ids_arrive_without_loss_and_floats_do_not(predict, tmp_path):
         path = saved(tmp_path / "ids.npy", np.asfortranarray(IDS.astype(dtype)))
         np.testing.assert_array_equal(predict(path, model="rows"), wanted)
     path = saved(tmp_path / "ids.npy", IDS * 1.0)
-    assert "got float64, wanted integers" in predict(path, model="rows")
+    assert "got float64, wanted an integer type" in predict(path, model="rows")
     # 2^53 + 1 would become 2^53 as a float: the server names what it was sent.
     path = saved(tmp_path / "ids.npy", np.array([[9007199254740993]]))
     assert "9007199254740993" in predict(path, model="rows")

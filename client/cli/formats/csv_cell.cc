@@ -92,11 +92,13 @@ absl::StatusOr<int64_t> ParseInteger(absl::string_view cell,
   if (absl::SimpleAtoi(cell, &integer)) return integer;
   double value = 0;
   if (!absl::SimpleAtod(cell, &value) || !std::isfinite(value)) {
-    return Wrong(cell, place, "a whole number");
+    return Wrong(cell, place, "a finite number");
   }
   // 2^53: every whole number up to it is a double of its own.
   if (value != std::floor(value) || std::abs(value) > 0x1p53) {
-    return Wrong(cell, place, "whole numbers within INT64");
+    return absl::InvalidArgumentError(absl::StrCat(
+        "CSV ", PlaceText(place), ": got ", base::Printable(cell, 40),
+        ", wanted whole numbers within INT64"));
   }
   return static_cast<int64_t>(value);
 }

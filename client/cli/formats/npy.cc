@@ -212,7 +212,7 @@ absl::StatusOr<std::vector<int64_t>> NpyIntegers(const NpyArray& array) {
   if (array.type.kind == 'f') {
     return absl::InvalidArgumentError(
         absl::StrCat(".npy element type: got ", array.type.name(),
-                     ", wanted integers: convert them with "
+                     ", wanted an integer type: convert with "
                      "array.astype(numpy.int64)"));
   }
   std::vector<int64_t> values(static_cast<size_t>(array.elements()));

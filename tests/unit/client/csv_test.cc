@@ -199,7 +199,7 @@ TEST(CsvTest, IntegersKeepEveryDigit) {
   EXPECT_THAT(ErrorOf("9223372036854775808\n", integers),
               HasSubstr("line 1, column 1"));
   EXPECT_THAT(ErrorOf("1,0.5\n", integers),
-              HasSubstr("column 2: got '0.5', wanted whole numbers"));
+              HasSubstr("column 2: got 0.5, wanted whole numbers"));
 }
 
 TEST(CsvTest, WhatIsNoTextSaysSo) {

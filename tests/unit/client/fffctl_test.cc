@@ -188,8 +188,9 @@ TEST_F(FffctlTest, PredictRefusesInputsThatDoNotFitTheModel) {
               HasSubstr(one + ": got 1 rows, wanted 2 as in " + ids));
   EXPECT_THAT(refusal("--input " + ids + " --input input_ids=" + one),
               HasSubstr("input 'input_ids' is given twice"));
-  EXPECT_THAT(refusal("--input " + halves),
-              HasSubstr(halves + ": CSV line 1, column 2: got '0.5', wanted"));
+  EXPECT_THAT(
+      refusal("--input " + halves),
+      HasSubstr(halves + ": CSV line 1, column 2: got 0.5, wanted whole"));
   EXPECT_THAT(refusal("--normalize 0,1 --input " + ids),
               HasSubstr("--normalize is for inputs of floats"));
   EXPECT_EQ(server_.predict_calls(), 0);
