@@ -310,6 +310,26 @@ def requests():
               b"V" + version.encode())
 
 
+def shards():
+    def seed(name, weight_map, tensors=(), metadata=()):
+        header = {} if metadata == () else {"__metadata__": metadata}
+        for i, tensor in enumerate(tensors):
+            header[tensor] = {"dtype": "U8", "shape": [1], "data_offsets": [i, i + 1]}
+        index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
+        write("fuzz_shards", name, json.dumps(index).encode() + b"\0" +
+              json.dumps(header).encode() + bytes(len(tensors)))
+
+    seed("one", {"a": "a", "b": "a"}, "ab")
+    seed("two", {"a": "1a", "b": "2z"}, "b")
+    seed("both", {"a": "1a", "b": "2b"}, "ab")
+    seed("missing", {"a": "1a", "c": "1a"}, "ab")
+    seed("aliases", {"a": "1a", "c": "1a"}, "a", {"c": "a", "d": "c"})
+    seed("path", {"a": "../a"})
+    seed("hidden", {"a": ".a"})
+    seed("no_name", {"a": 1})
+    seed("empty", {})
+
+
 def http():
     host = "Host: localhost\r\n"
     heads = {
@@ -382,5 +402,6 @@ if __name__ == "__main__":
     opaque()
     config()
     requests()
+    shards()
     http()
     input_files()
