@@ -145,6 +145,21 @@ std::vector<JsonFields::Named<Precision>> PrecisionNames() {
   return names;
 }
 
+DenseChoice ReadDense(JsonFields& fields, const ModelConfig& config) {
+  const DenseChoice choice =
+      fields
+          .OneOf<DenseChoice>("dense", {{"on", DenseChoice::kOn},
+                                        {"lazy", DenseChoice::kLazy},
+                                        {"off", DenseChoice::kOff}})
+          .value_or(config.dense);
+  if (choice == DenseChoice::kOff && !config.dense_layers.empty()) {
+    fields.errors().Add(fields.PathOf("dense"),
+                        "found \"off\" beside \"dense_layers\", which say what "
+                        "the dense network is; leave one of them out");
+  }
+  return choice;
+}
+
 // Hugging Face's config.json instead of "layers" and "input"; the other keys
 // may stand beside its own.
 void ReadKnownNetwork(JsonFields& fields, ModelConfig& config) {
@@ -183,6 +198,7 @@ ModelConfig ReadModel(JsonFields& fields) {
   config.non_finite = fields.OneOf<NonFinite>(
       "non_finite",
       {{"compute", NonFinite::kCompute}, {"refuse", NonFinite::kRefuse}});
+  config.dense = ReadDense(fields, config);
   config.versions = ReadVersions(fields.Find("versions"), errors);
   config.warmup_batch_rows = ReadWarmup(fields, config.batching.max_batch_rows);
   config.accuracy = ReadAccuracy(fields.Find("accuracy"), errors);

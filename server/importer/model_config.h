@@ -45,6 +45,10 @@ enum class DeviceChoice { kAuto, kCpu, kCuda };
 // refused.
 enum class NonFinite { kCompute, kRefuse };
 
+// Whether a model has a dense twin beside it. kLazy: built when somebody asks
+// for it.
+enum class DenseChoice { kOn, kLazy, kOff };
+
 // versions: {"latest": n} | {"all": true} | {"specific": [..]}
 struct VersionPolicy {
   enum class Kind { kLatest, kAll, kSpecific };
@@ -77,6 +81,7 @@ struct ModelConfig {
   EngineChoice engine = EngineChoice::kFff;
   DeviceChoice device = DeviceChoice::kAuto;
   std::optional<NonFinite> non_finite;  // nothing: as the server says
+  DenseChoice dense = DenseChoice::kOn;
   VersionPolicy versions;
   std::vector<int64_t> warmup_batch_rows = {1, 64};
   AccuracyConfig accuracy;

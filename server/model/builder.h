@@ -21,6 +21,7 @@ struct BuildOptions {
 
 // What the dense model beside an FFF model is.
 struct DenseTwin {
+  // Null when the config wants none, or none yet.
   std::shared_ptr<const Model> model;
   // true: a trained network (dense.safetensors). false: the FFF's own neurons
   // evaluated densely, a baseline of cost whose outputs mean nothing.

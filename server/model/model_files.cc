@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
@@ -46,6 +47,35 @@ absl::StatusOr<std::optional<checkpoint::Checkpoint>> OpenDense(
   return std::make_optional(std::move(dense));
 }
 
+absl::StatusOr<DenseTwin> BuildTwin(const std::string& version_dir,
+                                    const ModelConfig& config,
+                                    const graph::Graph& graph,
+                                    const BuildOptions& options) {
+  FFF_ASSIGN_OR_RETURN(const std::optional<checkpoint::Checkpoint> dense,
+                       OpenDense(version_dir));
+  return dense.has_value() ? BuildTrainedTwin(config, *dense, graph, options)
+                           : BuildCostTwin(config, graph, options);
+}
+
+// Of a twin that is not built.
+absl::StatusOr<DenseTwin> DescribeTwin(const std::string& version_dir,
+                                       const ModelConfig& config) {
+  DenseTwin twin;
+  if (config.dense == importer::DenseChoice::kOff) {
+    twin.description = "none, as config.json says";
+    return twin;
+  }
+  FFF_ASSIGN_OR_RETURN(
+      twin.trained,
+      FileExists((fs::path(version_dir) / kDenseCheckpointFile).string()));
+  twin.description =
+      absl::StrCat(twin.trained ? "trained dense network from dense.safetensors"
+                                : "cost baseline, whose outputs carry no "
+                                  "meaning",
+                   "; built when it is asked for");
+  return twin;
+}
+
 absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
                                    const ModelConfig& model_config,
                                    const BuildOptions& options) {
@@ -62,13 +92,40 @@ absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
         loaded.precision,
         ComparePrecision(version_dir, config, graph, *loaded.fff));
   }
-  FFF_ASSIGN_OR_RETURN(const std::optional<checkpoint::Checkpoint> dense,
-                       OpenDense(version_dir));
   FFF_ASSIGN_OR_RETURN(loaded.dense,
-                       dense.has_value()
-                           ? BuildTrainedTwin(config, *dense, graph, options)
-                           : BuildCostTwin(config, graph, options));
+                       config.dense == importer::DenseChoice::kOn
+                           ? BuildTwin(version_dir, config, graph, options)
+                           : DescribeTwin(version_dir, config));
   return loaded;
+}
+
+absl::StatusOr<DenseTwin> LoadTwinOf(const std::string& version_dir,
+                                     const ModelConfig& model_config,
+                                     const BuildOptions& options,
+                                     const Model& fff) {
+  if (model_config.precision == graph::Precision::kFp32) {
+    return BuildTwin(version_dir, model_config, fff.graph(), options);
+  }
+  // The model holds rounded weights.
+  FFF_ASSIGN_OR_RETURN(const VersionFiles files,
+                       OpenVersion(version_dir, model_config));
+  FFF_ASSIGN_OR_RETURN(const graph::Graph graph,
+                       importer::Import(files.config, files.checkpoint));
+  return BuildTwin(version_dir, files.config, graph, options);
+}
+
+// A model too large for this machine must not end the server that serves
+// others.
+template <class Result>
+absl::StatusOr<Result> WithinMemory(
+    const std::string& version_dir,
+    absl::FunctionRef<absl::StatusOr<Result>()> load) {
+  try {
+    return load();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        version_dir, ": not enough memory for the model and its dense twin"));
+  }
 }
 
 }  // namespace
@@ -87,14 +144,17 @@ absl::StatusOr<importer::ModelConfig> ReadModelConfig(
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
                                           const importer::ModelConfig& config,
                                           const BuildOptions& options) {
-  // A model too large for this machine must not end the server that serves
-  // others.
-  try {
-    return Load(version_dir, config, options);
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        version_dir, ": not enough memory for the model and its dense twin"));
-  }
+  return WithinMemory<LoadedVersion>(
+      version_dir, [&] { return Load(version_dir, config, options); });
+}
+
+absl::StatusOr<DenseTwin> LoadTwin(const std::string& version_dir,
+                                   const importer::ModelConfig& config,
+                                   const BuildOptions& options,
+                                   const Model& fff) {
+  return WithinMemory<DenseTwin>(version_dir, [&] {
+    return LoadTwinOf(version_dir, config, options, fff);
+  });
 }
 
 }  // namespace fff::model

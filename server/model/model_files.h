@@ -35,9 +35,10 @@ absl::StatusOr<importer::ModelConfig> ReadModelConfig(
     const std::string& model_dir);
 
 // Opens the one checkpoint of `version_dir`, with the config.json that stands
-// beside it where `config` has no layers, and builds the model and its dense
-// twin: the trained network of dense.safetensors when that file is there, the
-// cost baseline otherwise. A precision other than fp32 is held against fp32 on
+// beside it where `config` has no layers, and builds the model and, when the
+// config wants it at once, its dense twin: the trained network of
+// dense.safetensors when that file is there, the cost baseline otherwise. A
+// precision other than fp32 is held against fp32 on
 // the rows of config.precision_rows, or random ones. Touches the disk and
 // allocates; thread-safe. The result holds no file: what happens to them later
 // does not reach it. NOT_FOUND when there is no directory or no checkpoint in
@@ -48,5 +49,13 @@ absl::StatusOr<importer::ModelConfig> ReadModelConfig(
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
                                           const importer::ModelConfig& config,
                                           const BuildOptions& options);
+
+// The dense twin of a model that LoadVersion made of the same files without
+// one. Reads them again unless `fff` holds all that the twin is made of. Errors
+// as LoadVersion.
+absl::StatusOr<DenseTwin> LoadTwin(const std::string& version_dir,
+                                   const importer::ModelConfig& config,
+                                   const BuildOptions& options,
+                                   const Model& fff);
 
 }  // namespace fff::model

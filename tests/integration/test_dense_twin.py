@@ -3,7 +3,10 @@
 import json
 import os
 import subprocess
+import time
+import urllib.request
 
+import grpc
 import numpy as np
 import pytest
 
@@ -11,7 +14,7 @@ import conftest
 import fff_api
 import safetensors_file
 from fff_api import v1
-from server_process import ServerProcess
+from server_process import SECONDS_MAX, ServerProcess
 
 CASE = "ultrafastbert-bmm-d7"
 
@@ -140,3 +143,85 @@ def test_several_layers_are_served_in_sequence(tmp_path):
         inferred = api.oip.ModelInfer(fff_api.infer_request("net", x, name="pixels"))
         assert inferred.outputs[0].name == "scores"
         api.close()
+
+
+def served_twice(tmp_path, dense):
+    """A repository of one model with its twin, and of the same one with `dense`."""
+    source = conftest.REFERENCE / "vectors" / CASE / "model.safetensors"
+    conftest.add_model(tmp_path, "eager", source)
+    conftest.add_model(tmp_path, "m", source, dense=dense)
+    return tmp_path
+
+
+def names(api):
+    found = api.oip.RepositoryIndex(fff_api.oip.RepositoryIndexRequest()).models
+    return {model.name: (model.state, model.reason) for model in found}
+
+
+def test_a_model_without_a_twin(tmp_path):
+    x = conftest.copied_vector(CASE)["x"]
+    with ServerProcess(served_twice(tmp_path, "off")) as server:
+        api = fff_api.Api(server.target)
+        np.testing.assert_array_equal(fff_api.output_of(api.predict("m", x)),
+                                      fff_api.output_of(api.predict("eager", x)))
+        for ask in (lambda: api.predict("m", x, dense=True),
+                    lambda: api.infer("m:dense", x),
+                    lambda: list(api.own.Benchmark(v1.BenchmarkRequest(model="m")))):
+            with pytest.raises(grpc.RpcError) as error:
+                ask()
+            assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+            assert 'its config.json says "dense": "off"' in error.value.details()
+        assert sorted(names(api)) == ["eager", "eager:dense", "m"]
+        assert [model.name for model in
+                api.own.ListModels(v1.ListModelsRequest()).models] == [
+                    "eager", "eager:dense", "m"]
+        model = api.own.GetModel(v1.GetModelRequest(model="m"))
+        assert model.dense_kind == v1.DENSE_KIND_UNSPECIFIED
+        metadata = api.oip.ModelMetadata(fff_api.oip.ModelMetadataRequest(name="m"))
+        assert metadata.properties["dense_kind"] == "none"
+        statistics = api.oip.ModelStatistics(fff_api.oip.ModelStatisticsRequest())
+        assert [model.name for model in statistics.model_stats] == [
+            "eager", "eager:dense", "m"]
+        with urllib.request.urlopen(
+                f"http://127.0.0.1:{server.http_port}/status.json") as page:
+            models = {model["name"]: model for model in json.load(page)["models"]}
+        assert [one["name"] for one in models["m"]["implementations"]] == ["fff"]
+        api.close()
+
+
+def predict_when_built(api, x):
+    """Comes back as the answers say, like a client with a retry policy."""
+    end = time.monotonic() + SECONDS_MAX
+    while True:
+        try:
+            return fff_api.output_of(api.predict("m", x, dense=True))
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.UNAVAILABLE, error.details()
+            assert "built when it is asked for" in error.details()
+            pushback = dict(error.trailing_metadata())["grpc-retry-pushback-ms"]
+            assert time.monotonic() < end
+            time.sleep(int(pushback) / 1000)
+
+
+def test_a_twin_that_is_built_when_it_is_asked_for(tmp_path):
+    x = conftest.copied_vector(CASE)["x"]
+    with ServerProcess(served_twice(tmp_path, "lazy"), "--tune-budget-ms=0") as server:
+        api = fff_api.Api(server.target)
+        assert names(api)["m"] == ("READY", "")
+        assert names(api)["m:dense"] == ("UNAVAILABLE", "built when it is asked for")
+        np.testing.assert_array_equal(
+            predict_when_built(api, x),
+            fff_api.output_of(api.predict("eager", x, dense=True)))
+        assert names(api)["m:dense"] == ("READY", "")
+        assert sum("built the dense twin of model=m" in line for line in server.log) == 1
+        api.close()
+
+
+def test_a_benchmark_waits_for_a_twin(tmp_path):
+    with ServerProcess(served_twice(tmp_path, "lazy")) as server:
+        done = subprocess.run(
+            [os.environ["FFF_CTL_BINARY"], f"--server={server.target}", "benchmark",
+             "--model=m", "--rows=1", "--seconds=0.05", "--json"],
+            capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["cases"]

@@ -55,6 +55,11 @@ v1::ModelSummary Summary(const serving::VersionStatus& status,
   return summary;
 }
 
+std::string DenseKindName(const serving::Servable::Parts& parts) {
+  if (parts.dense == importer::DenseChoice::kOff) return "none";
+  return parts.dense_is_trained ? "trained" : "cost_baseline";
+}
+
 v1::DataType ToDataType(tensor::DataType type) {
   switch (type) {
     case tensor::DataType::kU8:
@@ -131,7 +136,12 @@ void SetDuration(uint64_t count, uint64_t ns,
 void AppendSummaries(const serving::VersionStatus& status,
                      v1::ListModelsResponse& response) {
   *response.add_models() = Summary(status, Implementation::kFff);
-  *response.add_models() = Summary(status, Implementation::kDense);
+  const auto twin = serving::TwinOf(status);
+  if (!twin.has_value()) return;
+  v1::ModelSummary& dense = *response.add_models();
+  dense = Summary(status, Implementation::kDense);
+  dense.set_state(ToState(twin->state));
+  dense.set_reason(twin->reason);
 }
 
 v1::ModelSummary Summarize(const serving::VersionStatus& status) {
@@ -162,9 +172,11 @@ v1::GetModelResponse DescribeModel(
   for (size_t i = 0; i < servable.model().layers().size(); ++i) {
     FillLayer(servable.model(), i, *response.add_layers());
   }
-  response.set_dense_kind(parts.dense_is_trained
-                              ? v1::DENSE_KIND_TRAINED
-                              : v1::DENSE_KIND_COST_BASELINE);
+  if (parts.dense != importer::DenseChoice::kOff) {
+    response.set_dense_kind(parts.dense_is_trained
+                                ? v1::DENSE_KIND_TRAINED
+                                : v1::DENSE_KIND_COST_BASELINE);
+  }
   response.set_dense_description(parts.dense_description);
   response.set_weights_bytes(servable.model().weights_bytes());
   response.set_max_batch_rows(parts.batching.max_batch_rows);
@@ -192,8 +204,7 @@ void FillMetadata(const serving::Servable& servable,
   auto& properties = *response.mutable_properties();
   properties["implementation"] = std::string(Name(parts.implementation));
   properties["description"] = Description(servable);
-  properties["dense_kind"] =
-      parts.dense_is_trained ? "trained" : "cost_baseline";
+  properties["dense_kind"] = DenseKindName(parts);
   properties["dense_description"] = parts.dense_description;
 }
 
@@ -223,8 +234,7 @@ void FillConfig(const serving::Servable& servable,
   auto& parameters = *config.mutable_parameters();
   parameters["implementation"].set_string_value(
       std::string(Name(parts.implementation)));
-  parameters["dense_kind"].set_string_value(
-      parts.dense_is_trained ? "trained" : "cost_baseline");
+  parameters["dense_kind"].set_string_value(DenseKindName(parts));
 }
 
 void FillStatistics(const serving::Servable& servable,
@@ -257,17 +267,22 @@ void FillStatistics(const serving::Servable& servable,
 
 void AppendIndex(const serving::VersionStatus& status, bool only_ready,
                  inference::RepositoryIndexResponse& response) {
-  const bool ready = status.state == VersionState::kReady;
-  if (only_ready && !ready) return;
-  for (const absl::string_view suffix :
-       {absl::string_view(""), serving::kDenseSuffix}) {
+  const auto append = [&](absl::string_view suffix, VersionState state,
+                          const std::string& reason) {
+    const bool ready = state == VersionState::kReady;
+    if (only_ready && !ready) return;
     auto& entry = *response.add_models();
     entry.set_name(absl::StrCat(status.model_name, suffix));
     entry.set_version(absl::StrCat(status.version));
-    entry.set_state(ready                                    ? "READY"
-                    : status.state == VersionState::kLoading ? "LOADING"
-                                                             : "UNAVAILABLE");
-    entry.set_reason(serving::ReasonOf(status));
+    entry.set_state(ready                             ? "READY"
+                    : state == VersionState::kLoading ? "LOADING"
+                                                      : "UNAVAILABLE");
+    entry.set_reason(reason);
+  };
+  append("", status.state, serving::ReasonOf(status));
+  const auto twin = serving::TwinOf(status);
+  if (twin.has_value()) {
+    append(serving::kDenseSuffix, twin->state, twin->reason);
   }
 }
 

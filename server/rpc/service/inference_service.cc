@@ -1,6 +1,7 @@
 #include "server/rpc/service/inference_service.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "server/base/status_macros.h"
 #include "server/base/thread.h"
 #include "server/rpc/messages/benchmark_messages.h"
@@ -87,6 +88,9 @@ absl::Status InferenceService::RunBenchmark(
         "got model '", fff->name(), "', wanted '", fff->parts().model_name,
         "': a benchmark measures it beside its dense twin"));
   }
+  FFF_RETURN_IF_ERROR(
+      repository_->AwaitTwin(fff->parts().model_name, fff->parts().version,
+                             absl::FromChrono(context.deadline())));
   FFF_ASSIGN_OR_RETURN(const auto dense,
                        registry_->Find(dense_name, fff->parts().version));
 

@@ -114,6 +114,7 @@ grpc::Status OpenInferenceService::ModelStatistics(
   for (const serving::VersionStatus& status : registry_->List()) {
     if (status.state != serving::VersionState::kReady) continue;
     FillStatistics(*status.fff, *response->add_model_stats());
+    if (status.dense == nullptr) continue;
     FillStatistics(*status.dense, *response->add_model_stats());
   }
   return grpc::Status::OK;

@@ -33,6 +33,7 @@ class Servable {
     Implementation implementation = Implementation::kFff;
     std::shared_ptr<const model::Model> model;
     // What the model's dense twin is; the same for both implementations.
+    importer::DenseChoice dense = importer::DenseChoice::kOn;
     bool dense_is_trained = false;
     std::string dense_description;
     std::string checkpoint_file;

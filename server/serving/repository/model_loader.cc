@@ -69,11 +69,12 @@ void WarmUp(const model::Model& model, absl::Span<const int64_t> batch_rows) {
   }
 }
 
-absl::Status WarmUpBoth(const model::LoadedVersion& loaded,
-                        const importer::ModelConfig& config) {
+// `model` may be null.
+absl::Status WarmUpWithin(const model::Model* model,
+                          const importer::ModelConfig& config) {
+  if (model == nullptr) return absl::OkStatus();
   try {
-    WarmUp(*loaded.fff, config.warmup_batch_rows);
-    WarmUp(*loaded.dense.model, config.warmup_batch_rows);
+    WarmUp(*model, config.warmup_batch_rows);
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(
         "not enough memory to warm up with warmup_batch_rows");
@@ -128,6 +129,25 @@ std::string PrecisionNote(const model::Model& model,
                       model::DeviceRoutesChanged(model, kSample), "/", kSample);
 }
 
+// The twin beside `fff`.
+Servable::Parts TwinParts(const Servable::Parts& fff, model::DenseTwin twin) {
+  Servable::Parts parts = fff;
+  parts.implementation = Implementation::kDense;
+  parts.precision_report.clear();
+  parts.dense_is_trained = twin.trained;
+  parts.dense_description = std::move(twin.description);
+  parts.model = std::move(twin.model);
+  parts.device = parts.model->device();
+  return parts;
+}
+
+absl::Status CheckIdentity(const std::string& directory,
+                           const std::string& identity) {
+  if (VersionIdentity(directory) == identity) return absl::OkStatus();
+  return absl::AbortedError(
+      absl::StrCat(directory, ": changed while it was read; retry later"));
+}
+
 }  // namespace
 
 absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
@@ -141,17 +161,16 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
   built.identity = VersionIdentity(version.directory);
   FFF_ASSIGN_OR_RETURN(model::LoadedVersion loaded,
                        model::LoadVersion(version.directory, config, build));
-  if (VersionIdentity(version.directory) != built.identity) {
-    return absl::AbortedError(absl::StrCat(
-        version.directory, ": changed while it was read; retry later"));
-  }
-  FFF_RETURN_IF_ERROR(WarmUpBoth(loaded, config));
+  FFF_RETURN_IF_ERROR(CheckIdentity(version.directory, built.identity));
+  FFF_RETURN_IF_ERROR(WarmUpWithin(loaded.fff.get(), config));
+  FFF_RETURN_IF_ERROR(WarmUpWithin(loaded.dense.model.get(), config));
   built.released = std::make_shared<absl::Notification>();
   Servable::Parts& parts = built.fff;
   parts.lifetime = ReleaseToken(built.released);
   parts.model_name = version.model_name;
   parts.version = version.version;
   parts.model = std::move(loaded.fff);
+  parts.dense = config.dense;
   parts.dense_is_trained = loaded.dense.trained;
   parts.dense_description = loaded.dense.description;
   parts.checkpoint_file = loaded.checkpoint_file;
@@ -164,12 +183,9 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
   }
   parts.load_seconds =
       std::chrono::duration<double>(Clock::now() - start).count();
-  Servable::Parts& dense = built.dense;
-  dense = parts;
-  dense.implementation = Implementation::kDense;
-  dense.precision_report.clear();
-  dense.model = std::move(loaded.dense.model);
-  dense.device = dense.model->device();
+  if (loaded.dense.model != nullptr) {
+    built.dense = TwinParts(parts, std::move(loaded.dense));
+  }
   base::LogInfo(absl::StrCat(
       "loaded model=", base::Printable(version.model_name),
       " version=", version.version, " file=", parts.checkpoint_file,
@@ -177,9 +193,10 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
       " seconds=", parts.load_seconds, " fff=\"", DescribeLayers(*parts.model),
       "\" dense=\"", parts.dense_description, "\""));
   base::LogInfo(absl::StrCat(
-      "kernels model=", base::Printable(version.model_name),
-      " version=", version.version, " fff=\"", DescribeKernels(*parts.model),
-      "\" dense=\"", DescribeKernels(*dense.model), "\""));
+      "kernels model=", base::Printable(version.model_name), " version=",
+      version.version, " fff=\"", DescribeKernels(*parts.model), "\" dense=\"",
+      built.dense.has_value() ? DescribeKernels(*built.dense->model) : "",
+      "\""));
   if (!parts.precision_report.empty()) {
     base::LogInfo(absl::StrCat(
         "precision model=", base::Printable(version.model_name),
@@ -188,16 +205,49 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
   return built;
 }
 
+absl::StatusOr<Servable::Parts> BuildTwin(const VersionToLoad& version,
+                                          const importer::ModelConfig& config,
+                                          const model::BuildOptions& offered,
+                                          const Servable& fff,
+                                          const std::string& identity) {
+  const Clock::time_point start = Clock::now();
+  model::BuildOptions build = offered;
+  build.tuning_seconds /= 2;
+  FFF_ASSIGN_OR_RETURN(build.placement, PlacementOf(config, offered.placement));
+  FFF_ASSIGN_OR_RETURN(
+      model::DenseTwin twin,
+      model::LoadTwin(version.directory, config, build, fff.model()));
+  FFF_RETURN_IF_ERROR(CheckIdentity(version.directory, identity));
+  FFF_RETURN_IF_ERROR(WarmUpWithin(twin.model.get(), config));
+  Servable::Parts parts = TwinParts(fff.parts(), std::move(twin));
+  parts.load_seconds =
+      std::chrono::duration<double>(Clock::now() - start).count();
+  base::LogInfo(absl::StrCat(
+      "built the dense twin of model=", base::Printable(version.model_name),
+      " version=", version.version, " device=", parts.device, " seconds=",
+      parts.load_seconds, " dense=\"", parts.dense_description, "\""));
+  return parts;
+}
+
+std::shared_ptr<const Servable> MakeServable(Servable::Parts parts,
+                                             metrics::ServerMetrics* metrics) {
+  RegisterMetrics(*metrics, parts);
+  return std::make_shared<const Servable>(std::move(parts));
+}
+
 LoadedServables MakeServables(BuiltVersion version,
                               metrics::ServerMetrics* metrics) {
-  RegisterMetrics(*metrics, version.fff);
-  RegisterMetrics(*metrics, version.dense);
   metrics->SetLoadDuration(version.fff.model_name,
                            absl::StrCat(version.fff.version),
                            version.fff.load_seconds);
-  return {std::make_shared<const Servable>(std::move(version.fff)),
-          std::make_shared<const Servable>(std::move(version.dense)),
-          std::move(version.released), std::move(version.identity)};
+  LoadedServables loaded;
+  loaded.fff = MakeServable(std::move(version.fff), metrics);
+  if (version.dense.has_value()) {
+    loaded.dense = MakeServable(*std::move(version.dense), metrics);
+  }
+  loaded.released = std::move(version.released);
+  loaded.identity = std::move(version.identity);
+  return loaded;
 }
 
 }  // namespace fff::serving

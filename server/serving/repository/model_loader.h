@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -15,7 +16,7 @@ namespace fff::serving {
 // Both implementations of one version, warmed up and ready to be asked.
 struct LoadedServables {
   std::shared_ptr<const Servable> fff;
-  std::shared_ptr<const Servable> dense;
+  std::shared_ptr<const Servable> dense;  // null while there is no twin
   // Notified when nobody holds either of them any more and their weights are
   // freed.
   std::shared_ptr<absl::Notification> released;
@@ -25,7 +26,7 @@ struct LoadedServables {
 // A version that was read, built and warmed up, and that nobody can ask yet.
 struct BuiltVersion {
   Servable::Parts fff;  // without metrics
-  Servable::Parts dense;
+  std::optional<Servable::Parts> dense;
   std::shared_ptr<absl::Notification> released;  // as LoadedServables'
   std::string identity;                          // as LoadedServables'
 };
@@ -36,7 +37,7 @@ struct VersionToLoad {
   std::string directory;  // of the version
 };
 
-// Reads the version, builds both implementations and runs each over zeros at
+// Reads the version, builds its implementations and runs each over zeros at
 // every warm-up size. Blocks; touches the disk. The errors of
 // model::LoadVersion; FAILED_PRECONDITION when the config asks for a device
 // that this server lacks, ABORTED when the directory changed meanwhile.
@@ -45,6 +46,19 @@ struct VersionToLoad {
 absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
                                           const importer::ModelConfig& config,
                                           const model::BuildOptions& offered);
+
+// Builds the dense twin that a version was loaded without; `identity` is that
+// of the files it was loaded from. Errors as BuildVersion, and ABORTED when the
+// files are others now.
+absl::StatusOr<Servable::Parts> BuildTwin(const VersionToLoad& version,
+                                          const importer::ModelConfig& config,
+                                          const model::BuildOptions& offered,
+                                          const Servable& fff,
+                                          const std::string& identity);
+
+// One more implementation, registered with `metrics`, which outlives it. Quick.
+std::shared_ptr<const Servable> MakeServable(Servable::Parts parts,
+                                             metrics::ServerMetrics* metrics);
 
 // Registers the version with `metrics`, which outlives it. Quick.
 LoadedServables MakeServables(BuiltVersion version,

@@ -21,6 +21,19 @@ std::string ReasonOf(const VersionStatus& status) {
   return status.reason;
 }
 
+std::optional<TwinStatus> TwinOf(const VersionStatus& status) {
+  if (status.fff == nullptr || status.dense != nullptr) {
+    return TwinStatus{status.state, ReasonOf(status)};
+  }
+  if (status.fff->parts().dense == importer::DenseChoice::kOff) {
+    return std::nullopt;
+  }
+  if (!status.dense_reason.empty()) {
+    return TwinStatus{VersionState::kFailed, status.dense_reason};
+  }
+  return TwinStatus{VersionState::kUnloaded, "built when it is asked for"};
+}
+
 absl::string_view Name(VersionState state) {
   switch (state) {
     case VersionState::kLoading:
@@ -78,6 +91,25 @@ void ModelRecord::Observe(const ScannedModel& scanned,
   }
 }
 
+bool ModelRecord::WantTwin(int64_t version) {
+  const auto found = versions_.find(version);
+  if (found == versions_.end()) return false;
+  VersionRecord& record = found->second;
+  record.twin_wanted =
+      record.servables.fff != nullptr && record.servables.dense == nullptr &&
+      record.servables.fff->parts().dense == importer::DenseChoice::kLazy &&
+      record.twin_reason.empty();
+  return record.twin_wanted;
+}
+
+std::optional<int64_t> ModelRecord::TwinToBuild() const {
+  if (!config_.has_value() || !Blocked().ok()) return std::nullopt;
+  for (const auto& [number, record] : versions_) {
+    if (record.twin_wanted) return number;
+  }
+  return std::nullopt;
+}
+
 std::string ModelRecord::DirectoryOf(int64_t version) const {
   const auto found = versions_.find(version);
   const bool named = found != versions_.end() && !found->second.folder.empty();
@@ -99,6 +131,7 @@ void ModelRecord::SettleNow(Clock::time_point now) {
   for (auto& [number, record] : versions_) {
     record.found_since = now - settle_time_;
     record.failed.reset();
+    record.twin_reason.clear();
     record.retry_pause = Clock::duration(0);
   }
 }
@@ -245,6 +278,7 @@ VersionStatus ModelRecord::StatusOf(int64_t number, const VersionRecord& record,
     status.state = VersionState::kReady;
     status.fff = record.servables.fff;
     status.dense = record.servables.dense;
+    status.dense_reason = record.twin_reason;
     if (failed && record.served != record.found) {
       status.reason = absl::StrCat(
           "still served from older files; those on the disk could not be "

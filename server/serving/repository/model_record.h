@@ -36,6 +36,8 @@ struct VersionRecord {
   Clock::time_point retry_at = Clock::time_point::max();
   Clock::duration retry_pause{0};
   LoadedServables servables;
+  bool twin_wanted = false;  // by somebody who asked for one that is lazy
+  std::string twin_reason;   // why it could not be built
 };
 
 // What is remembered of one model: its files, the operator's word, and what is
@@ -89,6 +91,12 @@ class ModelRecord {
 
   const std::string& name() const { return name_; }
   const std::string& directory() const { return directory_; }
+  // Notes that somebody asked for a version's dense twin; whether that is to be
+  // built now.
+  bool WantTwin(int64_t version);
+  // A version whose twin is wanted and can be built.
+  std::optional<int64_t> TwinToBuild() const;
+
   // Of a version, whether it is there or not.
   std::string DirectoryOf(int64_t version) const;
   const std::map<int64_t, VersionRecord>& versions() const { return versions_; }

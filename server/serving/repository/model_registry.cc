@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/base/log.h"
+#include "server/serving/batching/retry_after.h"
 
 namespace fff::serving {
 namespace {
@@ -28,6 +29,9 @@ std::string SomeKeys(const Range& range, KeyOf key_of) {
   return range.empty() ? "nothing" : text;
 }
 
+// About how long the twin of a model of usual size takes.
+constexpr std::chrono::milliseconds kTwinRetryDelay(100);
+
 absl::string_view StripDense(absl::string_view name) {
   return absl::StripSuffix(name, kDenseSuffix);
 }
@@ -46,6 +50,33 @@ absl::Status NotServed(const VersionStatus& status) {
           absl::StrCat("model '", status.model_name,
                        "' could not be loaded: ", status.reason));
   }
+}
+
+bool TwinIsToBeBuilt(const VersionStatus& status) {
+  return status.fff->parts().dense == importer::DenseChoice::kLazy &&
+         status.dense_reason.empty();
+}
+
+// For a ready version.
+absl::Status WithoutTwin(const VersionStatus& status) {
+  const std::string whose =
+      absl::StrCat("the dense twin of model '", status.model_name, "' version ",
+                   status.version);
+  if (status.fff->parts().dense == importer::DenseChoice::kOff) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "there is no dense twin of model '", status.model_name, "' version ",
+        status.version, ": its config.json says \"dense\": \"off\""));
+  }
+  if (!status.dense_reason.empty()) {
+    return absl::UnavailableError(
+        absl::StrCat(whose, " could not be built: ", status.dense_reason));
+  }
+  absl::Status building = absl::UnavailableError(absl::StrCat(
+      whose,
+      " is built when it is asked for, as its config.json says, and will be "
+      "there soon; retry later"));
+  SetRetryAfter(kTwinRetryDelay, building);
+  return building;
 }
 
 VersionStatus& ChooseDefault(std::vector<VersionStatus>& versions) {
@@ -106,9 +137,20 @@ void ModelRegistry::SetComplete() {
 
 absl::StatusOr<std::shared_ptr<const Servable>> ModelRegistry::Find(
     absl::string_view name, int64_t version) const {
+  int64_t twin_of = 0;
+  absl::StatusOr<std::shared_ptr<const Servable>> found;
+  {
+    absl::ReaderMutexLock lock(&mutex_);
+    found = FindLocked(name, version, twin_of);
+  }
+  if (twin_of != 0) twin_wanted_(std::string(StripDense(name)), twin_of);
+  return found;
+}
+
+absl::StatusOr<std::shared_ptr<const Servable>> ModelRegistry::FindLocked(
+    absl::string_view name, int64_t version, int64_t& twin_of) const {
   const absl::string_view model_name = StripDense(name);
   const bool dense = model_name.size() != name.size();
-  absl::ReaderMutexLock lock(&mutex_);
   const auto model = models_.find(model_name);
   if (model == models_.end() && !complete_) {
     return absl::UnavailableError(absl::StrCat(
@@ -127,8 +169,10 @@ absl::StatusOr<std::shared_ptr<const Servable>> ModelRegistry::Find(
     if (version == 0 ? !status.is_default : status.version != version) continue;
     const std::shared_ptr<const Servable>& found =
         dense ? status.dense : status.fff;
-    if (found == nullptr) return NotServed(status);
-    return found;
+    if (found != nullptr) return found;
+    if (status.fff == nullptr) return NotServed(status);
+    if (TwinIsToBeBuilt(status)) twin_of = status.version;
+    return WithoutTwin(status);
   }
   return absl::NotFoundError(absl::StrCat(
       "model '", model_name, "' has no version ", version, "; it has: ",

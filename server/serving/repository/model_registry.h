@@ -1,8 +1,10 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -35,13 +37,20 @@ class ModelRegistry {
   // What the repository holds that cannot be served: listed as version 0 of its
   // name, failed; it keeps nothing from being ready.
   void SetMisfits(std::vector<Misfit> misfits);
+  // Who is told when a request asks for a twin that is built when it is asked
+  // for; on any thread, several at once. Before the first Find.
+  void OnTwinWanted(std::function<void(const std::string&, int64_t)> wanted) {
+    twin_wanted_ = std::move(wanted);
+  }
   // The first pass over the repository is done: every model is known.
   void SetComplete();
 
   // `name` may end in ":dense"; version 0 is the default version, the highest
   // that is ready. NOT_FOUND for an unknown model or version (the message lists
   // what there is), UNAVAILABLE for one that is loading, failed to load or is
-  // unloaded, and for an unknown model before the first pass is done.
+  // unloaded, for a twin that this very call asks to be built, and for an
+  // unknown model before the first pass is done. FAILED_PRECONDITION for the
+  // twin of a model that has none.
   absl::StatusOr<std::shared_ptr<const Servable>> Find(absl::string_view name,
                                                        int64_t version) const;
 
@@ -65,7 +74,14 @@ class ModelRegistry {
   std::string WhyPassedOver(absl::string_view model_name) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
+  // `twin_of` becomes the version whose twin is to be built.
+  absl::StatusOr<std::shared_ptr<const Servable>> FindLocked(
+      absl::string_view name, int64_t version, int64_t& twin_of) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+
   metrics::ServerMetrics* const metrics_;
+  std::function<void(const std::string&, int64_t)> twin_wanted_ =
+      [](const std::string&, int64_t) {};
   mutable absl::Mutex mutex_;
   std::map<std::string, Entry, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
   std::vector<Misfit> misfits_ ABSL_GUARDED_BY(mutex_);

@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"
-#include "server/base/memory_info.h"
 #include "server/base/status_macros.h"
 #include "server/base/thread.h"
 #include "server/model/model_files.h"
@@ -19,11 +17,6 @@ model::BuildOptions Offered(const RepositoryOptions& options) {
   offered.placement = options.placement;
   offered.tuning_seconds = options.tuning_seconds;
   return offered;
-}
-
-absl::Status ClosedError() {
-  return absl::UnavailableError(
-      "the server is shutting down; retry on another one");
 }
 
 // Config.json is to be read before anything is decided.
@@ -41,7 +34,11 @@ ModelRepository::ModelRepository(RepositoryOptions options,
       models_({options_.settle_time, options_.retry_pause,
                options_.control == ModelControl::kExplicit},
               registry, metrics),
-      loader_(base::StartThread("fff-loader", [this] { LoaderLoop(); })) {}
+      loader_(base::StartThread("fff-loader", [this] { LoaderLoop(); })) {
+  registry->OnTwinWanted([this](const std::string& model, int64_t version) {
+    WantTwin(model, version);
+  });
+}
 
 absl::Status ModelRepository::LoadAll() {
   const Clock::time_point now = Clock::now();
@@ -136,7 +133,8 @@ void ModelRepository::Schedule(ModelRecord& record, Clock::time_point now) {
   if (for_loader) {
     models_.Publish(record, now);
   } else {
-    for_loader = models_.Advance(record, now).kind == Transition::Kind::kLoad;
+    for_loader = models_.Advance(record, now).kind == Transition::Kind::kLoad ||
+                 record.TwinToBuild().has_value();
   }
   Waiting* const waiting = FindWaiting(record.name());
   if (waiting == nullptr) {
@@ -188,7 +186,7 @@ std::optional<ModelRepository::Job> ModelRepository::NextJob() {
     return job;
   }
   const Transition next = models_.Advance(record, job.now);
-  if (next.kind != Transition::Kind::kLoad) return std::nullopt;
+  if (next.kind != Transition::Kind::kLoad) return TwinJob(record, job);
   job.version.version = job.input.version = next.version;
   job.version.directory = record.DirectoryOf(next.version);
   job.config = record.config();
@@ -196,7 +194,33 @@ std::optional<ModelRepository::Job> ModelRepository::NextJob() {
   return job;
 }
 
+std::optional<ModelRepository::Job> ModelRepository::TwinJob(
+    ModelRecord& record, Job job) {
+  const std::optional<int64_t> version = record.TwinToBuild();
+  if (!version.has_value()) return std::nullopt;
+  job.version.version = *version;
+  job.version.directory = record.DirectoryOf(*version);
+  job.config = record.config();
+  const LoadedServables& served = record.version(*version).servables;
+  job.twin_of = served.fff;
+  job.twin_identity = served.identity;
+  return job;
+}
+
+void ModelRepository::DoTwin(const Job& job) {
+  auto built = options_.build_twin(job.version, job.config, Offered(options_),
+                                   *job.twin_of, job.twin_identity);
+  absl::MutexLock lock(&mutex_);
+  working_ = false;
+  ModelRecord* const record = models_.Find(job.version.model_name);
+  if (record == nullptr) return;
+  models_.TwinBuilt(*record, job.version.version, job.twin_of,
+                    std::move(built));
+  models_.Publish(*record, job.now);
+}
+
 void ModelRepository::Do(const Job& job) {
+  if (job.twin_of != nullptr) return DoTwin(job);
   if (!job.reads_config) {
     Finish(job, options_.build(job.version, job.config, Offered(options_)));
     options_.on_loaded();
@@ -240,131 +264,6 @@ void ModelRepository::AfterChange() {
   }
   retired.clear();
   options_.on_change();
-}
-
-absl::Status ModelRepository::AwaitLoader(const std::string& model,
-                                          absl::Time deadline) {
-  const auto done = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return closed_.load() || FindWaiting(model) == nullptr;
-  };
-  absl::MutexLock lock(&mutex_);
-  if (!mutex_.AwaitWithTimeout(absl::Condition(&done),
-                               deadline - absl::Now())) {
-    return absl::DeadlineExceededError(absl::StrCat(
-        "model '", model,
-        "' is being loaded; what is to be unloaded goes after that"));
-  }
-  return FindWaiting(model) != nullptr ? ClosedError() : absl::OkStatus();
-}
-
-absl::Status ModelRepository::CheckCall(const std::string& model_name,
-                                        int64_t version) const {
-  if (options_.control == ModelControl::kNone) {
-    return absl::FailedPreconditionError(
-        "the server was started with --model-control=none: what it loaded at "
-        "its start stays");
-  }
-  if (closed_.load()) return ClosedError();
-  if (version < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "got version ", version, ", wanted 0 (those of its policy) or above"));
-  }
-  if (absl::EndsWith(model_name, kDenseSuffix)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "got '", base::Printable(model_name), "', wanted the name without '",
-        kDenseSuffix,
-        "': a model and its dense twin are loaded and unloaded together"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ModelRepository::Load(const std::string& model_name,
-                                   int64_t version) {
-  FFF_RETURN_IF_ERROR(CheckCall(model_name, version));
-  Clock::time_point now;
-  {
-    absl::MutexLock look(&look_mutex_);
-    now = Clock::now();
-    FFF_ASSIGN_OR_RETURN(const ScannedModel scanned,
-                         ScanModel(options_.path, model_name));
-    const bool there = std::any_of(
-        scanned.versions.begin(), scanned.versions.end(),
-        [&](const ScannedVersion& v) { return v.version == version; });
-    if (version != 0 && !there) {
-      return absl::NotFoundError(
-          absl::StrCat(scanned.directory, " holds no version ", version));
-    }
-    absl::MutexLock lock(&mutex_);
-    ModelRecord& record = models_.RecordOf(scanned.name);
-    record.unloaded = false;
-    if (version == 0) {
-      record.added.clear();
-      record.dismissed.clear();
-    } else {
-      record.added.insert(version);
-      record.dismissed.erase(version);
-    }
-    record.Observe(scanned, {}, now);
-    record.SettleNow(now);
-    Schedule(record, now);
-    Waiting* const waiting = FindWaiting(model_name);
-    if (waiting != nullptr) waiting->called = true;
-  }
-  AfterChange();
-  FFF_RETURN_IF_ERROR(AwaitLoader(model_name, absl::InfiniteFuture()));
-  absl::MutexLock lock(&mutex_);
-  const ModelRecord* const record = models_.Find(model_name);
-  return record != nullptr ? record->LoadOutcome(version, now)
-                           : absl::FailedPreconditionError(absl::StrCat(
-                                 "model '", model_name,
-                                 "' vanished while it was being loaded"));
-}
-
-absl::Status ModelRepository::Unload(const std::string& model_name,
-                                     int64_t version, absl::Duration timeout) {
-  FFF_RETURN_IF_ERROR(CheckCall(model_name, version));
-  const absl::Time deadline = absl::Now() + timeout;
-  Released released;
-  {
-    absl::MutexLock lock(&mutex_);
-    ModelRecord* const found = models_.Find(model_name);
-    if (found == nullptr) {
-      return absl::NotFoundError(absl::StrCat("model '",
-                                              base::Printable(model_name),
-                                              "' is not in the repository"));
-    }
-    ModelRecord& record = *found;
-    if (version != 0 && record.versions().count(version) == 0) {
-      return absl::NotFoundError(
-          absl::StrCat("model '", model_name, "' has no version ", version));
-    }
-    if (version == 0) {
-      record.unloaded = true;
-      record.required = false;
-      record.added.clear();
-      record.dismissed.clear();
-    } else {
-      record.added.erase(version);
-      record.dismissed.insert(version);
-    }
-    for (const auto& [number, entry] : record.versions()) {
-      if (entry.servables.released == nullptr) continue;
-      if (version == 0 || number == version) {
-        released.push_back(entry.servables.released);
-      }
-    }
-    Schedule(record, Clock::now());
-  }
-  AfterChange();
-  FFF_RETURN_IF_ERROR(AwaitLoader(model_name, deadline));
-  for (const auto& gone : released) {
-    if (gone->WaitForNotificationWithTimeout(deadline - absl::Now())) continue;
-    return absl::DeadlineExceededError(absl::StrCat(
-        "model '", model_name,
-        "' is unloaded, but requests in flight still hold its memory"));
-  }
-  base::ReturnFreeMemory();
-  return absl::OkStatus();
 }
 
 void ModelRepository::Close() {

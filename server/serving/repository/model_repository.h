@@ -49,6 +49,7 @@ struct RepositoryOptions {
   std::function<void()> on_loaded = [] {};
   // What reads and builds a version; another one for tests.
   std::function<decltype(BuildVersion)> build = BuildVersion;
+  std::function<decltype(BuildTwin)> build_twin = BuildTwin;
 };
 
 // Keeps the registry at what the repository's folders and the operator's calls
@@ -113,6 +114,14 @@ class ModelRepository {
   void AwaitIdle();
   // Where changes matter: the repository, its models and their versions.
   std::vector<std::string> Directories();
+  // Has the dense twin of a version built that is built when it is asked for.
+  // Does not block; nothing for other versions.
+  void WantTwin(const std::string& model_name, int64_t version);
+  // The same, and blocks until the loader is done with it. OK also when there
+  // is nothing to build or it failed, which the registry tells; UNAVAILABLE
+  // when the server stops, DEADLINE_EXCEEDED.
+  absl::Status AwaitTwin(const std::string& model_name, int64_t version,
+                         absl::Time deadline);
   // Told when what was unloaded since the last call is no longer held by
   // requests in flight.
   Released TakeReleased();
@@ -138,6 +147,9 @@ class ModelRepository {
     VersionToLoad version;
     importer::ModelConfig config;
     LoadInput input;
+    // Only the dense twin of this one is built; else null.
+    std::shared_ptr<const Servable> twin_of;
+    std::string twin_identity;
   };
 
   absl::Status CheckCall(const std::string& model_name, int64_t version) const;
@@ -159,7 +171,10 @@ class ModelRepository {
   void LoaderLoop();
   // What is to be done next for the model that has waited longest.
   std::optional<Job> NextJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A twin of the model that is to be built.
+  static std::optional<Job> TwinJob(ModelRecord& record, Job job);
   void Do(const Job& job) ABSL_LOCKS_EXCLUDED(mutex_);
+  void DoTwin(const Job& job) ABSL_LOCKS_EXCLUDED(mutex_);
   // Takes in what came of a load.
   void Finish(const Job& job, absl::StatusOr<BuiltVersion> built)
       ABSL_LOCKS_EXCLUDED(mutex_);

@@ -20,7 +20,8 @@ bool MayPass(const absl::Status& status) {
 
 bool SameStatus(const VersionStatus& a, const VersionStatus& b) {
   return a.version == b.version && a.state == b.state && a.reason == b.reason &&
-         a.fff == b.fff;
+         a.fff == b.fff && a.dense == b.dense &&
+         a.dense_reason == b.dense_reason;
 }
 
 std::string LogName(const ModelRecord& record, int64_t version) {
@@ -103,6 +104,8 @@ void ServedModels::Loaded(ModelRecord& record, const LoadInput& input,
   entry.served = FoundIdentity(input.config_found, built.identity);
   // It was looked at once more to be read; only a look meanwhile is later.
   if (entry.found == input.found) entry.found = entry.served;
+  entry.twin_wanted = false;
+  entry.twin_reason.clear();
   Retire(std::exchange(entry.servables,
                        MakeServables(std::move(built), metrics_)));
 }
@@ -124,6 +127,23 @@ void ServedModels::Failed(ModelRecord& record, const LoadInput& input,
       "cannot load ", LogName(record, input.version), ": ",
       base::Printable(entry.reason, 2000),
       entry.served.empty() ? "" : "; its older files are still served"));
+}
+
+void ServedModels::TwinBuilt(ModelRecord& record, int64_t version,
+                             const std::shared_ptr<const Servable>& fff,
+                             absl::StatusOr<Servable::Parts> built) {
+  VersionRecord& entry = record.version(version);
+  entry.twin_wanted = false;
+  if (entry.servables.fff != fff) return;  // others are served by now
+  if (built.ok()) {
+    entry.servables.dense = MakeServable(*std::move(built), metrics_);
+    return;
+  }
+  entry.twin_reason = std::string(built.status().message());
+  metrics_->AddLoadFailure(record.name());
+  base::LogError(absl::StrCat("cannot build the dense twin of ",
+                              LogName(record, version), ": ",
+                              base::Printable(entry.twin_reason, 2000)));
 }
 
 void ServedModels::UnloadVersion(ModelRecord& record, int64_t version,

@@ -66,6 +66,11 @@ class ServedModels {
   void Loaded(ModelRecord& record, const LoadInput& input, BuiltVersion built);
   void Failed(ModelRecord& record, const LoadInput& input,
               const absl::Status& status, Clock::time_point now);
+  // Takes in what came of building the twin of `fff`, when that is still
+  // served. The model is to be published afterwards.
+  void TwinBuilt(ModelRecord& record, int64_t version,
+                 const std::shared_ptr<const Servable>& fff,
+                 absl::StatusOr<Servable::Parts> built);
   // Tells the registry of the model when something of it has changed.
   void Publish(ModelRecord& record, Clock::time_point now);
 

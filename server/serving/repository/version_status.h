@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -25,9 +26,19 @@ struct VersionStatus {
   // newer files of the same version could not replace it.
   std::string reason;
   bool is_default = false;
-  std::shared_ptr<const Servable> fff;    // null unless ready
-  std::shared_ptr<const Servable> dense;  // null unless ready
+  std::shared_ptr<const Servable> fff;  // null unless ready
+  // Null unless ready, and where the model has no twin, or none yet.
+  std::shared_ptr<const Servable> dense;
+  std::string dense_reason;  // why a twin that was asked for is not there
 };
+
+// A version's twin as the API lists it.
+struct TwinStatus {
+  VersionState state = VersionState::kLoading;
+  std::string reason;
+};
+// Nothing for a ready version that has none.
+std::optional<TwinStatus> TwinOf(const VersionStatus& status);
 
 // `reason`, or what ended the device that a ready version ran on.
 std::string ReasonOf(const VersionStatus& status);

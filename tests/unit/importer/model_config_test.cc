@@ -226,7 +226,14 @@ const BadConfig kBadConfigs[] = {
      R"({"modle": 1})",
      {"modle: unknown key, allowed are layers, dense_layers, input, output, "
       "checkpoint_entry, batching, precision, precision_rows, engine, device, "
-      "non_finite, versions, warmup_batch_rows, accuracy"}},
+      "non_finite, dense, versions, warmup_batch_rows, accuracy"}},
+    {"DenseTwin",
+     R"({"dense": "none"})",
+     {"dense: found the string \"none\", wanted one of \"on\", \"lazy\", "
+      "\"off\""}},
+    {"DenseLayersOfNoTwin",
+     R"({"dense": "off", "dense_layers": [{"type": "linear"}]})",
+     {"dense: found \"off\" beside \"dense_layers\""}},
     {"AccuracyInPercent",
      R"({"accuracy": {"fff": 88.1, "data": "test"}})",
      {"accuracy.fff: found the number 88.1"}},
