@@ -96,9 +96,18 @@ absl::StatusOr<InputMatrix> FromCsv(absl::string_view bytes,
   return input;
 }
 
-absl::StatusOr<std::vector<int64_t>> AllTruth(absl::string_view bytes) {
+absl::StatusOr<std::vector<int64_t>> AllTruth(absl::string_view bytes,
+                                              bool of_tokens) {
   if (IsNpy(bytes)) {
     FFF_ASSIGN_OR_RETURN(const NpyArray array, ParseNpy(bytes));
+    const auto long_dimensions =
+        std::count_if(array.shape.begin(), array.shape.end(),
+                      [](int64_t size) { return size != 1; });
+    if (long_dimensions > 1 && !of_tokens) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "got an array of shape [", absl::StrJoin(array.shape, ", "),
+          "], wanted labels (1 dimension)"));
+    }
     return NpyIntegers(array);
   }
   if (IsIdx(bytes)) {
@@ -114,7 +123,13 @@ absl::StatusOr<std::vector<int64_t>> AllTruth(absl::string_view bytes) {
     }
     return labels;
   }
-  FFF_ASSIGN_OR_RETURN(CsvTable table, ParseCsv(bytes, {true, true}));
+  FFF_ASSIGN_OR_RETURN(CsvTable table, ParseCsv(bytes, {true, true, true}));
+  if (!of_tokens && table.rows() > 1 &&
+      table.rows() != static_cast<int64_t>(table.integers.size())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got ", table.integers.size(), " numbers in ", table.rows(),
+        " lines, wanted labels, one per line or all in one line"));
+  }
   return std::move(table.integers);
 }
 
@@ -129,14 +144,16 @@ absl::StatusOr<InputMatrix> ParseInput(absl::string_view bytes,
 }
 
 absl::StatusOr<std::vector<int64_t>> ParseTruth(absl::string_view bytes,
-                                                int64_t rows) {
-  FFF_ASSIGN_OR_RETURN(std::vector<int64_t> truth, AllTruth(bytes));
-  if (static_cast<int64_t>(truth.size()) < rows) {
+                                                const TruthForm& form) {
+  FFF_ASSIGN_OR_RETURN(std::vector<int64_t> truth,
+                       AllTruth(bytes, form.of_tokens));
+  const auto labels = static_cast<int64_t>(truth.size());
+  if (labels < form.answers || (labels > form.answers && !form.may_be_more)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("got ", truth.size(), " labels, wanted one for each of ",
-                     rows, " rows"));
+        absl::StrCat("got ", labels, " labels, wanted one for each of ",
+                     form.answers, form.of_tokens ? " tokens" : " rows"));
   }
-  truth.resize(static_cast<size_t>(rows));
+  truth.resize(static_cast<size_t>(form.answers));
   return truth;
 }
 

@@ -39,10 +39,17 @@ struct InputMatrix {
 absl::StatusOr<InputMatrix> ParseInput(absl::string_view bytes,
                                        const InputForm& form = {});
 
+struct TruthForm {
+  int64_t answers = 0;       // of rows, or of all tokens
+  bool may_be_more = false;  // of which the first are kept
+  bool of_tokens = false;    // a line or a row of an array per row
+};
+
 // The expected classes: IDX of one dimension, .npy of integers, or CSV of
-// integers; exactly `rows` of them or more (`rows` are kept).
+// integers; one dimension, one label per line or all in one line, unless they
+// are of tokens.
 absl::StatusOr<std::vector<int64_t>> ParseTruth(absl::string_view bytes,
-                                                int64_t rows);
+                                                const TruthForm& form);
 
 // values = (values / 255 - mean) / std, as image models are trained.
 struct Normalization {

@@ -139,10 +139,25 @@ absl::StatusOr<Predictions> PredictAll(const client::Client& client,
   return all;
 }
 
+// Whether the model can answer each of the labels at all.
+absl::Status CheckClasses(const std::vector<int64_t>& labels,
+                          const v1::TensorMetadata& output) {
+  if (output.shape().empty()) return absl::OkStatus();
+  const int64_t classes = *output.shape().rbegin();
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (classes <= 0 || (labels[i] >= 0 && labels[i] < classes)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("got label ", labels[i], " for row ", i, ", wanted 0 to ",
+                     classes - 1));
+  }
+  return absl::OkStatus();
+}
+
 // The expected classes, one for each answer that is to come.
 absl::StatusOr<std::vector<int64_t>> ReadTruth(
-    const std::string& path, const v1::GetModelResponse& model,
+    const PredictCommand& command, const v1::GetModelResponse& model,
     const PortRows& port) {
+  const std::string& path = command.truth;
   if (path.empty()) return std::vector<int64_t>();
   int64_t answers = 0;
   for (int64_t r = 0; r < port.rows(); ++r) {
@@ -151,7 +166,13 @@ absl::StatusOr<std::vector<int64_t>> ReadTruth(
   const InputArgument argument = ParseInputArgument(path);
   FFF_ASSIGN_OR_RETURN(std::string bytes, ReadFile(argument.file));
   FFF_ASSIGN_OR_RETURN(bytes, OnlyPart(argument, std::move(bytes)));
-  absl::StatusOr<std::vector<int64_t>> truth = ParseTruth(bytes, answers);
+  absl::StatusOr<std::vector<int64_t>> truth = ParseTruth(
+      bytes,
+      {answers, /*may_be_more=*/command.limit > 0, AnswersTokens(model)});
+  if (truth.ok()) {
+    const absl::Status fits = CheckClasses(*truth, model.output());
+    if (!fits.ok()) truth = fits;
+  }
   if (!truth.ok()) return base::Annotate(truth.status(), path);
   return truth;
 }
@@ -217,7 +238,7 @@ absl::Status PredictCommand::Run(const GlobalOptions& global) const {
                        client->GetModel(model, version));
   FFF_ASSIGN_OR_RETURN(const Ports ports, ReadPorts(*this, described));
   FFF_ASSIGN_OR_RETURN(std::vector<int64_t> expected,
-                       ReadTruth(truth, described, ports[0]));
+                       ReadTruth(*this, described, ports[0]));
   FFF_ASSIGN_OR_RETURN(Predictions predictions,
                        PredictAll(*client, *this, described, ports));
   if (!expected.empty() &&

@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "server/app/host_flag.h"
 #include "server/rpc/messages/version.h"
 #include "server/rpc/service/grpc_server.h"
@@ -53,10 +55,9 @@ CLI::Validator Seconds(double min = 0) {
 }
 
 CLI::Validator Bytes(int64_t min, int64_t max) {
-  return Quantity(
-      CLI::AsSizeValue(/*kb_is_1000=*/true), CLI::Range(min, max),
-      absl::StrCat(min, " to ", max, " bytes: 65536, 64KiB, 64MiB, 1GB"),
-      "BYTES");
+  return Quantity(CLI::AsSizeValue(/*kb_is_1000=*/true), CLI::Range(min, max),
+                  absl::StrCat(min, " to ", max, " bytes: 65536, 64KiB, 64KB"),
+                  "BYTES");
 }
 
 std::string CheckDevice(const std::string& device) {
@@ -192,9 +193,10 @@ void AddNetworkOptions(CLI::App& app, Config& config) {
       ->transform(Bytes(1024, std::numeric_limits<int32_t>::max()))
       ->envname("FFF_MAX_MESSAGE_BYTES")
       ->capture_default_str();
-  app.add_option("--max-metadata-bytes", config.max_metadata_bytes,
-                 "Largest metadata of an inference call, names, values and 32 "
-                 "bytes each")
+  app.add_option(
+         "--max-metadata-bytes", config.max_metadata_bytes,
+         "Largest metadata of an inference, health or reflection call, names, "
+         "values and 32 bytes each")
       ->transform(Bytes(1024, rpc::kMetadataBytesRead))
       ->envname("FFF_MAX_METADATA_BYTES")
       ->capture_default_str();
@@ -311,6 +313,21 @@ std::vector<std::string> AllArguments(const CLI::App& app, int argc,
   return arguments;
 }
 
+// --host=, what a script's empty variable leaves: CLI11 would take the next
+// argument for the value.
+void RefuseEmptyValues(int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view argument = argv[i];
+    if (!absl::StartsWith(argument, "--") ||
+        argument.find('=') != argument.size() - 1) {
+      continue;
+    }
+    const std::string flag(argument.substr(0, argument.size() - 1));
+    throw CLI::ValidationError(
+        flag, "got an empty value; leave the flag out for its default");
+  }
+}
+
 }  // namespace
 
 EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
@@ -333,6 +350,7 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   AddAdminOptions(app, config);
   AddDrainOptions(app, config);
   try {
+    RefuseEmptyValues(argc, argv);
     app.parse(AllArguments(app, argc, argv));
   } catch (const CLI::ParseError& error) {
     constexpr int kUsageError = 2;

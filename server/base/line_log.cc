@@ -29,6 +29,11 @@ int OpenToAppend(const std::string& path) {
   return fd;
 }
 
+bool IsEmptyFile(int fd) {
+  struct stat info;
+  return fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0;
+}
+
 uint64_t LinesOf(absl::string_view text) {
   return static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
 }
@@ -116,16 +121,14 @@ void LineLog::OpenAgain() {
                           "; the file that was open is written on"));
     return;
   }
-  struct stat info;
-  const bool begun = fstat(fd, &info) == 0 && info.st_size > 0;
   close(fd_);
   fd_ = fd;
-  torn_ = torn_ && begun;  // of a file that nobody moved
 }
 
 bool LineLog::WriteAll(absl::string_view text) {
   std::string mended;
-  if (torn_) {
+  bool mending = torn_ && !IsEmptyFile(fd_);  // as copytruncate leaves it
+  if (mending) {
     mended = absl::StrCat("\n", text);
     text = mended;
   }
@@ -134,10 +137,11 @@ bool LineLog::WriteAll(absl::string_view text) {
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {  // a full disk or a closed pipe; serving goes on
       const int error_number = errno;
-      CountLost(LinesOf(text));
+      CountLost(LinesOf(text) - (mending ? 1 : 0));
       errno = error_number;
       return false;
     }
+    mending = false;
     torn_ = text[static_cast<size_t>(written) - 1] != '\n';
     text.remove_prefix(static_cast<size_t>(written));
   }

@@ -57,8 +57,8 @@ constexpr MetricDescription kTable[] = {
      "pipe "
      "that is read too slowly."},
     {"fff_metadata_refused_total", MetricType::kCounter, "", "",
-     "Inference calls and streams refused because their metadata were larger "
-     "than --max-metadata-bytes."},
+     "Inference, health and reflection calls refused because their metadata "
+     "were larger than --max-metadata-bytes."},
     {"fff_build_info", MetricType::kGauge, "", "version",
      "1; the version of the server."},
     {"process_cpu_seconds_total", MetricType::kCounter, "seconds", "",

@@ -114,7 +114,39 @@ def test_a_stream_with_large_metadata_is_refused(server, api, stream, request_of
     assert refused_metadata(server) == refused_before + 1
 
 
-def test_calls_that_are_no_inference_are_answered(server, api):
+def raw(api, method, streams):
+    """A call of bytes whose answers are read, or the error it ends with."""
+    kind = {"unary": api.channel.unary_unary, "server": api.channel.unary_stream,
+            "both": api.channel.stream_stream}[streams]
+    call = kind(method)
+
+    def start(request, **given):
+        request = iter([request]) if streams == "both" else request
+        answer = call(request, timeout=fff_api.DEADLINE_SECONDS, **given)
+        return answer if streams == "unary" else next(answer)
+
+    return start
+
+
+@pytest.mark.parametrize("method, streams, request_bytes", [
+    ("/grpc.health.v1.Health/Check", "unary", b""),
+    ("/grpc.health.v1.Health/Watch", "server", b""),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "both", b"\x3a\x01*"),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "both",
+     b"\x3a\x01*")])
+def test_what_may_stay_open_holds_no_large_metadata(server, api, method, streams,
+                                                    request_bytes):
+    start = raw(api, method, streams)
+    assert start(request_bytes, metadata=SHAPES["token"](60000))
+    refused_before = refused_metadata(server)
+    with pytest.raises(grpc.RpcError) as error:
+        start(request_bytes, metadata=SHAPES["token"](70000))
+    assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "--max-metadata-bytes" in error.value.details()
+    assert refused_metadata(server) == refused_before + 1
+
+
+def test_calls_that_are_answered_at_once_are_answered(api):
     metadata = SHAPES["token"](200000)
     assert api.oip.ServerLive(fff_api.oip.ServerLiveRequest(), metadata=metadata).live
     assert api.oip.ModelReady(fff_api.oip.ModelReadyRequest(name=MODEL),

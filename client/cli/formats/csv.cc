@@ -40,7 +40,7 @@ bool CountColumns(const std::vector<absl::string_view>& cells) {
   for (size_t c = 0; c < cells.size(); ++c) {
     if (cells[c] != absl::StrCat(c)) return false;
   }
-  return cells.size() > 1;
+  return true;
 }
 
 // Reads the records of one file into a table.
@@ -142,20 +142,31 @@ class TableReader {
                                  "between the cells; if not, ",
                                  kIndexAdvice));
     }
+    if (table_.rows() == 0 && cells_.size() < titles_count_) {
+      return AtLine(line, absl::StrCat("got ", width, " cells below ",
+                                       titles_count_, " titles"));
+    }
     return absl::OkStatus();
   }
 
-  // A first line 0,1,2,.. above numbers that are written with a point.
+  // A first line 0,1,2,.. above another one as wide.
   absl::Status CheckCounting(int64_t line) {
-    if (form_.rows_may_differ || form_.integers) return absl::OkStatus();
+    if (form_.counting_is_row) return absl::OkStatus();
     if (table_.rows() == 0) {
-      counting_line_ = CountColumns(cells_) ? line : 0;
+      // Of masks and ids, 0,1 is no strange beginning.
+      const size_t columns_min = form_.integers ? 3 : 2;
+      const bool counts = titles_.line == 0 && cells_.size() >= columns_min &&
+                          CountColumns(cells_);
+      counting_line_ = counts ? line : 0;
     } else if (table_.rows() == 1 && counting_line_ > 0 &&
-               std::all_of(cells_.begin(), cells_.end(), IsFraction)) {
+               static_cast<int64_t>(cells_.size()) == table_.widths[0]) {
       return AtLine(counting_line_,
-                    "got 0, 1, 2, ..., which may be titles or a row: write the "
-                    "file without titles (in pandas to_csv(..., "
-                    "header=False)), or the row as 0.0, 1.0, ...");
+                    absl::StrCat("got 0, 1, 2, ..., which may be titles or a "
+                                 "row: if titles, write the file without them "
+                                 "(in pandas to_csv(..., header=False)); if a "
+                                 "row, ",
+                                 form_.integers ? "put titles above it"
+                                                : "write 0.0, 1.0, ..."));
     }
     return absl::OkStatus();
   }

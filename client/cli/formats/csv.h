@@ -21,6 +21,7 @@ struct CsvTable {
 struct CsvForm {
   bool rows_may_differ = false;  // in width
   bool integers = false;         // whole numbers, without loss
+  bool counting_is_row = false;  // a first line 0,1,2,.. holds no titles
 };
 
 // A table of numbers as spreadsheets, pandas and numpy.savetxt write it, UTF-8
@@ -35,8 +36,9 @@ struct CsvForm {
 //
 // INVALID_ARGUMENT names line and column, what was got and wanted: cells that
 // are empty, NA or no finite number, rows of differing widths unless they may
-// differ, an index column without a title as pandas' to_csv writes it, titles
-// 0,1,2,.. that look like a row, UTF-16, bytes that are no text.
+// differ, an index column without a title as pandas' to_csv writes it, a first
+// line 0,1,2,.. which may be titles or a row, more titles than cells, UTF-16,
+// bytes that are no text.
 absl::StatusOr<CsvTable> ParseCsv(absl::string_view bytes,
                                   const CsvForm& form = {});
 

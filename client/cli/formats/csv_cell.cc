@@ -69,10 +69,6 @@ bool IsWord(absl::string_view cell) {
          });
 }
 
-bool IsFraction(absl::string_view cell) {
-  return cell.find_first_of(".,eE") != absl::string_view::npos;
-}
-
 absl::StatusOr<double> ParseNumber(absl::string_view cell,
                                    const CsvPlace& place) {
   double value = 0;

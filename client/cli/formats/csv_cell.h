@@ -23,9 +23,6 @@ bool IsNumber(absl::string_view cell);
 // the words that stand for a value: NA, nan, inf, true and their like.
 bool IsWord(absl::string_view cell);
 
-// Whether the cell is spelled with a decimal point or comma, or an exponent.
-bool IsFraction(absl::string_view cell);
-
 // INVALID_ARGUMENT names the place, and tells an empty cell and a missing value
 // (NA, null) from other texts. A number is finite and within FP32; an integer
 // may be spelled 2.0 or 2e3 as long as no digit is lost.

@@ -123,6 +123,8 @@ def _from_torch(tensor, what):
 
 
 def _from_masked(array, what):
+    if array.dtype.names:
+        raise refusal(array.dtype, "real numbers", what)
     masked = int(np.ma.count_masked(array))
     if masked:
         raise InputError(
@@ -150,14 +152,17 @@ def _from_pandas(table, what):
         if at is not None
     ]
     raise InputError(
-        f"{what}: got a table of dtype object, wanted numbers in all columns; "
-        f"there are none in {', '.join(bad[:5])}: drop, fill or encode them"
+        f"{what}: got a table of dtype object, wanted numbers of at most "
+        f"64 bits in all columns, which {', '.join(bad[:5])} are not: drop, fill or "
+        "encode them"
     )
 
 
 def _first_no_number(values):
     for at, value in enumerate(values):
         if not isinstance(value, (bool, int, float, np.number, np.bool_)):
+            return at
+        if isinstance(value, int) and not -(2**63) <= value < 2**64:
             return at
     return None
 
@@ -171,8 +176,19 @@ def _from_list(values, what):
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{what}: {_list_text(values)} ({error})") from error
     if array.dtype == object:
+        if _holds_large_integer(values):
+            raise InputError(f"{what}: got an integer beyond 64 bits")
         raise InputError(f"{what}: {_list_text(values)}")
     return array
+
+
+def _holds_large_integer(values):
+    return any(
+        _holds_large_integer(value)
+        if isinstance(value, (list, tuple))
+        else isinstance(value, int) and not -(2**63) <= value < 2**64
+        for value in values
+    )
 
 
 def _plain(values, what):

@@ -70,6 +70,7 @@ def test_masked_elements_are_refused():
     refused(rows, "float64", "2 of 6 elements masked", "array.filled(0)")
     refused([rows[0], rows[1]], "1 of 3 elements masked")
     refused([[1.0, np.ma.masked]], "masked")
+    refused(np.ma.array([(1.0, 2.0)], dtype="f4,f4"), "take one field of the records")
 
 
 @pytest.mark.parametrize("array, words", [
@@ -203,6 +204,12 @@ def test_tables_of_numbers_are_rows(pandas):
     nullable = pandas.DataFrame({"a": pandas.array([1, 2], "Int64")})
     np.testing.assert_array_equal(sent(nullable), [[1], [2]])
     np.testing.assert_array_equal(sent(table["b"]), [0.5, 1.5])
+
+
+def test_integers_beyond_64_bits_are_named(pandas):
+    refused([[2**70, 1, 2]], "an integer beyond 64 bits")
+    refused([[1, -(2**64)], [1, 2]], "an integer beyond 64 bits")
+    refused(pandas.DataFrame({"a": [1.0, 2.0], "b": [2**70, 1]}), "'b' (", "in row 0")
 
 
 def test_tables_with_other_columns_name_them(pandas):

@@ -1,7 +1,5 @@
 #include "server/rpc/service/grpc_server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-
 #include <algorithm>
 #include <limits>
 #include <thread>
@@ -101,11 +99,12 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
       inference_(repository, metrics, &admin_, options.benchmark_enabled),
       open_inference_(repository, &admin_,
                       [this] { return serving_.load() && registry_->Ready(); }),
-      reflection_({v1::InferenceService::service_full_name(),
-                   inference::GRPCInferenceService::service_full_name(),
-                   grpc::health::v1::Health::service_full_name(),
-                   grpc::reflection::v1::ServerReflection::service_full_name(),
-                   "grpc.reflection.v1alpha.ServerReflection"}),
+      reflection_(
+          {v1::InferenceService::service_full_name(),
+           inference::GRPCInferenceService::service_full_name(),
+           grpc::health::v1::Health::service_full_name(),
+           grpc::reflection::v1::ServerReflection::service_full_name(),
+           grpc::reflection::v1alpha::ServerReflection::service_full_name()}),
       memory_(options.answer_memory_bytes),
       environment_{registry_,
                    scheduler,
@@ -143,7 +142,6 @@ absl::Status GrpcServer::Start() {
   }
   // gRPC does not say why it cannot listen; the system does.
   FFF_RETURN_IF_ERROR(base::CheckListen(options_.host, options_.port, "gRPC"));
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   Configure(options_, builder);
   ConfigureConnections(options_.connections, builder);
@@ -153,7 +151,8 @@ absl::Status GrpcServer::Start() {
   builder.RegisterService(&inference_);
   builder.RegisterService(&open_inference_);
   builder.RegisterService(&health_);
-  builder.RegisterService(&reflection_);
+  builder.RegisterService(&reflection_service_);
+  builder.RegisterService(&reflection_alpha_service_);
   for (int i = 0; i < std::max(1, options_.queues); ++i) {
     queues_.push_back(std::make_unique<InferQueue>(
         &environment_, builder.AddCompletionQueue()));

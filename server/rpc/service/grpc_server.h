@@ -48,8 +48,10 @@ struct GrpcServerOptions {
   std::string host = "127.0.0.1";                 // as in server/base/listen.h
   int port = 8001;                                // 0 = a free one
   int64_t max_message_bytes = int64_t{64} << 20;  // received
-  // Of an inference call's metadata; a call with more is refused. Metadata of
-  // kMetadataBytesRead cost the client its connection: gRPC reads no further.
+  // Of the metadata of an inference, health or reflection call; one with more
+  // is refused, so that what stays open holds little. The other calls are
+  // answered at once. More than kMetadataBytesRead cost the client its
+  // connection: gRPC reads no further.
   int64_t max_metadata_bytes = int64_t{64} << 10;
   // Bound of what gRPC holds of requests that are still arriving, all together;
   // above it, it slows reading down and refuses streams. 0 = none.
@@ -119,10 +121,12 @@ class GrpcServer {
   InferenceService inference_;
   OpenInferenceService open_inference_;
   HealthService health_;
-  ReflectionService reflection_;
+  const Reflection reflection_;
   serving::MemoryBudget memory_;
   std::unique_ptr<AccessLog> access_log_;
   CallEnvironment environment_;
+  ReflectionService reflection_service_{&reflection_, &environment_};
+  ReflectionAlphaService reflection_alpha_service_{&reflection_, &environment_};
   std::shared_ptr<grpc::ServerCredentials> credentials_;  // outlive server_
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::unique_ptr<InferQueue>> queues_;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"
+#include "server/rpc/messages/status_mapping.h"
 
 namespace fff::rpc {
 namespace {
@@ -77,21 +78,34 @@ void AnswerWithExtensions(const std::string& type_name,
   }
 }
 
-}  // namespace
+// The message in the other version, which has the same bytes.
+template <class To, class From>
+To Converted(const From& from) {
+  To to;
+  to.ParseFromString(from.SerializeAsString());
+  return to;
+}
 
-grpc::Status ReflectionService::ServerReflectionInfo(
-    grpc::ServerContext*,
-    grpc::ServerReaderWriter<ServerReflectionResponse, ServerReflectionRequest>*
-        stream) {
+template <class Response, class Request>
+grpc::Status Serve(const Reflection& reflection,
+                   const CallEnvironment& environment,
+                   const grpc::ServerContext& context,
+                   grpc::ServerReaderWriter<Response, Request>& stream) {
+  const absl::Status fits = CheckMetadata(environment, ReadDetails(context));
+  if (!fits.ok()) return ToGrpc(fits);
   std::set<std::string> sent;
-  ServerReflectionRequest request;
-  while (stream->Read(&request)) {
-    if (!stream->Write(Answer(request, sent))) break;
+  Request request;
+  while (stream.Read(&request)) {
+    const auto answer =
+        reflection.Answer(Converted<ServerReflectionRequest>(request), sent);
+    if (!stream.Write(Converted<Response>(answer))) break;
   }
   return grpc::Status::OK;
 }
 
-ServerReflectionResponse ReflectionService::Answer(
+}  // namespace
+
+ServerReflectionResponse Reflection::Answer(
     const ServerReflectionRequest& request, std::set<std::string>& sent) const {
   ServerReflectionResponse response;
   response.set_valid_host(request.host());
@@ -130,6 +144,21 @@ ServerReflectionResponse ReflectionService::Answer(
       break;
   }
   return response;
+}
+
+grpc::Status ReflectionService::ServerReflectionInfo(
+    grpc::ServerContext* context,
+    grpc::ServerReaderWriter<ServerReflectionResponse, ServerReflectionRequest>*
+        stream) {
+  return Serve(*reflection_, *environment_, *context, *stream);
+}
+
+grpc::Status ReflectionAlphaService::ServerReflectionInfo(
+    grpc::ServerContext* context,
+    grpc::ServerReaderWriter<
+        grpc::reflection::v1alpha::ServerReflectionResponse,
+        grpc::reflection::v1alpha::ServerReflectionRequest>* stream) {
+  return Serve(*reflection_, *environment_, *context, *stream);
 }
 
 }  // namespace fff::rpc

@@ -45,7 +45,7 @@ struct CallEnvironment {
   bool overload_is_unavailable = false;
   // Rows with NaN or infinity are refused by models that do not say otherwise.
   bool refuse_non_finite = false;
-  // Of metadata, an inference call (CheckMetadata).
+  // Of a call's metadata (CheckMetadata).
   int64_t metadata_bytes_max = int64_t{64} << 10;
   // Set before the server ends: new requests are answered UNAVAILABLE.
   std::atomic<bool> refusing{false};

@@ -33,6 +33,12 @@ class HealthCheck final {
     }
     owner_->CallStarted();
     ArmHealthCheck(owner_);
+    const absl::Status fits =
+        CheckMetadata(owner_->environment(), ReadDetails(context_));
+    if (!fits.ok()) {
+      responder_.FinishWithError(ToGrpc(fits), &finished_event_);
+      return;
+    }
     HealthCheckResponse response;
     response.set_status(
         owner_->environment().health->StatusOf(request_.service()));
@@ -97,7 +103,7 @@ class HealthWatch final : public DrainableStream,
         owner_->environment().health->StatusOf(request_.service());
     if (ending_) {
       finishing_ = true;
-      writer_.Finish(ToGrpc(StoppingError()), &finished_event_);
+      writer_.Finish(ToGrpc(refusal_), &finished_event_);
     } else if (status != written_.status() || first_) {
       first_ = false;
       writing_ = true;
@@ -114,8 +120,11 @@ class HealthWatch final : public DrainableStream,
     ArmHealthWatch(owner_);
     owner_->StreamStarted(this);
     owner_->environment().health->Add(this);
+    const absl::Status fits =
+        CheckMetadata(owner_->environment(), ReadDetails(context_));
     absl::MutexLock lock(&mutex_);
-    ending_ = ending_ || owner_->environment().refusing.load();
+    if (!fits.ok()) refusal_ = fits;
+    ending_ = ending_ || !fits.ok() || owner_->environment().refusing.load();
     Step();
   }
 
@@ -160,6 +169,7 @@ class HealthWatch final : public DrainableStream,
   bool first_ ABSL_GUARDED_BY(mutex_) = true;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status refusal_ ABSL_GUARDED_BY(mutex_) = StoppingError();
   bool finishing_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -87,6 +87,14 @@ bool HoldsCheckpoint(const fs::path& directory) {
   return !Checkpoints(ContentOf(directory)).empty();
 }
 
+// Without a slash at the end, which would be one more level.
+fs::path Absolute(const fs::path& path) {
+  std::error_code error;
+  const fs::path whole = fs::absolute(path, error);
+  fs::path normal = (error ? path : whole).lexically_normal();
+  return normal.has_filename() ? normal : normal.parent_path();
+}
+
 bool HoldsVersion(const fs::path& directory) {
   const std::vector<std::string> folders = ContentOf(directory).folders;
   return std::any_of(folders.begin(), folders.end(),
@@ -147,6 +155,20 @@ std::string Sentence(const fs::path& model, const Strays& strays) {
   return absl::StrJoin(parts, "; ");
 }
 
+// "" unless models are in the folder.
+std::string WhyNoRepository(const fs::path& directory,
+                            const std::vector<std::string>& folders) {
+  std::vector<std::string> models;
+  for (const std::string& folder : folders) {
+    if (HoldsVersion(directory / folder)) models.push_back(folder);
+  }
+  if (models.empty()) return "";
+  return absl::StrCat("got a folder of models (", SomeNames(models),
+                      "), wanted a model: to serve them, give "
+                      "--model-repository=",
+                      base::Printable(Absolute(directory).string()));
+}
+
 }  // namespace
 
 bool LooksLikeVersion(absl::string_view name) {
@@ -184,7 +206,7 @@ std::string MisfitsOfModel(const fs::path& model,
 
 std::string WhyNoModel(const fs::path& directory) {
   const Content content = ContentOf(directory);
-  const fs::path repository = directory.parent_path();
+  const fs::path repository = Absolute(directory).parent_path();
   if (ParseVersion(directory.filename().string()).has_value() &&
       !Checkpoints(content).empty()) {
     return absl::StrCat(
@@ -195,23 +217,29 @@ std::string WhyNoModel(const fs::path& directory) {
         "--model-repository=",
         base::Printable(repository.parent_path().string()));
   }
-  std::vector<std::string> models;
-  for (const std::string& folder : content.folders) {
-    if (HoldsVersion(directory / folder)) models.push_back(folder);
-  }
-  if (!models.empty()) {
-    return absl::StrCat("got a folder of models (", SomeNames(models),
-                        "), wanted a model: to serve them, give "
-                        "--model-repository=",
-                        base::Printable(directory.string()));
+  const std::string sentence = WhyNoRepository(directory, content.folders);
+  if (!sentence.empty()) return sentence;
+  // One level more, in a few folders.
+  constexpr size_t kFoldersMax = 16;
+  for (size_t i = 0; i < std::min(content.folders.size(), kFoldersMax); ++i) {
+    const fs::path below = directory / content.folders[i];
+    const std::string of_folder =
+        WhyNoRepository(below, ContentOf(below).folders);
+    if (!of_folder.empty()) return of_folder;
   }
   return MisfitsOfModel(directory, {});
 }
 
 std::string WhyNoModelFile(const fs::path& file) {
   const std::string name = file.filename().string();
-  if (!LooksLikeCheckpoint(name) || IsUnderWay(name)) return "";
-  const fs::path repository = file.parent_path();
+  std::error_code ignored;
+  if (fs::is_symlink(file, ignored) && !fs::exists(file, ignored)) {
+    return "got a link that leads nowhere, wanted a folder";
+  }
+  const bool meant =
+      LooksLikeCheckpoint(name) || ParseVersion(name).has_value();
+  if (!meant || IsUnderWay(name)) return "";
+  const fs::path repository = Absolute(file).parent_path();
   std::string reason = absl::StrCat(
       "got a file, wanted a folder per model with a folder per version: ",
       "NAME/1/", base::Printable(name));

@@ -21,7 +21,7 @@ struct Misfit {
   }
 };
 
-// More than these are counted and not named.
+// More than these, the first by name, are not named.
 inline constexpr size_t kMisfitsMax = 256;
 
 // Whether a folder of that name, whatever it holds, is meant as a version:

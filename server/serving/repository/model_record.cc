@@ -60,6 +60,7 @@ void ModelRecord::Observe(const ScannedModel& scanned,
   name_ = scanned.name;
   directory_ = scanned.directory;
   scan_status_ = scanned.status;
+  misfits_ = scanned.misfits;
   if (!std::exchange(present_, true)) present_since_ = now;
   const auto written_below = [&](const std::string& path) {
     return std::any_of(
@@ -166,7 +167,8 @@ absl::Status ModelRecord::status() const {
     return absl::OkStatus();
   }
   return absl::NotFoundError(absl::StrCat(
-      directory_, " holds no version: wanted a directory named 1, 2, ..."));
+      directory_, " holds no version: wanted a directory named 1, 2, ...",
+      misfits_.empty() ? "" : "; ", misfits_));
 }
 
 std::vector<int64_t> ModelRecord::VersionsOnDisk(Clock::time_point now) const {

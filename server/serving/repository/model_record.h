@@ -75,6 +75,11 @@ class ModelRecord {
   // its config.json, or that it holds no version. OK while that is not known.
   absl::Status status() const;
 
+  // Its name is one that requests can ask for.
+  bool has_servable_name() const {
+    return !absl::IsInvalidArgument(scan_status_);
+  }
+
   // One view a version that is found, wanted or served.
   std::vector<VersionView> Views(Clock::time_point now) const;
   // When time alone can change a view next: files that settle, failures that
@@ -134,6 +139,7 @@ class ModelRecord {
   bool present_ = false;
   Clock::time_point present_since_;  // or absent
   absl::Status scan_status_;
+  std::string misfits_;  // as ScannedModel's
   std::string config_found_;
   Clock::time_point config_since_;
   std::string config_read_;

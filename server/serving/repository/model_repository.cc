@@ -44,11 +44,11 @@ absl::Status ModelRepository::LoadAll() {
   const Clock::time_point now = Clock::now();
   {
     absl::MutexLock look(&look_mutex_);
-    FFF_ASSIGN_OR_RETURN(ScannedRepository scanned,
+    FFF_ASSIGN_OR_RETURN(const ScannedRepository scanned,
                          ScanRepository(options_.path));
     absl::MutexLock lock(&mutex_);
     models_.Observe(scanned.models, {}, now, [](const auto&) { return false; });
-    models_.TellMisfits(std::move(scanned.misfits));
+    models_.TellMisfits(scanned);
     if (models_.records().empty()) {
       base::LogWarning(absl::StrCat("model repository ", options_.path,
                                     " holds no model; nothing is served"));
@@ -64,7 +64,7 @@ absl::Status ModelRepository::LoadAll() {
     }
     for (auto& [name, record] : models_.records()) {
       record.SettleNow(now);
-      record.required = !record.unloaded;
+      record.required = !record.unloaded && record.has_servable_name();
       models_.Publish(record, now);
     }
     for (auto& [name, record] : models_.records()) Schedule(record, now);
@@ -80,7 +80,7 @@ Clock::time_point ModelRepository::Look(
   Clock::time_point next = Clock::time_point::max();
   {
     absl::MutexLock look(&look_mutex_);
-    auto scanned = ScanRepository(options_.path);
+    const auto scanned = ScanRepository(options_.path);
     absl::MutexLock lock(&mutex_);
     if (!scanned.ok() && scanned.status() != observed_) {
       base::LogError(
@@ -96,7 +96,7 @@ Clock::time_point ModelRepository::Look(
                               return waiting != nullptr && waiting->called;
                             };
     models_.Observe(scanned->models, being_written, now, called);
-    models_.TellMisfits(std::move(scanned->misfits));
+    models_.TellMisfits(*scanned);
     for (auto& [name, record] : models_.records()) {
       if (called(name)) continue;
       if (options_.control == ModelControl::kPoll) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -132,14 +133,28 @@ bool ScanModelDirectory(const fs::path& path, ScannedModel& model) {
   return true;
 }
 
-// What is no model.
-void AddMisfit(const fs::path& path, bool is_directory,
-               std::vector<Misfit>& misfits) {
-  if (misfits.size() >= kMisfitsMax) return;
-  std::string reason = is_directory ? WhyNoModel(path) : WhyNoModelFile(path);
-  if (reason.empty()) return;
-  misfits.push_back({base::Printable(path.filename().string()),
-                     std::move(reason), is_directory ? path.string() : ""});
+// What is no model: its path, and whether it is a directory.
+using Strays = std::map<fs::path, bool>;
+
+// Those of the models are there already.
+void AddMisfits(const Strays& strays, ScannedRepository& found) {
+  for (const auto& [path, is_directory] : strays) {
+    if (found.misfits.size() >= kMisfitsMax) {
+      found.misfits_cut = true;
+      break;
+    }
+    std::string reason = is_directory ? WhyNoModel(path) : WhyNoModelFile(path);
+    if (reason.empty()) continue;
+    found.misfits.push_back({base::Printable(path.filename().string()),
+                             std::move(reason),
+                             is_directory ? path.string() : ""});
+  }
+  std::sort(found.misfits.begin(), found.misfits.end(),
+            [](const Misfit& a, const Misfit& b) { return a.name < b.name; });
+  if (found.misfits.size() > kMisfitsMax) {
+    found.misfits.resize(kMisfitsMax);
+    found.misfits_cut = true;
+  }
 }
 
 }  // namespace
@@ -198,6 +213,7 @@ absl::StatusOr<ScannedRepository> ScanRepository(
     const std::string& repository) {
   std::error_code error;
   ScannedRepository found;
+  Strays strays;
   fs::directory_iterator it(repository, error);
   for (; !error && it != fs::directory_iterator(); it.increment(error)) {
     if (IsPassedOver(it->path().filename().string())) continue;
@@ -205,10 +221,10 @@ absl::StatusOr<ScannedRepository> ScanRepository(
     std::error_code ignored;
     const bool is_directory = it->is_directory(ignored);
     if (!is_directory || !ScanModelDirectory(it->path(), model)) {
-      AddMisfit(it->path(), is_directory, found.misfits);
+      strays.emplace(it->path(), is_directory);
       continue;
     }
-    if (!model.misfits.empty() && found.misfits.size() < kMisfitsMax) {
+    if (!model.misfits.empty() && !model.versions.empty()) {
       found.misfits.push_back({model.name, model.misfits, model.directory});
     }
     found.models.push_back(std::move(model));
@@ -218,11 +234,11 @@ absl::StatusOr<ScannedRepository> ScanRepository(
     }
   }
   if (error) return ReadError(repository, error);
-  const auto by_name = [](const auto& a, const auto& b) {
-    return a.name < b.name;
-  };
-  std::sort(found.models.begin(), found.models.end(), by_name);
-  std::sort(found.misfits.begin(), found.misfits.end(), by_name);
+  std::sort(found.models.begin(), found.models.end(),
+            [](const ScannedModel& a, const ScannedModel& b) {
+              return a.name < b.name;
+            });
+  AddMisfits(strays, found);
   return found;
 }
 

@@ -40,8 +40,10 @@ struct ScannedModel {
 
 struct ScannedRepository {
   std::vector<ScannedModel> models;  // ordered by name
-  // What was passed over, in models and beside them, ordered by name.
+  // What was passed over, beside versions and beside models, ordered by name.
+  // Of a model without versions it is part of why that cannot be loaded.
   std::vector<Misfit> misfits;
+  bool misfits_cut = false;  // there may be more than kMisfitsMax
 };
 
 // Reads the repository's folders: a model is a directory that holds at least

@@ -58,16 +58,23 @@ void ServedModels::Observe(
   }
 }
 
-void ServedModels::TellMisfits(std::vector<Misfit> misfits) {
-  if (misfits == misfits_) return;
-  for (const Misfit& misfit : misfits) {
+void ServedModels::TellMisfits(const ScannedRepository& scanned) {
+  if (scanned.misfits_cut && !misfits_cut_) {
+    base::LogWarning(absl::StrCat(
+        "more than ", kMisfitsMax,
+        " folders and files of the model repository may not fit; the first by "
+        "name are named"));
+  }
+  misfits_cut_ = scanned.misfits_cut;
+  if (scanned.misfits == misfits_) return;
+  for (const Misfit& misfit : scanned.misfits) {
     if (std::find(misfits_.begin(), misfits_.end(), misfit) != misfits_.end()) {
       continue;
     }
     base::LogWarning(absl::StrCat("passed over in the model repository: '",
                                   misfit.name, "': ", misfit.reason));
   }
-  misfits_ = std::move(misfits);
+  misfits_ = scanned.misfits;
   registry_->SetMisfits(misfits_);
 }
 

@@ -55,7 +55,7 @@ class ServedModels {
                Clock::time_point now,
                absl::FunctionRef<bool(const std::string&)> pass_over);
   // Lists what of the repository cannot be served, and logs what is new of it.
-  void TellMisfits(std::vector<Misfit> misfits);
+  void TellMisfits(const ScannedRepository& scanned);
   const std::vector<Misfit>& misfits() const { return misfits_; }
   // Forgets the models that are gone.
   void ForgetGone(Clock::time_point now);
@@ -95,6 +95,7 @@ class ServedModels {
   metrics::ServerMetrics* const metrics_;
   std::map<std::string, ModelRecord> records_;
   std::vector<Misfit> misfits_;
+  bool misfits_cut_ = false;
   std::vector<LoadedServables> retired_;
   Released released_;
 };

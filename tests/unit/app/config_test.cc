@@ -410,6 +410,14 @@ TEST_F(ConfigTest, RefusesOtherDurations) {
   }
 }
 
+// A script's empty variable.
+TEST_F(ConfigTest, AnEmptyValueIsRefusedAndTakesNoOtherArgument) {
+  EXPECT_THAT(Refused({"--host=", "--grpc-port=7"}),
+              HasSubstr("--host: got an empty value"));
+  EXPECT_THAT(Refused({"--access-log="}),
+              HasSubstr("--access-log: got an empty value"));
+}
+
 TEST_F(ConfigTest, TakesSizesWithAndWithoutAUnit) {
   const auto size = [this](const std::string& text) {
     ExpectTaken({"--max-message-bytes=" + text});

@@ -186,6 +186,10 @@ TEST_F(LineLogTest, BeginsANewLineAfterOneThatWasCut) {
     auto log = LineLog::Open(Options());
     (*log)->Add("too long");
     while (told_lost_.load() == 0) std::this_thread::yield();
+    for (uint64_t lost = 2; lost < 5; ++lost) {
+      (*log)->Add("lost");
+      while (told_lost_.load() < lost) std::this_thread::yield();
+    }
     limit.rlim_cur = before;
     setrlimit(RLIMIT_FSIZE, &limit);
     (*log)->Add("whole");
@@ -193,8 +197,27 @@ TEST_F(LineLogTest, BeginsANewLineAfterOneThatWasCut) {
     _exit(0);
   };
   EXPECT_EXIT(write_with_limits(), testing::ExitedWithCode(0),
-              "is written again; 1 lines were lost");
+              "is written again; 4 lines were lost");
   EXPECT_THAT(Lines(), ElementsAre("too l", "whole"));
+}
+
+// copytruncate, after a line was cut.
+TEST_F(LineLogTest, BeginsAnEmptiedFileWithALine) {
+  const auto write_with_limits = [this] {
+    std::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit = {};
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = 5;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    auto log = LineLog::Open(Options());
+    (*log)->Add("too long");
+    while (told_lost_.load() == 0) std::this_thread::yield();
+    _exit(truncate(path_.c_str(), 0) == 0 && (*log)->Add("one") &&
+                  AwaitLines(path_, 1).at(0) == "one"
+              ? 0
+              : 1);
+  };
+  EXPECT_EXIT(write_with_limits(), testing::ExitedWithCode(0), "");
 }
 
 TEST_F(LineLogTest, SaysWhatTheSystemSays) {

@@ -96,8 +96,16 @@ TEST(CsvTest, TitlesThatCountMayBeARowAndAreRefused) {
   EXPECT_THAT(
       ErrorOf("0,1,2\n0.5,1.5,2e3\n"),
       AllOf(HasSubstr("line 1: got 0, 1, 2"), HasSubstr("header=False")));
-  EXPECT_EQ(Table("0,1,2\n3,4,5\n").rows(), 2);
+  EXPECT_THAT(ErrorOf("0,1,2\n3,4,5\n"), HasSubstr("write 0.0, 1.0"));
+  EXPECT_EQ(Table("0,1,2\n").rows(), 1);
+  EXPECT_EQ(Table("a,b,c\n0,1,2\n3,4,5\n").rows(), 2);
+  EXPECT_EQ(Table("1,2,3\n4,5,6\n").rows(), 2);
   EXPECT_EQ(Table("0.0,1.0\n0.5,1.5\n").rows(), 2);
+}
+
+TEST(CsvTest, MoreTitlesThanCellsAreRefused) {
+  EXPECT_THAT(ErrorOf("a,b,c,d\n1,2,3\n"),
+              HasSubstr("line 2: got 3 cells below 4 titles"));
 }
 
 TEST(CsvTest, SeparatorsAtTheEndOfLinesAreDropped) {

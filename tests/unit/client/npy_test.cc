@@ -308,20 +308,41 @@ TEST(InputTest, AnythingElseIsReadAsCsv) {
 
 TEST(TruthTest, ReadsAllThreeFormatsAndKeepsAsManyAsRows) {
   const std::string idx("\0\0\x08\x01\0\0\0\x03\x05\x06\x07", 11);
-  EXPECT_THAT(*ParseTruth(idx, 2), ElementsAre(5, 6));
-  EXPECT_THAT(
-      *ParseTruth(Npy(Header("<i4", "(2,)"), Bytes<int32_t>({1, 9})), 2),
-      ElementsAre(1, 9));
-  EXPECT_THAT(*ParseTruth("label\n4\n2\n", 2), ElementsAre(4, 2));
+  EXPECT_THAT(*ParseTruth(idx, {2, true}), ElementsAre(5, 6));
+  EXPECT_THAT(*ParseTruth(Npy(Header("<i4", "(2,)"), Bytes<int32_t>({1, 9})),
+                          {2, false}),
+              ElementsAre(1, 9));
+  EXPECT_THAT(*ParseTruth("label\n4\n2\n", {2, false}), ElementsAre(4, 2));
 }
 
 TEST(TruthTest, TooFewFractionsAndImagesAreErrors) {
-  EXPECT_THAT(ParseTruth("1\n2\n", 3).status().message(),
+  EXPECT_THAT(ParseTruth("1\n2\n", {3, true}).status().message(),
               HasSubstr("got 2 labels, wanted one for each of 3 rows"));
-  EXPECT_EQ(ParseTruth("1.5\n", 1).status().code(), kInvalid);
-  EXPECT_EQ(ParseTruth("1e300\n", 1).status().code(), kInvalid);
+  EXPECT_EQ(ParseTruth("1.5\n", {1, false}).status().code(), kInvalid);
+  EXPECT_EQ(ParseTruth("1e300\n", {1, false}).status().code(), kInvalid);
   const std::string images("\0\0\x08\x02\0\0\0\x01\0\0\0\x01\x05", 13);
-  EXPECT_EQ(ParseTruth(images, 1).status().code(), kInvalid);
+  EXPECT_EQ(ParseTruth(images, {1, false}).status().code(), kInvalid);
+}
+
+// A label per row: a title that counts as one, or a table of scores, would give
+// an accuracy of something else.
+TEST(TruthTest, MoreLabelsThanRowsAndTablesAreErrors) {
+  EXPECT_THAT(ParseTruth("0\n2\n0\n", {2, false}).status().message(),
+              HasSubstr("got 3 labels, wanted one for each of 2 rows"));
+  EXPECT_THAT(*ParseTruth("0\n2\n0\n", {2, true}), ElementsAre(0, 2));
+  EXPECT_THAT(*ParseTruth("4 2\n", {2, false}), ElementsAre(4, 2));
+  EXPECT_THAT(ParseTruth("1,0\n0,1\n", {4, false}).status().message(),
+              HasSubstr("got 4 numbers in 2 lines"));
+  EXPECT_THAT(*ParseTruth("0,1\n2,3\n", {4, false, true}),
+              ElementsAre(0, 1, 2, 3))
+      << "a line per row, of tokens";
+  const std::string table =
+      Npy(Header("<i4", "(2, 2)"), Bytes<int32_t>({2, 0, 0, 1}));
+  EXPECT_THAT(ParseTruth(table, {4, false}).status().message(),
+              HasSubstr("got an array of shape [2, 2], wanted labels"));
+  const std::string column =
+      Npy(Header("<i4", "(2, 1)"), Bytes<int32_t>({2, 0}));
+  EXPECT_THAT(*ParseTruth(column, {2, false}), ElementsAre(2, 0));
 }
 
 TEST(NormalizationTest, AppliesToPixelsOver255) {

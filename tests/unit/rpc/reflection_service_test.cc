@@ -21,7 +21,7 @@ using ::testing::Not;
 class ReflectionServiceTest : public ::testing::Test {
  protected:
   ServerReflectionResponse Ask(const ServerReflectionRequest& request) {
-    return service_.Answer(request, sent_);
+    return reflection_.Answer(request, sent_);
   }
   static std::vector<std::string> Files(
       const ServerReflectionResponse& response) {
@@ -35,7 +35,7 @@ class ReflectionServiceTest : public ::testing::Test {
     return names;
   }
 
-  const ReflectionService service_{{"a.A", "b.B"}};
+  const Reflection reflection_{{"a.A", "b.B"}};
   std::set<std::string> sent_;
 };
 

@@ -124,6 +124,64 @@ TEST(Misfits, TellOfARepositoryTwoLevelsTooDeep) {
           HasSubstr(absl::StrCat("--model-repository=", repository.path())))));
 }
 
+TEST(Misfits, TellOfARepositoryTwoLevelsTooHigh) {
+  TempRepository repository;
+  repository.AddFile(absl::StrCat("a/models/m/1/", kCheckpoint), "x");
+  EXPECT_THAT(Misfits(repository),
+              ElementsAre(AllOf(HasSubstr("a: got a folder of models ('m')"),
+                                HasSubstr(absl::StrCat(
+                                    "--model-repository=", repository.path(),
+                                    "/a/models")))));
+}
+
+TEST(Misfits, TellOfAModelWhoseVersionIsAFile) {
+  TempRepository repository;
+  repository.AddFile("m/1", "x");
+  EXPECT_THAT(
+      Misfits(repository, "m"),
+      ElementsAre(HasSubstr("1: got a file, wanted a folder per model")));
+}
+
+TEST(Misfits, TellOfALinkThatLeadsNowhere) {
+  TempRepository repository;
+  std::filesystem::create_directory_symlink("/nonexistent/model",
+                                            repository / "dangling");
+  std::filesystem::create_directory_symlink("loop", repository / "loop");
+  EXPECT_THAT(Misfits(repository),
+              ElementsAre(HasSubstr("dangling: got a link that leads nowhere"),
+                          HasSubstr("loop: got a link that leads nowhere")));
+}
+
+TEST(Misfits, GiveWholePathsForARelativeRepository) {
+  TempRepository repository;
+  repository.AddFile(absl::StrCat("m/1/", kCheckpoint), "x");
+  const std::filesystem::path before = std::filesystem::current_path();
+  for (const auto& [where, name] :
+       {std::pair<std::string, std::string>{"m", "."},
+        {"", "m"},
+        {"", "./m/"}}) {
+    std::filesystem::current_path(repository / where);
+    const auto found = ScanRepository(name);
+    ASSERT_TRUE(found.ok());
+    ASSERT_EQ(found->misfits.size(), 1u);
+    EXPECT_THAT(found->misfits[0].reason,
+                ::testing::EndsWith(absl::StrCat(
+                    "--model-repository=",
+                    std::filesystem::canonical(repository.path()).string())));
+  }
+  std::filesystem::current_path(before);
+}
+
+// It is one whole reason why the model cannot be loaded.
+TEST(Misfits, OfAModelWithoutVersionsAreItsOwnFailure) {
+  TempRepository repository;
+  repository.AddFile("m/config.json", "{}");
+  repository.AddFile("m/v1/model.pt", "x");
+  EXPECT_THAT(Misfits(repository), IsEmpty());
+  EXPECT_THAT(ScanRepository(repository.path())->models.at(0).misfits,
+              HasSubstr("got the folder 'v1'"));
+}
+
 TEST(Misfits, AreNotWhatIsNoBusinessOfTheServer) {
   TempRepository repository;
   repository.AddFile("README.md", "x");
@@ -156,7 +214,12 @@ TEST(Misfits, AreBounded) {
   for (size_t i = 0; i < kMisfitsMax + 10; ++i) {
     repository.AddDirectory(absl::StrCat("m", i, "/v1"));
   }
-  EXPECT_EQ(Misfits(repository).size(), kMisfitsMax);
+  const auto found = ScanRepository(repository.path());
+  EXPECT_EQ(found->misfits.size(), kMisfitsMax);
+  EXPECT_EQ(found->misfits.front().name, "m0");
+  EXPECT_EQ(found->misfits.at(1).name, "m1");
+  EXPECT_EQ(found->misfits.at(2).name, "m10") << "the first by name";
+  EXPECT_TRUE(found->misfits_cut);
 }
 
 TEST(ModelRegistry, ListsMisfitsByNameAndIsReady) {

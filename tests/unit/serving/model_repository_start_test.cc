@@ -219,6 +219,7 @@ TEST_F(ModelRepositoryStartTest, ANameThatCannotBeServedTakesNoOtherDown) {
   EXPECT_THAT(Listed(),
               ElementsAre("a:dense/0 failed default", "good/1 ready default"));
   EXPECT_EQ(Found("good"), "model 'good' version 1");
+  EXPECT_TRUE(registry_.Ready()) << "nobody can ask for the other";
   EXPECT_THAT(registry_.ListModel("a:dense").at(0).reason,
               HasSubstr("cannot be a model name"));
   EXPECT_EQ(metrics_.TakeSnapshot().load_failures.at("a:dense"), 1u);
@@ -243,6 +244,17 @@ TEST_F(ModelRepositoryStartTest, AModelWithoutAVersionIsAFailure) {
                          repository_.path(),
                          "/m holds no version: wanted a directory named 1, 2, "
                          "..."));
+  EXPECT_FALSE(registry_.Ready());
+}
+
+TEST_F(ModelRepositoryStartTest, AModelWhoseVersionsDoNotFitSaysSo) {
+  repository_.AddFile("m/config.json", "{}");
+  repository_.AddDirectory("m/v1");
+  ASSERT_TRUE(Load().ok());
+  EXPECT_THAT(Found("m"), HasSubstr("; got the folder 'v1'"));
+  EXPECT_THAT(Listed(), ElementsAre("m/0 failed default"));
+  EXPECT_THAT(std::string(loader_->Load("m", 0).message()),
+              HasSubstr("got the folder 'v1'"));
 }
 
 TEST_F(ModelRepositoryStartTest, AVersionThatIsListedAndMissingIsAFailure) {
