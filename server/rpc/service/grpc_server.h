@@ -42,7 +42,9 @@ struct ConnectionOptions {
 
 // What gRPC reads of a call's metadata. Above it gRPC 1.51 loses its place in
 // the connection and ends it, with all calls on it; by default that is 8 KiB.
-inline constexpr int64_t kMetadataBytesRead = int64_t{16} << 20;
+// It is held until the call's message is there, which nobody accounts for:
+// large enough for every token, small enough for many who never send one.
+inline constexpr int64_t kMetadataBytesRead = int64_t{2} << 20;
 
 struct GrpcServerOptions {
   std::string host = "127.0.0.1";                 // as in server/base/listen.h
