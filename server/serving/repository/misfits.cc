@@ -217,14 +217,13 @@ std::string WhyNoModel(const fs::path& directory) {
         "--model-repository=",
         base::Printable(repository.parent_path().string()));
   }
-  const std::string sentence = WhyNoRepository(directory, content.folders);
+  std::string sentence = WhyNoRepository(directory, content.folders);
   if (!sentence.empty()) return sentence;
   // One level more, in a few folders.
   constexpr size_t kFoldersMax = 16;
   for (size_t i = 0; i < std::min(content.folders.size(), kFoldersMax); ++i) {
     const fs::path below = directory / content.folders[i];
-    const std::string of_folder =
-        WhyNoRepository(below, ContentOf(below).folders);
+    std::string of_folder = WhyNoRepository(below, ContentOf(below).folders);
     if (!of_folder.empty()) return of_folder;
   }
   return MisfitsOfModel(directory, {});
