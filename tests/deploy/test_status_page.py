@@ -167,6 +167,20 @@ def test_browser_saw_no_error_and_asked_nobody_else(browser, origin):
     assert strangers == set()
 
 
+def test_page_is_calm_about_folders_that_do_not_fit_and_models_without_twin(tmp_path):
+    shutil.copytree(paths.DEMO_MODELS / "fashion-mnist", tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps({**config, "dense": "off"}))
+    (tmp_path / "a-folder" / "v1").mkdir(parents=True)
+    with ServerProcess(tmp_path) as server, Browser() as browser:
+        browser.open(f"http://127.0.0.1:{server.http_port}/?poll=200")
+        browser.await_true("document.getElementById('state')?.innerText === 'ready'")
+        assert "got the folder 'v1'" in text_of(browser, "models")
+        assert browser.evaluate("page.model") == "m"
+        browser.await_true("document.getElementById('speedup-note').innerText === "
+                           "'no dense twin is loaded'")
+
+
 def test_page_says_when_the_server_is_gone(tmp_path):
     shutil.copytree(paths.DEMO_MODELS / "fashion-mnist", tmp_path / "fashion-mnist")
     with Browser() as browser:

@@ -31,6 +31,12 @@ function recentWindow() {
   return new Window(old.length ? old[old.length - 1] : scrapes[0], to);
 }
 
+function hasTwin() {
+  const models = page.status ? page.status.models : [];
+  return models.some(({name, implementations}) => (!page.model || name === page.model)
+    && implementations.some((one) => one.name === "dense"));
+}
+
 function drawTiles(recent, sinceStart, wanted) {
   const fff = {...wanted, implementation: "fff"};
   const dense = {...wanted, implementation: "dense"};
@@ -42,7 +48,7 @@ function drawTiles(recent, sinceStart, wanted) {
   setText("speedup", Number.isFinite(speedup) ? `${times}×` : "–");
   setText("speedup-note", Number.isFinite(speedup)
     ? `${formatSeconds(window.computePerRow(fff))} against ${formatSeconds(window.computePerRow(dense))} a row, ${when}`
-    : "needs requests to both the FFF and its dense twin");
+    : hasTwin() ? "needs requests to both the FFF and its dense twin" : "no dense twin is loaded");
 
   setText("requests", `${formatNumber(recent.rate("fff_requests_total", wanted))}/s`);
   setText("requests-note", `${formatNumber(recent.to.sum("fff_inflight_requests", wanted))} in flight`);
@@ -147,10 +153,13 @@ function fillChoice(names) {
 function drawStatus() {
   const {server, models} = page.status;
   setText("server", `${server.version} · ${server.cpu} · ${server.threads} threads`);
-  const failed = models.filter(({state}) => state === "failed").length;
+  // A folder that does not fit is listed, too, and nothing to be alarmed at.
+  const failed = models.filter(({state, reason}) => state === "failed" && !reason.startsWith("passed over: ")).length;
   setState((server.ready ? "ready" : "not ready") + (failed ? `, ${failed} failed to load` : ""),
            server.ready && !failed);
-  fillChoice([...new Set(models.map(({name}) => name))]);
+  // There is nothing to draw of what never answered.
+  const served = models.filter(({implementations}) => implementations.length);
+  fillChoice([...new Set((served.length ? served : models).map(({name}) => name))]);
   byId("models").tBodies[0].replaceChildren(...models.flatMap(modelRows));
   byId("kernels").tBodies[0].replaceChildren(...models.flatMap(kernelRows));
 }
