@@ -85,7 +85,7 @@ void AddRepositoryOptions(CLI::App& app, Config& config) {
       {"poll", ModelControl::kPoll},
       {"explicit", ModelControl::kExplicit}};
   app.add_option("--model-repository", config.model_repository,
-                 "Directory that holds one directory a model")
+                 "Directory that holds one directory per model")
       ->required()
       ->envname("FFF_MODEL_REPOSITORY");
   app.add_option("--model-control", config.model_control,
@@ -116,7 +116,7 @@ void AddLogOptions(CLI::App& app, Config& config) {
       ->envname("FFF_LOG_LEVEL")
       ->capture_default_str();
   app.add_option("--log-format", config.log_format,
-                 "text, or json: an object a line")
+                 "text, or json: an object per line")
       ->check(CLI::IsMember({"text", "json"}))
       ->envname("FFF_LOG_FORMAT")
       ->capture_default_str();

@@ -13,6 +13,7 @@ import pytest
 import conftest
 import fff_api
 import safetensors_file
+import test_networks
 from fff_api import v1
 from server_process import SECONDS_MAX, ServerProcess
 
@@ -225,3 +226,16 @@ def test_a_benchmark_waits_for_a_twin(tmp_path):
             capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["cases"]
+
+
+@pytest.mark.parametrize("case", test_networks.ROUTED)
+def test_a_networks_twin_is_the_same_whenever_it_is_built(tmp_path, case):
+    test_networks.add_case(tmp_path, case, "eager")
+    test_networks.add_case(tmp_path, case, "m", dense="lazy")
+    x = next(test_networks.batches(case))[1]
+    with ServerProcess(tmp_path, "--tune-budget-ms=0") as server:
+        api = fff_api.Api(server.target)
+        np.testing.assert_array_equal(
+            predict_when_built(api, x),
+            fff_api.output_of(api.predict("eager", x, dense=True)))
+        api.close()

@@ -1,7 +1,6 @@
 #include "server/serving/repository/misfits.h"
 
 #include <algorithm>
-#include <optional>
 #include <system_error>
 
 #include "absl/strings/ascii.h"
@@ -10,7 +9,6 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "server/base/log.h"
-#include "server/model/checkpoint_file.h"
 #include "server/serving/repository/version_name.h"
 
 namespace fff::serving {

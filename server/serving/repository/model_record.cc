@@ -106,7 +106,9 @@ bool ModelRecord::WantTwin(int64_t version) {
 std::optional<int64_t> ModelRecord::TwinToBuild() const {
   if (!config_.has_value() || !Blocked().ok()) return std::nullopt;
   for (const auto& [number, record] : versions_) {
-    if (record.twin_wanted) return number;
+    // Of files that were replaced, config.json included, the twin would be
+    // another model's; it waits for those that come.
+    if (record.twin_wanted && record.served == record.found) return number;
   }
   return std::nullopt;
 }

@@ -183,6 +183,23 @@ TEST_F(LazyTwinTest, IsNotBuiltAnewByALook) {
   EXPECT_EQ(*registry_.Find("m:dense", 0), *before);
 }
 
+// A twin made now of what config.json says now would be another model's.
+TEST_F(LazyTwinTest, OfFilesThatWereReplacedWaitsForThoseThatCome) {
+  Start(R"({"dense": "lazy"})");
+  repository_.AddFile("m/config.json", R"({"dense": "lazy", "layers": [{}]})");
+  models_->Look(Clock::now());
+  models_->Look(Clock::now());
+  models_->AwaitIdle();
+  EXPECT_TRUE(Find("m").ok()) << "the older files are still served";
+  EXPECT_EQ(Find("m:dense").code(), absl::StatusCode::kUnavailable);
+  models_->AwaitIdle();
+  EXPECT_EQ(twins_.load(), 0);
+  repository_.AddFile("m/config.json", R"({"dense": "lazy"})");
+  ASSERT_TRUE(models_->Load("m", 0).ok());
+  ASSERT_TRUE(models_->AwaitTwin("m", 1, absl::InfiniteFuture()).ok());
+  EXPECT_TRUE(Find("m:dense").ok());
+}
+
 TEST_F(LazyTwinTest, OfAnUnknownModelIsNothing) {
   Start(R"({"dense": "lazy"})");
   EXPECT_TRUE(models_->AwaitTwin("n", 1, absl::InfiniteFuture()).ok());
