@@ -172,6 +172,35 @@ absl::StatusOr<int64_t> ToInteger(const NamedTensor& from) {
   return absl::InternalError("unknown dtype");
 }
 
+template <typename T>
+std::vector<int64_t> LoadAll(absl::Span<const std::byte> bytes) {
+  std::vector<int64_t> values(bytes.size() / sizeof(T));
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = Load<T>(bytes, static_cast<int64_t>(i));
+  }
+  return values;
+}
+
+absl::StatusOr<std::vector<int64_t>> ToIntegers(const NamedTensor& from) {
+  FFF_RETURN_IF_ERROR(CheckReadable(from));
+  switch (from.data_type) {
+    case DataType::kBool:
+    case DataType::kU8:
+      return LoadAll<uint8_t>(from.bytes);
+    case DataType::kI8:
+      return LoadAll<int8_t>(from.bytes);
+    case DataType::kI16:
+      return LoadAll<int16_t>(from.bytes);
+    case DataType::kI32:
+      return LoadAll<int32_t>(from.bytes);
+    case DataType::kI64:
+      return LoadAll<int64_t>(from.bytes);
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("has dtype ", Name(from.data_type), ", want integers"));
+  }
+}
+
 }  // namespace
 
 const NamedTensor* Checkpoint::Find(absl::string_view name) const {
@@ -212,6 +241,16 @@ absl::StatusOr<int64_t> Checkpoint::Integer(absl::string_view name) const {
   absl::StatusOr<int64_t> value = ToInteger(*tensor);
   if (value.ok()) return value;
   return base::Annotate(value.status(),
+                        absl::StrCat(source_, ": ", Quoted(name)));
+}
+
+absl::StatusOr<std::vector<int64_t>> Checkpoint::Integers(
+    absl::string_view name) const {
+  const NamedTensor* tensor = Find(name);
+  if (tensor == nullptr) return MissingError(*this, name);
+  auto values = ToIntegers(*tensor);
+  if (values.ok()) return values;
+  return base::Annotate(values.status(),
                         absl::StrCat(source_, ": ", Quoted(name)));
 }
 

@@ -81,6 +81,9 @@ class Checkpoint {
   // INVALID_ARGUMENT when it is not one element, is unreadable or BOOL, or is a
   // float that is not integral or not below 2^53 in magnitude.
   absl::StatusOr<int64_t> Integer(absl::string_view name) const;
+  // The tensor's elements, of any integer dtype or BOOL (0 and 1). NOT_FOUND,
+  // INVALID_ARGUMENT for an unreadable tensor or one of floats.
+  absl::StatusOr<std::vector<int64_t>> Integers(absl::string_view name) const;
 
  private:
   std::string source_;

@@ -145,7 +145,8 @@ class CpuExecutable : public Executable {
     }
     Sequences sequences = batch.inputs.sequences();
     if (sequences_) sequences = sequences.Slice(cut.first.rows, cut.size.rows);
-    for (const Step& step : steps_) {
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      const Step& step = steps_[i];
       absl::InlinedVector<tensor::TypedRows, 2> in;
       for (const graph::ValueId value : step.in) {
         in.push_back(ByToken(ValueIn(block, value), step.tokens));
@@ -160,6 +161,7 @@ class CpuExecutable : public Executable {
           KernelInputs(in, sequences),
           {out.data, out.rows * step.tokens, out.width / step.tokens}, sink,
           context);
+      if (batch.observer != nullptr) (*batch.observer)(i, out);
     }
     CopyPassedBy(block);
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -11,6 +12,10 @@
 
 namespace fff::engine {
 
+// Sees, and may change, what a node has made of a block of rows: `y` has a row
+// per row of the block, or per token.
+using NodeObserver = std::function<void(size_t node, tensor::MutableRows y)>;
+
 // The rows of one call. All inputs and outputs have as many; they belong to the
 // caller, who keeps them until Run returns, and outputs overlap no input.
 struct Batch {
@@ -19,6 +24,8 @@ struct Batch {
   // Empty (no routing wanted), or one sink per layer of the graph; sinks of
   // layers that do not route are ignored.
   absl::Span<const RouteSink> routes;
+  // Null, or called after every node of every block. By the CPU alone.
+  const NodeObserver* observer = nullptr;
 
   // An input of sequences has a row per token, as has such an output.
   Extent extent() const {
@@ -54,7 +61,7 @@ struct RowsBatch {
             absl::Span<const RouteSink> sinks = {})
       : input(x), output(y), routes(sinks) {}
   operator Batch() const {  // NOLINT(google-explicit-constructor)
-    return {KernelInputs({&input, 1}), {&output, 1}, routes};
+    return {KernelInputs({&input, 1}), {&output, 1}, routes, nullptr};
   }
   tensor::TypedRows input;
   tensor::MutableRows output;

@@ -13,6 +13,8 @@ namespace fff::model {
 // format, is recognised by content (checkpoint.h), never by name.
 inline constexpr const char* kConfigFile = "config.json";
 inline constexpr const char* kDenseCheckpointFile = "dense.safetensors";
+// A request and its answer (example.h).
+inline constexpr const char* kExampleFile = "example.safetensors";
 inline constexpr const char* kCheckpointFiles[] = {
     "model.safetensors", "model.pt", "model.pth", "model.bin", "model"};
 // Hugging Face's names, the first that is there, where none of those is. An
@@ -24,6 +26,7 @@ inline constexpr const char* kHubFiles[] = {
     kSafetensorsIndexFile, "pytorch_model.bin", kTorchIndexFile};
 // What stands beside a checkpoint and is none, so that it need not be read.
 inline constexpr const char* kCompanionFiles[] = {kConfigFile,
+                                                  kExampleFile,
                                                   "tokenizer.json",
                                                   "tokenizer_config.json",
                                                   "vocab.txt",

@@ -12,6 +12,8 @@
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/import.h"
+#include "server/model/example.h"
+#include "server/model/proof_hints.h"
 
 namespace fff::model {
 namespace {
@@ -23,9 +25,8 @@ using importer::ModelConfig;
 absl::StatusOr<PrecisionReport> ComparePrecision(const std::string& version_dir,
                                                  const ModelConfig& config,
                                                  const graph::Graph& graph,
+                                                 const Model& fp32,
                                                  const Model& reduced) {
-  FFF_ASSIGN_OR_RETURN(const std::shared_ptr<const Model> fp32,
-                       BuildGraph(graph, BuildOptions()));
   FFF_ASSIGN_OR_RETURN(
       const ReportRows rows,
       config.precision_rows.empty()
@@ -33,7 +34,27 @@ absl::StatusOr<PrecisionReport> ComparePrecision(const std::string& version_dir,
           : ReadReportRows(
                 (fs::path(version_dir) / config.precision_rows).string(),
                 graph));
-  return ReportPrecision(config.precision, *fp32, reduced, rows);
+  return ReportPrecision(config.precision, fp32, reduced, rows);
+}
+
+// Holds the fp32 network against the version's example; nothing when it ships
+// none.
+absl::StatusOr<std::optional<Proof>> ProveVersion(
+    const std::string& version_dir, const VersionFiles& files,
+    const Model& fp32) {
+  const fs::path path = fs::path(version_dir) / kExampleFile;
+  FFF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
+  if (!exists) return std::nullopt;
+  FFF_ASSIGN_OR_RETURN(const Example example,
+                       Example::Read(path.string(), fp32.graph()));
+  const Rounding rounding = FindRounding(fp32, example);
+  auto proof = Prove(fp32, example, rounding);
+  if (proof.ok()) return std::make_optional(*std::move(proof));
+  LogLayers(version_dir, fp32, example);
+  return absl::Status(
+      proof.status().code(),
+      absl::StrCat(version_dir, ": ", proof.status().message(), "; ",
+                   ProofHints(files, fp32, example, rounding)));
 }
 
 // The version's trained dense network; nothing when it ships none.
@@ -87,11 +108,15 @@ absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
   FFF_ASSIGN_OR_RETURN(const graph::Graph graph,
                        importer::Import(config, files.checkpoint));
   FFF_ASSIGN_OR_RETURN(loaded.fff, BuildModel(config, graph, options));
+  std::shared_ptr<const Model> fp32 = loaded.fff;
   if (config.precision != graph::Precision::kFp32) {
+    FFF_ASSIGN_OR_RETURN(fp32, BuildGraph(graph, BuildOptions()));
     FFF_ASSIGN_OR_RETURN(
         loaded.precision,
-        ComparePrecision(version_dir, config, graph, *loaded.fff));
+        ComparePrecision(version_dir, config, graph, *fp32, *loaded.fff));
   }
+  FFF_ASSIGN_OR_RETURN(loaded.proof, ProveVersion(version_dir, files, *fp32));
+  fp32.reset();
   FFF_ASSIGN_OR_RETURN(loaded.dense,
                        config.dense == importer::DenseChoice::kOn
                            ? BuildTwin(version_dir, config, graph, options)

@@ -9,6 +9,7 @@
 #include "server/model/builder.h"
 #include "server/model/model.h"
 #include "server/model/precision_report.h"
+#include "server/model/proof.h"
 #include "server/model/version_files.h"
 
 // From the model repository's folders to models. A model directory holds an
@@ -25,6 +26,7 @@ struct LoadedVersion {
   // What the config's precision changed against fp32 (precision_report.h);
   // nothing for fp32.
   std::optional<PrecisionReport> precision;
+  std::optional<Proof> proof;  // nothing without an example.safetensors
 };
 
 // Reads `model_dir`/config.json; the default config when there is no such file.
@@ -39,12 +41,14 @@ absl::StatusOr<importer::ModelConfig> ReadModelConfig(
 // config wants it at once, its dense twin: the trained network of
 // dense.safetensors when that file is there, the cost baseline otherwise. A
 // precision other than fp32 is held against fp32 on
-// the rows of config.precision_rows, or random ones. Touches the disk and
-// allocates; thread-safe. The result holds no file: what happens to them later
-// does not reach it. NOT_FOUND when there is no directory or no checkpoint in
-// it, FAILED_PRECONDITION when there are several, RESOURCE_EXHAUSTED when the
-// weights do not fit into memory, ABORTED when a file changed while it was
-// read, else the errors of OpenCheckpoint, BuildModel, BuildCostTwin and
+// the rows of config.precision_rows, or random ones. The fp32 network is held
+// against example.safetensors where there is one (proof.h). Touches the disk
+// and allocates; thread-safe. The result holds no file: what happens to them
+// later does not reach it. NOT_FOUND when there is no directory or no
+// checkpoint in it, FAILED_PRECONDITION when there are several,
+// RESOURCE_EXHAUSTED when the weights do not fit into memory, ABORTED when a
+// file changed while it was read, INVALID_ARGUMENT when the example has other
+// answers, else the errors of OpenCheckpoint, BuildModel, BuildCostTwin and
 // BuildTrainedTwin.
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
                                           const importer::ModelConfig& config,

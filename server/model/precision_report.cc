@@ -113,7 +113,7 @@ absl::StatusOr<ReportRows> ReadReportRows(const std::string& path,
   if (!values.ok()) return base::Annotate(values.status(), path);
   auto x =
       std::make_unique<SampleRows>(graph.inputs(), SampleRows::Size{shape[0]});
-  std::copy_n(values->data(), values->size(), x->values());
+  std::copy_n(values->data(), values->size(), x->values().data());
   return ReportRows{std::move(x),
                     absl::StrCat("rows of ", path.substr(path.rfind('/') + 1))};
 }

@@ -68,6 +68,15 @@ void SampleRows::FillRandom(uint64_t seed) {
   }
 }
 
+void SampleRows::Include(size_t input) {
+  const size_t ports = ports_.size();
+  for (size_t at = input; at < matrices_.size(); at += ports) {
+    tensor::TypedRows& matrix = matrices_[at];
+    const auto batch = static_cast<int64_t>(at / ports);
+    matrix.data = values_[input].data() + batch * matrix.rows * matrix.width;
+  }
+}
+
 engine::KernelInputs SampleRows::batch(int64_t index) const {
   const auto at = static_cast<size_t>(index % size_.batches) * ports_.size();
   return engine::KernelInputs(

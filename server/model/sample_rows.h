@@ -31,14 +31,17 @@ class SampleRows {
   // Standard-normal floats, pixels and integers evenly over all there are.
   void FillRandom(uint64_t seed);
 
+  const Size& size() const { return size_; }
   engine::Extent extent() const {
     return {size_.rows, size_.rows * size_.tokens};
   }
   int64_t batches() const { return size_.batches; }
   // Batch index % batches().
   engine::KernelInputs batch(int64_t index) const;
-  // Of input 0, of all batches.
-  float* values() { return values_[0].data(); }
+  // Of one input, of all batches: floats, or int32 in their place.
+  absl::Span<float> values(size_t input = 0) { return values_[input].span(); }
+  // The input is there, although it is optional.
+  void Include(size_t input);
 
  private:
   std::vector<graph::Port> ports_;
@@ -56,6 +59,7 @@ class SampleOutput {
         width_(port.width()),
         values_(rows_ * width_) {}
   tensor::MutableRows rows() { return {values_.data(), rows_, width_}; }
+  tensor::ConstRows rows() const { return {values_.data(), rows_, width_}; }
 
  private:
   int64_t rows_;

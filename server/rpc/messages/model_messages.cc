@@ -35,6 +35,8 @@ std::string Description(const serving::Servable& servable) {
   }
   const std::string& precision = servable.parts().precision_report;
   if (!precision.empty()) absl::StrAppend(&text, " | ", precision);
+  const std::string& proof = servable.parts().proof;
+  if (!proof.empty()) absl::StrAppend(&text, " | ", proof);
   return text;
 }
 

@@ -45,6 +45,7 @@ class Servable {
     // What the model's precision changed against fp32; empty for fp32 and for
     // the dense twin.
     std::string precision_report;
+    std::string proof;  // by its example, empty without one; of the twin never
     std::shared_ptr<metrics::ModelMetrics> metrics;
     std::shared_ptr<metrics::LayerVisits> leaf_visits;
   };

@@ -129,11 +129,24 @@ std::string PrecisionNote(const model::Model& model,
                       model::DeviceRoutesChanged(model, kSample), "/", kSample);
 }
 
+// A proof in which rounding may turn every row's way says nothing.
+void LogProof(const VersionToLoad& version, const model::Proof& proof) {
+  const std::string line =
+      absl::StrCat("proof model=", base::Printable(version.model_name),
+                   " version=", version.version, " ", proof.ToString());
+  if (proof.undecided < proof.rows) {
+    base::LogInfo(line);
+  } else {
+    base::LogWarning(line);
+  }
+}
+
 // The twin beside `fff`.
 Servable::Parts TwinParts(const Servable::Parts& fff, model::DenseTwin twin) {
   Servable::Parts parts = fff;
   parts.implementation = Implementation::kDense;
   parts.precision_report.clear();
+  parts.proof.clear();
   parts.dense_is_trained = twin.trained;
   parts.dense_description = std::move(twin.description);
   parts.model = std::move(twin.model);
@@ -181,6 +194,7 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
   if (loaded.precision.has_value()) {
     parts.precision_report = loaded.precision->ToString();
   }
+  if (loaded.proof.has_value()) parts.proof = loaded.proof->ToString();
   parts.load_seconds =
       std::chrono::duration<double>(Clock::now() - start).count();
   if (loaded.dense.model != nullptr) {
@@ -202,6 +216,7 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
         "precision model=", base::Printable(version.model_name),
         " version=", version.version, " ", parts.precision_report));
   }
+  if (loaded.proof.has_value()) LogProof(version, *loaded.proof);
   return built;
 }
 

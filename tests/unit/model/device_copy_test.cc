@@ -10,6 +10,8 @@
 #include "server/engine/compile.h"
 #include "server/model/device_build.h"
 #include "server/model/model.h"
+#include "server/model/proof.h"
+#include "tests/unit/model/synthetic_checkpoint.h"
 
 namespace fff::model {
 namespace {
@@ -181,6 +183,25 @@ TEST_F(DeviceCopyTest, WithoutAnEngineThereIsNone) {
   ASSERT_TRUE(copy.ok());
   EXPECT_EQ(*copy, nullptr);
   EXPECT_EQ(model_->device(), "cpu");
+}
+
+TEST_F(DeviceCopyTest, AnExampleIsHeldAgainstTheDeviceToo) {
+  auto copy = Copy();
+  ASSERT_TRUE(copy.ok()) << copy.status();
+  Serve(*std::move(copy));
+  const auto prove = [this](float x) {
+    test::SyntheticCheckpoint file;
+    file.Add("input.x", {1, 1}, {x}).Add("output.y", {1, 1}, {2 * x});
+    const auto example = *Example::Read(file.Build(), model_->graph());
+    return Prove(*model_, example, FindRounding(*model_, example));
+  };
+  const auto proof = prove(3.5F);  // 7 is right
+  ASSERT_TRUE(proof.ok()) << proof.status();
+  EXPECT_EQ(proof->devices, "cpu and " + model_->device());
+  EXPECT_THAT(std::string(prove(4).status().message()),
+              HasSubstr("the answer on " + model_->device() + " is another"));
+  device_.run = absl::InternalError("gone");
+  EXPECT_EQ(prove(3.5F).status().code(), absl::StatusCode::kInternal);
 }
 
 }  // namespace

@@ -1,0 +1,253 @@
+#include "server/model/proof.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/base/status_macros.h"
+#include "server/engine/execution_context.h"
+#include "server/model/checkpoint_file.h"
+#include "server/tensor/random.h"
+
+namespace fff::model {
+namespace {
+
+constexpr double kUnitRoundoff = 0x1p-24;
+// The output of a node is moved by up to so many unit roundoffs of its row's
+// root mean square. Sums of some hundred products, in the order of any library,
+// are off by one or two.
+constexpr double kNoiseRoundoffs = 4;
+constexpr int kNoisyRuns = 4;
+// Over the farthest that a run moved an answer, or a margin. On the networks of
+// tests/data/reference/networks, PyTorch on another machine is off by 0.02 to
+// 0.08 of the tolerance that follows.
+constexpr double kSafety = 8;
+// Of the largest answer: where nothing moves, a sum may still round.
+constexpr double kFloorRoundoffs = 16;
+
+// Uniform in [-1, 1).
+double Signed(tensor::Random& random) {
+  return 2.0 * static_cast<double>(random.Uniform()) - 1.0;
+}
+
+void AddNoise(tensor::Random& random, tensor::MutableRows y) {
+  for (int64_t r = 0; r < y.rows; ++r) {
+    float* const row = y.row(r);
+    double squares = 0;
+    for (int64_t i = 0; i < y.width; ++i) {
+      squares += static_cast<double>(row[i]) * static_cast<double>(row[i]);
+    }
+    const double step = kNoiseRoundoffs * kUnitRoundoff *
+                        std::sqrt(squares / static_cast<double>(y.width));
+    for (int64_t i = 0; i < y.width; ++i) {
+      row[i] = static_cast<float>(static_cast<double>(row[i]) +
+                                  step * Signed(random));
+    }
+  }
+}
+
+// What one run made of the example.
+struct Outcome {
+  SampleOutput y;
+  Routes routes;
+};
+
+Outcome Run(const Model& model, const Example& example,
+            const engine::KernelInputs& inputs, bool routes,
+            const engine::NodeObserver* observer) {
+  const engine::Extent extent = example.extent();
+  Outcome outcome = {SampleOutput(model.output(), extent), {}};
+  if (routes) outcome.routes.Prepare(model, extent, /*margins=*/true);
+  const tensor::MutableRows y = outcome.y.rows();
+  engine::ExecutionContext context(/*threads=*/1);
+  model.RunOnCpu({inputs, {&y, 1}, outcome.routes.sinks(), observer}, context);
+  return outcome;
+}
+
+// A run with noise on all floats: also the inputs, for a first layer that
+// decides rounds its own sums.
+Outcome RunNoisily(const Model& model, const Example& example,
+                   tensor::Random& random) {
+  const engine::KernelInputs exact = example.inputs();
+  std::vector<tensor::FloatBuffer> moved;
+  std::vector<tensor::TypedRows> inputs;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    inputs.push_back(exact[i]);
+    if (exact[i].type != tensor::DataType::kF32) continue;
+    const tensor::ConstRows x = exact[i].floats();
+    moved.emplace_back(x.rows * x.width);
+    std::copy_n(x.data, x.rows * x.width, moved.back().data());
+    AddNoise(random, {moved.back().data(), x.rows, x.width});
+    inputs.back().data = moved.back().data();
+  }
+  const engine::NodeObserver observer = [&random](size_t /*node*/,
+                                                  tensor::MutableRows y) {
+    AddNoise(random, y);
+  };
+  return Run(model, example, engine::KernelInputs(inputs, exact.sequences()),
+             /*routes=*/true, &observer);
+}
+
+// Whether a decision of `row` in layer `i` went the other way, or is nearer to
+// doing so than rounding explains.
+bool MayTurn(const graph::RoutingShape& shape, const Outcome& exact,
+             const Outcome& noisy, size_t i, int64_t first, int64_t end) {
+  const absl::Span<const int32_t> leaves = exact.routes.leaves(i);
+  const absl::Span<const float> margins = exact.routes.margins(i);
+  for (int64_t way = first; way < end; ++way) {
+    const auto at = static_cast<size_t>(way);
+    if (leaves[at] != noisy.routes.leaves(i)[at]) return true;
+    for (int d = 0; d < shape.decisions; ++d) {
+      const size_t z =
+          at * static_cast<size_t>(shape.decisions) + static_cast<size_t>(d);
+      const double moved = std::abs(static_cast<double>(margins[z]) -
+                                    noisy.routes.margins(i)[z]);
+      if (std::abs(margins[z]) < kSafety * moved) return true;
+    }
+  }
+  return false;
+}
+
+bool MayTurn(const Model& model, const Example& example, const Outcome& exact,
+             const Outcome& noisy, int64_t row) {
+  const engine::Extent extent = example.extent();
+  for (size_t i = 0; i < model.layers().size(); ++i) {
+    const graph::RoutingShape& shape = model.layers()[i].routing;
+    if (shape.trees == 0) continue;
+    const int64_t ways =
+        extent.Of(shape.per_token) / extent.rows * shape.ways();
+    if (MayTurn(shape, exact, noisy, i, row * ways, (row + 1) * ways)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Calls `f` with the flat index of every element of rows that are decided.
+template <class F>
+void ForDecided(const Example& example, const std::vector<bool>& undecided,
+                const F& f) {
+  const tensor::ConstRows wanted = example.wanted();
+  const int64_t elements = example.wanted_per_row() * wanted.width;
+  for (size_t row = 0; row < undecided.size(); ++row) {
+    if (undecided[row]) continue;
+    const int64_t first = static_cast<int64_t>(row) * elements;
+    for (int64_t i = first; i < first + elements; ++i) f(i);
+  }
+}
+
+absl::Status Check(tensor::ConstRows got, const Model& model,
+                   const Example& example, const Rounding& rounding,
+                   const std::string& device, Proof& proof) {
+  const Difference difference = Compare(got, example, rounding);
+  proof.difference_max = std::max(proof.difference_max, difference.max);
+  if (difference.rows == 0) return absl::OkStatus();
+  const int64_t width = example.wanted().width;
+  std::string place = absl::StrCat("row ", difference.row);
+  if (example.wanted_per_row() > 1) {
+    absl::StrAppend(&place, ", token ", difference.index / width);
+  }
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "%s: the answer on %s is another: output \"%s\", %s, column %d: got "
+      "%.7g, wanted %.7g; %d of %d rows differ by more than rounding explains, "
+      "%.2g",
+      kExampleFile, device, model.output().name, place,
+      difference.index % width, difference.got, difference.wanted,
+      difference.rows, example.extent().rows, rounding.tolerance));
+}
+
+}  // namespace
+
+Rounding FindRounding(const Model& model, const Example& example) {
+  const Outcome exact =
+      Run(model, example, example.inputs(), /*routes=*/true, nullptr);
+  std::vector<Outcome> noisy;
+  tensor::Random random(/*seed=*/1);
+  Rounding rounding;
+  rounding.undecided.assign(static_cast<size_t>(example.extent().rows), false);
+  for (int run = 0; run < kNoisyRuns; ++run) {
+    noisy.push_back(RunNoisily(model, example, random));
+    for (size_t row = 0; row < rounding.undecided.size(); ++row) {
+      if (MayTurn(model, example, exact, noisy.back(),
+                  static_cast<int64_t>(row))) {
+        rounding.undecided[row] = true;
+      }
+    }
+  }
+  const float* const y = exact.y.rows().data;
+  double moved = 0;
+  double largest = 0;
+  ForDecided(example, rounding.undecided, [&](int64_t i) {
+    largest = std::max(largest, std::abs(static_cast<double>(y[i])));
+    for (const Outcome& outcome : noisy) {
+      moved = std::max(moved, std::abs(static_cast<double>(y[i]) -
+                                       outcome.y.rows().data[i]));
+    }
+  });
+  rounding.tolerance =
+      kSafety * moved + kFloorRoundoffs * kUnitRoundoff * largest;
+  return rounding;
+}
+
+SampleOutput AnswerOnCpu(const Model& model, const Example& example) {
+  return Run(model, example, example.inputs(), /*routes=*/false, nullptr).y;
+}
+
+Difference Compare(tensor::ConstRows got, const Example& example,
+                   const Rounding& rounding) {
+  const tensor::ConstRows wanted = example.wanted();
+  const int64_t per_row = example.wanted_per_row() * wanted.width;
+  Difference difference;
+  int64_t last_row = -1;
+  ForDecided(example, rounding.undecided, [&](int64_t i) {
+    double apart = std::abs(static_cast<double>(got.data[i]) - wanted.data[i]);
+    // A NaN is as far from a number as can be.
+    if (std::isnan(apart)) apart = HUGE_VAL;
+    if (apart > rounding.tolerance && i / per_row != last_row) {
+      last_row = i / per_row;
+      ++difference.rows;
+    }
+    if (apart <= difference.max) return;
+    difference.max = apart;
+    difference.row = i / per_row;
+    difference.index = i % per_row;
+    difference.got = got.data[i];
+    difference.wanted = wanted.data[i];
+  });
+  return difference;
+}
+
+std::string Proof::ToString() const {
+  return absl::StrFormat(
+      "proven on %s by %d of %d rows of %s: largest difference %.2g, tolerance "
+      "%.2g",
+      devices, rows - undecided, rows, kExampleFile, difference_max, tolerance);
+}
+
+absl::StatusOr<Proof> Prove(const Model& model, const Example& example,
+                            const Rounding& rounding) {
+  Proof proof;
+  proof.rows = example.extent().rows;
+  proof.undecided =
+      std::count(rounding.undecided.begin(), rounding.undecided.end(), true);
+  proof.tolerance = rounding.tolerance;
+  proof.devices = "cpu";
+  const SampleOutput y = AnswerOnCpu(model, example);
+  FFF_RETURN_IF_ERROR(Check(y.rows(), model, example, rounding, "cpu", proof));
+  const DeviceCopy* const copy = model.device_copy();
+  if (copy == nullptr) return proof;
+  absl::StrAppend(&proof.devices, " and ", copy->device());
+  SampleOutput device(model.output(), example.extent());
+  const tensor::MutableRows rows = device.rows();
+  engine::ExecutionContext context(/*threads=*/1);
+  FFF_RETURN_IF_ERROR(
+      copy->Run({example.inputs(), {&rows, 1}, {}, nullptr}, context));
+  FFF_RETURN_IF_ERROR(Check(std::as_const(device).rows(), model, example,
+                            rounding, copy->device(), proof));
+  return proof;
+}
+
+}  // namespace fff::model
