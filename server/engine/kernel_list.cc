@@ -25,6 +25,8 @@ Pool2dKernelEntry Pool2dRows();
 ScaleKernelEntry ScaleRows();
 RearrangeKernelEntry RearrangeRows();
 AddKernelEntry AddRows();
+GateKernelEntry GateRows();
+SoftmaxKernelEntry SoftmaxRows();
 AttentionKernelEntry AttentionBlocked();
 PoolTokensKernelEntry PoolTokensRows();
 EmbeddingKernelEntry EmbeddingRows();
@@ -93,6 +95,16 @@ absl::Span<const RearrangeKernelEntry> RearrangeKernels() {
 
 absl::Span<const AddKernelEntry> AddKernels() {
   static const AddKernelEntry kKernels[] = {AddRows()};
+  return kKernels;
+}
+
+absl::Span<const GateKernelEntry> GateKernels() {
+  static const GateKernelEntry kKernels[] = {GateRows()};
+  return kKernels;
+}
+
+absl::Span<const SoftmaxKernelEntry> SoftmaxKernels() {
+  static const SoftmaxKernelEntry kKernels[] = {SoftmaxRows()};
   return kKernels;
 }
 

@@ -18,6 +18,8 @@ absl::Span<const Pool2dKernelEntry> Pool2dKernels();
 absl::Span<const ScaleKernelEntry> ScaleKernels();
 absl::Span<const RearrangeKernelEntry> RearrangeKernels();
 absl::Span<const AddKernelEntry> AddKernels();
+absl::Span<const GateKernelEntry> GateKernels();
+absl::Span<const SoftmaxKernelEntry> SoftmaxKernels();
 absl::Span<const AttentionKernelEntry> AttentionKernels();
 absl::Span<const PoolTokensKernelEntry> PoolTokensKernels();
 absl::Span<const EmbeddingKernelEntry> EmbeddingKernels();

@@ -51,6 +51,12 @@ absl::Span<const RearrangeKernelEntry> KernelsOf(const graph::Rearrange&) {
 absl::Span<const AddKernelEntry> KernelsOf(const graph::Add&) {
   return AddKernels();
 }
+absl::Span<const GateKernelEntry> KernelsOf(const graph::Gate&) {
+  return GateKernels();
+}
+absl::Span<const SoftmaxKernelEntry> KernelsOf(const graph::Softmax&) {
+  return SoftmaxKernels();
+}
 absl::Span<const AttentionKernelEntry> KernelsOf(const graph::Attention&) {
   return AttentionKernels();
 }

@@ -15,6 +15,7 @@ using graph::BytesAWeight;
 using graph::Conv2dProblem;
 using graph::DenseProblem;
 using graph::EmbeddingProblem;
+using graph::GateProblem;
 using graph::kLevelsMax;
 using graph::kTreesMax;
 using graph::kWidthMax;
@@ -31,6 +32,7 @@ using graph::Precision;
 using graph::PrecisionText;
 using graph::RearrangeProblem;
 using graph::ScaleProblem;
+using graph::SoftmaxProblem;
 using graph::Tie;
 
 }  // namespace fff::engine

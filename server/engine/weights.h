@@ -14,6 +14,7 @@ using graph::BlendWeights;
 using graph::Conv2dWeights;
 using graph::DenseWeights;
 using graph::EmbeddingWeights;
+using graph::GateWeights;
 using graph::LayerNormWeights;
 using graph::LeafWeights;
 using graph::PathWeights;
@@ -23,6 +24,7 @@ using graph::PositionsWeights;
 using graph::RearrangeWeights;
 using graph::ReducedMatrix;
 using graph::ScaleWeights;
+using graph::SoftmaxWeights;
 using graph::ToBf16;
 using graph::ToFloat;
 

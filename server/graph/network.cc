@@ -76,6 +76,15 @@ std::string AddProblem::ToString() const {
   return absl::StrCat("of ", input_width);
 }
 
+std::string GateProblem::ToString() const {
+  return absl::StrCat(gate_first ? "first" : "second", " half of ", input_width,
+                      " by ", Name(activation));
+}
+
+std::string SoftmaxProblem::ToString() const {
+  return absl::StrCat("over ", input_width);
+}
+
 std::string EmbeddingProblem::ToString() const {
   return absl::StrCat(count, " rows of ", output_width);
 }

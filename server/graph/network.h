@@ -130,6 +130,31 @@ struct AddWeights {
   AddProblem problem;
 };
 
+// y[i] = value[i] * act(gate[i]), of the two halves of x (torch.nn.GLU, arXiv
+// 2002.05202). The gate is the second half, or the first.
+struct GateProblem {
+  int64_t input_width = 0;  // 2 * output_width
+  int64_t output_width = 0;
+  Activation activation = Activation::kSigmoid;
+  bool gate_first = false;
+  std::string ToString() const;
+};
+
+struct GateWeights {
+  GateProblem problem;
+};
+
+// y = exp(x) / sum of exp(x); both widths are the same.
+struct SoftmaxProblem {
+  int64_t input_width = 0;
+  int64_t output_width = 0;
+  std::string ToString() const;
+};
+
+struct SoftmaxWeights {
+  SoftmaxProblem problem;
+};
+
 // Sequences longer than this are no rows: attention takes tokens^2 scores.
 inline constexpr int64_t kTokensMax = 65536;
 

@@ -67,6 +67,14 @@ Cost Add::cost() const {
   return {static_cast<double>(problem().input_width), 0};
 }
 
+Cost Gate::cost() const {
+  return {2 * static_cast<double>(problem().output_width), 0};
+}
+
+Cost Softmax::cost() const {
+  return {kSoftmaxSteps * static_cast<double>(problem().input_width), 0};
+}
+
 Cost Attention::cost() const {
   const AttentionProblem& p = problem();
   // Of one token of a sequence of any length.

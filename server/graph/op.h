@@ -213,6 +213,19 @@ struct Add : OpOver<AddWeights> {
   ValueType Output(const ValueType& in) const { return in; }
 };
 
+struct Gate : OpOver<GateWeights> {
+  static constexpr absl::string_view kName = "gate";
+  static constexpr bool kOnDevices = false;
+  Cost cost() const;
+};
+
+struct Softmax : OpOver<SoftmaxWeights> {
+  static constexpr absl::string_view kName = "softmax";
+  static constexpr bool kMayOverwrite = true;
+  static constexpr bool kOnDevices = false;
+  Cost cost() const;
+};
+
 struct Attention : OpOver<AttentionWeights> {
   static constexpr absl::string_view kName = "attention";
   static constexpr bool kOnDevices = false;
@@ -253,8 +266,8 @@ struct Positions : OpOver<PositionsWeights> {
 };
 
 using Op = std::variant<FffPath, FffLeaf, Linear, Activate, LayerNorm, Blend,
-                        Conv2d, Pool2d, Scale, Rearrange, Add, Attention,
-                        PoolTokens, Embedding, Positions>;
+                        Conv2d, Pool2d, Scale, Rearrange, Add, Gate, Softmax,
+                        Attention, PoolTokens, Embedding, Positions>;
 
 // Calls `f` with the op's struct.
 template <class F>

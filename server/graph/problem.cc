@@ -74,7 +74,8 @@ std::string ActivationProblem::ToString() const {
 
 std::string LayerNormProblem::ToString() const {
   return absl::StrCat("over ", input_width, ", epsilon ", epsilon,
-                      has_bias ? "" : ", without bias");
+                      centred ? "" : ", around 0",
+                      has_bias || !centred ? "" : ", without bias");
 }
 
 std::string BlendProblem::ToString() const {

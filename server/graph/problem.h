@@ -106,12 +106,14 @@ struct ActivationProblem {
 
 // y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias per row, the
 // variance without Bessel's correction (torch.nn.LayerNorm); both widths are
-// the same.
+// the same. Where it is not centred, 0 stands for the mean, also in the
+// variance (torch.nn.RMSNorm, arXiv 1910.07467).
 struct LayerNormProblem {
   int64_t input_width = 0;
   int64_t output_width = 0;
   double epsilon = 0;
   bool has_bias = false;
+  bool centred = true;
   std::string ToString() const;
 };
 

@@ -46,6 +46,7 @@ struct LayerConfig {
   // the bias.
   std::optional<graph::Activation> activation;
   double epsilon = 1e-5;
+  bool gate_first = false;  // of glu
   // Of fff layers alone.
   std::string convention;  // "" = detect from the tensors' names and shapes
   std::optional<int64_t> trees;

@@ -5,7 +5,8 @@
 // activate_rows: y = act(x); a copy and a pass over it while it is in L1.
 // layer_norm_rows: per row three passes over at most some KB that stay in L1:
 //   the sum, the sum of squares around the mean, and the result. Sums are kept
-//   in four vectors, so a row of 768 floats rounds 48 times, not 768.
+//   in four vectors, so a row of 768 floats rounds 48 times, not 768. A norm
+//   that is not centred (RMSNorm) saves the first.
 // blend_rows: y = share * a + (1 - share) * b; y may be a.
 // scale_rows: y[c, i] = x[c, i] * scale[c] + shift[c], [channels, inner];
 //   vectors run along the channels where inner is 1, else along a channel.
@@ -65,7 +66,9 @@ void LayerNormRow(const LayerNormWeights& norm, const float* x, float* y) {
   const int64_t width = norm.problem.input_width;
   const auto n = static_cast<float>(width);
   const float mean =
-      SumOf(x, width, [](auto /*d*/, auto v) HWY_ATTR { return v; }) / n;
+      norm.problem.centred
+          ? SumOf(x, width, [](auto /*d*/, auto v) HWY_ATTR { return v; }) / n
+          : 0.0f;
   const float variance = SumOf(x, width,
                                [mean](auto d, auto v) HWY_ATTR {
                                  const auto centred =

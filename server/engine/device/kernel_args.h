@@ -90,6 +90,7 @@ struct LayerNormArgs {
   const float* weight = nullptr;  // [width]
   const float* bias = nullptr;    // [width] or null
   float epsilon = 0;
+  bool centred = true;  // else 0 stands for the mean
 };
 
 }  // namespace fff::engine

@@ -131,6 +131,7 @@ struct RowsFamily {
   static void Upload(const Weights& weights, Uploader& to, Shape& shape) {
     if (shape.op != RowOp::kLayerNorm) return;
     shape.norm.epsilon = static_cast<float>(weights.problem.epsilon);
+    shape.norm.centred = weights.problem.centred;
     shape.norm.weight = to.Floats(weights.weight, 1, shape.output_width);
     if (!weights.problem.has_bias) return;
     shape.norm.bias = to.Floats(weights.bias, 1, shape.output_width);

@@ -244,7 +244,7 @@ std::vector<Bounded> LayerNormOutputs(const LayerNormWeights& weights,
   const auto n = static_cast<double>(width);
   double mean = 0;
   double size = 0;
-  for (int64_t i = 0; i < width; ++i) {
+  for (int64_t i = 0; weights.problem.centred && i < width; ++i) {
     mean += x[i] / n;
     size += std::abs(double{x[i]}) / n;
   }
@@ -273,6 +273,22 @@ std::vector<Bounded> LayerNormOutputs(const LayerNormWeights& weights,
         {value, std::abs(weight) * error +
                     Gamma(2) * (std::abs(normal * weight) + std::abs(bias)) +
                     2 * kHalfSubnormal});
+  }
+  return outputs;
+}
+
+std::vector<Bounded> GateOutputs(const GateProblem& problem, const float* x) {
+  const int64_t width = problem.output_width;
+  const float* const gate = problem.gate_first ? x : x + width;
+  const float* const value = problem.gate_first ? x + width : x;
+  std::vector<Bounded> outputs;
+  for (int64_t i = 0; i < width; ++i) {
+    const Bounded open = BoundedActivation(problem.activation, {gate[i], 0});
+    const double product = open.value * value[i];
+    const double inherited = open.bound * std::abs(double{value[i]});
+    outputs.push_back({product, inherited +
+                                    Gamma(1) * (std::abs(product) + inherited) +
+                                    kHalfSubnormal});
   }
   return outputs;
 }

@@ -60,6 +60,8 @@ std::vector<Bounded> DenseOutputs(const DenseWeights& weights, const float* x);
 // The bound holds for two passes, the mean first: sums of n terms in any order.
 std::vector<Bounded> LayerNormOutputs(const LayerNormWeights& weights,
                                       const float* x);
+// y [output_width] of x [2 * output_width].
+std::vector<Bounded> GateOutputs(const GateProblem& problem, const float* x);
 // In token_bounds.cc. The bounds hold for exps of what is below the maximum,
 // within 2 ulp, and a logarithm within 4; for sums in any order.
 // One row, x [tokens, its width]. Its tokens are those of the problem unless
@@ -71,6 +73,8 @@ struct TokensOfRow {
 std::vector<Bounded> AttentionOutputs(const AttentionWeights& weights,
                                       const float* x,
                                       const TokensOfRow& row = {});
+std::vector<Bounded> SoftmaxOutputs(const SoftmaxProblem& problem,
+                                    const float* x);
 std::vector<Bounded> PoolTokensOutputs(const PoolTokensWeights& weights,
                                        const float* x,
                                        const TokensOfRow& row = {});

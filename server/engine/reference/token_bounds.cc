@@ -205,4 +205,20 @@ std::vector<Bounded> PoolTokensOutputs(const PoolTokensWeights& weights,
   return outputs;
 }
 
+std::vector<Bounded> SoftmaxOutputs(const SoftmaxProblem& problem,
+                                    const float* x) {
+  const int64_t width = problem.input_width;
+  const Bounded greatest = {*std::max_element(x, x + width), 0};
+  Bounded sum;
+  std::vector<Bounded> outputs;
+  for (int64_t i = 0; i < width; ++i) {
+    outputs.push_back(ExpBelow({x[i], 0}, greatest));
+    sum.value += outputs.back().value;
+    sum.bound += outputs.back().bound;
+  }
+  sum.bound = SumBound(width, sum.value, sum.bound);
+  for (Bounded& output : outputs) output = Quotient(output, sum);
+  return outputs;
+}
+
 }  // namespace fff::engine

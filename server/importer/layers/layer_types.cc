@@ -13,11 +13,11 @@
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
-#include "server/importer/activation_names.h"
 #include "server/importer/conventions.h"
 #include "server/importer/dense_weights.h"
 #include "server/importer/layers/fff_layer.h"
 #include "server/importer/layers/picture_layers.h"
+#include "server/importer/layers/row_layers.h"
 #include "server/importer/layers/sequence_layers.h"
 
 namespace fff::importer {
@@ -27,24 +27,6 @@ using graph::Activation;
 using graph::GraphBuilder;
 using graph::Op;
 using graph::ValueId;
-
-std::optional<Activation> ReadActivation(JsonFields& fields) {
-  const nlohmann::json* value = fields.Find("activation");
-  if (value != nullptr && value->is_string()) {
-    const auto named = ActivationNamed(value->get_ref<const std::string&>());
-    if (named.has_value()) return named;
-  }
-  std::vector<JsonFields::Named<Activation>> allowed;
-  for (const Activation activation : graph::kActivations) {
-    allowed.emplace_back(graph::Name(activation), activation);
-  }
-  return fields.OneOf<Activation>("activation", allowed);
-}
-
-void ReadPrefix(JsonFields& fields, LayerConfig& config) {
-  config.prefix =
-      fields.String("prefix", checkpoint::kTensorNameBytesMax).value_or("");
-}
 
 // Fields that contradict the family are refused here, before any tensor is
 // read; without a convention the family may still be detected, and then the
@@ -125,12 +107,6 @@ void ReadActivationLayer(JsonFields& fields, LayerConfig& config) {
   }
 }
 
-void ReadLayerNorm(JsonFields& fields, LayerConfig& config) {
-  ReadPrefix(fields, config);
-  config.epsilon =
-      fields.PositiveNumber("epsilon", kEpsilonMax).value_or(config.epsilon);
-}
-
 void ReadNothing(JsonFields& /*fields*/, LayerConfig& /*config*/) {}
 
 absl::StatusOr<LoadedLayer> LoadLinear(const LayerConfig& config,
@@ -144,24 +120,6 @@ absl::StatusOr<LoadedLayer> LoadLinear(const LayerConfig& config,
   return OneOp("linear", width,
                graph::Linear{{std::make_shared<const graph::DenseWeights>(
                    std::move(weights))}});
-}
-
-absl::StatusOr<LoadedLayer> LoadLayerNorm(const LayerConfig& config,
-                                          TensorReader& reader) {
-  const std::string weight = absl::StrCat(config.prefix, "weight");
-  const std::string bias = absl::StrCat(config.prefix, "bias");
-  FFF_ASSIGN_OR_RETURN(const tensor::Shape shape,
-                       WidthsOf(weight, 1, "[width]", reader));
-  graph::LayerNormWeights norm;
-  norm.problem = {shape[0], shape[0], config.epsilon, reader.Has(bias)};
-  FFF_ASSIGN_OR_RETURN(norm.weight, reader.Floats(weight, shape));
-  if (norm.problem.has_bias) {
-    FFF_ASSIGN_OR_RETURN(norm.bias, reader.Floats(bias, shape));
-  }
-  return OneOp(
-      "layer_norm", shape[0],
-      graph::LayerNorm{
-          {std::make_shared<const graph::LayerNormWeights>(std::move(norm))}});
 }
 
 absl::StatusOr<LoadedLayer> LoadActivation(const LayerConfig& config,
@@ -227,6 +185,9 @@ constexpr LayerType kTypes[] = {
     {"linear", true, true, ReadLinear, LoadLinear},
     {"activation", false, true, ReadActivationLayer, LoadActivation},
     {"layer_norm", true, true, ReadLayerNorm, LoadLayerNorm},
+    {"rms_norm", true, true, ReadRmsNorm, LoadRmsNorm},
+    {"glu", false, true, ReadGlu, LoadGlu},
+    {"softmax", false, true, ReadNothing, LoadSoftmax},
     {"flatten", false, true, ReadNothing, LoadFlatten},
     {"fff", true, false, ReadFff, LoadFff},
     {"conv2d", true, true, ReadConv2d, LoadConv2d},

@@ -1,6 +1,7 @@
 // The row-wise kernels against double precision, on every instruction set.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -38,10 +39,11 @@ std::vector<float> Compute(const Kernel& kernel,
   return y;
 }
 
-std::unique_ptr<Kernel> Norm(FloatArray weight, FloatArray bias,
-                             double epsilon) {
+std::unique_ptr<Kernel> Norm(FloatArray weight, FloatArray bias, double epsilon,
+                             bool centred = true) {
   auto weights = std::make_shared<LayerNormWeights>();
-  weights->problem = {weight.size(), weight.size(), epsilon, !bias.empty()};
+  weights->problem = {weight.size(), weight.size(), epsilon, !bias.empty(),
+                      centred};
   weights->weight = std::move(weight);
   weights->bias = std::move(bias);
   return LayerNormKernels()[0].make(std::move(weights));
@@ -80,12 +82,12 @@ TEST_P(RowOps, ActivatesEveryElementOfEveryWidth) {
 
 TEST_P(RowOps, NormalisesEveryWidthWithinTheBound) {
   for (const int64_t width : {1, 2, 15, 33, 64, 65, 768, 1001}) {
-    for (const bool has_bias : {true, false}) {
+    for (const int kind : {0, 1, 2}) {  // with a bias, without, not centred
       LayerNormWeights weights;
-      weights.problem = {width, width, 1e-5, has_bias};
+      weights.problem = {width, width, 1e-5, kind == 0, kind != 2};
       weights.weight = tensor::RandomNormal(width, 2);
-      if (has_bias) weights.bias = tensor::RandomNormal(width, 3);
-      const auto kernel = Norm(weights.weight, weights.bias, 1e-5);
+      if (kind == 0) weights.bias = tensor::RandomNormal(width, 3);
+      const auto kernel = Norm(weights.weight, weights.bias, 1e-5, kind != 2);
       const std::vector<float> x = Random(70 * width, 4);
       const std::vector<float> y = Compute(*kernel, {x}, width, 2);
       for (int64_t row = 0; row < 70; ++row) {
@@ -113,6 +115,94 @@ TEST_P(RowOps, ALargeMeanDoesNotSwallowTheVariance) {
   const std::vector<float> y = Compute(*norm, {{1e6F, 1e6F + 1}}, 2);
   EXPECT_NEAR(y[0], -1, 1e-6);
   EXPECT_NEAR(y[1], 1, 1e-6);
+}
+
+TEST_P(RowOps, ANormThatIsNotCentredDividesByTheRootMeanSquare) {
+  const auto norm = Norm(Array({1, 2}), {}, 1e-12, /*centred=*/false);
+  const std::vector<float> y = Compute(*norm, {{3, 4}}, 2);
+  EXPECT_FLOAT_EQ(y[0], 3 / std::sqrt(12.5F));
+  EXPECT_FLOAT_EQ(y[1], 8 / std::sqrt(12.5F));
+}
+
+TEST_P(RowOps, GatesOneHalfByTheActivationOfTheOther) {
+  for (const Activation activation : graph::kActivations) {
+    for (const int64_t width : {1, 3, 37, 64, 3000}) {
+      for (const bool first : {false, true}) {
+        GateWeights weights = {{2 * width, width, activation, first}};
+        const auto kernel =
+            GateKernels()[0].make(std::make_shared<GateWeights>(weights));
+        constexpr int64_t kRows = 23;
+        const std::vector<float> x = Random(kRows * 2 * width, 9);
+        std::vector<float> y(static_cast<size_t>(kRows * width), NAN);
+        ExecutionContext context(2);
+        kernel->Run({x.data(), kRows, 2 * width}, {y.data(), kRows, width}, {},
+                    context);
+        for (int64_t row = 0; row < kRows; ++row) {
+          const auto wanted =
+              GateOutputs(weights.problem, x.data() + row * 2 * width);
+          for (int64_t i = 0; i < width; ++i) {
+            const Bounded& output = wanted[static_cast<size_t>(i)];
+            ASSERT_NEAR(y[static_cast<size_t>(row * width + i)], output.value,
+                        output.bound)
+                << Name(activation) << " width " << width;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(RowOps, SoftmaxOfEveryWidthIsWithinTheBoundAlsoInPlace) {
+  for (const int64_t width : {1, 2, 7, 16, 33, 1000, 32768}) {
+    const SoftmaxProblem problem = {width, width};
+    const auto kernel = SoftmaxKernels()[0].make(
+        std::make_shared<SoftmaxWeights>(SoftmaxWeights{problem}));
+    constexpr int64_t kRows = 9;
+    std::vector<float> x = Random(kRows * width, 11);
+    // A row that underflows but for one element; one of equal elements.
+    for (int64_t i = 0; i < width; ++i) x[static_cast<size_t>(i)] *= 80;
+    std::fill_n(x.begin() + width, width, -3.0F);
+    const std::vector<float> y = Compute(*kernel, {x}, width, 2);
+    for (int64_t row = 0; row < kRows; ++row) {
+      const auto wanted = SoftmaxOutputs(problem, x.data() + row * width);
+      for (int64_t i = 0; i < width; ++i) {
+        const Bounded& output = wanted[static_cast<size_t>(i)];
+        ASSERT_NEAR(y[static_cast<size_t>(row * width + i)], output.value,
+                    output.bound)
+            << "width " << width << " row " << row << " column " << i;
+      }
+    }
+    ExecutionContext context(1);
+    kernel->Run({x.data(), kRows, width}, {x.data(), kRows, width}, {},
+                context);
+    EXPECT_EQ(x, y);
+  }
+}
+
+TEST_P(RowOps, SoftmaxOfWhatIsNotFiniteIsThatOfTorch) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  constexpr int64_t kWidth = 19;
+  const auto kernel = SoftmaxKernels()[0].make(
+      std::make_shared<SoftmaxWeights>(SoftmaxWeights{{kWidth, kWidth}}));
+  for (const float bad : {NAN, kInf}) {
+    for (const size_t at : {size_t{0}, size_t{18}}) {
+      std::vector<float> x(kWidth, 1);
+      x[at] = bad;
+      for (const float y : Compute(*kernel, {x}, kWidth)) {
+        EXPECT_TRUE(std::isnan(y));
+      }
+    }
+  }
+  std::vector<float> x(kWidth, 1);
+  x[0] = x[18] = -kInf;
+  const std::vector<float> y = Compute(*kernel, {x}, kWidth);
+  EXPECT_EQ(y[0], 0);
+  EXPECT_EQ(y[18], 0);
+  EXPECT_FLOAT_EQ(y[5], 1.0F / 17);
+  for (const float none :
+       Compute(*kernel, {std::vector<float>(kWidth, -kInf)}, kWidth)) {
+    EXPECT_TRUE(std::isnan(none));
+  }
 }
 
 TEST_P(RowOps, BlendsByTheSharesAlsoInPlace) {

@@ -252,7 +252,8 @@ const BadConfig kBadConfigs[] = {
     {"UnknownLayerType",
      R"({"layers": [{"type": "conv9d"}]})",
      {R"(layers[0].type: found the string "conv9d", wanted one of "linear", )",
-      R"("activation", "layer_norm", "flatten", "fff")"}},
+      R"("activation", "layer_norm", "rms_norm", "glu", "softmax", "flatten", )"
+      R"("fff")"}},
     {"MissingLayerType",
      R"({"layers": [{}]})",
      {"layers[0].type: this key is missing"}},
@@ -264,7 +265,7 @@ const BadConfig kBadConfigs[] = {
      {"layers: found an array of 0, wanted an array of 1 to 256"}},
     {"FffInDenseLayers",
      R"({"dense_layers": [{"type": "fff"}]})",
-     {R"(dense_layers[0].type: found the string "fff", wanted one of "linear", "activation", "layer_norm", "flatten")"}},
+     {R"(dense_layers[0].type: found the string "fff", wanted one of "linear", "activation", "layer_norm", "rms_norm", "glu", "softmax", "flatten", "conv2d")"}},
     {"UnknownConvention",
      R"({"layers": [{"type": "fff", "convention": "sap"}]})",
      {R"(layers[0].convention: found the string "sap", wanted one of "fastfeedforward", "fastfeedforward-0.2.1", "fff-memoryacc", "master-leaf", "ultrafastbert", "ultrafastbert-bmm", )"}},

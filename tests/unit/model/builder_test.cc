@@ -431,7 +431,8 @@ TEST(BuilderTest, EveryOpIsMadeByALayerType) {
   tokens.AddRandom("t.weight", {9, 4});
   CollectOps(R"({"input": {"datatype": "INT64", "shape": ["sequence"]},
       "layers": [{"type": "embedding", "prefix": "t."},
-                 {"type": "positions", "kind": "sinusoidal", "length": 8}]})",
+                 {"type": "positions", "kind": "sinusoidal", "length": 8},
+                 {"type": "glu"}, {"type": "softmax"}]})",
              tokens, made_ops);
   EXPECT_EQ(made_ops,
             NamesOfAllOps(

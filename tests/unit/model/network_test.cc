@@ -95,6 +95,10 @@ TEST(NetworkConfig, RefusesWhatALayerCannotBe) {
       {"[2, 4]", R"([{"type": "repeat", "layers": [{"type": "flatten"}]}])",
        "count"},
       {"[2, 4]", R"([{"type": "repeat", "count": 2}])", "layers"},
+      {"[2, 4]", R"([{"type": "rms_norm", "prefix": "n."}])",
+       "layers[0].epsilon: this key is missing"},
+      {"[2, 4]", R"([{"type": "glu", "gate": "left"}])", "second"},
+      {"[2, 4]", R"([{"type": "softmax", "dim": 1}])", "dim"},
       {"[2, 4]", R"([{"type": "residual", "layers": []}])", "layers"},
       {"[2, 4]",
        R"([{"type": "repeat", "count": 2, "prefix": "block.",
@@ -225,6 +229,47 @@ TEST(NetworkImport, PixelsAreNormalisedPerChannel) {
       R"([{"type": "normalize", "scale": 0.5, "mean": [1, 0], "std": [2, 4]}])";
   EXPECT_EQ(Answer("[2, 1, 2]", layers, SyntheticCheckpoint(), {2, 6, 8, 0}),
             (std::vector<float>{0, 1, 1, 0}));
+}
+
+TEST(NetworkImport, NormsGatesAndSoftmaxesSeeTheLastDimension) {
+  SyntheticCheckpoint tensors;
+  tensors.Add("norm.weight", {2}, {1, 2});
+  tensors.Add("gate.weight", {4, 2}, {1, 0, 0, 1, 1, 0, 0, 1});
+  tensors.Add("gate.bias", {4}, {0, 0, -1, 1});
+  const std::string norm =
+      R"({"type": "rms_norm", "prefix": "norm.", "epsilon": 1e-12})";
+  const std::vector<float> normal =
+      Answer("[2, 2]", "[" + norm + "]", tensors, {3, 4, 0, 1});
+  EXPECT_THAT(normal,
+              testing::Pointwise(testing::FloatNear(1e-6F),
+                                 {0.8485281F, 2.2627417F, 0.0F, 2.8284271F}));
+  // [x, relu(x + bias)], multiplied.
+  EXPECT_EQ(Answer("[2, 2]",
+                   R"([{"type": "glu", "prefix": "gate.",
+                        "activation": "relu"}])",
+                   tensors, {3, 4, 0, -5}),
+            (std::vector<float>{6, 20, 0, 0}));
+  // relu(x) gates x + bias.
+  EXPECT_EQ(Answer("[2, 2]",
+                   R"([{"type": "glu", "prefix": "gate.", "gate": "first",
+                        "activation": "relu"}])",
+                   tensors, {3, 4, 0, -5}),
+            (std::vector<float>{6, 20, 0, 0}));
+  EXPECT_EQ(Answer("[4]", R"([{"type": "glu", "activation": "identity"}])",
+                   SyntheticCheckpoint(), {2, 3, 5, 7}),
+            (std::vector<float>{10, 21}));
+  EXPECT_THAT(Answer("[2, 2]", R"([{"type": "softmax"}])",
+                     SyntheticCheckpoint(), {0, 0, 5, 5}),
+              testing::Each(testing::FloatEq(0.5F)));
+}
+
+TEST(NetworkImport, AGateNeedsTwoHalves) {
+  const auto graph =
+      ImportText(Config("[5]", R"([{"type": "glu"}])"), SyntheticCheckpoint());
+  ASSERT_FALSE(graph.ok());
+  EXPECT_THAT(
+      graph.status().message(),
+      HasSubstr("layers[0] (glu): got rows of 5, wanted an even width"));
 }
 
 TEST(NetworkImport, PoolsPicturesAndSequences) {

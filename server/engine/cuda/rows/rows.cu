@@ -50,7 +50,7 @@ __global__ void LayerNormKernel(const T* x, T* y, const LayerNormArgs norm,
   if (row >= shape.rows) return;
   const T* from = x + row * shape.pitch;
   float sum = 0;
-  for (int i = lane; i < shape.width; i += kWarp) {
+  for (int i = lane; norm.centred && i < shape.width; i += kWarp) {
     sum += static_cast<float>(from[i]);
   }
   const float mean = WarpSum(sum) / static_cast<float>(shape.width);
