@@ -102,6 +102,7 @@ absl::Status Append(client::Prediction answer, int64_t first, bool tokens,
   all->rows += answer.rows;
   all->output.insert(all->output.end(), answer.output.begin(),
                      answer.output.end());
+  all->ids.insert(all->ids.end(), answer.top_ids.begin(), answer.top_ids.end());
   if (tokens) {
     all->tokens.insert(all->tokens.end(), static_cast<size_t>(answer.rows),
                        per_row);
@@ -121,6 +122,7 @@ absl::StatusOr<Predictions> PredictAll(const client::Client& client,
   options.version = command.version;
   options.dense = command.dense;
   options.routing = command.routing;
+  options.top_k = command.top_k;
   for (int64_t first = 0; first < ports[0].rows();) {
     const int64_t rows = RowsAlike(
         ports, first, RowsOfRequest(command, model, ports[0].sequence(first)));
@@ -215,6 +217,11 @@ CLI::App* PredictCommand::Register(CLI::App& app) {
       ->check(CheckNormalization);
   sub->add_option("--limit", limit, "Only the first N rows")
       ->check(CLI::PositiveNumber);
+  sub->add_option("--top-k", top_k,
+                  "Ask for the strongest K columns and their numbers alone, "
+                  "not for all")
+      ->check(CLI::PositiveNumber)
+      ->type_name("K");
   sub->add_option("--show", show, "Rows or tokens of the printed table")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

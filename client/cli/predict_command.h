@@ -22,6 +22,7 @@ struct PredictCommand {
   int64_t batch = 256;
   int64_t limit = 0;  // 0 = all
   int64_t show = 20;
+  int64_t top_k = 0;  // 0 = all columns
   bool dense = false;
   bool routing = false;
   bool json = false;

@@ -41,10 +41,10 @@ std::string RunnersUp(const Predictions& predictions, int64_t a) {
                     });
   std::string text;
   for (std::ptrdiff_t i = 1; i < shown; ++i) {
-    const int64_t column = columns[static_cast<size_t>(i)];
-    absl::StrAppendFormat(
-        &text, "%s%s %.4g", i > 1 ? ", " : "", predictions.LabelOf(column),
-        static_cast<double>(row[static_cast<size_t>(column)]));
+    const int64_t at = columns[static_cast<size_t>(i)];
+    absl::StrAppendFormat(&text, "%s%s %.4g", i > 1 ? ", " : "",
+                          predictions.LabelOf(predictions.ColumnAt(a, at)),
+                          static_cast<double>(row[static_cast<size_t>(at)]));
   }
   return text;
 }
@@ -62,8 +62,7 @@ std::string Table(const Predictions& predictions, int64_t show) {
     const int64_t best = predictions.ArgMax(a);
     std::vector<std::string> cells = {
         absl::StrCat(row), predictions.LabelOf(best),
-        absl::StrFormat("%.4g", static_cast<double>(predictions.answer(
-                                    a)[static_cast<size_t>(best)])),
+        absl::StrFormat("%.4g", static_cast<double>(predictions.Strongest(a))),
         RunnersUp(predictions, a)};
     if (has_tokens) cells.insert(cells.begin() + 1, absl::StrCat(token));
     if (has_truth) {
@@ -133,6 +132,13 @@ Json AnswerJson(const Predictions& predictions, int64_t a,
   json["index"] = best;
   json["label"] = predictions.LabelOf(best);
   json["scores"] = std::vector<float>(scores.begin(), scores.end());
+  if (!predictions.ids.empty()) {
+    Json ids = Json::array();
+    for (int64_t i = 0; i < predictions.width; ++i) {
+      ids.push_back(predictions.ColumnAt(a, i));
+    }
+    json["ids"] = std::move(ids);
+  }
   if (!predictions.truth.empty()) {
     json["truth"] = predictions.truth[static_cast<size_t>(a)];
   }
@@ -179,9 +185,19 @@ std::vector<int64_t> Predictions::Shape() const {
   return shape;
 }
 
+int64_t Predictions::ColumnAt(int64_t a, int64_t i) const {
+  return ids.empty() ? i : ids[static_cast<size_t>(a * width + i)];
+}
+
 int64_t Predictions::ArgMax(int64_t a) const {
   const absl::Span<const float> values = answer(a);
-  return std::max_element(values.begin(), values.end()) - values.begin();
+  const auto best = std::max_element(values.begin(), values.end());
+  return ColumnAt(a, best - values.begin());
+}
+
+float Predictions::Strongest(int64_t a) const {
+  const absl::Span<const float> values = answer(a);
+  return *std::max_element(values.begin(), values.end());
 }
 
 std::string Predictions::LabelOf(int64_t column) const {

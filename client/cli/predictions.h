@@ -16,8 +16,10 @@ struct Predictions {
   int64_t version = 0;
   bool dense = false;
   int64_t rows = 0;
-  int64_t width = 0;                // columns of one answer
-  std::vector<float> output;        // [answers, width]
+  int64_t width = 0;          // columns of one answer
+  std::vector<float> output;  // [answers, width]
+  // Which columns these are, strongest first; empty: all, in their order.
+  std::vector<int64_t> ids;
   std::vector<int64_t> tokens;      // of each row; empty: one answer per row
   std::vector<std::string> labels;  // of the columns; empty when unknown
   std::vector<int64_t> truth;       // one per answer, or empty
@@ -42,8 +44,11 @@ struct Predictions {
   std::vector<Place> Places() const;
   // Of the output as one array: [answers, width] where rows differ.
   std::vector<int64_t> Shape() const;
-  // Column of the largest value, the first among equals.
+  // The column of the answer's number at `i`.
+  int64_t ColumnAt(int64_t a, int64_t i) const;
+  // Column of the largest value, the first among equals; and that value.
   int64_t ArgMax(int64_t a) const;
+  float Strongest(int64_t a) const;
   // The column's label, or its number.
   std::string LabelOf(int64_t column) const;
   // Answers whose strongest column is the truth; 0 without truth.
@@ -59,9 +64,9 @@ std::string PredictionsText(const Predictions& predictions, int64_t show);
 
 // For programs: one JSON object with model, version, implementation, rows,
 // seconds, correct and accuracy (given the truth), and `predictions`, one per
-// answer: row, token (where there are several), index, label, scores, truth and
-// routing (leaf and margins per layer, token and tree; of the whole row, at its
-// first answer).
+// answer: row, token (where there are several), index, label, scores, ids
+// (where these are the strongest alone), truth and routing (leaf and margins
+// per layer, token and tree; of the whole row, at its first answer).
 std::string PredictionsJson(const Predictions& predictions);
 
 }  // namespace fff::cli

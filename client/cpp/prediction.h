@@ -38,6 +38,8 @@ struct PredictOptions {
   // Of one of `Rows`, as the model's input has it; its product is their width.
   // Empty: [width].
   std::vector<int64_t> row_shape = {};
+  // Above 0: instead of all columns of the output so many, the strongest first.
+  int64_t top_k = 0;
 };
 
 struct Prediction {
@@ -45,10 +47,14 @@ struct Prediction {
   int64_t version = 0;
   bool dense = false;  // answered by the dense twin, asked as either
   int64_t rows = 0;
-  int64_t width = 0;                // product of the model's output shape
-  std::vector<int64_t> shape;       // [rows, <the model's output shape>]
-  std::vector<float> output;        // product(shape) = rows x width
-  std::vector<std::string> labels;  // one a row, when asked for and known
+  int64_t width = 0;           // product of the model's output shape
+  std::vector<int64_t> shape;  // [rows, <the model's output shape>]
+  std::vector<float> output;   // product(shape) = rows x width
+  // With top_k: the columns that `output` holds, one for each of its numbers.
+  std::vector<int64_t> top_ids;
+  // When asked for and known: of every answer's strongest column, with top_k of
+  // every number in `output`.
+  std::vector<std::string> labels;
   std::vector<v1::LayerRouting> routing;
   int64_t queue_ns = 0;
   int64_t compute_ns = 0;

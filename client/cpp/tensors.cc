@@ -116,6 +116,7 @@ v1::PredictRequest Asking(const std::string& model,
   request.set_include_routing(options.routing);
   request.set_include_labels(options.labels);
   request.set_request_id(options.request_id);
+  request.set_top_k(options.top_k);
   return request;
 }
 
@@ -173,11 +174,21 @@ absl::StatusOr<Prediction> DecodePrediction(v1::PredictResponse response,
   const std::string& data = response.output().data();
   prediction.output.resize(data.size() / sizeof(float));
   std::memcpy(prediction.output.data(), data.data(), data.size());
+  const std::string& ids = response.top_ids().data();
+  prediction.top_ids.resize(ids.size() / sizeof(int64_t));
+  std::memcpy(prediction.top_ids.data(), ids.data(),
+              prediction.top_ids.size() * sizeof(int64_t));
+  if (!ids.empty() && prediction.top_ids.size() != prediction.output.size()) {
+    return absl::InternalError(
+        absl::StrCat("the server answered ", prediction.top_ids.size(),
+                     " ids of ", prediction.output.size(), " numbers"));
+  }
   prediction.labels.assign(response.labels().begin(), response.labels().end());
-  if (!prediction.labels.empty() &&
-      static_cast<int64_t>(prediction.labels.size()) != rows) {
-    return absl::InternalError(absl::StrCat("the server answered ",
-                                            prediction.labels.size(),
+  // One per row, per token of each, or per number of the strongest.
+  const size_t labels = prediction.labels.size();
+  if (labels > 0 && (labels % static_cast<size_t>(rows) != 0 ||
+                     prediction.output.size() % labels != 0)) {
+    return absl::InternalError(absl::StrCat("the server answered ", labels,
                                             " labels for ", rows, " rows"));
   }
   for (v1::LayerRouting& layer : *response.mutable_routing()) {

@@ -36,6 +36,7 @@ class CpuExecutable : public Executable {
   CpuExecutable(const Graph& graph, std::vector<KernelPlan> plans)
       : memory_(PlanMemory(graph)),
         sequences_(graph.sequences()),
+        tail_(graph.tail()),
         layers_(graph.layers().size()) {
     for (size_t i = 0; i < plans.size(); ++i) {
       report_.push_back({plans[i].steps(), plans[i].packed_bytes()});
@@ -56,18 +57,16 @@ class CpuExecutable : public Executable {
 
   absl::Status Run(const Batch& batch,
                    ExecutionContext& context) const override {
-    FFF_CHECK(batch.outputs.size() == outputs_.size());
+    FFF_CHECK(batch.sink != nullptr || batch.outputs.size() == outputs_.size());
     FFF_CHECK(batch.routes.empty() || batch.routes.size() == layers_);
     FFF_CHECK(batch.inputs.sequences().empty() != sequences_);
-    const Extent all = batch.extent();
-    // Of sequences, a block holds whole ones, of about as many tokens.
-    const int64_t block =
-        RowsPerBlock(all.tokens, memory_.floats_per_row(), memory_.tokens);
-    for (Cut cut; cut.first.rows < all.rows;) {
-      cut.size = NextBlock(batch.inputs.sequences(), all, cut.first, block);
-      RunBlock(batch, cut, context);
-      cut.first.rows += cut.size.rows;
-      cut.first.tokens += cut.size.tokens;
+    if (!batch.in_parts()) {
+      RunBlocks(batch, nullptr, context);
+    } else if (tail_ < steps_.size()) {
+      RunTailApart(batch, context);
+    } else {
+      FFF_CHECK(batch.selected.empty() && outputs_.size() == 1);
+      RunBlocks(batch, nullptr, context);
     }
     return absl::OkStatus();
   }
@@ -94,8 +93,13 @@ class CpuExecutable : public Executable {
   // Where values lie in one block of a batch.
   struct Block {
     const Batch& batch;
-    const Cut& cut;
-    absl::InlinedVector<float*, 4> slots;
+    Cut cut;
+    absl::InlinedVector<float*, 4> slots = {};
+    // Instead of the batch's outputs, the block's own rows.
+    float* y = nullptr;
+    // Of the tail's input: room for that of the whole batch, or the block's.
+    float* hidden = nullptr;
+    const float* gathered = nullptr;
   };
 
   // How much the block that begins at `first` holds, of at most `block` tokens,
@@ -113,7 +117,92 @@ class CpuExecutable : public Executable {
     return {end - first.rows, sequences.Begin(end) - first.tokens};
   }
 
+  // How many rows of a width an output's block has, so that it holds a few MB.
+  static int64_t RowsPerOutputBlock(int64_t rows, int64_t width) {
+    constexpr int64_t kFloats = int64_t{4} << 20;
+    return std::clamp<int64_t>(kFloats / width, 1, std::max<int64_t>(rows, 1));
+  }
+
+  // Of steps [0, tail_) where `hidden` has room for what these make, else of
+  // all.
+  void RunBlocks(const Batch& batch, float* hidden,
+                 ExecutionContext& context) const {
+    const Extent all = batch.extent();
+    // Of sequences, a block holds whole ones, of about as many tokens.
+    int64_t size =
+        RowsPerBlock(all.tokens, memory_.floats_per_row(), memory_.tokens);
+    const bool to_sink = batch.sink != nullptr && hidden == nullptr;
+    const Value& output = values_[static_cast<size_t>(outputs_[0])];
+    if (to_sink) {
+      size = std::min(size, RowsPerOutputBlock(size, output.width));
+    }
+    for (Cut cut; cut.first.rows < all.rows;) {
+      cut.size = NextBlock(batch.inputs.sequences(), all, cut.first, size);
+      ScratchScope scratch(context.workspace(0));
+      Block block = {batch, cut};
+      block.hidden = hidden;
+      if (to_sink) {
+        block.y = scratch.Floats(cut.size.Of(output.per_token) * output.width);
+      }
+      Sequences sequences = batch.inputs.sequences();
+      if (sequences_) {
+        sequences = sequences.Slice(cut.first.rows, cut.size.rows);
+      }
+      TakeSlots(scratch, block);
+      RunSteps(block, sequences, {0, hidden != nullptr ? tail_ : steps_.size()},
+               context);
+      if (hidden == nullptr) CopyPassedBy(block);
+      if (to_sink) {
+        (*batch.sink)(cut.first.Of(output.per_token),
+                      {block.y, cut.size.Of(output.per_token), output.width});
+      }
+      cut.first.rows += cut.size.rows;
+      cut.first.tokens += cut.size.tokens;
+    }
+  }
+
+  // What comes before the tail for all tokens, then the tail for those that are
+  // selected.
+  void RunTailApart(const Batch& batch, ExecutionContext& context) const {
+    ScratchScope scope(context.workspace(0));
+    const int64_t width =
+        values_[static_cast<size_t>(steps_[tail_].in[0])].width;
+    float* const hidden = scope.Floats(batch.extent().tokens * width);
+    RunBlocks(batch, hidden, context);
+    const bool all = batch.selected.empty();
+    const int64_t rows = all ? batch.extent().tokens
+                             : static_cast<int64_t>(batch.selected.size());
+    const int64_t output_width =
+        values_[static_cast<size_t>(outputs_[0])].width;
+    const int64_t size = RowsPerOutputBlock(rows, output_width);
+    for (int64_t first = 0; first < rows; first += size) {
+      ScratchScope scratch(context.workspace(0));
+      const int64_t count = std::min(size, rows - first);
+      Block block = {batch, {{}, count}};
+      block.gathered = hidden + first * width;
+      if (!all) {
+        float* const to = scratch.Floats(count * width);
+        for (int64_t i = 0; i < count; ++i) {
+          const int64_t token = batch.selected[static_cast<size_t>(first + i)];
+          std::copy_n(hidden + token * width, width, to + i * width);
+        }
+        block.gathered = to;
+      }
+      block.y = batch.sink != nullptr ? scratch.Floats(count * output_width)
+                                      : batch.outputs[0].row(first);
+      TakeSlots(scratch, block);
+      RunSteps(block, {}, {tail_, steps_.size()}, context);
+      if (batch.sink != nullptr) {
+        (*batch.sink)(first, {block.y, count, output_width});
+      }
+    }
+  }
+
   tensor::TypedRows ValueIn(const Block& block, graph::ValueId value) const {
+    if (block.gathered != nullptr && value == steps_[tail_].in[0]) {
+      return tensor::ConstRows{block.gathered, block.cut.size.tokens,
+                               values_[static_cast<size_t>(value)].width};
+    }
     const Place& place = memory_.places[static_cast<size_t>(value)];
     if (place.where == Place::Where::kInput) {
       const bool per_token = values_[static_cast<size_t>(value)].per_token;
@@ -125,27 +214,36 @@ class CpuExecutable : public Executable {
   }
 
   tensor::MutableRows RowsIn(const Block& block, graph::ValueId value) const {
+    const Value& stored = values_[static_cast<size_t>(value)];
+    const int64_t first = block.cut.first.Of(stored.per_token);
+    const int64_t rows = block.cut.size.Of(stored.per_token);
+    if (block.hidden != nullptr && value == steps_[tail_].in[0]) {
+      return {block.hidden + first * stored.width, rows, stored.width};
+    }
     const Place& place = memory_.places[static_cast<size_t>(value)];
     FFF_DCHECK(place.where != Place::Where::kInput);
-    const Value& stored = values_[static_cast<size_t>(value)];
-    float* const data = place.where == Place::Where::kOutput
-                            ? block.batch.outputs[place.index].row(
-                                  block.cut.first.Of(stored.per_token))
-                            : block.slots[place.index];
-    return {data, block.cut.size.Of(stored.per_token), stored.width};
+    if (place.where == Place::Where::kArena) {
+      return {block.slots[place.index], rows, stored.width};
+    }
+    float* const y = block.y != nullptr
+                         ? block.y
+                         : block.batch.outputs[place.index].row(first);
+    return {y, rows, stored.width};
   }
 
-  void RunBlock(const Batch& batch, const Cut& cut,
-                ExecutionContext& context) const {
-    ScratchScope scratch(context.workspace(0));
-    Block block = {batch, cut, {}};
+  void TakeSlots(ScratchScope& scratch, Block& block) const {
     // A value per row has no more of them than one per token.
     for (const int64_t width : memory_.slot_widths) {
-      block.slots.push_back(scratch.Floats(cut.size.tokens * width));
+      block.slots.push_back(scratch.Floats(block.cut.size.tokens * width));
     }
-    Sequences sequences = batch.inputs.sequences();
-    if (sequences_) sequences = sequences.Slice(cut.first.rows, cut.size.rows);
-    for (size_t i = 0; i < steps_.size(); ++i) {
+  }
+
+  // Those of [range.first, range.second).
+  void RunSteps(const Block& block, const Sequences& sequences,
+                std::pair<size_t, size_t> range,
+                ExecutionContext& context) const {
+    const Batch& batch = block.batch;
+    for (size_t i = range.first; i < range.second; ++i) {
       const Step& step = steps_[i];
       absl::InlinedVector<tensor::TypedRows, 2> in;
       for (const graph::ValueId value : step.in) {
@@ -154,7 +252,7 @@ class CpuExecutable : public Executable {
       RouteSink sink;
       if (!batch.routes.empty() && step.routing.trees > 0) {
         sink = Advance(batch.routes[step.layer], step.routing,
-                       cut.first.Of(step.routing.per_token));
+                       block.cut.first.Of(step.routing.per_token));
       }
       const tensor::MutableRows out = RowsIn(block, step.out);
       step.plan.RunOn(
@@ -163,7 +261,6 @@ class CpuExecutable : public Executable {
           context);
       if (batch.observer != nullptr) (*batch.observer)(i, out);
     }
-    CopyPassedBy(block);
   }
 
   // Outputs that lie elsewhere: an input that no node changes, or a value that
@@ -173,14 +270,18 @@ class CpuExecutable : public Executable {
       const Place& place = memory_.places[static_cast<size_t>(outputs_[i])];
       if (place.where == Place::Where::kOutput && place.index == i) continue;
       const tensor::ConstRows from = ValueIn(block, outputs_[i]).floats();
-      std::copy_n(from.data, from.rows * from.width,
-                  block.batch.outputs[i].row(block.cut.first.Of(
-                      values_[static_cast<size_t>(outputs_[i])].per_token)));
+      float* const y =
+          block.y != nullptr
+              ? block.y
+              : block.batch.outputs[i].row(block.cut.first.Of(
+                    values_[static_cast<size_t>(outputs_[i])].per_token));
+      std::copy_n(from.data, from.rows * from.width, y);
     }
   }
 
   MemoryPlan memory_;
   bool sequences_;  // rows are sequences of any length
+  size_t tail_;     // graph::Graph::tail()
   size_t layers_;
   std::vector<Step> steps_;
   std::vector<NodeReport> report_;

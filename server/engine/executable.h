@@ -16,6 +16,9 @@ namespace fff::engine {
 // per row of the block, or per token.
 using NodeObserver = std::function<void(size_t node, tensor::MutableRows y)>;
 
+// Takes an output as it is made: rows of it, the first of which is `first`.
+using OutputSink = std::function<void(int64_t first, tensor::ConstRows y)>;
+
 // The rows of one call. All inputs and outputs have as many; they belong to the
 // caller, who keeps them until Run returns, and outputs overlap no input.
 struct Batch {
@@ -26,12 +29,21 @@ struct Batch {
   absl::Span<const RouteSink> routes;
   // Null, or called after every node of every block. By the CPU alone.
   const NodeObserver* observer = nullptr;
+  // Null, or what takes the only output instead of `outputs`, which may then be
+  // empty: every row once, in order, in blocks of a few MB.
+  const OutputSink* sink = nullptr;
+  // Empty, or, of a graph with a tail (graph::Graph), the tokens whose outputs
+  // are wanted, counted from the batch's first; the output has a row for each.
+  absl::Span<const int32_t> selected = {};
+
+  // Whether the output goes another way than from the nodes into `outputs`.
+  bool in_parts() const { return sink != nullptr || !selected.empty(); }
 
   // An input of sequences has a row per token, as has such an output.
   Extent extent() const {
     const Sequences& sequences = inputs.sequences();
     if (!sequences.empty()) return {sequences.rows(), sequences.tokens()};
-    return {outputs[0].rows, outputs[0].rows};
+    return {inputs[0].rows, inputs[0].rows};
   }
   int64_t rows() const { return extent().rows; }
 };
@@ -61,7 +73,7 @@ struct RowsBatch {
             absl::Span<const RouteSink> sinks = {})
       : input(x), output(y), routes(sinks) {}
   operator Batch() const {  // NOLINT(google-explicit-constructor)
-    return {KernelInputs({&input, 1}), {&output, 1}, routes, nullptr};
+    return {KernelInputs({&input, 1}), {&output, 1}, routes};
   }
   tensor::TypedRows input;
   tensor::MutableRows output;

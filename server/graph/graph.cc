@@ -219,6 +219,50 @@ absl::Status GraphBuilder::AddOutput(Port port, ValueId value) {
   return absl::OkStatus();
 }
 
+size_t GraphBuilder::FindTail() const {
+  const std::vector<Node>& nodes = graph_.nodes_;
+  size_t tail = nodes.size();
+  if (graph_.outputs_.size() != 1 || !graph_.outputs_[0].sequence) return tail;
+  ValueId value = graph_.output_values_[0];
+  for (size_t i = nodes.size(); i-- > 0;) {
+    const Node& node = nodes[i];
+    const bool alone = node.out == value && graph_.UsesOf(value) == 1 &&
+                       node.in.size() == 1 && node.per_token;
+    const bool spans =
+        Visit(node.op, [](const auto& op) { return op.spans_sequences(); });
+    const Node* const before = graph_.ProducerOf(node.in[0]);
+    if (!alone || spans || Routes(node.op) || before == nullptr) break;
+    // What it reads is kept for all tokens, so it may not be overwritten.
+    if (!MayOverwrite(node.op)) tail = i;
+    value = node.in[0];
+  }
+  // Only the node at the tail's end may read what comes before it.
+  if (tail < nodes.size() && graph_.UsesOf(nodes[tail].in[0]) > 1) {
+    return nodes.size();
+  }
+  return tail;
+}
+
+bool GraphBuilder::AcceptPositions(std::string name) {
+  if (FindTail() == graph_.nodes_.size()) return false;
+  Port port;
+  port.name = std::move(name);
+  port.data_type = tensor::DataType::kI64;
+  port.sequence = true;
+  port.role = Port::Role::kPositions;
+  port.optional = true;
+  graph_.positions_ = std::move(port);
+  return true;
+}
+
+Graph GraphBuilder::Build() && {
+  graph_.tail_ = FindTail();
+  if (graph_.positions_.has_value()) {
+    graph_.positions_->limit = graph_.tokens_max_;
+  }
+  return std::move(graph_);
+}
+
 namespace {
 
 // Makes the rewritten graph, layer by layer.
@@ -240,6 +284,9 @@ class Rewriter {
     for (size_t i = 0; i < graph_.outputs().size(); ++i) {
       FFF_RETURN_IF_ERROR(
           builder_.AddOutput(graph_.outputs()[i], Now(graph_.output_value(i))));
+    }
+    if (graph_.positions() != nullptr) {
+      builder_.AcceptPositions(graph_.positions()->name);
     }
     return std::move(builder_).Build();
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,8 +22,10 @@ using ValueId = int32_t;
 
 // A named tensor at the network's edge; rows come before `shape`.
 struct Port {
-  // kMask: 1 for tokens that count, 0 for those that do not.
-  enum class Role : uint8_t { kData, kMask };
+  // kMask: 1 for tokens that count, 0 for those that do not. kPositions: which
+  // tokens' outputs are wanted, by place in their row, as many per row as the
+  // request likes.
+  enum class Role : uint8_t { kData, kMask, kPositions };
 
   std::string name;
   // As clients send it. kI64 and kI32 are int32 inside, kU8 is float.
@@ -82,6 +85,16 @@ class Graph {
   // Whether rows are sequences of any length, and of how many tokens at most.
   bool sequences() const;
   int64_t tokens_max() const { return tokens_max_; }
+  // Where rows are sequences of any length and the only output has a row per
+  // token: the first node behind all that decide or see several tokens. It and
+  // those behind it are a chain, which may be computed for some tokens alone.
+  // Else, or without such nodes, nodes().size().
+  size_t tail() const { return tail_; }
+  // How a request names these tokens; it is none of inputs(), for no node reads
+  // it. Null where the outputs are for all tokens always.
+  const Port* positions() const {
+    return positions_.has_value() ? &*positions_ : nullptr;
+  }
 
   // "sap-fff: 6 -> 4, ...": what a layer is, for people.
   std::string DescribeLayer(size_t layer) const;
@@ -113,6 +126,8 @@ class Graph {
   std::vector<ValueId> output_values_;
   std::vector<ValueType> types_;  // by value
   int64_t tokens_max_ = kTokensMax;
+  size_t tail_ = 0;
+  std::optional<Port> positions_;
 };
 
 // Makes a graph node by node. Owned by one thread.
@@ -144,9 +159,14 @@ class GraphBuilder {
   // INVALID_ARGUMENT (key "output", found, wanted) when shape or labels do not
   // fit the value; an empty name is "output", an empty shape the value's.
   absl::Status AddOutput(Port port, ValueId value);
-  Graph Build() && { return std::move(graph_); }
+  // Requests may name the tokens whose outputs they want, under the port's
+  // name. After all nodes and outputs; false, and nothing done, where the graph
+  // has no tail.
+  bool AcceptPositions(std::string name);
+  Graph Build() &&;
 
  private:
+  size_t FindTail() const;
   absl::Status LimitInput(ValueId value, int64_t limit);
 
   Graph graph_;

@@ -162,6 +162,7 @@ absl::StatusOr<std::vector<graph::Port>> PortsOf(
     const Names& names) {
   std::vector<graph::Port> ports;
   for (const EdgeConfig& edge : config.inputs) {
+    if (edge.positions) continue;
     graph::Port port = PortOf(edge);
     if (port.name.empty()) port.name = "input";
     if (port.shape.empty() && !port.sequence) {
@@ -176,6 +177,25 @@ absl::StatusOr<std::vector<graph::Port>> PortsOf(
     ports.push_back(std::move(port));
   }
   return ports;
+}
+
+// Requests may name the tokens whose outputs they want: under the name that the
+// config gives, else under "positions" where the network can and no input is
+// called that.
+absl::Status AddPositions(const ModelConfig& config, const Names& names,
+                          graph::GraphBuilder& builder) {
+  bool taken = false;
+  for (const EdgeConfig& edge : config.inputs) {
+    taken |= edge.name == kPositionsName;
+    if (!edge.positions) continue;
+    if (builder.AcceptPositions(edge.name)) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        names.source, ": input \"", edge.name,
+        "\" of role \"positions\": the network has no output per token, or "
+        "its last layer sees several tokens; leave the input out"));
+  }
+  if (!taken) builder.AcceptPositions(kPositionsName);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<graph::Graph> ImportLayers(
@@ -197,6 +217,7 @@ absl::StatusOr<graph::Graph> ImportLayers(
                        AddLayers(layers, inputs, names, builder));
   FFF_RETURN_IF_ERROR(base::Annotate(
       builder.AddOutput(PortOf(config.output), result), names.source));
+  FFF_RETURN_IF_ERROR(AddPositions(config, names, builder));
   return graph::Fuse(std::move(builder).Build());
 }
 
@@ -297,6 +318,9 @@ absl::StatusOr<graph::Graph> ImportDense(const ModelConfig& config,
                                      names.source));
   FFF_RETURN_IF_ERROR(builder.AddOutput(output, result));
   builder.LimitTokens(fff.tokens_max());
+  if (fff.positions() != nullptr) {
+    builder.AcceptPositions(fff.positions()->name);
+  }
   graph::Graph graph = std::move(builder).Build();
   FFF_RETURN_IF_ERROR(CheckDenseInputs(graph, fff, names.source));
   return graph::Fuse(graph);

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "server/base/log.h"
-#include "server/graph/problem.h"
+#include "server/graph/graph.h"
 #include "server/importer/json_fields.h"
 #include "server/tensor/shape.h"
 
@@ -102,8 +102,12 @@ void CheckShape(const EdgeConfig& edge, JsonFields& fields) {
         fields.PathOf("shape"),
         absl::StrCat("found ", ShapeText(edge), ", wanted ", wanted));
   };
-  if (edge.mask &&
-      (edge.sequence ? !edge.shape.empty() : edge.shape.size() != 1)) {
+  if (edge.positions) {
+    if (!edge.sequence || !edge.shape.empty()) {
+      wrong("[\"sequence\"], or none: positions are any number per row");
+    }
+  } else if (edge.mask &&
+             (edge.sequence ? !edge.shape.empty() : edge.shape.size() != 1)) {
     wrong("[\"sequence\"] or [tokens]: a mask has one number per token");
   } else if (IsInteger(edge) && edge.sequence && !edge.shape.empty()) {
     wrong("[\"sequence\"]: ids are one number per token");
@@ -113,17 +117,29 @@ void CheckShape(const EdgeConfig& edge, JsonFields& fields) {
 }
 
 void ReadRole(JsonFields& fields, EdgeConfig& edge) {
-  edge.mask = fields.OneOf<bool>("role", {{"data", false}, {"mask", true}})
-                  .value_or(false);
+  using Role = graph::Port::Role;
+  const Role role = fields
+                        .OneOf<Role>("role", {{"data", Role::kData},
+                                              {"mask", Role::kMask},
+                                              {"positions", Role::kPositions}})
+                        .value_or(Role::kData);
+  edge.mask = role == Role::kMask;
+  edge.positions = role == Role::kPositions;
   const auto optional = fields.Bool("optional");
-  edge.optional = optional.value_or(edge.mask);
-  if (edge.optional && !edge.mask) {
-    fields.errors().Add(fields.PathOf("optional"),
-                        "found true, but only a mask may be left out");
+  edge.optional = optional.value_or(role != Role::kData);
+  if (edge.optional && role == Role::kData) {
+    fields.errors().Add(
+        fields.PathOf("optional"),
+        "found true, but only a mask and positions may be left out");
   }
-  if (edge.mask && !IsInteger(edge)) {
+  if (!edge.optional && edge.positions) {
+    fields.errors().Add(fields.PathOf("optional"),
+                        "found false, but positions may always be left out");
+  }
+  if (role != Role::kData && !IsInteger(edge)) {
     fields.errors().Add(fields.PathOf("datatype"),
-                        "a mask is \"INT32\" or \"INT64\"");
+                        absl::StrCat(edge.mask ? "a mask is" : "positions are",
+                                     " \"INT32\" or \"INT64\""));
   }
 }
 
@@ -138,10 +154,13 @@ EdgeConfig ReadListed(const json& value, std::string path, JsonErrors& errors) {
   if (edge.name.empty()) {
     errors.Add(fields.PathOf("name"), "this key is missing");
   }
-  if (fields.Find("shape") == nullptr) {
+  if (fields.Find("shape") != nullptr) {
+    CheckShape(edge, fields);
+  } else if (edge.positions) {
+    edge.sequence = true;
+  } else {
     errors.Add(fields.PathOf("shape"), "this key is missing");
   }
-  CheckShape(edge, fields);
   return edge;
 }
 
@@ -166,6 +185,10 @@ void CheckBeside(const std::vector<EdgeConfig>& inputs, size_t index,
       errors.Add(absl::StrCat(path, ".name"),
                  absl::StrCat("found \"", base::Printable(edge.name),
                               "\" a second time"));
+    } else if (other.positions || edge.positions) {
+      if (other.positions && edge.positions) {
+        errors.Add(path, "found second positions, wanted one at most");
+      }
     } else if (other.mask == edge.mask) {
       errors.Add(path, edge.mask ? "found a second mask, wanted one at most"
                                  : "found a second input of data, which no "
@@ -193,8 +216,9 @@ std::vector<EdgeConfig> ReadInputs(JsonFields& model) {
     inputs.push_back(ReadListed(*element, path, errors));
     CheckBeside(inputs, inputs.size() - 1, path, errors);
   }
-  if (std::all_of(inputs.begin(), inputs.end(),
-                  [](const EdgeConfig& edge) { return edge.mask; })) {
+  if (std::all_of(inputs.begin(), inputs.end(), [](const EdgeConfig& edge) {
+        return edge.mask || edge.positions;
+      })) {
     errors.Add("input", "found no input of data, wanted one");
   }
   return inputs;

@@ -13,6 +13,8 @@ namespace fff::importer {
 class JsonFields;
 
 inline constexpr int kLabelsMax = 65536;
+// Of the input that names tokens, where config.json does not say.
+inline constexpr char kPositionsName[] = "positions";
 inline constexpr size_t kEdgeNameBytesMax = 256;
 
 struct EdgeConfig {
@@ -24,10 +26,11 @@ struct EdgeConfig {
   bool sequence = false;
   bool mask = false;
   bool optional = false;
+  bool positions = false;  // names the tokens whose outputs are wanted
 };
 
 // One entry where the key is absent or an object, else those of the list: one
-// of data, and a mask at most. Errors go to model.errors().
+// of data, and a mask and positions at most. Errors go to model.errors().
 std::vector<EdgeConfig> ReadInputs(JsonFields& model);
 EdgeConfig ReadOutput(JsonFields& model);
 

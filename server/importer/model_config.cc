@@ -40,12 +40,21 @@ BatchingConfig ReadBatching(const Json* value, JsonErrors& errors) {
           .value_or(batching.max_queue_delay_us);
   batching.max_queue_rows = fields.Integer("max_queue_rows", kQueueRows)
                                 .value_or(batching.max_queue_rows);
+  const auto queue_tokens = fields.Integer("max_queue_tokens", kQueueRows);
+  batching.max_queue_tokens = queue_tokens.value_or(
+      std::max(batching.max_queue_tokens, batching.max_batch_tokens));
   fields.RejectUnknownKeys();
   if (batching.max_queue_rows < batching.max_batch_rows) {
     errors.Add(fields.PathOf("max_queue_rows"),
                absl::StrCat("found ", batching.max_queue_rows,
                             ", wanted at least batching.max_batch_rows, ",
                             batching.max_batch_rows));
+  }
+  if (batching.max_queue_tokens < batching.max_batch_tokens) {
+    errors.Add(fields.PathOf("max_queue_tokens"),
+               absl::StrCat("found ", batching.max_queue_tokens,
+                            ", wanted at least batching.max_batch_tokens, ",
+                            batching.max_batch_tokens));
   }
   return batching;
 }

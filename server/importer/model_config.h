@@ -22,7 +22,9 @@ struct BatchingConfig {
   int64_t max_batch_rows = 4096;
   int64_t max_queue_delay_us = 0;
   int64_t max_queue_rows = 65536;
-  int64_t max_batch_tokens = 4096;  // where rows are sequences of any length
+  // Where rows are sequences of any length.
+  int64_t max_batch_tokens = 4096;
+  int64_t max_queue_tokens = 65536;
 };
 
 // What the model's author measured, for reports: shares of correct answers,

@@ -94,10 +94,25 @@ std::vector<engine::KernelPlan::Step> Model::KernelSteps(size_t i) const {
 void Model::Run(const engine::Batch& batch,
                 engine::ExecutionContext& context) const {
   if (device_copy_ != nullptr && batch.rows() >= device_copy_->rows_min() &&
-      device_copy_->Run(batch, context).ok()) {
+      RunOnDevice(batch, context)) {
     return;
   }
   RunOnCpu(batch, context);
+}
+
+bool Model::RunOnDevice(const engine::Batch& batch,
+                        engine::ExecutionContext& context) const {
+  if (!batch.in_parts()) return device_copy_->Run(batch, context).ok();
+  if (!batch.selected.empty()) return false;
+  const int64_t rows = batch.extent().Of(output().sequence);
+  tensor::FloatBuffer whole(rows * output().width());
+  const tensor::MutableRows y = {whole.data(), rows, output().width()};
+  engine::Batch plain = batch;
+  plain.sink = nullptr;
+  plain.outputs = {&y, 1};
+  if (!device_copy_->Run(plain, context).ok()) return false;
+  (*batch.sink)(0, {y.data, y.rows, y.width});
+  return true;
 }
 
 void Model::RunOnCpu(const engine::Batch& batch,

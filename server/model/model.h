@@ -52,13 +52,15 @@ class Model {
 
   // On the device from device_copy()->rows_min() rows on, else on the CPU,
   // which also answers when the device has failed, so that no request is lost
-  // with it.
+  // with it, and where tokens are selected.
   void Run(const engine::Batch& batch, engine::ExecutionContext& context) const;
   // The same on the CPU whatever the batch size.
   void RunOnCpu(const engine::Batch& batch,
                 engine::ExecutionContext& context) const;
 
  private:
+  bool RunOnDevice(const engine::Batch& batch,
+                   engine::ExecutionContext& context) const;
   // The node that stands for layer i in reports, or -1.
   int MainNode(size_t i) const { return main_nodes_[i]; }
 

@@ -2,8 +2,9 @@
 // inference.ModelInferRequest, 'V' a model version; small letters, a request to
 // another model. That of the capital ones has one input of three columns and
 // one output of two; the other has pixels, token ids of sequences of up to nine
-// tokens, and their mask. Requests are parsed into a new message and into one
-// that has held all requests before: both must say the same.
+// tokens, their mask, and positions whose outputs are wanted. Requests are
+// parsed into a new message and into one that has held all requests before:
+// both must say the same.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include "server/base/utf8.h"
 #include "server/rpc/messages/decode.h"
 #include "server/rpc/messages/message_reuse.h"
+#include "server/rpc/messages/request_options.h"
 #include "server/rpc/messages/string_field.h"
 
 namespace {
@@ -54,6 +56,11 @@ const InputSpec& SeveralInputs() {
   static auto* const spec = new InputSpec(ports->front());
   spec->ports = *ports;
   spec->tokens_max = kTokensMax;
+  static auto* const positions = new Port{"at", DataType::kI64, {}};
+  positions->sequence = positions->optional = true;
+  positions->role = Port::Role::kPositions;
+  positions->limit = kTokensMax;
+  spec->positions = positions;
   return *spec;
 }
 const Port& OutputSpec() {
@@ -113,8 +120,21 @@ void CheckInputs(const Inputs& inputs, const InputSpec& spec) {
       CheckIntegers(port, matrix);
     }
   }
+  const auto positions = inputs->Positions();
+  Require(positions.empty() || spec.positions != nullptr);
+  Require(static_cast<int64_t>(positions.size()) ==
+          inputs->rows * inputs->positions_per_row());
+  Require(std::all_of(positions.begin(), positions.end(), [&](int32_t place) {
+    return place >= 0 && place < inputs->tokens;
+  }));
   Require(inputs->non_finite_rows == non_finite_rows);
   Require(non_finite_rows == 0 || !spec.refuse_non_finite);
+}
+
+void CheckTopK(const absl::StatusOr<fff::rpc::TopK>& top) {
+  if (!top.ok()) return CheckError(top.status());
+  Require(top->k >= 0 && top->k <= OutputSpec().width());
+  Require(top->k > 0 || !top->classification);
 }
 
 InputSpec Refusing(InputSpec spec) {
@@ -126,6 +146,7 @@ void RequireSame(const Inputs& a, const Inputs& b) {
   Require(a.status() == b.status());
   if (!a.ok()) return;
   Require(a->rows == b->rows && a->tokens == b->tokens);
+  Require(a->Positions() == b->Positions());
   for (size_t i = 0; i < a->matrices.size(); ++i) {
     const fff::tensor::TypedRows& left = a->matrices[i];
     const fff::tensor::TypedRows& right = b->matrices[i];
@@ -176,6 +197,7 @@ void DecodePredict(const std::string& bytes, const InputSpec& spec) {
   InputScratch reused_scratch;
   RequireSame(inputs,
               fff::rpc::DecodePredictInput(*reused, spec, reused_scratch));
+  CheckTopK(fff::rpc::DecodeTopK(request, OutputSpec()));
   if (!request.has_input()) reused->clear_input();
   Require(request.SerializeAsString() == reused->SerializeAsString());
 }
@@ -201,6 +223,7 @@ void DecodeInfer(const std::string& bytes, const InputSpec& spec) {
   InputScratch reused_scratch;
   RequireSame(inputs, fff::rpc::DecodeInferInput(*reused, spec, OutputSpec(),
                                                  reused_scratch));
+  CheckTopK(fff::rpc::DecodeTopK(request, OutputSpec()));
   const auto timeout = fff::rpc::DecodeTimeout(request);
   if (timeout.ok()) {
     Require(timeout->count() >= 0);

@@ -289,6 +289,10 @@ def requests():
                   ids=((2, 3), 3, ids[:24]))
     predict_named("lengths_differ", pixels=((2, 2, 2), 2, pixels),
                   ids=((2, 3), 4, ids), mask=((2, 2), 4, mask[:32]))
+    predict_named("positions", pixels=((2, 2, 2), 2, pixels),
+                  ids=((2, 3), 4, ids), at=((2, 1), 4, struct.pack("<2q", 2, 0)))
+    predict_named("beyond", pixels=((1, 2, 2), 2, pixels[:4]),
+                  ids=((1, 3), 4, ids[:24]), at=((1, 2), 3, struct.pack("<2i", 2, 3)))
     predict_named("too_long", ids=((1, 10), 4, ids))
     infer_named("all", pixels=((2, 2, 2), "UINT8", pixels),
                 ids=((2, 3), "INT64", ids), mask=((2, 3), "BOOL", b"\1" * 6))
@@ -303,6 +307,10 @@ def requests():
     infer("other_type", 2, 3, datatype="BYTES")
     infer("timeout", 2, 3, more=field(
         4, field(1, "timeout") + field(2, field(2, 1000))))
+    infer("top_k", 2, 3, more=field(
+        4, field(1, "top_k") + field(2, field(2, 2))) + field(6, field(1, "output_ids")))
+    infer("classification", 2, 3, more=field(6, field(1, "output") + field(
+        2, field(1, "classification") + field(2, field(2, 1)))))
     infer("bad_timeout", 2, 3, more=field(
         4, field(1, "timeout") + field(2, field(3, "soon"))))
     for version in ("", "1", "18446744073709551616", "-1", "+1", " 1"):

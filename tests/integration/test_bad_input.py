@@ -180,16 +180,19 @@ def test_infer_refuses(api, name):
             CODE.INVALID_ARGUMENT, text, f"model '{MODEL}' version 1")
 
 
-def test_shared_memory_and_classification_are_refused_by_name(api):
+def test_shared_memory_and_more_classes_than_columns_are_refused_by_name(api):
     request = fff_api.infer_request(MODEL, row())
     request.inputs[0].parameters["shared_memory_region"].string_param = "r"
     refused(lambda: api.oip.ModelInfer(request, timeout=60), CODE.INVALID_ARGUMENT,
             "shared memory is not supported")
     request = fff_api.infer_request(MODEL, row())
     output = request.outputs.add(name="output")
-    output.parameters["classification"].int64_param = 3
+    output.parameters["classification"].int64_param = 1 << 40
     refused(lambda: api.oip.ModelInfer(request, timeout=60), CODE.INVALID_ARGUMENT,
-            "classification")
+            "got classification 1099511627776, wanted 0 (all columns) to ")
+    output.parameters["shared_memory_region"].string_param = "r"
+    refused(lambda: api.oip.ModelInfer(request, timeout=60), CODE.INVALID_ARGUMENT,
+            "shared memory extension is not supported")
 
 
 def test_parameters_that_mean_nothing_here_are_accepted(api):

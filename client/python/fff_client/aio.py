@@ -88,6 +88,7 @@ class AsyncClient:
         labels: bool = False,
         timeout: Optional[float] = None,
         request_id: str = "",
+        top_k: int = 0,
     ) -> Prediction:
         """Evaluates a model.
 
@@ -99,7 +100,9 @@ class AsyncClient:
         Returns a Prediction with output float32 [rows, *model output shape].
         Raises InputError for an array that cannot be sent, and ServingError.
         """
-        request = predict_request(model, array, version, routing, labels, request_id)
+        request = predict_request(
+            model, array, version, routing, labels, request_id, top_k
+        )
         return prediction(await self._call("Predict", request, timeout))
 
     async def predict_dense(
@@ -110,9 +113,12 @@ class AsyncClient:
         labels: bool = False,
         timeout: Optional[float] = None,
         request_id: str = "",
+        top_k: int = 0,
     ) -> Prediction:
         """Evaluates the model's dense twin on the same input; see predict."""
-        request = predict_request(model, array, version, False, labels, request_id)
+        request = predict_request(
+            model, array, version, False, labels, request_id, top_k
+        )
         return prediction(await self._call("PredictDense", request, timeout))
 
     async def predict_stream(

@@ -86,6 +86,7 @@ class Client:
         labels: bool = False,
         timeout: Optional[float] = None,
         request_id: str = "",
+        top_k: int = 0,
     ) -> Prediction:
         """Evaluates a model.
 
@@ -101,13 +102,18 @@ class Client:
         labels: also report the label of each row's strongest output.
         timeout: seconds; left out, the client's.
         request_id: comes back in the answer and stands in the server's log.
+        top_k: above 0, so many of the output's columns, the strongest first,
+            and their numbers as ids, instead of all columns.
+
+        Of a model that answers a row per token, an input "positions", integers
+        [rows, any number], asks for the outputs of these tokens alone.
 
         Raises InputError when an array holds something else (masked elements,
         text, complex numbers, numbers beyond float32, rows of differing
         lengths), or arrays by name differ in rows, and ServingError.
         """
         request = predict_request(
-            model, array, version, routing, labels, request_id
+            model, array, version, routing, labels, request_id, top_k
         )
         return self._predict(self._stub.Predict, request, timeout)
 
@@ -119,6 +125,7 @@ class Client:
         labels: bool = False,
         timeout: Optional[float] = None,
         request_id: str = "",
+        top_k: int = 0,
     ) -> Prediction:
         """Evaluates the model's dense twin on the same input; see predict.
 
@@ -126,7 +133,7 @@ class Client:
         nothing) says model(name).dense_kind.
         """
         request = predict_request(
-            model, array, version, False, labels, request_id
+            model, array, version, False, labels, request_id, top_k
         )
         return self._predict(self._stub.PredictDense, request, timeout)
 

@@ -1,7 +1,7 @@
 """Between numpy arrays and the messages of fff.v1; no connection."""
 
 import dataclasses
-from typing import List, Mapping, Tuple, Union
+from typing import List, Mapping, Optional, Tuple, Union
 
 import grpc
 import numpy as np
@@ -79,7 +79,10 @@ class Prediction:
     """The answer to predict or predict_dense.
 
     output: float32 [rows, *model output shape].
-    labels: one a row when asked for and the model has labels, else empty.
+    ids: with top_k, int64 shaped as output: the columns that it holds, the
+        strongest first. Else None.
+    labels: of the strongest column of every row, or token; with top_k of every
+        number in output; empty unless asked for and the model has labels.
     routing: one entry an FFF layer when asked for, else empty.
     implementation: "fff" or "dense", what computed the output.
     queue_seconds, compute_seconds, batch_rows: time in the server, waiting and
@@ -96,10 +99,11 @@ class Prediction:
     compute_seconds: float
     batch_rows: int
     request_id: str
+    ids: Optional[np.ndarray] = None
 
 
 def predict_request(
-    model, inputs, version=0, routing=False, labels=False, request_id=""
+    model, inputs, version=0, routing=False, labels=False, request_id="", top_k=0
 ) -> "pb.PredictRequest":
     """Encodes a request; inputs as Client.predict takes them.
 
@@ -112,6 +116,7 @@ def predict_request(
         include_routing=routing,
         include_labels=labels,
         request_id=request_id,
+        top_k=top_k,
     )
     if isinstance(inputs, Mapping):
         _add_named(inputs, request)
@@ -186,6 +191,10 @@ def _tensor(array) -> "pb.Tensor":
 def prediction(response) -> Prediction:
     """Decodes an answer."""
     output = np.frombuffer(response.output.data, "<f4")
+    ids = None
+    if response.top_ids.data:
+        ids = np.frombuffer(response.top_ids.data, "<i8")
+        ids = ids.reshape(tuple(response.top_ids.shape))
     return Prediction(
         model=response.model,
         version=response.version,
@@ -197,6 +206,7 @@ def prediction(response) -> Prediction:
         compute_seconds=response.timing.compute_ns * 1e-9,
         batch_rows=response.timing.batch_rows,
         request_id=response.request_id,
+        ids=ids,
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from .messages import pb
 
 MASK_NAMES = ("<mask>", "[MASK]")
+POSITIONS = "positions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,20 +63,22 @@ class MaskQuestion:
         self._positions = np.flatnonzero(self._ids == self._mask_id)
         if self._positions.size == 0:
             raise ValueError(f"the text holds no {self._mask}, wanted at least one")
+        # The scores of the masks alone, where the model takes that.
+        self._asked = any(port.name == POSITIONS for port in described.inputs)
+        if self._asked:
+            inputs[POSITIONS] = self._positions[None].astype(np.int64)
         return inputs
 
     def choices(self, output, top_k) -> List[List[Choice]]:
         """The strongest tokens per mask, from the model's output."""
-        tokens = self._ids.size
+        tokens = self._positions.size if self._asked else self._ids.size
         if output.ndim != 3 or output.shape[1] != tokens:
             raise ValueError(
                 f"model {self._model!r} answers shape {list(output.shape)} to "
                 f"{tokens} tokens, wanted [1, {tokens}, vocabulary]"
             )
-        return [
-            _choices(output[0, position], top_k, self._tokenizer.id_to_token)
-            for position in self._positions
-        ]
+        rows = output[0] if self._asked else output[0, self._positions]
+        return [_choices(row, top_k, self._tokenizer.id_to_token) for row in rows]
 
 
 class ClassQuestion:

@@ -327,6 +327,7 @@ def test_text_and_sequences_answer_as_the_client_does():
         async with AsyncClient(address) as client:
             ragged = await client.predict_ragged("words", [[1, 2, 3], [4]])
             masks = await client.fill_mask("words", "the <mask> sat", StandIn())
+            assert await client.fill_mask("picked", "the <mask> sat", StandIn()) == masks
             classes = await client.classify_text("classes", "the cat", StandIn())
             with pytest.raises(ServingError, match="sequence 1: input_ids:"):
                 await client.predict_ragged("words", [[1, 2], [0.5]])

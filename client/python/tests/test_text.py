@@ -57,6 +57,27 @@ def test_every_mask_gets_its_strongest_tokens_with_probabilities(client, service
     assert [named.name for named in request.inputs] == ["input_ids"]
 
 
+def test_only_the_masks_are_asked_for_where_the_model_takes_positions(client, service):
+    wanted = client.fill_mask("words", "the <mask> sat <mask>", StandIn(), top_k=3)
+    assert client.fill_mask("picked", "the <mask> sat <mask>", StandIn(), top_k=3) == wanted
+    positions = service.requests[1].inputs[1]
+    assert positions.name == "positions"
+    assert np.frombuffer(positions.tensor.data, "<i8").tolist() == [1, 3]
+
+
+def test_the_strongest_columns_come_with_their_ids(client, service):
+    ids = np.array([[3, 7]])
+    answer = client.predict("picked", {"input_ids": ids}, top_k=2)
+    assert service.requests[0].top_k == 2
+    assert answer.output.tolist() == [[[5, 0], [5, 0]]]
+    assert answer.ids.tolist() == [[[4, 0], [0, 1]]]
+    assert answer.ids.dtype == np.int64
+    assert client.predict("picked", {"input_ids": ids}).ids is None
+    one = client.predict(
+        "picked", {"input_ids": ids, "positions": np.array([[1]])}, top_k=1)
+    assert one.ids.tolist() == [[[0]]]
+
+
 def test_either_spelling_of_the_mask_is_read(client):
     words = ["[MASK]" if word == "<mask>" else word for word in WORDS]
     masks = client.fill_mask("words", "<mask> cat [MASK]", StandIn(words), top_k=1)

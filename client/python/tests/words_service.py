@@ -2,6 +2,7 @@
 
 "words": input_ids and, optional, attention_mask, int64 [rows, sequence]. The
     strongest of VOCABULARY columns of each token is that of the next id.
+"picked": the same, and answers only the tokens that positions name, if any are.
 "classes": input_ids, int32, and attention_mask, int64. The label "good" has
     three quarters of the probability.
 """
@@ -19,6 +20,9 @@ VOCABULARY = 8
 PORTS = {
     "words": [("input_ids", pb.DATA_TYPE_INT64, False),
               ("attention_mask", pb.DATA_TYPE_INT64, True)],
+    "picked": [("input_ids", pb.DATA_TYPE_INT64, False),
+               ("attention_mask", pb.DATA_TYPE_INT64, True),
+               ("positions", pb.DATA_TYPE_INT64, True)],
     "classes": [("input_ids", pb.DATA_TYPE_INT32, False),
                 ("attention_mask", pb.DATA_TYPE_INT64, False)],
 }
@@ -65,7 +69,10 @@ class WordsService(pb_grpc.InferenceServiceServicer):
     def answer(self, request):
         with self.lock:
             self.requests.append(request)
-        ids = tensors(request)["input_ids"]
+        arrays = tensors(request)
+        ids = arrays["input_ids"]
+        if "positions" in arrays:
+            ids = np.take_along_axis(ids, arrays["positions"], 1)
         if request.model == "classes":
             output = np.tile(np.log([1.0, 3.0]), (ids.shape[0], 1))
         else:
@@ -73,6 +80,13 @@ class WordsService(pb_grpc.InferenceServiceServicer):
         response = pb.PredictResponse(output=pb.Tensor(
             shape=output.shape, datatype=pb.DATA_TYPE_FP32,
             data=output.astype("<f4").tobytes()))
+        if request.top_k:
+            best = np.argsort(-output, -1, "stable")[..., :request.top_k]
+            top = np.take_along_axis(output, best, -1).astype("<f4")
+            for tensor, array in ((response.output, top),
+                                  (response.top_ids, best.astype("<i8"))):
+                tensor.shape[:] = array.shape
+                tensor.data = array.tobytes()
         if request.include_routing:
             response.routing.add(
                 family=pb.FAMILY_PATH, trees=2, depth=1, margins_per_tree=2,

@@ -12,12 +12,10 @@
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/messages/bad_field.h"
+#include "server/rpc/messages/request_options.h"
 
 namespace fff::rpc {
 namespace {
-
-// A day: keeps deadline arithmetic far from overflow.
-constexpr int64_t kTimeoutUsMax = int64_t{86'400} * 1'000'000;
 
 using InferInput = inference::ModelInferRequest::InferInputTensor;
 using tensor::DataType;
@@ -127,14 +125,14 @@ absl::Status WrongType(const graph::Port& port, absl::string_view got,
 // The input at `at` of the request; `raw`: its elements, null when they are
 // typed.
 absl::Status AddInput(const InferInput& input, int at, const std::string* raw,
-                      const InputSpec& spec, InputDecoder& decoder) {
+                      InputDecoder& decoder) {
   const auto in = [at](absl::string_view field, absl::Status status) {
     if (status.ok()) return status;
     return InField(absl::StrCat("inputs[", at, "].", field), std::move(status));
   };
   const absl::StatusOr<size_t> index = decoder.Find(input.name());
   if (!index.ok()) return in("name", index.status());
-  const graph::Port& port = spec.ports[*index];
+  const graph::Port& port = decoder.port(*index);
   const std::optional<DataType> type = TypeOfWireName(input.datatype());
   if (!type.has_value() || !InputDecoder::Takes(port, *type)) {
     return in(
@@ -180,7 +178,8 @@ absl::Status WrongRawCount(const inference::ModelInferRequest& request) {
 absl::Status CheckInputCount(const inference::ModelInferRequest& request,
                              const InputSpec& spec) {
   const int got = request.inputs_size();
-  const auto most = static_cast<int>(spec.ports.size());
+  const auto most =
+      static_cast<int>(spec.ports.size()) + (spec.positions != nullptr ? 1 : 0);
   if (got >= 1 && got <= most) return absl::OkStatus();
   return InField(
       "inputs",
@@ -190,56 +189,6 @@ absl::Status CheckInputCount(const inference::ModelInferRequest& request,
                              spec.ports[0].name, "'")
               : absl::StrCat("got ", got, " inputs, wanted 1 to ", most)));
 }
-
-absl::Status CheckOutputs(const inference::ModelInferRequest& request,
-                          const graph::Port& spec) {
-  for (const auto& output : request.outputs()) {
-    if (output.name() != spec.name) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("got requested output '", base::Printable(output.name()),
-                       "', wanted '", spec.name, "' or none (all)"));
-    }
-    if (output.parameters().contains("classification") ||
-        output.parameters().contains("shared_memory_region")) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "output '", spec.name,
-          "': the classification and shared memory extensions are not "
-          "supported"));
-    }
-  }
-  if (request.outputs_size() > 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("got output '", spec.name, "' requested ",
-                     request.outputs_size(), " times, wanted once"));
-  }
-  return absl::OkStatus();
-}
-
-// A request parameter of the protocol; 0 when absent.
-absl::StatusOr<int64_t> IntegerParameter(
-    const inference::ModelInferRequest& request, const char* name,
-    absl::string_view unit) {
-  const auto found = request.parameters().find(name);
-  if (found == request.parameters().end()) return 0;
-  const inference::InferParameter& value = found->second;
-  int64_t number = -1;
-  if (value.has_int64_param()) number = value.int64_param();
-  if (value.has_uint64_param() &&
-      value.uint64_param() <= std::numeric_limits<int64_t>::max()) {
-    number = static_cast<int64_t>(value.uint64_param());
-  }
-  if (number < 0) {
-    return InField(
-        absl::StrCat("parameters.", name),
-        absl::InvalidArgumentError(absl::StrCat(
-            "parameter '", name, "': wanted a non-negative integer", unit)));
-  }
-  return number;
-}
-
-}  // namespace
-
-namespace {
 
 std::optional<DataType> TypeOf(v1::DataType type) {
   switch (type) {
@@ -305,7 +254,7 @@ absl::StatusOr<DecodedInputs> DecodePredictInput(
         InField(absl::StrCat(place, ".name"), decoder.Find(named.name())));
     FFF_RETURN_IF_ERROR(AddTensor(named.tensor(),
                                   absl::StrCat(place, ".tensor"),
-                                  spec.ports[index], index, decoder));
+                                  decoder.port(index), index, decoder));
   }
   return InField("input", std::move(decoder).Finish());
 }
@@ -319,9 +268,9 @@ absl::StatusOr<DecodedInputs> DecodeInferInput(
   if (raw != 0 && raw != request.inputs_size()) return WrongRawCount(request);
   InputDecoder decoder(spec, /*bare_row=*/false, scratch);
   for (int i = 0; i < request.inputs_size(); ++i) {
-    FFF_RETURN_IF_ERROR(AddInput(
-        request.inputs(i), i,
-        i < raw ? &request.raw_input_contents(i) : nullptr, spec, decoder));
+    FFF_RETURN_IF_ERROR(
+        AddInput(request.inputs(i), i,
+                 i < raw ? &request.raw_input_contents(i) : nullptr, decoder));
   }
   return InField("inputs", std::move(decoder).Finish());
 }
@@ -339,37 +288,6 @@ absl::StatusOr<int64_t> DecodeVersion(const std::string& version) {
                        "', wanted a positive decimal number or nothing")));
   }
   return number;
-}
-
-absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
-    const v1::PredictRequest& request) {
-  if (request.timeout_us() < 0) {
-    return InField("timeout_us", absl::InvalidArgumentError(absl::StrCat(
-                                     "got timeout_us ", request.timeout_us(),
-                                     ", wanted 0 (none) or above")));
-  }
-  return std::chrono::microseconds(
-      std::min(request.timeout_us(), kTimeoutUsMax));
-}
-
-absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
-    const inference::ModelInferRequest& request) {
-  FFF_ASSIGN_OR_RETURN(
-      const int64_t timeout_us,
-      IntegerParameter(request, "timeout", " of microseconds"));
-  return std::chrono::microseconds(std::min(timeout_us, kTimeoutUsMax));
-}
-
-serving::Priority PriorityOf(uint64_t number) {
-  if (number == 1) return serving::Priority::kHigh;
-  return number <= 2 ? serving::Priority::kNormal : serving::Priority::kLow;
-}
-
-absl::StatusOr<serving::Priority> DecodePriority(
-    const inference::ModelInferRequest& request) {
-  FFF_ASSIGN_OR_RETURN(const int64_t number,
-                       IntegerParameter(request, "priority", ""));
-  return PriorityOf(static_cast<uint64_t>(number));
 }
 
 }  // namespace fff::rpc

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -9,6 +8,7 @@
 #include "fff/v1/inference.pb.h"
 #include "inference/grpc_service.pb.h"
 #include "server/graph/graph.h"
+#include "server/rpc/messages/answer_shape.h"
 #include "server/rpc/messages/input_decoder.h"
 #include "server/serving/batching/task.h"
 
@@ -33,21 +33,5 @@ absl::StatusOr<DecodedInputs> DecodeInferInput(
 
 // "" = 0, the default version; otherwise a positive decimal number.
 absl::StatusOr<int64_t> DecodeVersion(const std::string& version);
-
-// The request's own time limit, zero when there is none: timeout_us of our API,
-// the protocol's request parameter "timeout" in microseconds. INVALID_ARGUMENT
-// when it is not a non-negative integer.
-absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
-    const v1::PredictRequest& request);
-absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
-    const inference::ModelInferRequest& request);
-
-// 0 = the default, which is the second of three levels; 1 is the highest, 3 and
-// above the lowest.
-serving::Priority PriorityOf(uint64_t number);
-// The protocol's request parameter "priority", as above. INVALID_ARGUMENT when
-// it is not a non-negative integer.
-absl::StatusOr<serving::Priority> DecodePriority(
-    const inference::ModelInferRequest& request);
 
 }  // namespace fff::rpc

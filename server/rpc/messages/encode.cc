@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "server/base/check.h"
 #include "server/rpc/messages/status_mapping.h"
 #include "server/serving/batching/retry_after.h"
@@ -10,32 +11,49 @@
 namespace fff::rpc {
 namespace {
 
-// A std::string's bytes as rows of floats. Heap storage is aligned for any
-// type and the inline buffer of short strings for pointers, so for float too.
-tensor::MutableRows RowsIn(std::string& bytes, const engine::Extent& extent,
-                           const graph::Port& port) {
-  const int64_t elements = extent.Of(port.sequence) * port.width();
-  bytes.resize(static_cast<size_t>(elements) * sizeof(float));
-  return {reinterpret_cast<float*>(bytes.data()), extent.rows,
-          elements / extent.rows};
+// A std::string's bytes as numbers. Heap storage is aligned for any type and
+// the inline buffer of short strings for pointers, so for these, too.
+template <class Number>
+Number* NumbersIn(std::string& bytes, int64_t count) {
+  static_assert(alignof(Number) <= alignof(void*));
+  bytes.resize(static_cast<size_t>(count) * sizeof(Number));
+  return reinterpret_cast<Number*>(bytes.data());
 }
 
-// [rows, tokens where the output has a row for each, the port's shape].
+// `y` and, where they are wanted, `ids` make room.
+template <class Ids>
+AnswerRoom RoomIn(const AnswerShape& shape, std::string& y, const Ids& ids) {
+  const int64_t count = shape.rows * shape.row_width();
+  AnswerRoom room;
+  room.y = {NumbersIn<float>(y, count), shape.rows, shape.row_width()};
+  if (shape.top.k > 0) room.top_ids = NumbersIn<int64_t>(*ids(), count);
+  return room;
+}
+
+// [rows, tokens or positions where the output has a row for each, the port's
+// shape or the strongest columns].
 template <class AddDim>
 void AddShape(const serving::Servable& servable, const serving::Task& task,
               const AddDim& add) {
   const graph::Port& port = servable.model().output();
   add(task.rows());
-  if (port.sequence) add(task.tokens);
+  if (port.sequence) add(task.outputs_per_row(/*per_token=*/true));
+  if (task.top_k > 0) return add(task.top_k);
   for (const int64_t dim : port.shape) add(dim);
 }
 
-// One per row; per token of each row where the output has a row for each.
+// Of the strongest column of each output, or of all that were asked for.
 void AppendLabels(const serving::Servable& servable, const serving::Task& task,
                   v1::PredictResponse& response) {
   const std::vector<std::string>& labels = servable.model().output().labels;
   if (labels.empty()) return;
   const auto width = static_cast<int64_t>(labels.size());
+  if (task.top_k > 0) {
+    for (int64_t i = 0; i < task.y.rows * task.y.width; ++i) {
+      response.add_labels(labels[static_cast<size_t>(task.top_ids[i])]);
+    }
+    return;
+  }
   FFF_CHECK(task.y.width % width == 0);
   const int64_t count = task.y.rows * (task.y.width / width);
   for (int64_t i = 0; i < count; ++i) {
@@ -43,6 +61,22 @@ void AppendLabels(const serving::Servable& servable, const serving::Task& task,
     const auto best = std::max_element(row, row + width) - row;
     response.add_labels(labels[static_cast<size_t>(best)]);
   }
+}
+
+// The protocol's strings, each behind its length in four bytes: "0.25:7:cat".
+std::string ClassTexts(const std::vector<std::string>& labels,
+                       const serving::Task& task) {
+  std::string all;
+  for (int64_t i = 0; i < task.y.rows * task.y.width; ++i) {
+    const auto id = static_cast<size_t>(task.top_ids[i]);
+    const std::string text = absl::StrCat(
+        absl::StrFormat("%.9g", task.y.data[i]), ":", id,
+        labels.empty() ? "" : ":", labels.empty() ? "" : labels[id]);
+    const auto length = static_cast<uint32_t>(text.size());
+    all.append(reinterpret_cast<const char*>(&length), sizeof(length));
+    all.append(text);
+  }
+  return all;
 }
 
 void AppendRouting(const model::Model& model, const serving::Task& task,
@@ -70,20 +104,34 @@ void AppendRouting(const model::Model& model, const serving::Task& task,
 
 }  // namespace
 
+int64_t AnswerFloats(const graph::Port& output, const AnswerShape& shape) {
+  if (shape.top.k == 0) return shape.rows * shape.row_width();
+  int64_t floats = 3;  // with an id of eight bytes
+  if (shape.top.classification) {
+    constexpr size_t kNumbersBytes = 32;
+    size_t longest = 0;
+    for (const std::string& label : output.labels) {
+      longest = std::max(longest, label.size());
+    }
+    floats += static_cast<int64_t>((kNumbersBytes + longest) / sizeof(float));
+  }
+  return shape.rows * shape.row_width() * floats;
+}
+
 absl::Status CheckAnswerSize(const model::Model& model,
-                             const engine::Extent& extent, bool routing) {
+                             const engine::Extent& extent,
+                             const AnswerShape& shape, bool routing) {
   const int64_t tokens = extent.tokens / extent.rows;
   const auto a_row = [tokens](bool per_token) {
     return per_token ? tokens : 1;
   };
-  int64_t numbers_a_row =
-      model.output().width() * a_row(model.output().sequence);
+  int64_t numbers_a_row = AnswerFloats(model.output(), shape) / extent.rows;
   for (const auto& layer : model.layers()) {
-    const graph::RoutingShape& shape = layer.routing;
+    const graph::RoutingShape& ways = layer.routing;
     // A leaf index takes up to five bytes as a varint.
     if (routing) {
       numbers_a_row +=
-          shape.ways() * a_row(shape.per_token) * (2 + shape.decisions);
+          ways.ways() * a_row(ways.per_token) * (2 + ways.decisions);
     }
   }
   constexpr int64_t kBytesMax = int64_t{1} << 30;
@@ -111,18 +159,16 @@ void EncodeError(const absl::Status& status, v1::StreamError& error) {
   if (delay.has_value()) error.set_retry_after_ms(delay->count());
 }
 
-tensor::MutableRows PrepareOutput(const serving::Servable& servable,
-                                  const engine::Extent& extent,
-                                  v1::PredictResponse& response) {
-  return RowsIn(*response.mutable_output()->mutable_data(), extent,
-                servable.model().output());
+AnswerRoom PrepareOutput(const AnswerShape& shape,
+                         v1::PredictResponse& response) {
+  return RoomIn(shape, *response.mutable_output()->mutable_data(),
+                [&] { return response.mutable_top_ids()->mutable_data(); });
 }
 
-tensor::MutableRows PrepareOutput(const serving::Servable& servable,
-                                  const engine::Extent& extent,
-                                  inference::ModelInferResponse& response) {
-  return RowsIn(*response.add_raw_output_contents(), extent,
-                servable.model().output());
+AnswerRoom PrepareOutput(const AnswerShape& shape,
+                         inference::ModelInferResponse& response) {
+  return RoomIn(shape, *response.add_raw_output_contents(),
+                [&] { return response.add_raw_output_contents(); });
 }
 
 void FinishResponse(const v1::PredictRequest& request,
@@ -139,6 +185,10 @@ void FinishResponse(const v1::PredictRequest& request,
   v1::Tensor& output = *response.mutable_output();
   output.set_datatype(v1::DATA_TYPE_FP32);
   AddShape(servable, task, [&](int64_t dim) { output.add_shape(dim); });
+  if (task.top_k > 0) {
+    response.mutable_top_ids()->set_datatype(v1::DATA_TYPE_INT64);
+    *response.mutable_top_ids()->mutable_shape() = output.shape();
+  }
   response.mutable_timing()->set_queue_ns(task.timing.queue_ns);
   response.mutable_timing()->set_compute_ns(task.timing.compute_ns);
   response.mutable_timing()->set_batch_rows(task.timing.batch_rows);
@@ -149,15 +199,25 @@ void FinishResponse(const v1::PredictRequest& request,
 
 void FinishResponse(const inference::ModelInferRequest& request,
                     const serving::Servable& servable,
-                    const serving::Task& task,
+                    const serving::Task& task, const TopK& top,
                     inference::ModelInferResponse& response) {
   response.set_model_name(request.model_name());
   response.set_model_version(absl::StrCat(servable.parts().version));
   response.set_id(request.id());
-  auto& output = *response.add_outputs();
-  output.set_name(servable.model().output().name);
-  output.set_datatype("FP32");
-  AddShape(servable, task, [&](int64_t dim) { output.add_shape(dim); });
+  const graph::Port& port = servable.model().output();
+  const auto add = [&](const std::string& name, const char* datatype) {
+    auto& output = *response.add_outputs();
+    output.set_name(name);
+    output.set_datatype(datatype);
+    AddShape(servable, task, [&](int64_t dim) { output.add_shape(dim); });
+  };
+  if (top.classification) {
+    *response.mutable_raw_output_contents(0) = ClassTexts(port.labels, task);
+    response.mutable_raw_output_contents()->RemoveLast();
+    return add(port.name, "BYTES");
+  }
+  add(port.name, "FP32");
+  if (top.k > 0) add(absl::StrCat(port.name, kTopIdsSuffix), "INT64");
 }
 
 }  // namespace fff::rpc

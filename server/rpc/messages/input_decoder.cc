@@ -112,8 +112,9 @@ std::optional<DataType> TypeOfWireName(absl::string_view name) {
 InputDecoder::InputDecoder(const InputSpec& spec, bool bare_row,
                            InputScratch& scratch)
     : spec_(spec), bare_row_(bare_row), scratch_(scratch) {
+  const size_t inputs = spec.ports.size() + (spec.positions != nullptr ? 1 : 0);
   decoded_.matrices.resize(spec.ports.size());
-  if (scratch_.size() < spec.ports.size()) scratch_.resize(spec.ports.size());
+  if (scratch_.size() < inputs) scratch_.resize(inputs);
 }
 
 absl::StatusOr<size_t> InputDecoder::Find(absl::string_view name) const {
@@ -123,9 +124,16 @@ absl::StatusOr<size_t> InputDecoder::Find(absl::string_view name) const {
     return absl::InvalidArgumentError(
         absl::StrCat("got ", Named(spec_.ports[i]), " twice"));
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("got input '", base::Printable(name), "', wanted ",
-                   NamesOf(spec_.ports)));
+  const bool takes_positions = spec_.positions != nullptr;
+  if (takes_positions && spec_.positions->name == name) {
+    if (decoded_.positions.data == nullptr) return spec_.ports.size();
+    return absl::InvalidArgumentError(
+        absl::StrCat("got ", Named(*spec_.positions), " twice"));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "got input '", base::Printable(name), "', wanted ", NamesOf(spec_.ports),
+      takes_positions ? absl::StrCat(" or '", spec_.positions->name, "'")
+                      : ""));
 }
 
 bool InputDecoder::Takes(const graph::Port& port, DataType type) {
@@ -144,13 +152,14 @@ bool InputDecoder::Takes(const graph::Port& port, DataType type) {
 }
 
 int64_t InputDecoder::RowWidth(size_t index) const {
+  if (IsPositions(index)) return positions_per_row_;
   const graph::Port& port = spec_.ports[index];
   return port.width() * (port.sequence ? decoded_.tokens : 1);
 }
 
 absl::Status InputDecoder::AddShape(size_t index,
                                     absl::Span<const int64_t> shape) {
-  const graph::Port& port = spec_.ports[index];
+  const graph::Port& port = this->port(index);
   const std::optional<Outer> outer = OuterOf(shape, port, bare_row_);
   if (!outer.has_value()) {
     return absl::InvalidArgumentError(absl::StrCat(Named(port), ": got shape ",
@@ -166,6 +175,10 @@ absl::Status InputDecoder::AddShape(size_t index,
   } else if (outer->rows != decoded_.rows) {
     return Differs(port, *first_, "rows", outer->rows, decoded_.rows);
   }
+  if (IsPositions(index)) {
+    positions_per_row_ = outer->tokens;
+    return absl::OkStatus();
+  }
   if (!port.sequence) return absl::OkStatus();
   if (sequence_ == nullptr) {
     sequence_ = &port;
@@ -179,7 +192,7 @@ absl::Status InputDecoder::AddShape(size_t index,
 
 absl::Status InputDecoder::AddData(size_t index, DataType type,
                                    absl::string_view bytes) {
-  const graph::Port& port = spec_.ports[index];
+  const graph::Port& port = this->port(index);
   const int64_t width = RowWidth(index);
   const int64_t wanted =
       decoded_.rows * width * static_cast<int64_t>(tensor::ByteWidth(type));
@@ -189,16 +202,32 @@ absl::Status InputDecoder::AddData(size_t index, DataType type,
                      " bytes of data, wanted ", wanted, " (", decoded_.rows,
                      " rows x ", width, " ", WireName(type), " values)"));
   }
-  FFF_ASSIGN_OR_RETURN(
-      decoded_.matrices[index],
-      DecodeElements(port, type, bytes, decoded_.rows, width, scratch_[index]));
-  if (decoded_.matrices[index].type != DataType::kF32) return absl::OkStatus();
-  const tensor::ConstRows floats = decoded_.matrices[index].floats();
+  tensor::TypedRows& matrix =
+      IsPositions(index) ? decoded_.positions : decoded_.matrices[index];
+  FFF_ASSIGN_OR_RETURN(matrix, DecodeElements(port, type, bytes, decoded_.rows,
+                                              width, scratch_[index]));
+  if (matrix.type != DataType::kF32) return absl::OkStatus();
+  const tensor::ConstRows floats = matrix.floats();
   if (AllFinite({floats.data, bytes.size() / tensor::ByteWidth(type)})) {
     return absl::OkStatus();
   }
   if (spec_.refuse_non_finite) return RefuseNonFinite(port, floats);
   decoded_.non_finite_rows += NonFiniteRows(floats);
+  return absl::OkStatus();
+}
+
+absl::Status InputDecoder::CheckPositions() const {
+  const tensor::TypedRows& positions = decoded_.positions;
+  const auto* const places = static_cast<const int32_t*>(positions.data);
+  for (int64_t i = 0; places != nullptr && i < positions.rows * positions.width;
+       ++i) {
+    if (places[i] < decoded_.tokens) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(Named(*spec_.positions), ": got ", places[i], " at row ",
+                     i / positions.width, ", element ", i % positions.width,
+                     ", wanted 0 to ", decoded_.tokens - 1,
+                     ", a place among the row's tokens"));
+  }
   return absl::OkStatus();
 }
 
@@ -214,6 +243,7 @@ absl::StatusOr<DecodedInputs> InputDecoder::Finish() && {
     }
     matrix = {port.type().data_type, nullptr, decoded_.rows, RowWidth(i)};
   }
+  FFF_RETURN_IF_ERROR(CheckPositions());
   return std::move(decoded_);
 }
 

@@ -21,11 +21,14 @@ namespace fff::rpc {
 struct InputSpec {
   // NOLINTNEXTLINE(google-explicit-constructor): of a graph.
   InputSpec(const graph::Graph& graph)
-      : ports(graph.inputs()), tokens_max(graph.tokens_max()) {}
+      : ports(graph.inputs()),
+        positions(graph.positions()),
+        tokens_max(graph.tokens_max()) {}
   // NOLINTNEXTLINE(google-explicit-constructor): of one input.
   InputSpec(const graph::Port& port) : ports(&port, 1) {}
 
   absl::Span<const graph::Port> ports;
+  const graph::Port* positions = nullptr;  // or null: none are taken
   int64_t tokens_max = graph::kTokensMax;
   bool refuse_non_finite = false;  // floats that are NaN or infinite
 };
@@ -37,8 +40,18 @@ struct DecodedInputs {
   absl::InlinedVector<tensor::TypedRows, 2> matrices;
   int64_t rows = 0;
   int64_t tokens = 1;  // of each row, where rows are sequences of any length
+  // [rows, any number], each below `tokens`; none were sent: no data.
+  tensor::TypedRows positions;
   // Of each input, the rows that hold NaN or infinity.
   int64_t non_finite_rows = 0;
+
+  int64_t positions_per_row() const {
+    return positions.data == nullptr ? 0 : positions.width;
+  }
+  absl::Span<const int32_t> Positions() const {
+    return {static_cast<const int32_t*>(positions.data),
+            static_cast<size_t>(rows * positions_per_row())};
+  }
 };
 
 // Memory for what must be converted or aligned, one buffer per input.
@@ -54,7 +67,8 @@ class InputDecoder {
   // With `bare_row`, a shape without the batch dimension is one row.
   InputDecoder(const InputSpec& spec, bool bare_row, InputScratch& scratch);
 
-  // The index of the input of that name, which was not added before.
+  // The index of the input of that name, which was not added before; that of
+  // the positions is behind those of the ports.
   absl::StatusOr<size_t> Find(absl::string_view name) const;
   // Whether its elements may be sent as `type`.
   static bool Takes(const graph::Port& port, tensor::DataType type);
@@ -67,7 +81,12 @@ class InputDecoder {
   int64_t rows() const { return decoded_.rows; }
   absl::Status AddData(size_t index, tensor::DataType type,
                        absl::string_view bytes);
-  // INVALID_ARGUMENT when an input is missing that is not optional.
+  // The index that Find gave.
+  const graph::Port& port(size_t index) const {
+    return index < spec_.ports.size() ? spec_.ports[index] : *spec_.positions;
+  }
+  // INVALID_ARGUMENT when an input is missing that is not optional, or a
+  // position is beyond its row's tokens.
   absl::StatusOr<DecodedInputs> Finish() &&;
 
  private:
@@ -75,6 +94,10 @@ class InputDecoder {
   const bool bare_row_;
   InputScratch& scratch_;
   DecodedInputs decoded_;
+  bool IsPositions(size_t index) const { return index == spec_.ports.size(); }
+  absl::Status CheckPositions() const;
+
+  int64_t positions_per_row_ = 0;
   const graph::Port* first_ = nullptr;  // whose shape says rows and tokens
   const graph::Port* sequence_ = nullptr;
 };

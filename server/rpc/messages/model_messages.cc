@@ -57,6 +57,14 @@ v1::ModelSummary Summary(const serving::VersionStatus& status,
   return summary;
 }
 
+// What a request may send: the inputs, and positions.
+std::vector<const graph::Port*> RequestPorts(const graph::Graph& graph) {
+  std::vector<const graph::Port*> ports;
+  for (const graph::Port& port : graph.inputs()) ports.push_back(&port);
+  if (graph.positions() != nullptr) ports.push_back(graph.positions());
+  return ports;
+}
+
 std::string DenseKindName(const serving::Servable::Parts& parts) {
   if (parts.dense == importer::DenseChoice::kOff) return "none";
   return parts.dense_is_trained ? "trained" : "cost_baseline";
@@ -163,8 +171,8 @@ v1::GetModelResponse DescribeModel(
   }
   const graph::Graph& graph = servable.model().graph();
   FillTensor(graph.inputs()[0], *response.mutable_input());
-  for (const graph::Port& port : graph.inputs()) {
-    FillTensor(port, *response.add_inputs());
+  for (const graph::Port* port : RequestPorts(graph)) {
+    FillTensor(*port, *response.add_inputs());
   }
   if (graph.sequences()) {
     response.set_max_batch_tokens(parts.batching.max_batch_tokens);
@@ -199,8 +207,8 @@ void FillMetadata(const serving::Servable& servable,
     response.add_versions(absl::StrCat(status.version));
   }
   response.set_platform(kPlatform);
-  for (const graph::Port& port : servable.model().graph().inputs()) {
-    FillTensor(port, *response.add_inputs());
+  for (const graph::Port* port : RequestPorts(servable.model().graph())) {
+    FillTensor(*port, *response.add_inputs());
   }
   FillTensor(servable.model().output(), *response.add_outputs());
   auto& properties = *response.mutable_properties();
@@ -218,12 +226,12 @@ void FillConfig(const serving::Servable& servable,
   config.set_backend(kPlatform);
   config.set_max_batch_size(static_cast<int32_t>(std::min<int64_t>(
       parts.batching.max_batch_rows, std::numeric_limits<int32_t>::max())));
-  for (const graph::Port& port : servable.model().graph().inputs()) {
+  for (const graph::Port* port : RequestPorts(servable.model().graph())) {
     inference::ModelInput& input = *config.add_input();
-    input.set_name(port.name);
-    input.set_data_type(ToConfigType(port.data_type));
-    for (const int64_t dim : RowShape(port)) input.add_dims(dim);
-    input.set_optional(port.optional);
+    input.set_name(port->name);
+    input.set_data_type(ToConfigType(port->data_type));
+    for (const int64_t dim : RowShape(*port)) input.add_dims(dim);
+    input.set_optional(port->optional);
   }
   inference::ModelOutput& output = *config.add_output();
   output.set_name(servable.model().output().name);

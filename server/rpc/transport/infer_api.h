@@ -14,6 +14,7 @@
 #include "server/rpc/messages/decode.h"
 #include "server/rpc/messages/encode.h"
 #include "server/rpc/messages/message_reuse.h"
+#include "server/rpc/messages/request_options.h"
 #include "server/rpc/messages/status_mapping.h"
 #include "server/rpc/transport/call_environment.h"
 
@@ -27,6 +28,7 @@ struct RequestOptions {
   std::chrono::microseconds timeout{0};  // 0 = none
   serving::Priority priority = serving::Priority::kNormal;
   bool routing = false;
+  TopK top;
 };
 
 struct PredictApi {
@@ -56,15 +58,17 @@ struct PredictApi {
                                               InputScratch& scratch) {
     return DecodePredictInput(request, spec, scratch);
   }
-  static absl::StatusOr<RequestOptions> Options(const Request& request) {
+  static absl::StatusOr<RequestOptions> Options(const Request& request,
+                                                const model::Model& model) {
     FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,
                          DecodeTimeout(request));
+    FFF_ASSIGN_OR_RETURN(const TopK top, DecodeTopK(request, model.output()));
     return RequestOptions{timeout, PriorityOf(request.priority()),
-                          request.include_routing()};
+                          request.include_routing(), top};
   }
   static void Finish(const Request& request, const serving::Servable& servable,
-                     const serving::Task& task, const model::Routes& routing,
-                     Response& response) {
+                     const serving::Task& task, const TopK& /*top*/,
+                     const model::Routes& routing, Response& response) {
     FinishResponse(request, servable, task,
                    request.include_routing() ? &routing : nullptr, response);
   }
@@ -113,17 +117,19 @@ struct ModelInferApi {
                                               InputScratch& scratch) {
     return DecodeInferInput(request, spec, model.output(), scratch);
   }
-  static absl::StatusOr<RequestOptions> Options(const Request& request) {
+  static absl::StatusOr<RequestOptions> Options(const Request& request,
+                                                const model::Model& model) {
     FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,
                          DecodeTimeout(request));
     FFF_ASSIGN_OR_RETURN(const serving::Priority priority,
                          DecodePriority(request));
-    return RequestOptions{timeout, priority, false};
+    FFF_ASSIGN_OR_RETURN(const TopK top, DecodeTopK(request, model.output()));
+    return RequestOptions{timeout, priority, false, top};
   }
   static void Finish(const Request& request, const serving::Servable& servable,
-                     const serving::Task& task, const model::Routes& /*none*/,
-                     Response& response) {
-    FinishResponse(request, servable, task, response);
+                     const serving::Task& task, const TopK& top,
+                     const model::Routes& /*none*/, Response& response) {
+    FinishResponse(request, servable, task, top, response);
   }
   static void Address(const Request& request, const absl::Status& status,
                       StreamResponse& answer) {

@@ -65,7 +65,7 @@ class InferTask final : public serving::Task {
     const serving::Clock::time_point computed =
         status.ok() ? timing.computed_at : serving::Clock::now();
     if (status.ok()) {
-      Api::Finish(request_, *servable_, *this, routing_, response());
+      Api::Finish(request_, *servable_, *this, top_, routing_, response());
     }
     if (arrival_.streamed()) {
       Api::Address(request_, status, answer_);
@@ -102,6 +102,9 @@ class InferTask final : public serving::Task {
     routes = {};
     inputs.clear();
     tokens = 1;
+    positions = {};
+    top_k = 0;
+    top_ids = nullptr;
     y = {};
     servable_.reset();
     answer_bytes_.Clear();
@@ -160,12 +163,14 @@ class InferTask final : public serving::Task {
     spec.refuse_non_finite = RefusesNonFinite();
     FFF_ASSIGN_OR_RETURN(DecodedInputs decoded,
                          Api::Decode(request_, model, spec, scratch_));
-    FFF_ASSIGN_OR_RETURN(const RequestOptions options, Api::Options(request_));
+    FFF_ASSIGN_OR_RETURN(const RequestOptions options,
+                         Api::Options(request_, model));
     const engine::Extent extent = {decoded.rows, decoded.rows * decoded.tokens};
-    FFF_RETURN_IF_ERROR(CheckAnswerSize(model, extent, options.routing));
+    const AnswerShape shape = ShapeOfAnswer(
+        model.output(), extent, decoded.positions_per_row(), options.top);
+    FFF_RETURN_IF_ERROR(CheckAnswerSize(model, extent, shape, options.routing));
     // What was converted, the numbers, and their copy on the way out.
-    int64_t floats =
-        2 * extent.Of(model.output().sequence) * model.output().width();
+    int64_t floats = 2 * AnswerFloats(model.output(), shape);
     for (const tensor::FloatBuffer& buffer : scratch_) floats += buffer.size();
     FFF_RETURN_IF_ERROR(
         ChargeMemory(static_cast<size_t>(floats) * sizeof(float)));
@@ -176,7 +181,12 @@ class InferTask final : public serving::Task {
     }
     inputs = std::move(decoded.matrices);
     tokens = decoded.tokens;
-    y = PrepareOutput(*servable_, extent, response());
+    positions = decoded.Positions();
+    const AnswerRoom room = PrepareOutput(shape, response());
+    y = room.y;
+    top_ = options.top;
+    top_k = top_.k;
+    top_ids = room.top_ids;
     if (options.routing) {
       routing_.Prepare(model, extent, /*margins=*/true);
       routes = routing_.sinks();
@@ -277,6 +287,7 @@ class InferTask final : public serving::Task {
   bool large_ = false;
   std::shared_ptr<const serving::Servable> servable_;
   InputScratch scratch_;
+  TopK top_;
   model::Routes routing_;
 };
 

@@ -3,8 +3,18 @@
 #include "absl/strings/str_cat.h"
 
 namespace fff::serving {
+namespace {
 
-absl::Status Admit(const AdmissionState& state, int64_t rows,
+absl::Status Full(absl::string_view what, int64_t queued, int64_t request,
+                  int64_t max) {
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the queue is full: ", queued, " ", what, " wait, the request has ",
+      request, ", max_queue_", what, " is ", max, "; retry later"));
+}
+
+}  // namespace
+
+absl::Status Admit(const AdmissionState& state, const engine::Extent& request,
                    Clock::time_point deadline, Clock::time_point now) {
   if (state.stopping) {
     return absl::UnavailableError("the server is shutting down");
@@ -14,12 +24,14 @@ absl::Status Admit(const AdmissionState& state, int64_t rows,
         "the deadline had passed when the request arrived; nothing was "
         "computed");
   }
-  if (state.queued_rows > 0 &&
-      rows > state.max_queue_rows - state.queued_rows) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the queue is full: ", state.queued_rows,
-        " rows wait, the request has ", rows, ", max_queue_rows is ",
-        state.max_queue_rows, "; retry later"));
+  const engine::Extent& queued = state.queued;
+  if (queued.rows == 0) return absl::OkStatus();
+  if (request.rows > state.max_queue.rows - queued.rows) {
+    return Full("rows", queued.rows, request.rows, state.max_queue.rows);
+  }
+  if (request.tokens > state.max_queue.tokens - queued.tokens) {
+    return Full("tokens", queued.tokens, request.tokens,
+                state.max_queue.tokens);
   }
   return absl::OkStatus();
 }

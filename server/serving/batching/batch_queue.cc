@@ -15,9 +15,11 @@ void Batch::Clear() {
 
 AdmissionState BatchQueue::admission(Priority priority) const {
   AdmissionState state;
-  state.queued_rows = queued_.rows;
-  state.max_queue_rows =
-      priority == Priority::kLow ? max_queue_rows_ / 2 : max_queue_rows_;
+  state.queued = queued_;
+  state.max_queue = max_queue_;
+  if (priority == Priority::kLow) {
+    state.max_queue = {max_queue_.rows / 2, max_queue_.tokens / 2};
+  }
   return state;
 }
 

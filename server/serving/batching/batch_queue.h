@@ -32,8 +32,8 @@ struct Batch {
 // thread-safe: the scheduler owns and guards it.
 class BatchQueue {
  public:
-  BatchQueue(BatchPolicy policy, int64_t max_queue_rows)
-      : policy_(policy), max_queue_rows_(max_queue_rows) {}
+  BatchQueue(BatchPolicy policy, const engine::Extent& max_queue)
+      : policy_(policy), max_queue_(max_queue) {}
 
   const BatchPolicy& policy() const { return policy_; }
   bool empty() const { return queued_.rows == 0; }
@@ -74,7 +74,7 @@ class BatchQueue {
                  Batch& batch);
 
   const BatchPolicy policy_;
-  const int64_t max_queue_rows_;
+  const engine::Extent max_queue_;
   std::array<std::deque<Waiting>, kPriorities> lanes_;  // a Priority
   engine::Extent queued_;
   engine::Extent batch_;  // that PopBatch is filling

@@ -5,6 +5,7 @@
 
 #include "absl/algorithm/container.h"
 #include "server/base/check.h"
+#include "server/serving/batching/top_columns.h"
 
 namespace fff::serving {
 namespace {
@@ -28,7 +29,14 @@ void CheckPiece(const model::Model& model, const Piece& piece) {
     FFF_CHECK(input.rows == task.rows());
     FFF_CHECK(input.width == RowWidth(ports[i], task));
   }
-  FFF_CHECK(task.y.width == RowWidth(model.output(), task));
+  const graph::Port& output = model.output();
+  FFF_CHECK(task.positions.empty() ||
+            (model.graph().positions() != nullptr &&
+             static_cast<int64_t>(task.positions.size()) % task.rows() == 0));
+  FFF_CHECK(task.top_k <= output.width() &&
+            (task.top_k == 0 || task.top_ids != nullptr));
+  FFF_CHECK(task.y.width == task.outputs_per_row(output.sequence) *
+                                (task.top_k > 0 ? task.top_k : output.width()));
   FFF_CHECK(task.routes.empty() || task.routes.size() == model.layers().size());
 }
 
@@ -79,6 +87,49 @@ void RecordBatch(const Servable& servable, const engine::Extent& extent,
          static_cast<size_t>(extent.Of(shape.per_token) * shape.ways())});
   }
 }
+
+// Takes the outputs of a batch, in order, and gives each piece its own.
+class Scatter {
+ public:
+  Scatter(const graph::Port& port, absl::Span<const Piece> pieces)
+      : port_(port), pieces_(pieces) {}
+
+  void Take(tensor::ConstRows y) {
+    for (int64_t i = 0; i < y.rows;) {
+      const Piece& piece = pieces_[piece_];
+      const int64_t rows =
+          std::min(piece.outputs(port_.sequence) - taken_, y.rows - i);
+      Give(piece, {y.row(i), rows, y.width});
+      i += rows;
+      taken_ += rows;
+      if (taken_ < piece.outputs(port_.sequence)) continue;
+      ++piece_;
+      taken_ = 0;
+    }
+  }
+
+ private:
+  // Behind those that it has been given.
+  void Give(const Piece& piece, tensor::ConstRows y) const {
+    const Task& task = *piece.task;
+    const int64_t first =
+        piece.first_row * task.outputs_per_row(port_.sequence) + taken_;
+    if (task.top_k == 0) {
+      std::copy_n(y.data, y.rows * y.width, task.y.data + first * y.width);
+      return;
+    }
+    for (int64_t r = 0; r < y.rows; ++r) {
+      const int64_t to = (first + r) * task.top_k;
+      SelectTop(y.row(r), y.width, task.top_k, task.y.data + to,
+                task.top_ids + to);
+    }
+  }
+
+  const graph::Port& port_;
+  const absl::Span<const Piece> pieces_;
+  size_t piece_ = 0;   // that the next row belongs to
+  int64_t taken_ = 0;  // rows that it has been given
+};
 
 // The same values, a row per token where the port's rows are sequences.
 tensor::TypedRows InBatch(const graph::Port& port, const tensor::TypedRows& in,
@@ -173,28 +224,71 @@ void BatchRunner::RecordTiming(const Piece& piece, int64_t compute_ns,
   }
 }
 
+void BatchRunner::Select(absl::Span<const Piece> pieces) {
+  selected_.clear();
+  if (absl::c_all_of(pieces, [](const Piece& piece) {
+        return piece.task->positions.empty();
+      })) {
+    return;
+  }
+  int64_t start = 0;  // of a row's tokens
+  for (const Piece& piece : pieces) {
+    const Task& task = *piece.task;
+    const int64_t per_row = task.outputs_per_row(/*per_token=*/true);
+    for (int64_t r = 0; r < piece.rows; ++r, start += task.tokens) {
+      const int64_t first = (piece.first_row + r) * per_row;
+      for (int64_t i = 0; i < per_row; ++i) {
+        const int64_t place =
+            task.positions.empty()
+                ? i
+                : task.positions[static_cast<size_t>(first + i)];
+        selected_.push_back(static_cast<int32_t>(start + place));
+      }
+    }
+  }
+}
+
+void BatchRunner::RunModel(const model::Model& model,
+                           absl::Span<const Piece> pieces) {
+  const graph::Port& port = model.output();
+  Scatter scatter(port, pieces);
+  const engine::OutputSink sink =
+      [&scatter](int64_t /*first*/, tensor::ConstRows y) { scatter.Take(y); };
+  engine::Batch batch = {
+      engine::KernelInputs(inputs_, engine::Sequences(starts_)),
+      {},
+      routes_.sinks()};
+  batch.selected = selected_;
+  if (absl::c_any_of(
+          pieces, [](const Piece& piece) { return piece.task->top_k > 0; })) {
+    batch.sink = &sink;
+    model.Run(batch, context_);
+    return;
+  }
+  tensor::MutableRows y = {pieces[0].y().data, 0, port.width()};
+  for (const Piece& piece : pieces) y.rows += piece.outputs(port.sequence);
+  if (pieces.size() > 1) {
+    Reserve(output_, y.rows * y.width);
+    y.data = output_.data();
+  }
+  batch.outputs = {&y, 1};
+  model.Run(batch, context_);
+  if (pieces.size() > 1) scatter.Take({y.data, y.rows, y.width});
+}
+
 void BatchRunner::Run(const Servable& servable,
                       absl::Span<const Piece> pieces) {
   const model::Model& model = servable.model();
   FFF_CHECK(!pieces.empty());
   const engine::Extent total = TotalOf(model, pieces);
   Gather(model.graph(), pieces);
-  const graph::Port& port = model.output();
-  tensor::MutableRows y = {pieces[0].y().data, total.Of(port.sequence),
-                           port.width()};
-  if (pieces.size() > 1) {
-    Reserve(output_, y.rows * y.width);
-    y.data = output_.data();
-  }
+  Select(pieces);
   routes_.Prepare(model, total, AnyWantsMargins(pieces));
 
   context_.set_finite_input(absl::c_all_of(
       pieces, [](const Piece& piece) { return piece.task->finite; }));
   const Clock::time_point start = Clock::now();
-  model.Run({engine::KernelInputs(inputs_, engine::Sequences(starts_)),
-             {&y, 1},
-             routes_.sinks()},
-            context_);
+  RunModel(model, pieces);
   const Clock::time_point end = Clock::now();
   const int64_t compute_ns = Nanoseconds(end - start);
   servable.estimate().Add(total.tokens, compute_ns);
@@ -202,10 +296,6 @@ void BatchRunner::Run(const Servable& servable,
   engine::Extent first;
   for (const Piece& piece : pieces) {
     const engine::Extent extent = {piece.rows, piece.extent().tokens};
-    if (pieces.size() > 1) {
-      std::copy_n(y.row(first.Of(port.sequence)),
-                  extent.Of(port.sequence) * y.width, piece.y().data);
-    }
     ScatterRoutes(model, first, piece);
     RecordTiming(piece, compute_ns, total.rows);
     if (piece.whole()) piece.task->timing.computed_at = end;

@@ -37,6 +37,10 @@ class BatchRunner {
                                 absl::Span<const Piece> pieces);
   void ScatterRoutes(const model::Model& model, const engine::Extent& first,
                      const Piece& piece);
+  // Which tokens' outputs are wanted; empty: all.
+  void Select(absl::Span<const Piece> pieces);
+  // Runs the model; its outputs go to the pieces.
+  void RunModel(const model::Model& model, absl::Span<const Piece> pieces);
   static void RecordTiming(const Piece& piece, int64_t compute_ns,
                            int64_t batch_rows);
 
@@ -44,6 +48,7 @@ class BatchRunner {
   std::vector<tensor::FloatBuffer> gathered_;  // one per input
   std::vector<tensor::TypedRows> inputs_;      // likewise
   std::vector<int64_t> starts_;                // of sequences
+  std::vector<int32_t> selected_;              // tokens of the batch
   tensor::FloatBuffer output_;
   model::Routes routes_;
 };

@@ -21,6 +21,13 @@ constexpr int64_t kUnknownNsPerToken = 1000;
 // 1,024 tokens of a vocabulary of 32,768.
 constexpr int64_t kOutputFloatsMax = int64_t{32} << 20;
 
+// Tokens count where rows are sequences of any length.
+engine::Extent MaxQueueOf(const Servable& servable) {
+  const importer::BatchingConfig& batching = servable.parts().batching;
+  if (!servable.model().graph().sequences()) return batching.max_queue_rows;
+  return {batching.max_queue_rows, batching.max_queue_tokens};
+}
+
 BatchPolicy PolicyOf(const Servable& servable) {
   const importer::BatchingConfig& batching = servable.parts().batching;
   BatchPolicy policy = {batching.max_batch_rows,
@@ -73,7 +80,7 @@ Scheduler::Queue& Scheduler::QueueOf(
   }
   return queues_
       .try_emplace(servable.get(), servable, PolicyOf(*servable),
-                   servable->parts().batching.max_queue_rows)
+                   MaxQueueOf(*servable))
       .first->second;
 }
 
@@ -81,9 +88,9 @@ absl::Status Scheduler::AdmitTask(const Servable& servable, BatchQueue& queue,
                                   const Task& task, Clock::time_point now) {
   AdmissionState state = queue.admission(task.priority);
   state.stopping = stopping_;
-  absl::Status status = Admit(state, task.rows(), task.deadline, now);
+  absl::Status status = Admit(state, task.extent(), task.deadline, now);
   if (absl::IsResourceExhausted(status)) {
-    FFF_CHECK(state.queued_rows > 0);  // an empty queue takes anything
+    FFF_CHECK(state.queued.rows > 0);  // an empty queue takes anything
     const int64_t drain_ns =
         QueueNs(servable.estimate(), queue.policy(), queue.queued().tokens) /
         workers_;

@@ -59,8 +59,8 @@ class Scheduler {
  private:
   struct Queue {
     Queue(const std::shared_ptr<const Servable>& servable_in,
-          const BatchPolicy& policy, int64_t max_queue_rows)
-        : servable(servable_in), tasks(policy, max_queue_rows) {}
+          const BatchPolicy& policy, const engine::Extent& max_queue)
+        : servable(servable_in), tasks(policy, max_queue) {}
 
     const std::weak_ptr<const Servable> servable;
     BatchQueue tasks;

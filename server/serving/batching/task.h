@@ -48,6 +48,11 @@ class Task {
   // Cost is counted in tokens: one per row, where rows are no sequences of any
   // length.
   engine::Extent extent() const { return {y.rows, y.rows * tokens}; }
+  // Of a row of the request: one, one per token, or one per position.
+  int64_t outputs_per_row(bool per_token) const {
+    if (positions.empty()) return per_token ? tokens : 1;
+    return static_cast<int64_t>(positions.size()) / y.rows;
+  }
 
   // One per input of the model, in its order: [rows, elements of a row],
   // integers within the port's limit; an optional one may have no data.
@@ -57,7 +62,15 @@ class Task {
   bool finite = true;
   // Of every row, where rows are sequences of any length, else 1.
   int64_t tokens = 1;
-  tensor::MutableRows y;  // [rows, elements of a row]
+  // Empty, or [rows, any number]: whose outputs are wanted, as places of tokens
+  // in their row. Of a model with graph::Graph::positions().
+  absl::Span<const int32_t> positions;
+  // 0: all columns of the output. Else the strongest so many, the strongest
+  // first, in y, and which they are in top_ids, shaped as y.
+  int64_t top_k = 0;
+  int64_t* top_ids = nullptr;
+  // [rows, elements of a row]: of outputs_per_row() times the columns.
+  tensor::MutableRows y;
   // Empty, or one sink per layer of the model; sinks with null members are
   // skipped. A layer over tokens has a row for each.
   absl::Span<const engine::RouteSink> routes;
@@ -97,6 +110,9 @@ struct Piece {
   }
   tensor::MutableRows y() const {
     return {task->y.row(first_row), rows, task->y.width};
+  }
+  int64_t outputs(bool per_token) const {
+    return rows * task->outputs_per_row(per_token);
   }
 };
 

@@ -181,10 +181,28 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{Input(R"([{"name": "x", "shape": [3], "labels": ["a"]}])"),
             "input[0].labels: unknown key"},
         Bad{Input(R"([{"name": "x", "shape": [3], "optional": true}])"),
-            "input[0].optional: found true, but only a mask may be left out"},
-        Bad{Input(R"([{"name": "x", "shape": [3], "role": "positions"}])"),
-            "input[0].role: found the string \"positions\", wanted one of "
-            "\"data\", \"mask\""}));
+            "input[0].optional: found true, but only a mask and positions may "
+            "be left out"},
+        Bad{Input(R"([{"name": "x", "shape": [3], "role": "queries"}])"),
+            "input[0].role: found the string \"queries\", wanted one of "
+            "\"data\", \"mask\", \"positions\""}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Positions, BadInputTest,
+    ::testing::Values(
+        Bad{WithIds(R"({"name": "p", "role": "positions"})"),
+            "input[1].datatype: positions are \"INT32\" or \"INT64\""},
+        Bad{WithIds(R"({"name": "p", "type": "int64", "role": "positions",
+                        "shape": [3]})"),
+            "input[1].shape: found [3], wanted [\"sequence\"], or none"},
+        Bad{WithIds(R"({"name": "p", "type": "int64", "role": "positions",
+                        "optional": false})"),
+            "input[1].optional: found false, but positions may always be"},
+        Bad{WithIds(R"({"name": "p", "type": "int64", "role": "positions"},
+                       {"name": "q", "type": "int64", "role": "positions"})"),
+            "input[2]: found second positions, wanted one at most"},
+        Bad{Input(R"([{"name": "p", "type": "int64", "role": "positions"}])"),
+            "input: found no input of data, wanted one"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Masks, BadInputTest,

@@ -364,6 +364,10 @@ const BadConfig kBadConfigs[] = {
      R"({"batching": {"max_batch_rows": 100, "max_queue_rows": 99}})",
      {"batching.max_queue_rows: found 99, wanted at least "
       "batching.max_batch_rows, 100"}},
+    {"QueueBelowBatchOfTokens",
+     R"({"batching": {"max_batch_tokens": 512, "max_queue_tokens": 511}})",
+     {"batching.max_queue_tokens: found 511, wanted at least "
+      "batching.max_batch_tokens, 512"}},
     {"Precision",
      R"({"precision": "fp16"})",
      {R"(precision: found the string "fp16", wanted one of "fp32", "bf16", "int8")"}},

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/rpc/messages/bad_field.h"
+#include "server/rpc/messages/request_options.h"
 
 namespace fff::rpc {
 namespace {
@@ -482,7 +483,7 @@ TEST(DecodeInfer, TakesTheOutputAskedForOnceOrNone) {
   EXPECT_TRUE(InferError(request).ok());
   request.add_outputs()->set_name("output");
   EXPECT_EQ(InferMessage(request),
-            "got output 'output' requested 2 times, wanted once");
+            "got output 'output' requested twice, wanted once");
 }
 
 TEST(DecodeInfer, RefusesOutputsThatTheModelDoesNotHave) {
@@ -493,15 +494,21 @@ TEST(DecodeInfer, RefusesOutputsThatTheModelDoesNotHave) {
 }
 
 TEST(DecodeInfer, RefusesOutputExtensions) {
-  for (const char* extension : {"classification", "shared_memory_region"}) {
-    inference::ModelInferRequest request = Raw();
-    auto& output = *request.add_outputs();
-    output.set_name("output");
-    (*output.mutable_parameters())[extension].set_int64_param(3);
-    EXPECT_EQ(InferMessage(request),
-              "output 'output': the classification and shared memory "
-              "extensions are not supported");
-  }
+  inference::ModelInferRequest request = Raw();
+  auto& output = *request.add_outputs();
+  output.set_name("output");
+  (*output.mutable_parameters())["shared_memory_region"].set_int64_param(3);
+  EXPECT_EQ(InferMessage(request),
+            "output 'output': the shared memory extension is not supported");
+}
+
+TEST(DecodeInfer, TakesTheIdsOfTheStrongestAsAnOutputWhereTheyAreAsked) {
+  inference::ModelInferRequest request = Raw();
+  request.add_outputs()->set_name("output_ids");
+  EXPECT_EQ(InferMessage(request),
+            "got requested output 'output_ids', wanted 'output' or none (all)");
+  (*request.mutable_parameters())["top_k"].set_int64_param(1);
+  EXPECT_TRUE(InferError(request).ok());
 }
 
 TEST(DecodeVersion, IsTheDefaultWhenEmpty) {

@@ -62,19 +62,40 @@ class FinishedTask : public TestTask {
 };
 
 TEST(PrepareOutput, MakesRoomInsideThePredictResponse) {
-  const auto servable = MakeServable(LabelledModel({}));
   v1::PredictResponse response;
-  const tensor::MutableRows y = PrepareOutput(*servable, 2, response);
+  const tensor::MutableRows y = PrepareOutput({2, 1, 3, {}}, response).y;
   EXPECT_EQ(y.rows, 2);
   EXPECT_EQ(y.width, 3);
   for (int i = 0; i < 6; ++i) y.data[i] = static_cast<float>(i);
   EXPECT_THAT(Floats(response.output().data()), ElementsAre(0, 1, 2, 3, 4, 5));
 }
 
+TEST(PrepareOutput, MakesRoomForTheStrongestColumnsAndTheirIds) {
+  v1::PredictResponse response;
+  const AnswerRoom room = PrepareOutput({2, 3, 2, {2}}, response);
+  EXPECT_EQ(room.y.rows, 2);
+  EXPECT_EQ(room.y.width, 6);
+  EXPECT_EQ(response.output().data().size(), 12 * sizeof(float));
+  EXPECT_EQ(response.top_ids().data().size(), 12 * sizeof(int64_t));
+  inference::ModelInferResponse infer;
+  const AnswerRoom one = PrepareOutput({1, 1, 1, {1}}, infer);
+  *one.y.data = 4;
+  *one.top_ids = 7;  // both short enough for the string itself
+  ASSERT_EQ(infer.raw_output_contents_size(), 2);
+  EXPECT_THAT(Floats(infer.raw_output_contents(0)), ElementsAre(4));
+  EXPECT_EQ(infer.raw_output_contents(1)[0], 7);
+}
+
+TEST(AnswerFloats, CountIdsAndTextsToo) {
+  const graph::Port port = serving::PortOf("y", {3}, {"a", "bee", "c"});
+  EXPECT_EQ(AnswerFloats(port, {2, 5, 3, {}}), 30);
+  EXPECT_EQ(AnswerFloats(port, {2, 5, 2, {2}}), 60);
+  EXPECT_EQ(AnswerFloats(port, {1, 1, 2, {2, true}}), 2 * (3 + 35 / 4));
+}
+
 TEST(PrepareOutput, MakesRoomInsideTheInferResponse) {
-  const auto servable = MakeServable(LabelledModel({}));
   inference::ModelInferResponse response;
-  const tensor::MutableRows y = PrepareOutput(*servable, 1, response);
+  const tensor::MutableRows y = PrepareOutput({1, 1, 3, {}}, response).y;
   for (int i = 0; i < 3; ++i) y.data[i] = 7;
   ASSERT_EQ(response.raw_output_contents_size(), 1);
   EXPECT_THAT(Floats(response.raw_output_contents(0)), ElementsAre(7, 7, 7));
@@ -125,6 +146,59 @@ TEST(FinishResponse, NamesTheStrongestColumnOfEveryRow) {
   EXPECT_THAT(response.labels(), ElementsAre("cat", "ant", "bee", "ant"));
 }
 
+// A finished task of one row with the strongest two of three columns.
+class StrongestTask : public FinishedTask {
+ public:
+  StrongestTask() : FinishedTask({9, 0.25F, 0}) {
+    y.width = 2;
+    top_k = 2;
+    top_ids = ids_.data();
+  }
+
+ private:
+  std::array<int64_t, 2> ids_ = {2, 0};
+};
+
+TEST(FinishResponse, GivesTheStrongestColumnsWithIdsAndLabels) {
+  const auto servable = MakeServable(LabelledModel({"ant", "bee", "cat"}));
+  v1::PredictRequest request;
+  request.set_include_labels(true);
+  v1::PredictResponse response;
+  FinishResponse(request, *servable, StrongestTask(), nullptr, response);
+  EXPECT_THAT(response.output().shape(), ElementsAre(1, 2));
+  EXPECT_THAT(response.top_ids().shape(), ElementsAre(1, 2));
+  EXPECT_EQ(response.top_ids().datatype(), v1::DATA_TYPE_INT64);
+  EXPECT_THAT(response.labels(), ElementsAre("cat", "ant"));
+  inference::ModelInferResponse infer;
+  FinishResponse(inference::ModelInferRequest(), *servable, StrongestTask(),
+                 {2}, infer);
+  ASSERT_EQ(infer.outputs_size(), 2);
+  EXPECT_EQ(infer.outputs(0).name(), "output");
+  EXPECT_EQ(infer.outputs(1).name(), "output_ids");
+  EXPECT_EQ(infer.outputs(1).datatype(), "INT64");
+  EXPECT_THAT(infer.outputs(1).shape(), ElementsAre(1, 2));
+}
+
+TEST(FinishResponse, ClassifiesInTheTextsOfTheProtocol) {
+  const auto texts = [](std::vector<std::string> labels) {
+    inference::ModelInferResponse response;
+    response.add_raw_output_contents("numbers");
+    response.add_raw_output_contents("ids");
+    FinishResponse(inference::ModelInferRequest(),
+                   *MakeServable(LabelledModel(std::move(labels))),
+                   StrongestTask(), {2, true}, response);
+    EXPECT_EQ(response.outputs(0).datatype(), "BYTES");
+    EXPECT_THAT(response.outputs(0).shape(), ElementsAre(1, 2));
+    EXPECT_EQ(response.outputs_size(), 1);
+    EXPECT_EQ(response.raw_output_contents_size(), 1);
+    return response.raw_output_contents(0);
+  };
+  const std::string zeros(3, '\0');
+  EXPECT_EQ(texts({"ant", "bee", "cat"}),
+            absl::StrCat("\7", zeros, "9:2:cat", "\n", zeros, "0.25:0:ant"));
+  EXPECT_EQ(texts({}), absl::StrCat("\3", zeros, "9:2", "\6", zeros, "0.25:0"));
+}
+
 TEST(FinishResponse, GivesLabelsOnlyWhenAskedAndThere) {
   v1::PredictRequest request;
   v1::PredictResponse response;
@@ -146,7 +220,7 @@ TEST(FinishResponse, OfInferEchoesTheIdAndNamesTheOutput) {
   request.set_model_name("m:dense");
   request.set_id("abc");
   inference::ModelInferResponse response;
-  FinishResponse(request, *servable, FinishedTask({1, 2, 3}), response);
+  FinishResponse(request, *servable, FinishedTask({1, 2, 3}), {}, response);
   EXPECT_EQ(response.model_name(), "m:dense");
   EXPECT_EQ(response.model_version(), "12");
   EXPECT_EQ(response.id(), "abc");

@@ -35,6 +35,20 @@ TEST(Admit, FillsTheQueueToItsBoundAndNoFurther) {
   EXPECT_EQ(AdmitRows(8, 8, 1).code(), absl::StatusCode::kResourceExhausted);
 }
 
+TEST(Admit, BoundsTokensBesideRows) {
+  const AdmissionState state = {{2, 90}, {100, 100}, false};
+  EXPECT_TRUE(Admit(state, {98, 10}, kNever, kNow).ok());
+  EXPECT_EQ(Bare(Admit(state, {1, 11}, kNever, kNow)),
+            absl::ResourceExhaustedError(
+                "the queue is full: 90 tokens wait, the request has 11, "
+                "max_queue_tokens is 100; retry later"));
+  EXPECT_EQ(Bare(Admit(state, {99, 10}, kNever, kNow)),
+            absl::ResourceExhaustedError(
+                "the queue is full: 2 rows wait, the request has 99, "
+                "max_queue_rows is 100; retry later"));
+  EXPECT_TRUE(Admit({0, {100, 100}, false}, {1, 5000}, kNever, kNow).ok());
+}
+
 TEST(Admit, LetsARequestAboveTheBoundIntoAnEmptyQueueOnly) {
   EXPECT_TRUE(AdmitRows(0, 8, 100).ok());
   EXPECT_FALSE(AdmitRows(1, 8, 100).ok());

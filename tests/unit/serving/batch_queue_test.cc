@@ -50,13 +50,13 @@ TEST_F(BatchQueueTest, CountsTheRowsThatWait) {
   Push(queue, 3);
   Push(queue, 7);
   EXPECT_FALSE(queue.empty());
-  EXPECT_EQ(queue.admission(Priority::kNormal).queued_rows, 10);
-  EXPECT_EQ(queue.admission(Priority::kNormal).max_queue_rows, 32);
+  EXPECT_EQ(queue.admission(Priority::kNormal).queued.rows, 10);
+  EXPECT_EQ(queue.admission(Priority::kNormal).max_queue.rows, 32);
   EXPECT_FALSE(queue.admission(Priority::kNormal).stopping);
   Pop(queue);
-  EXPECT_EQ(queue.admission(Priority::kNormal).queued_rows, 7);
+  EXPECT_EQ(queue.admission(Priority::kNormal).queued.rows, 7);
   Pop(queue);
-  EXPECT_EQ(queue.admission(Priority::kNormal).queued_rows, 0);
+  EXPECT_EQ(queue.admission(Priority::kNormal).queued.rows, 0);
   EXPECT_TRUE(queue.empty());
 }
 
@@ -134,8 +134,8 @@ TEST_F(BatchQueueTest, GivesHigherPrioritiesFirst) {
 
 TEST_F(BatchQueueTest, LowPriorityMayFillHalfOfIt) {
   BatchQueue queue({8, {}}, 64);
-  EXPECT_EQ(queue.admission(Priority::kLow).max_queue_rows, 32);
-  EXPECT_EQ(queue.admission(Priority::kHigh).max_queue_rows, 64);
+  EXPECT_EQ(queue.admission(Priority::kLow).max_queue.rows, 32);
+  EXPECT_EQ(queue.admission(Priority::kHigh).max_queue.rows, 64);
 }
 
 TEST_F(BatchQueueTest, FillsABatchWithTasksThatAreStillWanted) {
