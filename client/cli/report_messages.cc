@@ -27,10 +27,16 @@ benchmark::Measurement DecodeMeasurement(const v1::LatencySummary& message) {
 }
 
 benchmark::BaselineKind KindOf(v1::DenseKind kind) {
-  if (kind == v1::DENSE_KIND_TRAINED) return benchmark::BaselineKind::kTrained;
-  return kind == v1::DENSE_KIND_INFERENCE_WIDTH
-             ? benchmark::BaselineKind::kInferenceWidth
-             : benchmark::BaselineKind::kNeurons;
+  switch (kind) {
+    case v1::DENSE_KIND_TRAINED:
+      return benchmark::BaselineKind::kTrained;
+    case v1::DENSE_KIND_INFERENCE_WIDTH:
+      return benchmark::BaselineKind::kInferenceWidth;
+    case v1::DENSE_KIND_WITHOUT_FEEDFORWARD:
+      return benchmark::BaselineKind::kWithoutFeedforward;
+    default:
+      return benchmark::BaselineKind::kNeurons;
+  }
 }
 
 benchmark::Accuracy DecodeAccuracy(const v1::Accuracy& message) {

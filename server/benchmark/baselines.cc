@@ -1,6 +1,8 @@
 #include "server/benchmark/baselines.h"
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -42,16 +44,25 @@ graph::Op RandomLinear(graph::DenseProblem problem, tensor::Random& random) {
   return graph::Linear{{std::move(weights)}};
 }
 
-absl::StatusOr<Opponent> Build(const model::Model& fff, BaselineKind kind,
-                               uint64_t seed) {
-  tensor::Random random(seed);
+// `width_of` says the neurons for each layer that routes; the network, and
+// these widths for its description.
+struct Widened {
+  std::shared_ptr<const model::Model> model;
   std::string widths;
+};
+
+template <class WidthOf>
+absl::StatusOr<Widened> Widen(const model::Model& fff, const WidthOf& width_of,
+                              uint64_t seed) {
+  tensor::Random random(seed);
+  Widened widened;
+  std::string& widths = widened.widths;
   // A layer that routes becomes two products where its node that routes stands;
   // other nodes of the layer pass by.
   const auto rewrite =
       [&](const graph::Node& node) -> absl::StatusOr<std::vector<graph::Op>> {
     const model::LayerFacts& layer = fff.layers()[node.layer];
-    const int64_t width = NeuronsOf(layer.neurons, kind);
+    const int64_t width = layer.neurons.all > 0 ? width_of(layer) : 0;
     if (width == 0) return std::vector<graph::Op>{node.op};
     if (!graph::Routes(node.op)) return std::vector<graph::Op>();
     absl::StrAppend(&widths, widths.empty() ? "" : " + ", width);
@@ -63,16 +74,72 @@ absl::StatusOr<Opponent> Build(const model::Model& fff, BaselineKind kind,
   };
   FFF_ASSIGN_OR_RETURN(const graph::Graph dense,
                        graph::Rewrite(fff.graph(), rewrite));
+  FFF_ASSIGN_OR_RETURN(widened.model, model::BuildGraph(dense, {}));
+  return widened;
+}
+
+absl::StatusOr<Opponent> Build(const model::Model& fff, BaselineKind kind,
+                               uint64_t seed) {
+  FFF_ASSIGN_OR_RETURN(Widened widened,
+                       Widen(
+                           fff,
+                           [kind](const model::LayerFacts& layer) {
+                             return NeuronsOf(layer.neurons, kind);
+                           },
+                           seed));
   Opponent opponent;
   opponent.kind = kind;
-  opponent.description = absl::StrCat(
-      kind == BaselineKind::kNeurons ? "same neurons: all "
-                                     : "same inference "
-                                       "width: ",
-      widths, kind == BaselineKind::kNeurons ? " evaluated" : " neurons",
-      ", random weights");
-  FFF_ASSIGN_OR_RETURN(opponent.model, model::BuildGraph(dense, {}));
+  opponent.model = std::move(widened.model);
+  opponent.description =
+      absl::StrCat(kind == BaselineKind::kNeurons ? "same neurons: all "
+                                                  : "same inference "
+                                                    "width: ",
+                   widened.widths,
+                   kind == BaselineKind::kNeurons ? " evaluated" : " neurons",
+                   ", random weights");
   return opponent;
+}
+
+// The first `out` of `in` columns, zeros where there are fewer.
+graph::Op FirstColumns(int64_t in, int64_t out) {
+  auto weights = std::make_shared<graph::RearrangeWeights>();
+  weights->problem = {in, out, {out}, true, false, "first columns"};
+  for (int64_t i = 0; i < out; ++i) {
+    weights->index.push_back(i < in ? static_cast<int32_t>(i) : -1);
+  }
+  return graph::Rearrange{{std::move(weights)}};
+}
+
+// Every layer that routes passes its input on, cut or filled up to its output's
+// width. Nothing where no op is left.
+absl::StatusOr<std::optional<Opponent>> BuildWithout(const model::Model& fff) {
+  int layers = 0;
+  const auto rewrite =
+      [&](const graph::Node& node) -> absl::StatusOr<std::vector<graph::Op>> {
+    const model::LayerFacts& layer = fff.layers()[node.layer];
+    if (layer.routing.trees == 0) return std::vector<graph::Op>{node.op};
+    if (!graph::Routes(node.op)) return std::vector<graph::Op>();
+    ++layers;
+    const int64_t in = layer.input_width / node.tokens;
+    const int64_t out = layer.output_width / node.tokens;
+    if (in == out) return std::vector<graph::Op>();
+    return std::vector<graph::Op>{FirstColumns(in, out)};
+  };
+  FFF_ASSIGN_OR_RETURN(const graph::Graph rest,
+                       graph::Rewrite(fff.graph(), rewrite));
+  const auto cut = [](const graph::Node& node) {
+    return std::holds_alternative<graph::Rearrange>(node.op);
+  };
+  if (std::all_of(rest.nodes().begin(), rest.nodes().end(), cut)) {
+    return std::nullopt;
+  }
+  Opponent opponent;
+  opponent.kind = BaselineKind::kWithoutFeedforward;
+  opponent.description =
+      absl::StrCat("the network without its ", layers,
+                   layers == 1 ? " FFF layer" : " FFF layers");
+  FFF_ASSIGN_OR_RETURN(opponent.model, model::BuildGraph(rest, {}));
+  return std::make_optional(std::move(opponent));
 }
 
 void LeaveOut(absl::string_view reason, Baselines& baselines) {
@@ -81,6 +148,18 @@ void LeaveOut(absl::string_view reason, Baselines& baselines) {
 }
 
 }  // namespace
+
+absl::StatusOr<Opponent> BuildOfWidth(const model::Model& fff, int64_t width,
+                                      uint64_t seed) {
+  FFF_ASSIGN_OR_RETURN(
+      Widened widened,
+      Widen(
+          fff, [width](const model::LayerFacts&) { return width; }, seed));
+  return Opponent{BaselineKind::kChosen,
+                  absl::StrCat("the network with dense feedforward layers of ",
+                               width, " neurons, random weights"),
+                  std::move(widened.model)};
+}
 
 absl::string_view Name(BaselineKind kind) {
   switch (kind) {
@@ -92,6 +171,8 @@ absl::string_view Name(BaselineKind kind) {
       return "trained";
     case BaselineKind::kChosen:
       return "chosen";
+    case BaselineKind::kWithoutFeedforward:
+      return "without_feedforward";
   }
   return "unknown";
 }
@@ -123,6 +204,10 @@ absl::StatusOr<Baselines> BuildBaselines(const model::Model& fff,
     }
     FFF_ASSIGN_OR_RETURN(Opponent opponent, Build(fff, kind, seed + 2));
     baselines.opponents.push_back(std::move(opponent));
+  }
+  FFF_ASSIGN_OR_RETURN(std::optional<Opponent> without, BuildWithout(fff));
+  if (without.has_value()) {
+    baselines.opponents.push_back(*std::move(without));
   }
   return baselines;
 }

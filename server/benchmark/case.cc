@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -94,12 +95,86 @@ absl::Status Precision(absl::string_view value, CaseSpec* spec) {
       absl::StrCat("got '", value, "', wanted fp32, bf16 or int8"));
 }
 
+// Of "{0..15}"; nothing where the name has none.
+struct Numbers {
+  size_t begin = 0;  // of the braces in the name
+  size_t end = 0;
+  int64_t first = 0;
+  int64_t last = 0;
+};
+
+absl::StatusOr<std::optional<Numbers>> NumbersIn(absl::string_view name) {
+  const size_t open = name.find('{');
+  if (open == absl::string_view::npos) return std::nullopt;
+  const size_t close = name.find('}', open);
+  const size_t dots = name.find("..", open);
+  Numbers numbers;
+  if (close == absl::string_view::npos || dots == absl::string_view::npos ||
+      dots > close ||
+      !absl::SimpleAtoi(name.substr(open + 1, dots - open - 1),
+                        &numbers.first) ||
+      !absl::SimpleAtoi(name.substr(dots + 2, close - dots - 2),
+                        &numbers.last) ||
+      numbers.first < 0 || numbers.last < numbers.first ||
+      numbers.last - numbers.first >= int64_t{kCaseTensorsMax}) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got '", name, "', wanted {FIRST..LAST} in it"));
+  }
+  numbers.begin = open;
+  numbers.end = close + 1;
+  return numbers;
+}
+
+absl::Status Fill(absl::string_view word, CaseTensor* tensor) {
+  if (word == "zeros" || word == "ones") {
+    tensor->fan_in = 0;
+    tensor->fill = word == "ones" ? 1 : 0;
+    return absl::OkStatus();
+  }
+  return Integer(word, 1, graph::kWidthMax, &tensor->fan_in);
+}
+
+absl::Status Tensor(absl::string_view value, CaseSpec* spec) {
+  const std::vector<absl::string_view> words =
+      absl::StrSplit(value, ' ', absl::SkipEmpty());
+  if (words.size() < 2 || words.size() > 3) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got '", value, "', wanted NAME SIZE,SIZE [ones | zeros | FAN_IN]"));
+  }
+  CaseTensor tensor;
+  for (const absl::string_view word : absl::StrSplit(words[1], ',')) {
+    int64_t size = 0;
+    FFF_RETURN_IF_ERROR(Integer(word, 1, graph::kWidthMax, &size));
+    tensor.shape.push_back(size);
+  }
+  tensor.fan_in = tensor.shape.back();
+  if (words.size() == 3) FFF_RETURN_IF_ERROR(Fill(words[2], &tensor));
+  FFF_ASSIGN_OR_RETURN(const std::optional<Numbers> numbers,
+                       NumbersIn(words[0]));
+  const Numbers each = numbers.value_or(Numbers());
+  for (int64_t i = each.first; i <= each.last; ++i) {
+    tensor.name = numbers.has_value()
+                      ? absl::StrCat(words[0].substr(0, each.begin), i,
+                                     words[0].substr(each.end))
+                      : std::string(words[0]);
+    spec->tensors.push_back(tensor);
+  }
+  if (spec->tensors.size() <= kCaseTensorsMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("got more than ", kCaseTensorsMax, " tensors"));
+}
+
 absl::Status SetKey(absl::string_view key, absl::string_view value,
                     CaseSpec* spec) {
   if (key == "about") {
     spec->about = std::string(value);
     return absl::OkStatus();
   }
+  if (key == "config") {
+    absl::StrAppend(&spec->config, value, "\n");
+    return absl::OkStatus();
+  }
+  if (key == "tensor") return Tensor(value, spec);
   if (key == "convention") return Convention(value, spec);
   if (key == "dense") return Dense(value, spec);
   if (key == "engine") return Engine(value, spec);
@@ -129,10 +204,49 @@ absl::Status SetKey(absl::string_view key, absl::string_view value,
   }
   return absl::InvalidArgumentError(
       "unknown key, wanted about, convention, input_width, output_width, "
-      "depth, leaf_width, trees, dense, engine, precision, rows or weights");
+      "depth, leaf_width, trees, dense, engine, precision, rows, weights, "
+      "config or tensor");
+}
+
+absl::Status CheckBytes(double bytes) {
+  if (bytes <= static_cast<double>(kCaseWeightsBytesMax)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the weights would take about ", bytes / 1e9, " GB, wanted at most ",
+      kCaseWeightsBytesMax / 1000000000, " GB"));
+}
+
+absl::Status CheckNetwork(const CaseSpec& spec) {
+  if (spec.config.empty() || spec.tensors.empty()) {
+    return absl::InvalidArgumentError(
+        "a network has both config and tensor lines");
+  }
+  if (!spec.convention.empty() || spec.input_width > 0 ||
+      spec.output_width > 0 || spec.depth > 0 || spec.leaf_width > 0 ||
+      spec.trees > 1) {
+    return absl::InvalidArgumentError(
+        "the config of a network says its layers; convention, widths, depth "
+        "and "
+        "trees are of one layer");
+  }
+  if (spec.dense == DenseOpponent::kLinear) {
+    return absl::InvalidArgumentError(
+        "got dense linear, wanted neurons or width N for a network");
+  }
+  double bytes = 0;
+  for (const CaseTensor& tensor : spec.tensors) {
+    double elements = 1;
+    for (const int64_t size : tensor.shape) {
+      elements *= static_cast<double>(size);
+    }
+    bytes += sizeof(float) * elements;
+  }
+  return CheckBytes(bytes);
 }
 
 absl::Status Check(const CaseSpec& spec) {
+  if (!spec.config.empty() || !spec.tensors.empty()) return CheckNetwork(spec);
   const bool leaf = spec.convention == "fastfeedforward";
   if (spec.convention.empty() || spec.input_width == 0 ||
       spec.output_width == 0) {
@@ -158,12 +272,7 @@ absl::Status Check(const CaseSpec& spec) {
                          static_cast<double>(spec.leaf_width + 1);
   const double bytes =
       4.0 * neurons * static_cast<double>(spec.input_width + spec.output_width);
-  if (bytes > static_cast<double>(kCaseWeightsBytesMax)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the weights would take about ", bytes / 1e9, " GB, wanted at most ",
-        kCaseWeightsBytesMax / 1000000000, " GB"));
-  }
-  return absl::OkStatus();
+  return CheckBytes(bytes);
 }
 
 }  // namespace
@@ -175,6 +284,11 @@ int64_t CaseSpec::nodes() const {
 }
 
 int64_t CaseSpec::weights_bytes() const {
+  int64_t elements = 0;
+  for (const CaseTensor& tensor : tensors) {
+    elements += tensor::NumElements(tensor.shape).value_or(0);
+  }
+  if (is_network()) return 4 * elements;
   const int64_t per_node =
       leaf_width > 0 ? input_width + 1 : input_width + output_width;
   const int64_t per_leaf =
@@ -203,7 +317,8 @@ absl::StatusOr<CaseSpec> ParseCase(absl::string_view name,
     const absl::string_view key = absl::StripAsciiWhitespace(pair.first);
     const std::string where =
         absl::StrCat("case ", name, ", line ", line_number, ", ", key);
-    if (!seen.insert(key).second) {
+    const bool repeats = key == "config" || key == "tensor";
+    if (!repeats && !seen.insert(key).second) {
       return absl::InvalidArgumentError(
           absl::StrCat(where, ": given twice, wanted once"));
     }

@@ -8,12 +8,14 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "server/importer/model_config.h"
+#include "server/tensor/shape.h"
 
-// A benchmark case: the shape of one FFF layer and of the dense network it is
-// held against, as a small text file. The files of cases/ are compiled into the
-// binary, so that no source tree is needed to run them.
+// A benchmark case: the shape of one FFF layer or network and of the dense one
+// it is held against, as a small text file. The files of cases/ are compiled
+// into the binary, so that no source tree is needed to run them.
 //
-// One `key: value` a line; `#` starts a comment; every key at most once:
+// One `key: value` a line; `#` starts a comment; every key at most once. Of one
+// layer:
 //   about        one sentence for people
 //   convention   fastfeedforward | ultrafastbert | ultrafastbert-bmm | sap-fff
 //   input_width, output_width
@@ -29,17 +31,34 @@
 //                config.json; dense networks stay fp32
 //   rows         batch sizes when none are asked for, separated by spaces
 //   weights      warm (by default) | cold (caches flushed before every call)
+//
+// Or a whole network, with about, dense (neurons or width N, of all FFF
+// layers), engine, precision, rows, weights and, as often as it takes:
+//   config       config.json; its lines are put together
+//   tensor       NAME SIZE,SIZE [ones | zeros | FAN_IN]: a random tensor of the
+//                checkpoint, scaled for sums of FAN_IN terms (by default its
+//                last size); {A..B} in the name makes one for each number
 namespace fff::benchmark {
 
 inline constexpr size_t kCaseBytesMax = 16 << 10;
 // Weights of the FFF layer; the dense opponent has at most about as many.
 inline constexpr int64_t kCaseWeightsBytesMax = int64_t{3} << 30;
+inline constexpr size_t kCaseTensorsMax = 4096;
 
 enum class DenseOpponent { kNeurons, kLinear, kWidth };
+
+struct CaseTensor {
+  std::string name;  // expanded
+  tensor::Shape shape;
+  int64_t fan_in = 0;  // 0: all `fill`
+  float fill = 0;
+};
 
 struct CaseSpec {
   std::string name;
   std::string about;
+  std::string config;  // of a network; "" = one layer, as the fields say
+  std::vector<CaseTensor> tensors;
   std::string convention;
   int64_t input_width = 0;
   int64_t output_width = 0;
@@ -56,7 +75,8 @@ struct CaseSpec {
   // fastfeedforward: 2^depth - 1 routing nodes. ultrafastbert(-bmm):
   // 2^(depth+1) - 1 nodes. sap-fff: 2^depth - 1 nodes. A tree.
   int64_t nodes() const;
-  int64_t weights_bytes() const;  // of the FFF layer, fp32
+  int64_t weights_bytes() const;  // of the FFF layer or the network, fp32
+  bool is_network() const { return !config.empty(); }
 };
 
 // INVALID_ARGUMENT names `name`, the line, what was got and what is allowed.

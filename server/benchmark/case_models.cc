@@ -1,5 +1,6 @@
 #include "server/benchmark/case_models.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -23,9 +24,12 @@ class SyntheticCheckpoint {
 
   // Uniform values whose dot product with `fan_in` standard-normal inputs has
   // variance one; fan_in 0 makes zeros.
-  void Add(const std::string& name, tensor::Shape shape, int64_t fan_in) {
+  // `fill` without a fan_in.
+  void Add(const std::string& name, tensor::Shape shape, int64_t fan_in,
+           float fill = 0) {
     const int64_t elements = *tensor::NumElements(shape);
     tensor::FloatBuffer buffer(elements);
+    std::fill_n(buffer.data(), elements, fill);
     if (fan_in > 0) {
       tensor::FillUniform(random_, std::sqrt(3.0F / static_cast<float>(fan_in)),
                           buffer.span());
@@ -135,10 +139,38 @@ std::string DescribeDense(const CaseSpec& spec) {
                       " neurons, ", edge);
 }
 
+absl::StatusOr<CaseModels> BuildNetwork(const CaseSpec& spec, uint64_t seed,
+                                        const model::BuildOptions& options) {
+  const std::string source = absl::StrCat("benchmark case ", spec.name);
+  SyntheticCheckpoint made(source, seed);
+  for (const CaseTensor& tensor : spec.tensors) {
+    made.Add(tensor.name, tensor.shape, tensor.fan_in, tensor.fill);
+  }
+  FFF_ASSIGN_OR_RETURN(importer::ModelConfig config,
+                       importer::ParseModelConfig(spec.config, source));
+  config.engine = spec.engine;
+  config.precision = spec.precision;
+  FFF_ASSIGN_OR_RETURN(const graph::Graph graph,
+                       importer::Import(config, std::move(made).Build()));
+  CaseModels models;
+  FFF_ASSIGN_OR_RETURN(models.fff, model::BuildModel(config, graph, options));
+  if (spec.dense == DenseOpponent::kWidth) {
+    FFF_ASSIGN_OR_RETURN(models.dense,
+                         BuildOfWidth(*models.fff, spec.dense_width, seed + 1));
+    return models;
+  }
+  FFF_ASSIGN_OR_RETURN(model::DenseTwin twin,
+                       model::BuildCostTwin(config, graph, options));
+  models.dense = {BaselineKind::kNeurons, std::move(twin.description),
+                  std::move(twin.model)};
+  return models;
+}
+
 }  // namespace
 
 absl::StatusOr<CaseModels> BuildCaseModels(const CaseSpec& spec, uint64_t seed,
                                            const model::BuildOptions& options) {
+  if (spec.is_network()) return BuildNetwork(spec, seed, options);
   const checkpoint::Checkpoint checkpoint = FffCheckpoint(spec, seed);
   const importer::ModelConfig config = FffConfig(spec);
   FFF_ASSIGN_OR_RETURN(const graph::Graph graph,

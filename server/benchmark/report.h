@@ -35,8 +35,10 @@ enum class BaselineKind {
   kInferenceWidth,  // as many neurons as one row of the FFF uses
   kTrained,         // trained for the task
   kChosen,          // what the benchmark case names
+  // The network without its FFF layers: what no faster layer can save.
+  kWithoutFeedforward,
 };
-// "neurons", "inference_width", "trained", "chosen".
+// "neurons", "inference_width", "trained", "chosen", "without_feedforward".
 absl::string_view Name(BaselineKind kind);
 
 struct Baseline {

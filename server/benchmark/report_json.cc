@@ -1,8 +1,10 @@
 #include "server/benchmark/report_json.h"
 
+#include <optional>
 #include <utility>
 
 #include "nlohmann/json.hpp"
+#include "server/benchmark/feedforward_share.h"
 
 namespace fff::benchmark {
 namespace {
@@ -47,6 +49,18 @@ Json OthersToJson(const BenchmarkReport& report, const BenchmarkCase& one) {
   return others;
 }
 
+// Null for a layer alone, and where it was not measured.
+Json ShareToJson(const BenchmarkReport& report, const BenchmarkCase& one) {
+  const std::optional<FeedforwardShare> share = ShareOf(report, one);
+  if (!share.has_value()) return nullptr;
+  return {{"without_s", share->without_s},
+          {"share_of_fff", share->of_fff},
+          {"share_of_dense", share->of_dense},
+          {"layers_speedup", share->layers_speedup},
+          {"network_speedup", share->network_speedup},
+          {"speedup_max", share->speedup_max}};
+}
+
 Json ToJson(const BenchmarkReport& report, const BenchmarkCase& one) {
   return {{"case", report.model},
           {"rows", one.rows},
@@ -62,7 +76,8 @@ Json ToJson(const BenchmarkReport& report, const BenchmarkCase& one) {
           {"top_leaf_share", one.top_leaf_share},
           {"leaves_per_call", one.leaves_per_call},
           {"input_rows", one.input_rows},
-          {"other_baselines", OthersToJson(report, one)}};
+          {"other_baselines", OthersToJson(report, one)},
+          {"feedforward", ShareToJson(report, one)}};
 }
 
 Json BaselinesToJson(const BenchmarkReport& report) {

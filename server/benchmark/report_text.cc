@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/base/log.h"
+#include "server/benchmark/feedforward_share.h"
 #include "server/benchmark/format.h"
 #include "server/benchmark/text_table.h"
 
@@ -104,6 +105,32 @@ std::string Figures(const BenchmarkReport& report) {
       rows);
 }
 
+// Where the time of a network goes; empty for a layer alone.
+std::string Shares(const BenchmarkReport& report) {
+  std::vector<std::vector<std::string>> rows;
+  for (const BenchmarkCase& one : report.cases) {
+    const std::optional<FeedforwardShare> share = ShareOf(report, one);
+    if (!share.has_value()) continue;
+    rows.push_back({absl::StrCat(one.rows), FormatSeconds(share->without_s),
+                    absl::StrFormat("%.0f%%", 100 * share->of_fff),
+                    absl::StrFormat("%.0f%%", 100 * share->of_dense),
+                    share->layers_speedup > 0
+                        ? FormatNumber(share->layers_speedup) + "x"
+                        : "-",
+                    FormatNumber(share->network_speedup) + "x",
+                    FormatNumber(share->speedup_max) + "x"});
+  }
+  if (rows.empty()) return "";
+  return absl::StrCat(
+      TextTable({"rows", "without", "of FFF", "of dense", "layers", "network",
+                 "at most"},
+                rows),
+      "Without: the network without its FFF layers. Their part of the FFF and "
+      "of the dense\nnetwork's time, the speed-up of these layers alone, of "
+      "the "
+      "network, and of the network\nif they took no time.\n\n");
+}
+
 std::vector<std::string> SpreadRow(const BenchmarkCase& one,
                                    absl::string_view what,
                                    const Measurement& measured) {
@@ -141,7 +168,7 @@ std::string Spreads(const BenchmarkReport& report) {
 
 std::string ReportText(const BenchmarkReport& report) {
   return absl::StrCat(
-      Title(report), Figures(report), "\n", Spreads(report),
+      Title(report), Figures(report), "\n", Shares(report), Spreads(report),
       "\nMedian wall time of one call, FFF and dense measured in turns on the "
       "same random rows, ",
       report.cold_weights ? "caches\nflushed before each call"

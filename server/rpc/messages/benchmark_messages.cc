@@ -38,6 +38,8 @@ v1::DenseKind ToProto(benchmark::BaselineKind kind) {
       return v1::DENSE_KIND_TRAINED;
     case benchmark::BaselineKind::kInferenceWidth:
       return v1::DENSE_KIND_INFERENCE_WIDTH;
+    case benchmark::BaselineKind::kWithoutFeedforward:
+      return v1::DENSE_KIND_WITHOUT_FEEDFORWARD;
     default:
       return v1::DENSE_KIND_COST_BASELINE;
   }

@@ -146,6 +146,46 @@ TEST(CaseTest, WeightsAboveTheBoundAreRefusedBeforeAnythingIsAllocated) {
               HasSubstr("wanted at most 3 GB"));
 }
 
+constexpr char kNetworkCase[] =
+    "about: two layers\nconfig: {\"layers\":\nconfig: []}\n"
+    "tensor: a.{3..5}.weight 4,3 ones\ntensor: b 7 12\ntensor: c 2,5\n";
+
+TEST(CaseTest, ANetworkHasItsConfigAndItsTensors) {
+  const auto spec = ParseCase("probe", kNetworkCase);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_TRUE(spec->is_network());
+  EXPECT_EQ(spec->config, "{\"layers\":\n[]}\n");
+  ASSERT_EQ(spec->tensors.size(), 5U);
+  EXPECT_EQ(spec->tensors[0].name, "a.3.weight");
+  EXPECT_EQ(spec->tensors[2].name, "a.5.weight");
+  EXPECT_THAT(spec->tensors[2].shape, ElementsAre(4, 3));
+  EXPECT_EQ(spec->tensors[2].fan_in, 0);
+  EXPECT_EQ(spec->tensors[2].fill, 1);
+  EXPECT_EQ(spec->tensors[3].fan_in, 12);
+  EXPECT_EQ(spec->tensors[4].fan_in, 5);
+  EXPECT_EQ(spec->weights_bytes(), 4 * (3 * 12 + 7 + 10));
+}
+
+TEST(CaseTest, WhatANetworkCannotBeIsAnError) {
+  const std::string network = kNetworkCase;
+  EXPECT_THAT(ErrorOf("config: {}\n"), HasSubstr("both config and tensor"));
+  EXPECT_THAT(ErrorOf("tensor: a 1\n"), HasSubstr("both config and tensor"));
+  EXPECT_THAT(ErrorOf(network + "depth: 3\n"), HasSubstr("are of one layer"));
+  EXPECT_THAT(ErrorOf(network + "dense: linear\n"), HasSubstr("width N"));
+  EXPECT_THAT(ErrorOf(network + "tensor: d\n"), HasSubstr("SIZE,SIZE"));
+  EXPECT_THAT(ErrorOf(network + "tensor: d 0\n"), HasSubstr("whole number"));
+  EXPECT_THAT(ErrorOf(network + "tensor: d 3 twos\n"),
+              HasSubstr("whole number"));
+  for (const char* name : {"d{1..", "d{1-2}", "d{3..2}", "d{-1..2}",
+                           "d{0..99999999999999999999}", "d{0..5000}"}) {
+    EXPECT_THAT(ErrorOf(absl::StrCat(network, "tensor: ", name, " 3\n")),
+                HasSubstr("{FIRST..LAST}"));
+  }
+  EXPECT_THAT(ErrorOf(network + "tensor: d 16777216,16777216\n"),
+              HasSubstr("GB"));
+  EXPECT_FALSE(WithDepth(*ParseCase("probe", network), 3).ok());
+}
+
 TEST(CaseTest, TextAboveTheBoundIsRefused) {
   EXPECT_THAT(ErrorOf(std::string(kCaseBytesMax + 1, '#')),
               HasSubstr("wanted at most"));

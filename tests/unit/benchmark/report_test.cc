@@ -8,6 +8,7 @@
 #include <string>
 
 #include "nlohmann/json.hpp"
+#include "server/benchmark/feedforward_share.h"
 #include "server/benchmark/format.h"
 #include "server/benchmark/report_json.h"
 #include "server/benchmark/report_svg.h"
@@ -191,6 +192,56 @@ TEST(ReportTextTest, NamesEveryBaselineAndWhatIsMissing) {
   EXPECT_THAT(text, HasSubstr("left out: too large"));
   EXPECT_THAT(text, HasSubstr("FFF 87.50 %, dense unknown on a test set"));
   EXPECT_THAT(text, HasSubstr("50.0 (25%)"));
+}
+
+// The FFF takes 1.5 us, its dense opponent 300, both with a rest of 0.5 us.
+BenchmarkReport OfANetwork() {
+  BenchmarkReport report = Sample(1);
+  report.other_baselines = {
+      {BaselineKind::kInferenceWidth, "12 of them", 1, 2},
+      {BaselineKind::kWithoutFeedforward, "without its FFF layer", 3, 4}};
+  report.cases[0].other_baselines = {Measured(0.75e-6, "dense_b"),
+                                     Measured(0.5e-6, "dense_c")};
+  return report;
+}
+
+TEST(FeedforwardShareTest, FollowsFromThreeMedians) {
+  const BenchmarkReport report = OfANetwork();
+  const auto share = ShareOf(report, report.cases[0]);
+  ASSERT_TRUE(share.has_value());
+  EXPECT_DOUBLE_EQ(share->without_s, 0.5e-6);
+  EXPECT_NEAR(share->of_fff, 1.0 / 1.5, 1e-9);
+  EXPECT_NEAR(share->of_dense, 299.5 / 300, 1e-9);
+  EXPECT_NEAR(share->layers_speedup, 299.5, 1e-6);
+  EXPECT_NEAR(share->network_speedup, 200, 1e-6);
+  EXPECT_NEAR(share->speedup_max, 600, 1e-6);
+}
+
+TEST(FeedforwardShareTest, IsNoneWhereItWasNotMeasured) {
+  const BenchmarkReport report = WithBaselines();
+  EXPECT_FALSE(ShareOf(report, report.cases[0]).has_value());
+  const auto json = nlohmann::json::parse(ReportJson(report));
+  EXPECT_TRUE(json["cases"][0]["feedforward"].is_null());
+  EXPECT_THAT(ReportText(report), Not(HasSubstr("at most")));
+}
+
+TEST(FeedforwardShareTest, NoiseMakesNoNegativeTime) {
+  BenchmarkReport report = OfANetwork();
+  report.cases[0].other_baselines[1] = Measured(2e-6, "dense_c");
+  const auto share = ShareOf(report, report.cases[0]);
+  ASSERT_TRUE(share.has_value());
+  EXPECT_EQ(share->of_fff, 0);
+  EXPECT_EQ(share->layers_speedup, 0);
+}
+
+TEST(FeedforwardShareTest, StandsInBothReports) {
+  const BenchmarkReport report = OfANetwork();
+  const auto json = nlohmann::json::parse(ReportJson(report));
+  EXPECT_NEAR(json["cases"][0]["feedforward"]["speedup_max"], 600, 1e-6);
+  const std::string text = ReportText(report);
+  EXPECT_THAT(text, HasSubstr("67%"));
+  EXPECT_THAT(text, HasSubstr("600x"));
+  EXPECT_THAT(text, HasSubstr("without_feedforward"));
 }
 
 TEST(ReportJsonTest, SeveralBatchSizesStandInCasesOnly) {

@@ -11,6 +11,7 @@
 #include "server/benchmark/baselines.h"
 #include "server/benchmark/case.h"
 #include "server/benchmark/case_models.h"
+#include "server/benchmark/feedforward_share.h"
 #include "server/benchmark/touched.h"
 
 namespace fff::benchmark {
@@ -118,6 +119,48 @@ TEST(RunnerTest, OtherBaselinesCanBeLeftOut) {
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_TRUE(report->other_baselines.empty());
   EXPECT_TRUE(report->cases[0].other_baselines.empty());
+}
+
+// A linear layer, an FFF layer that changes the width, a linear layer.
+constexpr char kNetwork[] =
+    "config: {\"layers\": [{\"type\": \"linear\", \"prefix\": \"a.\"},\n"
+    "config: {\"type\": \"fff\", \"convention\": \"sap-fff\", \"prefix\":"
+    " \"f.\"},\n"
+    "config: {\"type\": \"linear\", \"prefix\": \"b.\"}]}\n"
+    "tensor: a.weight 12,7\ntensor: f.X 7,12\ntensor: f.Y 7,9 3\n"
+    "tensor: b.weight 4,9\ntensor: b.bias 4 ones\n";
+
+TEST(RunnerTest, ANetworkIsAlsoMeasuredWithoutItsFffLayers) {
+  const CaseModels models = Build(Spec(kNetwork));
+  EXPECT_EQ(models.dense.kind, BaselineKind::kNeurons);
+  const auto report =
+      RunBenchmark(*models.fff, models.dense, Quick({1, 8}), nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_EQ(report->other_baselines.size(), 2U);
+  const Baseline& without = report->other_baselines[1];
+  EXPECT_EQ(without.kind, BaselineKind::kWithoutFeedforward);
+  EXPECT_EQ(without.description, "the network without its 1 FFF layer");
+  EXPECT_DOUBLE_EQ(without.flops_per_row, 2 * 12 * 7 + 2 * 9 * 4);
+  for (const BenchmarkCase& one : report->cases) {
+    EXPECT_TRUE(ShareOf(*report, one).has_value());
+  }
+}
+
+TEST(RunnerTest, ANetworkMayBeHeldAgainstDenseLayersOfAWidth) {
+  const CaseModels models =
+      Build(Spec(std::string(kNetwork) + "dense: width 5\n"));
+  EXPECT_EQ(models.dense.kind, BaselineKind::kChosen);
+  EXPECT_THAT(models.dense.description, HasSubstr("of 5 neurons"));
+  EXPECT_DOUBLE_EQ(models.dense.model->cost().flops,
+                   2 * 12 * 7 + 2 * 5 * (12 + 9) + 2 * 9 * 4);
+}
+
+TEST(BaselinesTest, ALayerAloneHasNothingLeftWithoutIt) {
+  const CaseModels models = Build(Spec(kTrees));
+  const auto baselines = BuildBaselines(*models.fff, BaselineKind::kNeurons, 1);
+  ASSERT_TRUE(baselines.ok()) << baselines.status();
+  ASSERT_EQ(baselines->opponents.size(), 1U);
+  EXPECT_EQ(baselines->opponents[0].kind, BaselineKind::kInferenceWidth);
 }
 
 TEST(BaselinesTest, AModelWithoutATreeHasNoneAndSaysSo) {
