@@ -1,0 +1,164 @@
+"""The command line of the exporter.
+
+    python3 -m fff_client.export model.pt -o models/my-model/1/model.safetensors
+    python3 -m fff_client.export --module train.py:make_model --weights model.pt \\
+        -o models/my-network/1
+"""
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Mapping
+
+import numpy as np
+
+from ..safetensors import Tensor
+from .errors import ExportError
+from .network import export_network
+from .state import export_module
+from .torch_file import load_state_dict
+
+_EPILOG = """examples:
+  python3 -m fff_client.export model.pt -o models/my-model/1/model.safetensors
+  python3 -m fff_client.export --module net.py:make_net --weights model.pt \\
+      --input-shape 3,32,32 -o models/my-network/1
+"""
+
+
+def main(arguments=None) -> int:
+    """Runs the command line; returns its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.checkpoint is None) == (options.module is None):
+        parser.error("give either a checkpoint or --module")
+    try:
+        if options.module is None:
+            _export_checkpoint(options)
+        else:
+            _export_network(options)
+    except ImportError as error:
+        print(f"torch is needed to read a checkpoint: {error}", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        print(f"export failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m fff_client.export",
+        description="Turns a PyTorch checkpoint into the safetensors file that "
+        "FFF Serving loads, or a network into a version's folder.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("checkpoint", nargs="?", help="file written by torch.save")
+    add("-o", "--output", required=True, metavar="PATH",
+        help="the file, or with --module the version's folder")
+    add("--prefix", default="", help="export one layer: names starting with this")
+    add("--entry", "--key", metavar="PATH",
+        help="dict of the file that holds the state_dict, like ema.state_dict; "
+        'the same as "checkpoint_entry" of config.json')
+    add("--allow-pickle", action="store_true",
+        help="load files that hold more than tensors; executes their code")
+    network = parser.add_argument_group("whole networks")
+    add = network.add_argument
+    add("--module", metavar="FILE.py:NAME",
+        help="a torch module, or a function without arguments that makes one; runs "
+        "the file. A module's dotted name may stand for the file")
+    add("--weights", metavar="FILE",
+        help="load this file's state_dict into the module")
+    add("--input-shape", metavar="N,N,..", type=_numbers,
+        help="the shape of one row, for a random example")
+    add("--example", metavar="[NAME=]FILE.npy", action="append", default=[],
+        help="an example input [rows, ..]; once per input")
+    add("--mask", metavar="NAME", help="the input that is a mask")
+    add("--any-length", action="store_true", default=None,
+        help="serve sequences of any length")
+    return parser
+
+
+def _export_checkpoint(options) -> None:
+    state = load_state_dict(options.checkpoint, options.entry, options.allow_pickle)
+    tensors = export_module(state, options.output, prefix=options.prefix)
+    _print_tensors(tensors)
+    print(f"wrote {options.output}: {os.path.getsize(options.output)} bytes")
+
+
+def _export_network(options) -> None:
+    module = _made_module(options.module)
+    if options.weights:
+        _load_weights(module, options)
+    made = export_network(
+        module, options.output, _examples(options.example),
+        input_shape=options.input_shape, mask=options.mask,
+        any_length=options.any_length,
+    )
+    print(f"wrote {made.version_folder}: {made.tensors} tensors, an example")
+    print(f"wrote {made.config_path}: {len(made.config['layers'])} layers")
+
+
+def _print_tensors(tensors: Mapping[str, Tensor]) -> None:
+    for name in sorted(tensors):
+        shape = list(tensors[name].shape)
+        print(f"{name:32} {tensors[name].dtype} {shape}")
+
+
+def _made_module(text: str):
+    """The module that "file.py:name" or "package.module:name" means."""
+    where, colon, name = text.rpartition(":")
+    if not colon or not name:
+        raise ExportError(f"--module {text}: wanted FILE.py:NAME")
+    if where.endswith(".py"):
+        folder = os.path.dirname(os.path.abspath(where))
+        sys.path.insert(0, folder)  # what the script imports from beside it
+        stem = os.path.splitext(os.path.basename(where))[0]
+        spec = importlib.util.spec_from_file_location(stem, where)
+        code = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(stem, code)
+        spec.loader.exec_module(code)
+    else:
+        sys.path.insert(0, os.getcwd())
+        code = importlib.import_module(where)
+    if not hasattr(code, name):
+        raise ExportError(f"--module {text}: {where} has no {name}")
+    made = getattr(code, name)
+    return made if hasattr(made, "state_dict") and not isinstance(made, type) else made()
+
+
+def _load_weights(module, options) -> None:
+    import torch
+
+    state = load_state_dict(options.weights, options.entry, options.allow_pickle)
+    tensors = {name: torch.as_tensor(value) for name, value in state.items()}
+    for wrapper in ("module.", "_orig_mod."):
+        if tensors and all(name.startswith(wrapper) for name in tensors):
+            tensors = {name[len(wrapper):]: each for name, each in tensors.items()}
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:  # names or shapes that do not fit
+        raise ExportError(f"{options.weights}: {error}") from error
+
+
+def _examples(words):
+    """Arrays by name, or in the order given where none has a name."""
+    if not words:
+        return None
+    named = {}
+    for i, word in enumerate(words):
+        name, equals, path = word.partition("=")
+        named[name if equals else i] = np.load(path if equals else word)
+    if all(isinstance(name, int) for name in named):
+        return tuple(named.values())
+    return named
+
+
+def _numbers(text: str):
+    try:
+        return [int(each) for each in text.replace("x", ",").split(",") if each]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: wanted numbers like 3,32,32")

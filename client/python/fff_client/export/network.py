@@ -1,0 +1,66 @@
+"""Exports a whole network: weights, config.json and an example.
+
+torch is imported when a network is exported, not before.
+"""
+
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+
+from .errors import ExportError
+
+
+class Exported(NamedTuple):
+    """config: what config.json says. version_folder: where weights and example
+    are. config_path: the config.json. tensors: how many were written."""
+
+    config: Mapping[str, Any]
+    version_folder: str
+    config_path: str
+    tensors: int
+
+
+def export_network(
+    module,
+    folder: str,
+    example_inputs=None,
+    *,
+    input_shape: Optional[Sequence[int]] = None,
+    mask: Optional[str] = None,
+    any_length: Optional[bool] = None,
+    labels: Optional[List[str]] = None,
+) -> Exported:
+    """Writes a network as one version of a model that FFF Serving serves.
+
+    module: a torch.nn.Module in float32, in any mode, on any device. It runs in
+        eval mode and is left as it was.
+    folder: the version's, such as "models/my-network/1"; it must not hold
+        anything. There come model.safetensors (the tensors that are used, under
+        the names of the state_dict) and example.safetensors (`input.<port>`,
+        `output.<port>`: the example, and what the module itself answered).
+        config.json comes beside it, in "models/my-network"; one that is there
+        must describe the same layers, and stays.
+    example_inputs: a tensor or array [rows, ..], or several, by order or by name
+        of the forward's parameters. Left out, it is random, the same each time:
+        ids of the first embedding, or floats of `input_shape`.
+    input_shape: of one row, where no example is given.
+    mask: the parameter that holds 1 for tokens that count; the one with "mask"
+        in its name when left out.
+    any_length: whether sequences of any length are served; when left out, those
+        of ids are.
+    labels: the names of the classes.
+
+    The module is traced with torch.fx. What it answers is compared with what
+    the layers of config.json compute, also row by row and on shorter sequences.
+    So nothing is written that answers otherwise. Raises ExportError, which
+    names the operation and the line of its source, where FFF Serving has no
+    such layer; OSError from the file system; ImportError without torch.
+    """
+    if not callable(getattr(module, "named_modules", None)):
+        raise ExportError(f"wanted a torch module, got {type(module).__name__}")
+    from . import translate, write
+
+    write.check_folder(folder)
+    made = translate.translate(
+        module, example_inputs, input_shape, mask, any_length, labels
+    )
+    config_path = write.write(folder, made)
+    return Exported(made.config, folder, config_path, len(made.tensors))

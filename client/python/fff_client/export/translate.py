@@ -1,0 +1,111 @@
+"""From a module to what is written: config, tensors and example."""
+
+import contextlib
+from typing import Dict, NamedTuple
+
+import numpy as np
+import torch
+
+from . import check, inputs as inputs_of
+from .errors import ExportError
+from .graph import Trace
+from .lower import Lowering
+from .state import state_dict_tensors
+from .trace import ValueTracer, unwrapped
+from .weights import Weights, check_dtypes
+
+OUTPUT = "output"
+# Layers that want sequences of one length.
+_ONE_LENGTH = ("class_token", "flatten", "tokens", "patches", "shifted_patches",
+               "conv2d", "max_pool2d", "avg_pool2d", "batch_norm")
+
+
+class Translation(NamedTuple):
+    """config: of config.json. tensors and example: by name, as arrays."""
+
+    config: dict
+    tensors: Dict[str, np.ndarray]
+    example: Dict[str, np.ndarray]
+
+
+def translate(module, given, shape, mask, any_length, labels) -> Translation:
+    """Arguments and errors are those of export_network."""
+    module = unwrapped(module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ExportError("a TorchScript module: export the module it was made of")
+    check_dtypes(module)
+    given = inputs_of.prepare(module, given, shape, mask)
+    with _eval_mode(module):
+        network = _found(module, given)
+        data = given.example[given.data]
+        ids = not data.is_floating_point() and data.dtype != torch.uint8
+        free = ids if any_length is None else any_length
+        if free and data.dim() < (2 if ids else 3):
+            raise ExportError(f"any_length: rows of {given.data} are no sequences")
+        free = free and _of_any_length(network.layers)
+        check.check(network, free)
+        optional = check.does_without_mask(network)
+        answer = check.answer_of(module, given.example)
+        *_, served = check.evaluate(network, given.example, torch.float32)
+    config = {"input": _ports(given, free, optional), "layers": network.layers}
+    if labels is not None:
+        if len(labels) != served.shape[-1]:
+            raise ExportError(
+                f"{len(labels)} labels, the network answers {served.shape[-1]} columns"
+            )
+        config["output"] = {"name": OUTPUT, "labels": [str(each) for each in labels]}
+    example = {
+        f"input.{name}": inputs_of.stored(value, name == given.mask)
+        for name, value in given.example.items()
+    }
+    example[f"output.{OUTPUT}"] = inputs_of.stored(
+        answer.reshape(served.shape), False
+    )
+    return Translation(config, state_dict_tensors(network.tensors), example)
+
+
+def _found(module, given) -> check.Network:
+    """Traces the module and finds its layers."""
+    check.run(module, "its example", given.example)
+    check.run(module, "more rows than its example's", given.probe)
+    tracer = ValueTracer(module, given.probe)
+    graph = tracer.run()
+    weights = Weights(module)
+    lowering = Lowering(
+        Trace(graph, tracer.root, given.data), weights, given.probe.get(given.mask)
+    )
+    layers = lowering.network()
+    if not layers:
+        raise ExportError("the network answers its input: there is no layer")
+    if not weights.used:
+        raise ExportError("the network has no weights that are used")
+    return check.Network(module, layers, weights.used, lowering, given)
+
+
+def _of_any_length(layers) -> bool:
+    return not any(
+        layer["type"] in _ONE_LENGTH or not _of_any_length(layer.get("layers", []))
+        for layer in layers
+    )
+
+
+def _ports(given, free: bool, optional: bool) -> list:
+    ports = []
+    for name, value in given.example.items():
+        port = inputs_of.port(name, value, free)
+        if name == given.mask:
+            port.update(datatype="INT64", role="mask", optional=optional)
+        ports.append(port)
+    return ports
+
+
+@contextlib.contextmanager
+def _eval_mode(module):
+    """eval, and every module's own mode again."""
+    modes = {each: each.training for each in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, mode in modes.items():
+            each.training = mode
