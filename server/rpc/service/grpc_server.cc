@@ -9,10 +9,15 @@
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/access/tls_credentials.h"
+#include "server/rpc/transport/farewell.h"
 
 namespace fff::rpc {
 namespace {
 
+// How long clients may take to leave, at most. A round trip of theirs is
+// enough; connections with longer calls on them stay until the server's
+// deadline.
+constexpr std::chrono::seconds kFarewellTimeMax(2);
 // How long new calls are refused before the server ends, at most, and the time
 // without one that is taken for quiet.
 constexpr std::chrono::seconds kRefusalTimeMax(2);
@@ -182,6 +187,18 @@ void GrpcServer::ReopenAccessLog() {
   if (access_log_ != nullptr) access_log_->Reopen();
 }
 
+void GrpcServer::SendClientsAway(std::chrono::system_clock::time_point until) {
+  Farewell farewell(server_.get());
+  if (!farewell.supported()) return;
+  farewell.StopListening();
+  while (farewell.HasConnections() &&
+         std::chrono::system_clock::now() < until) {
+    farewell.SendGoaways();
+    for (const auto& queue : queues_) queue->DrainStreams();
+    std::this_thread::sleep_for(kQuietTime);
+  }
+}
+
 void GrpcServer::RefuseUntilQuiet(std::chrono::system_clock::time_point until) {
   environment_.refusing.store(true);
   for (const auto& queue : queues_) queue->DrainStreams();
@@ -204,6 +221,8 @@ void GrpcServer::Stop(std::chrono::system_clock::time_point deadline) {
   if (server_ == nullptr) return;
   SetServing(false);
   inference_.StopBenchmark();
+  SendClientsAway(
+      std::min(deadline, std::chrono::system_clock::now() + kFarewellTimeMax));
   RefuseUntilQuiet(
       std::min(deadline, std::chrono::system_clock::now() + kRefusalTimeMax));
   server_->Shutdown(deadline);

@@ -105,11 +105,17 @@ class GrpcServer {
   // thread. Nothing when there is none.
   void ReopenAccessLog();
 
-  // Refuses new calls and gives those in flight until `deadline`, after which
-  // they are cancelled. Stops the scheduler. Blocks; call once after Start.
+  // Sends clients away, then refuses new calls, and gives those in flight until
+  // `deadline`, after which they are cancelled. Stops the scheduler. Blocks;
+  // call once after Start.
   void Stop(std::chrono::system_clock::time_point deadline);
 
  private:
+  // Accepts no new connections and sends GOAWAY on those that stand. Calls that
+  // arrive all the same are answered, so clients without a retry policy lose
+  // none. Ends when all connections have; streams end theirs (DrainStreams).
+  void SendClientsAway(std::chrono::system_clock::time_point until);
+
   // Answers new inference calls UNAVAILABLE until none comes any more. A call
   // that gRPC has read but not handed over when its server ends is answered
   // CANCELLED, which clients do not retry; UNAVAILABLE they do.
