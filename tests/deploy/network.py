@@ -1,6 +1,7 @@
 """Hosts of their own on one machine: network namespaces on a bridge."""
 
 import os
+import pathlib
 import subprocess
 
 
@@ -28,7 +29,7 @@ class Network:
 
     def __exit__(self, *_):
         for host in self.hosts:
-            subprocess.run(["ip", "netns", "del", host.name], check=False)
+            host.remove()
         subprocess.run(["ip", "link", "del", self.bridge], check=False)
 
     @property
@@ -54,8 +55,13 @@ class Host:
         self.name = f"{network.tag}h{number}"
         self.address = f"{network.prefix}.{number}"
 
+    @property
+    def device(self):
+        """The name of its network device, seen from inside."""
+        return f"{self.name}i"
+
     def create(self):
-        outside, inside = f"{self.name}o", f"{self.name}i"
+        outside, inside = f"{self.name}o", self.device
         ip("netns", "add", self.name)
         ip("link", "add", outside, "type", "veth", "peer", "name", inside)
         ip("link", "set", outside, "master", self.network.bridge, "up")
@@ -63,6 +69,15 @@ class Host:
         ip("-n", self.name, "addr", "add", f"{self.address}/24", "dev", inside)
         ip("-n", self.name, "link", "set", inside, "up")
         ip("-n", self.name, "link", "set", "lo", "up")
+
+    def cut(self):
+        """As a machine that dies: nothing of it reaches anybody, no goodbye either."""
+        ip("link", "set", f"{self.name}o", "down")
+
+    def remove(self):
+        """May be called twice. What still runs there has no network any more."""
+        if pathlib.Path(self.path).exists():
+            ip("netns", "del", self.name)
 
     @property
     def path(self):

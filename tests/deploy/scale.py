@@ -66,21 +66,23 @@ class Replica:
         self.process.terminate()
         return self.process.wait(timeout=60)
 
-    def calls(self):
-        """Requests this replica has answered since it started."""
+    def calls(self, method=""):
+        """Requests (of one method) this replica has answered since it started."""
         url = f"http://{self.host.address}:{HTTP_PORT}/metrics"
         with urllib.request.urlopen(url) as reply:
             lines = reply.read().decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines
-                   if line.startswith("fff_requests_total{"))
+                   if line.startswith("fff_requests_total{")
+                   and (not method or f'method="{method}"' in line))
 
 
 class NameServer:
-    """dnsmasq on a host: one name, several addresses, changeable."""
+    """dnsmasq on a host: one name, several addresses, changeable. Others may keep
+    an answer for `ttl` seconds."""
 
     NAME = "fff-server.test"
 
-    def __init__(self, host, directory, replicas):
+    def __init__(self, host, directory, replicas, ttl=1):
         self.address = host.address
         self._hosts = directory / "hosts"
         self._write(replicas)
@@ -89,7 +91,7 @@ class NameServer:
             host.command("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts",
                          "--user=root", "--conf-file=/dev/null", "--pid-file=",
                          f"--addn-hosts={self._hosts}", "--local=/test/",
-                         "--local-ttl=1", f"--listen-address={host.address}",
+                         f"--local-ttl={ttl}", f"--listen-address={host.address}",
                          "--bind-interfaces", "--log-facility=-"),
             stderr=subprocess.PIPE, text=True)
         threading.Thread(target=self._follow, daemon=True).start()
@@ -114,6 +116,33 @@ class NameServer:
     @property
     def target(self):
         return f"dns://{self.address}:53/{self.NAME}:{PORT}"
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(timeout=60)
+
+
+class DnsCache:
+    """dnsmasq on a host: asks a NameServer and keeps its answers while they may be."""
+
+    def __init__(self, host, name_server):
+        self.address = host.address
+        self._process = subprocess.Popen(
+            host.command("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts",
+                         "--user=root", "--conf-file=/dev/null", "--pid-file=",
+                         f"--server={name_server.address}",
+                         f"--listen-address={host.address}", "--bind-interfaces",
+                         "--log-facility=-"),
+            stderr=subprocess.PIPE, text=True)
+        for line in self._process.stderr:
+            if "started" in line:
+                break
+        assert self._process.poll() is None, "dnsmasq does not start"
+        threading.Thread(target=self._process.stderr.read, daemon=True).start()
+
+    @property
+    def target(self):
+        return f"dns://{self.address}:53/{NameServer.NAME}:{PORT}"
 
     def stop(self):
         self._process.terminate()

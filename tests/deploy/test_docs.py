@@ -59,7 +59,7 @@ def test_files_named_exist():
         assert (paths.DEPLOY / path).exists(), path
     for path in re.findall(r"`((?:overlays|components)/[\w-]+)`", README):
         assert (paths.DEPLOY / "kubernetes" / path).is_dir(), path
-    for path in re.findall(r"deploy/[\w./-]+", README):
+    for path in re.findall(r"(?:tests/)?deploy/[\w./-]+", README):
         assert (paths.SOURCE / path).exists(), path
 
 

@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 
+import cluster
 import paths
 import pod_security
 
@@ -34,7 +35,7 @@ def kustomize(directory):
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """Name -> objects: every overlay, and `all`: cpu with every component."""
+    """Name -> objects: every overlay, `all`: cpu with every component, and `keda`."""
     objects = {name: kustomize(KUBERNETES / "overlays" / name) for name in OVERLAYS}
     tree = tmp_path_factory.mktemp("k8s")
     subprocess.run(["cp", "-r", str(KUBERNETES), str(tree)], check=True)
@@ -130,11 +131,25 @@ def test_pod_security_check_sees_each_violation(everything, change, complaint):
     assert any(complaint in text for text in pod_security.violations(pod))
 
 
+def pre_stop_seconds(objects):
+    return server_of(objects)["lifecycle"]["preStop"]["sleep"]["seconds"]
+
+
 @pytest.mark.parametrize("name", [*OVERLAYS, "all"])
-def test_grace_period_covers_the_drain(everything, name):
+def test_grace_period_covers_the_hook_and_the_drain(everything, name):
     pod, variables = pod_of(everything[name]), environment(server_of(everything[name]))
     drain = float(variables["FFF_DRAIN_DELAY"]) + float(variables["FFF_DRAIN_TIMEOUT"])
-    assert pod["terminationGracePeriodSeconds"] >= drain + 5
+    assert pod["terminationGracePeriodSeconds"] >= \
+        pre_stop_seconds(everything[name]) + drain + 5
+
+
+@pytest.mark.parametrize("name", [*OVERLAYS, "all"])
+def test_pods_stay_until_clients_know_their_successors(everything, name):
+    """The cache may be as old as it gets; then the oldest connection must end."""
+    variables = environment(server_of(everything[name]))
+    age = 1.1 * float(variables["FFF_MAX_CONNECTION_AGE"])  # gRPC adds up to 10 %
+    learnt = cluster.PROXY_LAG + cluster.DNS_TTL + max(cluster.RESOLVER_PAUSE, age)
+    assert pre_stop_seconds(everything[name]) > learnt
 
 
 @pytest.mark.parametrize("name", [*OVERLAYS, "all"])
