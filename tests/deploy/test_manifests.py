@@ -17,8 +17,10 @@ import pod_security
 KUBERNETES = paths.DEPLOY / "kubernetes"
 OVERLAYS = ["cpu", "gpu", "tls"]
 COMPONENTS = ["monitoring", "autoscaling", "model-volume"]
+# Instead of "autoscaling".
+KEDA_COMPONENTS = ["monitoring", "keda", "model-volume"]
 # Kinds of operators, whose schemas Kubernetes does not ship.
-CUSTOM = {"ServiceMonitor", "ServingRuntime", "InferenceService"}
+CUSTOM = {"ServiceMonitor", "ScaledObject", "ServingRuntime", "InferenceService"}
 VERSIONS = ["1.30", "1.37"]
 
 
@@ -39,13 +41,14 @@ def everything(tmp_path_factory):
     objects = {name: kustomize(KUBERNETES / "overlays" / name) for name in OVERLAYS}
     tree = tmp_path_factory.mktemp("k8s")
     subprocess.run(["cp", "-r", str(KUBERNETES), str(tree)], check=True)
-    overlay = tree / "kubernetes" / "overlays" / "all"
-    overlay.mkdir()
-    (overlay / "kustomization.yaml").write_text(json.dumps({
-        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-        "resources": ["../cpu"],
-        "components": [f"../../components/{name}" for name in COMPONENTS]}))
-    objects["all"] = kustomize(overlay)
+    for name, components in (("all", COMPONENTS), ("keda", KEDA_COMPONENTS)):
+        overlay = tree / "kubernetes" / "overlays" / name
+        overlay.mkdir()
+        (overlay / "kustomization.yaml").write_text(json.dumps({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+            "resources": ["../cpu"],
+            "components": [f"../../components/{one}" for one in components]}))
+        objects[name] = kustomize(overlay)
     return objects
 
 
@@ -214,8 +217,36 @@ def test_autoscaler_owns_the_replicas_and_names_the_adapters_metric(everything):
     rule = values["rules"]["custom"][0]
     assert rule["name"]["as"] == metric
     recorded = re.match(r"[\w:]+", rule["seriesQuery"]).group(0)
+    assert f"1e6 * {recorded}{{" in rule["metricsQuery"] and is_recorded(recorded)
+
+
+def is_recorded(name):
     rules = (paths.DEPLOY / "prometheus" / "fff-rules.yml").read_text()
-    assert f"record: {recorded}\n" in rules
+    return f"record: {name}\n" in rules
+
+
+def test_the_adapter_leaves_the_target_a_thousand_steps(everything):
+    """It cuts what it passes on to thousandths of the metric's unit."""
+    metrics = only(everything["all"], "HorizontalPodAutoscaler")["spec"]["metrics"]
+    target = metrics[0]["pods"]["target"]["averageValue"]
+    assert float(target) / 0.001 >= 1000
+
+
+def test_keda_scales_as_the_autoscaler_does(everything):
+    scaled = only(everything["keda"], "ScaledObject")["spec"]
+    autoscaler = only(everything["all"], "HorizontalPodAutoscaler")["spec"]
+    assert "replicas" not in only(everything["keda"], "Deployment")["spec"]
+    assert scaled["scaleTargetRef"]["name"] == autoscaler["scaleTargetRef"]["name"]
+    assert scaled["minReplicaCount"] == autoscaler["minReplicas"]
+    assert scaled["maxReplicaCount"] == autoscaler["maxReplicas"]
+    assert scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == \
+        autoscaler["behavior"]
+    trigger = scaled["triggers"][0]
+    target = autoscaler["metrics"][0]["pods"]["target"]
+    assert trigger["metricType"] == target["type"]
+    assert trigger["metadata"]["threshold"] == target["averageValue"]
+    recorded = re.search(r"1e6 \* ([\w:]+)\{", trigger["metadata"]["query"])[1]
+    assert is_recorded(recorded)
 
 
 def test_service_monitor_meets_the_service(everything):
