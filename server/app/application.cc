@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/app/device_choice.h"
@@ -99,16 +100,21 @@ class Server {
   ~Server() { repository_.Stop(); }
 
   // Both ports are bound before any model is loaded, so that a port conflict is
-  // told at once; health says NOT_SERVING until the models are there.
-  absl::Status Start() {
+  // told at once; health says NOT_SERVING until the models are there. CANCELLED
+  // when a signal comes before the repository.
+  absl::Status Start(SignalThread& signals) {
     FFF_RETURN_IF_ERROR(CheckConfig(config_));
     FFF_RETURN_IF_ERROR(placement_.status());
     FFF_RETURN_IF_ERROR(StartGrpc());
     FFF_ASSIGN_OR_RETURN(
         http_, HttpEndpoint::Start(HttpHost(config_.host), config_.http_port,
                                    Handlers()));
-    FFF_RETURN_IF_ERROR(repository_.LoadAll());
+    FFF_RETURN_IF_ERROR(LoadRepository(signals));
     SetServing(true);
+    const std::string why_not = registry_.WhyNotReady();
+    if (!why_not.empty()) {
+      base::LogWarning(absl::StrCat("not ready: ", why_not));
+    }
     if (config_.model_control != serving::ModelControl::kNone) {
       watcher_.Start();
     }
@@ -144,6 +150,26 @@ class Server {
   }
 
  private:
+  // Mounts may appear after the process has started: what is not there is
+  // waited for.
+  absl::Status LoadRepository(SignalThread& signals) {
+    registry_.SetReadyWhen(serving::ReadyWhenOf(
+        config_.ready_when,
+        config_.allow_empty ||
+            config_.model_control == serving::ModelControl::kExplicit));
+    absl::Status loaded = repository_.LoadAll();
+    if (absl::IsNotFound(loaded)) {
+      base::LogWarning(absl::StrCat(loaded.message(), "; waiting for it"));
+    }
+    while (absl::IsNotFound(loaded)) {
+      if (signals.AwaitStop(absl::Seconds(config_.repository_poll_seconds))) {
+        return absl::CancelledError("stopped while waiting for the repository");
+      }
+      loaded = repository_.LoadAll();
+    }
+    return loaded;
+  }
+
   serving::RepositoryOptions Repository() {
     serving::RepositoryOptions options;
     options.path = config_.model_repository;
@@ -179,7 +205,9 @@ class Server {
 
   HttpHandlers Handlers() {
     HttpHandlers handlers;
-    handlers.metrics = [this] { return metrics::ExportText(metrics_); };
+    handlers.metrics = [this] {
+      return metrics::ExportText(metrics_, Ready());
+    };
     handlers.status = [this] { return StatusJson(Facts(), registry_.List()); };
     handlers.ready = [this] { return Ready(); };
     handlers.model_ready = [this](const std::string& name,
@@ -198,7 +226,15 @@ class Server {
   }
 
   StatusFacts Facts() const {
-    return {rpc::kServerVersion, cpu_name_, threads_, Ready()};
+    std::string why_not = registry_.WhyNotReady();
+    if (why_not.empty() && device_failed_) why_not = "the device has failed";
+    if (why_not.empty() && !serving_) why_not = "the server is stopping";
+    return {rpc::kServerVersion,
+            cpu_name_,
+            threads_,
+            Ready(),
+            absl::StrJoin(config_.ready_when, ","),
+            why_not};
   }
 
   void SetServing(bool serving) {
@@ -248,7 +284,11 @@ int RunServer(const Config& config) {
   if (config.log_format == "json") base::UseJsonLog();
   Server server(config);
   SignalThread signals([&server] { server.ReopenLogs(); });
-  const absl::Status started = server.Start();
+  const absl::Status started = server.Start(signals);
+  if (absl::IsCancelled(started)) {
+    base::LogInfo(started.message());
+    return 0;
+  }
   if (!started.ok()) {
     base::LogError(absl::StrCat("cannot start: ", started.message()));
     return 1;

@@ -110,6 +110,19 @@ void AddRepositoryOptions(CLI::App& app, Config& config) {
       ->capture_default_str();
 }
 
+void AddReadyOptions(CLI::App& app, Config& config) {
+  app.add_option("--ready-when", config.ready_when,
+                 "When the server is ready: all = every model of the start is "
+                 "loaded; any = one is; or names of models, with commas")
+      ->delimiter(',')
+      ->envname("FFF_READY_WHEN")
+      ->default_str("all");
+  app.add_flag("--allow-empty", config.allow_empty,
+               "Be ready without having served a model, such as on an empty "
+               "repository; --model-control=explicit is so anyway")
+      ->envname("FFF_ALLOW_EMPTY");
+}
+
 void AddLogOptions(CLI::App& app, Config& config) {
   app.add_option("--log-level", config.log_level, "debug, info, warning, error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
@@ -342,6 +355,7 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   // A flag given twice: the last one counts, so that wrappers can append.
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   AddRepositoryOptions(app, config);
+  AddReadyOptions(app, config);
   AddServingOptions(app, config);
   AddLogOptions(app, config);
   AddNetworkOptions(app, config);
@@ -357,27 +371,6 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
     return {true, app.exit(error) == 0 ? 0 : kUsageError};
   }
   return {};
-}
-
-absl::Status CheckConfig(const Config& config) {
-  if (config.tls_cert.empty() && !config.insecure && !IsLoopback(config.host)) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "--host=", config.host,
-        " is reached by other machines: give --tls-cert and --tls-key, or say "
-        "--insecure when plain text is meant"));
-  }
-  if (!config.load_models.empty() &&
-      config.model_control != serving::ModelControl::kExplicit) {
-    return absl::InvalidArgumentError(
-        "--load-model needs --model-control=explicit: otherwise every model of "
-        "the repository is loaded");
-  }
-  if (!config.admin_client_names.empty() && config.tls_client_ca.empty()) {
-    return absl::InvalidArgumentError(
-        "--admin-client-name needs --tls-client-ca: clients show a certificate "
-        "only when asked for one");
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace fff::app

@@ -17,6 +17,8 @@ struct Config {
   serving::ModelControl model_control = serving::ModelControl::kPoll;
   std::vector<std::string> load_models;  // at the start, under kExplicit
   double repository_poll_seconds = 5;
+  std::vector<std::string> ready_when = {"all"};  // or any, or names of models
+  bool allow_empty = false;
   std::string host = "127.0.0.1";  // as ParseHost gives it
   int grpc_port = 8001;
   int http_port = 8002;
@@ -62,7 +64,7 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config);
 
 // What no single flag can say: FAILED_PRECONDITION for plain text on an address
 // that others reach without --insecure, INVALID_ARGUMENT for names of client
-// certificates when none is asked for.
+// certificates when none is asked for, and for "all" or "any" beside names.
 absl::Status CheckConfig(const Config& config);
 
 }  // namespace fff::app

@@ -62,7 +62,9 @@ std::string StatusJson(const StatusFacts& facts,
                        {{"version", facts.version},
                         {"cpu", facts.cpu},
                         {"threads", facts.threads},
-                        {"ready", facts.ready}}},
+                        {"ready", facts.ready},
+                        {"ready_when", facts.ready_when},
+                        {"not_ready_because", facts.not_ready_because}}},
                       {"models", std::move(models)}};
   return whole.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

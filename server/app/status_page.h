@@ -26,6 +26,8 @@ struct StatusFacts {
   std::string cpu;  // the processor as the kernel names it
   int threads = 0;
   bool ready = false;
+  std::string ready_when;         // as the flag says it
+  std::string not_ready_because;  // "" when ready
 };
 
 // What metrics cannot say, as JSON: {"server": {...}, "models": [{"name",

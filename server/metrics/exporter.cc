@@ -249,13 +249,16 @@ void AppendProcessFamilies(const ServerMetrics::Snapshot& snapshot,
 
 }  // namespace
 
-std::string ExportText(const ServerMetrics& metrics) {
+std::string ExportText(const ServerMetrics& metrics, bool server_ready) {
   const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
   std::vector<MetricFamily> families;
   families.push_back(Requests(snapshot));
   families.push_back(RequestDurations(snapshot));
   AppendModelFamilies(snapshot, families);
   AppendLifecycleFamilies(snapshot, families);
+  FamilyBuilder ready("fff_server_ready");
+  ready.Add({}, server_ready ? 1 : 0);
+  families.push_back(ready.Take());
   AppendProcessFamilies(snapshot, families);
   return prometheus::TextSerializer().Serialize(families);
 }

@@ -52,6 +52,8 @@ constexpr MetricDescription kTable[] = {
     {"fff_benchmark_speedup_ratio", MetricType::kGauge, "ratio",
      "model,version,rows,threads",
      "Dense median over FFF median in the last Benchmark call."},
+    {"fff_server_ready", MetricType::kGauge, "", "",
+     "1 while the server is ready, as --ready-when says, else 0."},
     {"fff_access_log_lines_lost_total", MetricType::kCounter, "", "",
      "Lines of the access log that could not be written: a full disk, or a "
      "pipe "

@@ -23,7 +23,7 @@ def help_options():
     for line in re.findall(r"^  (?:-\w,)?(--.*)$", text, re.M):
         flag = re.match(r"--[\w-]+", line)[0]
         variable = re.search(r"Env:(\w+)", line)
-        default = re.search(r"=(\S+) \(Env", line)
+        default = re.search(r"=(\S+) (?:\.\.\. )?\(Env", line)
         if flag not in GENERAL:
             options[flag] = (variable and variable[1], default and default[1])
     return options

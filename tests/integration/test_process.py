@@ -162,12 +162,6 @@ def test_health_turns_before_the_drain_delay_ends(repository):
         server.process.terminate()  # a second signal ends the delay
 
 
-def test_missing_repository_ends_the_process_with_its_name(tmp_path):
-    server = ServerProcess(tmp_path / "nowhere", wait=False)
-    assert server.exit_code() == 1
-    assert f"cannot read directory {tmp_path / 'nowhere'}" in server.text()
-
-
 def test_unknown_flag_is_refused(tmp_path):
     result = subprocess.run([server_process.BINARY, "--no-such-flag",
                              f"--model-repository={tmp_path}"],

@@ -101,6 +101,7 @@ void ModelRegistry::Publish(std::vector<VersionStatus> versions,
   {
     absl::MutexLock lock(&mutex_);
     replaced = std::exchange(models_[model], {std::move(versions), required});
+    has_served_ = has_served_ || state == VersionState::kReady;
     if (state == VersionState::kUnloaded) {
       metrics_->ClearModelReady(model);  // on purpose: nothing to be alarmed at
     } else {
@@ -210,18 +211,23 @@ std::vector<VersionStatus> ModelRegistry::ListModel(
   return model->second.versions;
 }
 
-bool ModelRegistry::Ready() const {
+void ModelRegistry::SetReadyWhen(ReadyWhen when) {
+  absl::MutexLock lock(&mutex_);
+  ready_when_ = std::move(when);
+}
+
+std::string ModelRegistry::WhyNotReady() const {
   absl::ReaderMutexLock lock(&mutex_);
-  if (!complete_) return false;
+  if (!complete_) return "models are being loaded";
+  std::vector<ModelReadiness> models;
   for (const auto& [name, entry] : models_) {
-    if (!entry.required) continue;
     for (const VersionStatus& status : entry.versions) {
-      if (status.is_default && status.state != VersionState::kReady) {
-        return false;
-      }
+      if (!status.is_default) continue;
+      models.push_back(
+          {name, entry.required, status.state == VersionState::kReady});
     }
   }
-  return true;
+  return serving::WhyNotReady(ready_when_, models, has_served_);
 }
 
 }  // namespace fff::serving

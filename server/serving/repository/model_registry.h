@@ -14,6 +14,7 @@
 #include "server/metrics/server_metrics.h"
 #include "server/serving/batching/servable.h"
 #include "server/serving/repository/misfits.h"
+#include "server/serving/repository/readiness.h"
 #include "server/serving/repository/version_status.h"
 
 namespace fff::serving {
@@ -30,7 +31,7 @@ class ModelRegistry {
   // either the old ones or the new ones. `versions` is not empty, ordered by
   // version; is_default is set here: the highest that is ready, or else the
   // highest. A `required` model keeps the server from being ready while its
-  // default version is not.
+  // default version is not (readiness.h).
   void Publish(std::vector<VersionStatus> versions, bool required);
   // Takes a model out of the list; requests that hold a servable keep it.
   void Remove(absl::string_view model_name);
@@ -59,9 +60,12 @@ class ModelRegistry {
   // Those of one model (without ":dense"); empty when there is no such model.
   std::vector<VersionStatus> ListModel(absl::string_view model_name) const;
 
-  // Every required model has a default version that is ready, and the first
-  // pass is done.
-  bool Ready() const;
+  // What the next two answer by; before the first Publish.
+  void SetReadyWhen(ReadyWhen when);
+  // The first pass is done, and so is what SetReadyWhen asks for.
+  bool Ready() const { return WhyNotReady().empty(); }
+  // "" when ready.
+  std::string WhyNotReady() const;
 
  private:
   struct Entry {
@@ -86,6 +90,8 @@ class ModelRegistry {
   std::map<std::string, Entry, std::less<>> models_ ABSL_GUARDED_BY(mutex_);
   std::vector<Misfit> misfits_ ABSL_GUARDED_BY(mutex_);
   bool complete_ ABSL_GUARDED_BY(mutex_) = false;
+  bool has_served_ ABSL_GUARDED_BY(mutex_) = false;
+  ReadyWhen ready_when_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fff::serving

@@ -225,6 +225,30 @@ TEST_F(ConfigTest, ReadsListsAndSwitchesFromTheEnvironment) {
   EXPECT_EQ(config_.model_control, serving::ModelControl::kExplicit);
 }
 
+TEST_F(ConfigTest, TakesWhenItIsReady) {
+  ExpectTaken({});
+  EXPECT_EQ(config_.ready_when, std::vector<std::string>{"all"});
+  EXPECT_FALSE(config_.allow_empty);
+  ExpectTaken({"--ready-when=a,b", "--allow-empty"});
+  EXPECT_EQ(config_.ready_when, (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(config_.allow_empty);
+  const Variable when("FFF_READY_WHEN", "any");
+  const Variable empty("FFF_ALLOW_EMPTY", "off");
+  config_ = {};
+  ExpectTaken({});
+  EXPECT_EQ(config_.ready_when, std::vector<std::string>{"any"});
+  EXPECT_FALSE(config_.allow_empty);
+}
+
+TEST_F(ConfigTest, RefusesNamesBesideAllOrAny) {
+  ExpectTaken({"--ready-when=any,a"});
+  const absl::Status status = CheckConfig(config_);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("got any beside others"));
+  ExpectTaken({"--ready-when=any"});
+  EXPECT_TRUE(CheckConfig(config_).ok());
+}
+
 TEST_F(ConfigTest, RefusesToLookAllTheTime) {
   for (const char* time : {"0", "0.05", "-1", "nan", "3601"}) {
     EXPECT_THAT(Refused({absl::StrCat("--repository-poll-seconds=", time)}),

@@ -31,11 +31,14 @@ TEST(StatusPage, IsOneDocumentThatLoadsNothingFromElsewhere) {
 }
 
 TEST(StatusJson, OfAServerWithoutModels) {
-  const nlohmann::json status = Parse({"1.2.3", "a processor", 4, true}, {});
+  const nlohmann::json status = Parse(
+      {"1.2.3", "a processor", 4, false, "any", "no model is loaded"}, {});
   EXPECT_EQ(status["server"]["version"], "1.2.3");
   EXPECT_EQ(status["server"]["cpu"], "a processor");
   EXPECT_EQ(status["server"]["threads"], 4);
-  EXPECT_EQ(status["server"]["ready"], true);
+  EXPECT_EQ(status["server"]["ready"], false);
+  EXPECT_EQ(status["server"]["ready_when"], "any");
+  EXPECT_EQ(status["server"]["not_ready_because"], "no model is loaded");
   EXPECT_TRUE(status["models"].empty());
   EXPECT_TRUE(status["models"].is_array());
 }

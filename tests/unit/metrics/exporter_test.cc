@@ -51,7 +51,9 @@ class ExporterTest : public ::testing::Test {
     metrics_.SetSpeedup("m", "2", 16, 1, 12.5);
   }
 
-  Families Export() const { return ParseExposition(ExportText(metrics_)); }
+  Families Export() const {
+    return ParseExposition(ExportText(metrics_, true));
+  }
 
   ServerMetrics metrics_;
   std::shared_ptr<ModelMetrics> fff_;
@@ -124,9 +126,10 @@ TEST_F(ExporterTest, EveryFamilyIsThereBeforeTheFirstRequest) {
 
 TEST_F(ExporterTest, AServerWithoutModelsExportsAllTheSame) {
   const ServerMetrics empty("1");
-  const Families families = ParseExposition(ExportText(empty));
+  const Families families = ParseExposition(ExportText(empty, false));
   EXPECT_EQ(ValueOf(families, "fff_build_info", {{"version", "1"}}), 1);
   EXPECT_TRUE(families.at("fff_model_info").samples.empty());
+  EXPECT_EQ(ValueOf(families, "fff_server_ready", {}), 0);
 }
 
 TEST_F(ExporterTest, ValuesStandUnderTheirLabels) {
