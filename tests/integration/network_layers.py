@@ -129,6 +129,17 @@ class OthersAttention(nn.Module):
         return self.to_out(mixed.permute(0, 2, 1, 3).flatten(2))
 
 
+class RmsNorm(nn.Module):
+    """Divided by the root of the mean square."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(width) + 0.5)
+
+    def forward(self, x):
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.weight
+
+
 class Before(nn.Module):
     """A norm in front of something else."""
 

@@ -16,7 +16,7 @@ import fff_api
 import reference_networks
 import safetensors_file
 import test_sequences
-from network_layers import LeafTree, PathForest, SapFff
+from network_layers import LeafTree, PathForest, RmsNorm, SapFff
 from server_process import ServerProcess
 from test_networks import assert_routes, batches, facts
 
@@ -120,6 +120,8 @@ SMALL = {
     "leaf-without-b2s": (lambda: nn.Sequential(
         nn.Linear(7, 10), LeafTree(10, 4, 6, 3, output_bias=False)), None, {}),
     "tagger": (TokenTagger, None, {}),
+    "rms": (lambda: nn.Sequential(
+        nn.Linear(9, 12), RmsNorm(12), SapFff(12, 6, 3), nn.Softmax(dim=-1)), None, {}),
     "pictures": (PictureNetwork, lambda: 255 * torch.rand(3, 3, 20, 20), {}),
     "norm-first": (lambda: encoder(True), lambda: torch.randn(2, 6, 16), {}),
     "norm-last": (lambda: encoder(False), lambda: torch.randn(2, 6, 16), {}),

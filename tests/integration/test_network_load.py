@@ -202,7 +202,8 @@ def test_cancelled_and_late_calls_leave_nothing_behind(repository):
 
 
 def test_beyond_the_queue_answers_are_right_or_refused(tmp_path):
-    add_model(tmp_path, batching={"max_queue_rows": 8, "max_batch_tokens": 64})
+    add_model(tmp_path, batching={
+        "max_batch_rows": 8, "max_queue_rows": 8, "max_batch_tokens": 64})
     with ServerProcess(tmp_path, "--threads=1") as server:
         with Askers(server.target, threads=12) as askers:
             askers.await_outcomes(600)

@@ -323,16 +323,18 @@ def test_metadata_and_config_name_every_port(networks):
     _, api = networks
     told = api.oip.ModelMetadata(oip.ModelMetadataRequest(name=MLM[0]))
     assert [(port.name, port.datatype, list(port.shape)) for port in told.inputs] == [
-        ("input_ids", "INT64", [-1, -1]), ("attention_mask", "INT64", [-1, -1])]
+        ("input_ids", "INT64", [-1, -1]), ("attention_mask", "INT64", [-1, -1]),
+        ("positions", "INT64", [-1, -1])]
     assert list(told.outputs[0].shape) == [-1, -1, VOCABULARY]
     config = api.oip.ModelConfig(oip.ModelConfigRequest(name=MLM[0])).config
     assert [(port.name, list(port.dims), port.optional) for port in config.input] == [
-        ("input_ids", [-1], False), ("attention_mask", [-1], True)]
+        ("input_ids", [-1], False), ("attention_mask", [-1], True),
+        ("positions", [-1], True)]
     own = api.own.GetModel(v1.GetModelRequest(model="crammed-bert-mlm-1x3-hf"))
     assert own.max_sequence == LONGEST
     assert own.max_batch_tokens == 4096
     assert [(port.name, list(port.shape)) for port in own.inputs] == [
-        ("input_ids", [-1]), ("attention_mask", [-1])]
+        ("input_ids", [-1]), ("attention_mask", [-1]), ("positions", [-1])]
 
 
 @pytest.mark.parametrize("model", ROUTED)
