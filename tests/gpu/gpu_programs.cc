@@ -6,6 +6,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/engine/compile.h"
+#include "server/tensor/random.h"
 #include "tests/gpu/device_kernel.h"
 #include "tests/parity/check.h"
 #include "tests/parity/random_layer.h"
@@ -109,6 +111,44 @@ TEST(Program, AMasterLeafHasRoomForEveryKernelOfItsLeaf) {
   // The same routes; outputs differ where bf16 rounds to a neighbour.
   ExpectLeavesAlike(Precision::kBf16, {"leaf_walk", "leaf_wide", "leaf_tensor"},
                     0.06F);
+}
+
+// Both kinds of norm, whose padded columns stay zero, beside the CPU's.
+TEST(Program, NormsAreThoseOfTheCpu) {
+  if (Engine() == nullptr) GTEST_SKIP() << "no CUDA device";
+  for (const int64_t width : {1, 7, 33, 768, 1001}) {
+    for (const bool centred : {true, false}) {
+      engine::LayerNormOp norm;
+      norm.weight = tensor::RandomNormal(width, 2);
+      if (centred) norm.bias = tensor::RandomNormal(width, 3);
+      norm.epsilon = 1e-5;
+      norm.centred = centred;
+      engine::DeviceChain chain;
+      chain.input_width = width;
+      chain.ops = {norm};
+      const graph::Graph graph = engine::GraphOf(chain);
+      const auto x = parity::RandomRows(130, width, Values::kNormal, 9);
+      DeviceOptions options;
+      options.rows_max = 512;
+      const auto program = Engine()->Build(graph, options);
+      ASSERT_TRUE(program.ok()) << program.status();
+      std::vector<float> y(static_cast<size_t>(130 * width));
+      const engine::RouteSink none;
+      ASSERT_TRUE(engine::RunProgram(**program, {x.data(), 130, width},
+                                     {y.data(), 130, width}, {&none, 1})
+                      .ok());
+      std::vector<float> wanted(y.size());
+      engine::ExecutionContext context(1);
+      const auto cpu = engine::Compile(graph, {});
+      ASSERT_TRUE((*cpu)
+                      ->Run(engine::RowsBatch({x.data(), 130, width},
+                                              {wanted.data(), 130, width}),
+                            context)
+                      .ok());
+      EXPECT_THAT(y, testing::Pointwise(testing::FloatNear(2e-5F), wanted))
+          << width << (centred ? " centred" : " not centred");
+    }
+  }
 }
 
 tensor::FloatArray Ones(int64_t size) {

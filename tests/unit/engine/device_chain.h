@@ -22,6 +22,7 @@ struct LayerNormOp {
   tensor::FloatArray weight;
   tensor::FloatArray bias;
   double epsilon = 0;
+  bool centred = true;
 };
 // y = share * leaf(x) + (1 - share) * output(hidden(x)).
 struct MasterLeafOp {
@@ -74,10 +75,11 @@ struct AddDeviceOp {
   Added operator()(const LayerNormOp& op) const {
     const int64_t width = op.weight.size();
     return builder.Add(
-        graph::LayerNorm{{std::make_shared<const LayerNormWeights>(
-            LayerNormWeights{{width, width, op.epsilon, !op.bias.empty()},
-                             op.weight,
-                             op.bias})}},
+        graph::LayerNorm{
+            {std::make_shared<const LayerNormWeights>(LayerNormWeights{
+                {width, width, op.epsilon, !op.bias.empty(), op.centred},
+                op.weight,
+                op.bias})}},
         in);
   }
 };

@@ -1,5 +1,6 @@
 // Programs on the fake device: pieces, routes, recordings, replicas, failures
 // and memory.
+#include <cmath>
 #include <memory>
 #include <string>
 #include <thread>
@@ -221,6 +222,21 @@ TEST_F(DeviceProgramTest, LayerNormHasItsWeightsOnTheDevice) {
   ASSERT_TRUE(
       RunProgram(**program, {x.data(), 1, 4}, {y.data(), 1, 4}, {}).ok());
   EXPECT_THAT(y, ElementsAre(1, -2, 6, 3));
+}
+
+TEST_F(DeviceProgramTest, ANormThatIsNotCentredIsNoneOnTheDevice) {
+  LayerNormOp op;
+  op.weight = tensor::FloatArray::CopyOf({1, 2, 1, 2});
+  op.centred = false;
+  const auto program = Build({op}, 4, Lanes(1, 1));
+  ASSERT_TRUE(program.ok()) << program.status();
+  const std::vector<float> x = {3, 1, 1, 1};
+  std::vector<float> y(4);
+  ASSERT_TRUE(
+      RunProgram(**program, {x.data(), 1, 4}, {y.data(), 1, 4}, {}).ok());
+  const float rms = std::sqrt(3.0F);
+  EXPECT_THAT(y, testing::Pointwise(testing::FloatNear(1e-6F),
+                                    {3 / rms, 2 / rms, 1 / rms, 2 / rms}));
 }
 
 TEST_F(DeviceProgramTest, NoRowsAreNoWork) {

@@ -125,7 +125,9 @@ std::vector<float> Normalised(const RowsShape& shape, std::vector<float> x) {
   const auto width = static_cast<size_t>(shape.output_width);
   float mean = 0;
   float variance = 0;
-  for (size_t i = 0; i < width; ++i) mean += x[i] / float(width);
+  for (size_t i = 0; shape.norm.centred && i < width; ++i) {
+    mean += x[i] / float(width);
+  }
   for (size_t i = 0; i < width; ++i) {
     variance += (x[i] - mean) * (x[i] - mean) / float(width);
   }
