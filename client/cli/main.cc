@@ -30,6 +30,7 @@ int Report(const absl::Status& status) {
 int main(int argc, char** argv) {
   CLI::App app("Talks to an FFF server: predicts, measures, shows its state.");
   app.name("fffctl");
+  app.set_version_flag("--version", "fffctl " FFF_VERSION);
   app.require_subcommand(1);
   app.fallthrough();  // global options may follow the command
   app.footer(
