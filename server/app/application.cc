@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/app/demo_models.h"
 #include "server/app/device_choice.h"
 #include "server/app/host_flag.h"
 #include "server/app/http_endpoint.h"
@@ -122,6 +123,10 @@ class Server {
     base::LogInfo(absl::StrCat(
         "listening grpc=", base::HostPort(config_.host, grpc_->port()),
         " http=", base::HostPort(HttpHost(config_.host), http_->port())));
+    if (config_.demo) {
+      base::LogInfo(absl::StrCat(
+          "demo: ", DemoCommand(base::HostPort(config_.host, grpc_->port()))));
+    }
     return absl::OkStatus();
   }
 

@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "server/app/demo_models.h"
 #include "server/app/host_flag.h"
 #include "server/rpc/messages/version.h"
 #include "server/rpc/service/grpc_server.h"
@@ -84,10 +85,22 @@ void AddRepositoryOptions(CLI::App& app, Config& config) {
       {"none", ModelControl::kNone},
       {"poll", ModelControl::kPoll},
       {"explicit", ModelControl::kExplicit}};
-  app.add_option("--model-repository", config.model_repository,
-                 "Directory that holds one directory per model")
-      ->required()
-      ->envname("FFF_MODEL_REPOSITORY");
+  CLI::Option* repository =
+      app.add_option("--model-repository", config.model_repository,
+                     "Directory that holds one directory per model")
+          ->required()
+          ->envname("FFF_MODEL_REPOSITORY");
+  app.add_flag_callback(
+         "--demo",
+         [&config, repository] {
+           config.demo = true;
+           config.model_repository = DemoRepository();
+           repository->required(false);
+         },
+         "Serve the demo model that came with the server, instead of "
+         "--model-repository")
+      ->excludes(repository)
+      ->envname("FFF_DEMO");
   app.add_option("--model-control", config.model_control,
                  "What is loaded after the start: none = nothing; poll = what "
                  "changes in the repository, and what load and unload calls "

@@ -14,6 +14,7 @@ namespace fff::app {
 // (model-repository = "..."), in falling order of precedence.
 struct Config {
   std::string model_repository;
+  bool demo = false;  // model_repository is what came with the program
   serving::ModelControl model_control = serving::ModelControl::kPoll;
   std::vector<std::string> load_models;  // at the start, under kExplicit
   double repository_poll_seconds = 5;

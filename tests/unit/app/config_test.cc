@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <fstream>
 #include <iostream>
 #include <sstream>
 
@@ -130,6 +131,23 @@ TEST_F(ConfigTest, WantsARepository) {
   EXPECT_TRUE(result.exit);
   EXPECT_EQ(result.exit_code, kUsageError);
   EXPECT_THAT(error_, HasSubstr("--model-repository is required"));
+}
+
+TEST_F(ConfigTest, DemoStandsForTheRepositoryBesideTheProgram) {
+  EXPECT_FALSE(ParseBare({"--demo"}).exit) << error_;
+  EXPECT_TRUE(config_.demo);
+  EXPECT_THAT(config_.model_repository,
+              ::testing::EndsWith("/share/fff-serving/models"));
+  // The build leaves the same layout as an installation.
+  std::ifstream model(config_.model_repository + "/fashion-mnist/config.json");
+  EXPECT_TRUE(model.is_open()) << config_.model_repository;
+}
+
+TEST_F(ConfigTest, DemoAndARepositoryAreRefused) {
+  const EarlyExit result = Parse({"--demo"});
+  EXPECT_EQ(result.exit_code, kUsageError);
+  EXPECT_THAT(error_, HasSubstr("--model-repository excludes --demo"));
+  EXPECT_TRUE(ParseBare({"--demo=false"}).exit) << "a repository is wanted";
 }
 
 TEST_F(ConfigTest, TakesEveryFlag) {
