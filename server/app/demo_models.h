@@ -12,7 +12,7 @@ namespace fff::app {
 std::string DemoRepository();
 
 // A command that asks the demo model of `server` (HOST:PORT) about the sample
-// images beside that repository.
+// images beside that repository, quoted for a shell.
 std::string DemoCommand(absl::string_view server);
 
 }  // namespace fff::app
