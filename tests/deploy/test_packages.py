@@ -149,6 +149,7 @@ def test_deb_installs_serves_and_leaves_nothing(bare):
         assert os.stat(f"/proc/{server.process.pid}").st_uid == int(uid) != 0
     assert_unit_is_sound(bare)
     assert_log_is_turned(bare)
+    assert_upgrade_keeps_what_was_edited(bare, deb)
     bare.run("apt-get", "--quiet=2", "--yes", "purge", "fff-serving", on_host=False)
     bare.run("rm", deb)
     assert bare.run("find", "/", "-xdev", "-iname", "*fff*", "-not", "-path",
@@ -192,6 +193,17 @@ def assert_log_is_turned(root):
     for file in (log, f"{log}.1"):
         first = (root.path / file.lstrip("/")).read_text().splitlines()[0]
         assert json.loads(first)["model"] == "fashion-mnist"
+
+
+def assert_upgrade_keeps_what_was_edited(root, deb):
+    options = root.path / "etc/fff-serving/fff-server.toml"
+    edited = options.read_text().replace("grpc-port = 8001", "grpc-port = 9001")
+    assert "9001" in edited
+    options.write_text(edited)
+    root.run("dpkg", "--install", deb)
+    assert options.read_text() == edited
+    with Server(root, *unit_command(root), user="fff:fff") as server:
+        assert "listening grpc=127.0.0.1:9001" in server.text()
 
 
 def test_deb_has_no_findings_of_lintian():
