@@ -36,6 +36,9 @@ class Build:
                     f"{directory}/bin/{program} is not there: build first, as in\n"
                     "  cmake --preset release && cmake --build --preset release")
         cache = (directory / "CMakeCache.txt").read_text(encoding="utf-8")
+        sanitizers = re.search(r"^FFF_SANITIZE:STRING=(\S+)$", cache, re.M)
+        if sanitizers:
+            raise PackagingError(f"{directory} is built with sanitizers ({sanitizers[1]})")
         found = re.search(r"^CMAKE_PROJECT_VERSION:STATIC=(\S+)$", cache, re.M)
         if not found:
             raise PackagingError(f"{directory}/CMakeCache.txt names no version")

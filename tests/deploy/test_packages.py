@@ -222,3 +222,14 @@ def test_a_build_that_is_not_there_is_named(tmp_path):
                           check=False, text=True, capture_output=True)
     assert done.returncode != 0
     assert f"{tmp_path}/bin/fff-server is not there: build first" in done.stderr
+
+
+def test_a_build_with_sanitizers_is_refused(tmp_path):
+    (tmp_path / "bin").mkdir()
+    for program in (paths.SERVER, paths.CTL):
+        (tmp_path / "bin" / program.name).symlink_to(program)
+    (tmp_path / "CMakeCache.txt").write_text("FFF_SANITIZE:STRING=address,undefined\n")
+    done = subprocess.run([paths.DEPLOY / "package", f"--build={tmp_path}", "wheel"],
+                          check=False, text=True, capture_output=True)
+    assert done.returncode != 0
+    assert "is built with sanitizers (address,undefined)" in done.stderr
