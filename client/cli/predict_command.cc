@@ -220,7 +220,7 @@ CLI::App* PredictCommand::Register(CLI::App& app) {
   sub->add_option("--top-k", top_k,
                   "Ask for the strongest K columns and their numbers alone, "
                   "not for all")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1 << 24))
       ->type_name("K");
   sub->add_option("--show", show, "Rows or tokens of the printed table")
       ->check(CLI::NonNegativeNumber)

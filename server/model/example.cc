@@ -195,13 +195,21 @@ absl::StatusOr<Example> Example::Read(const Checkpoint& file,
         file.source(), ": found sequences of ", size.tokens,
         " tokens, the network takes ", graph.tokens_max(), " at most"));
   }
+  const graph::Port& output = graph.outputs()[0];
+  const int64_t floats = size.rows * (output.sequence ? size.tokens : 1);
+  if (floats > kExampleFloatsMax / std::max<int64_t>(output.width(), 1)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        file.source(), ": found rows with ", floats * output.width(),
+        " numbers of output, wanted at most ", kExampleFloatsMax,
+        "; fewer rows prove as much"));
+  }
   auto x = std::make_unique<SampleRows>(graph.inputs(), size);
   for (const size_t i : present) {
     x->Include(i);
     FFF_RETURN_IF_ERROR(ReadInput(file, graph.inputs()[i], x->values(i)));
   }
-  auto y = std::make_unique<SampleOutput>(graph.outputs()[0], x->extent());
-  FFF_RETURN_IF_ERROR(ReadOutput(file, graph.outputs()[0], y->rows()));
+  auto y = std::make_unique<SampleOutput>(output, x->extent());
+  FFF_RETURN_IF_ERROR(ReadOutput(file, output, y->rows()));
   return Example(std::move(x), std::move(y));
 }
 

@@ -16,6 +16,8 @@ namespace fff::model {
 // More of an example's rows, or of their tokens, is an error: a handful proves
 // as much, and every load computes them several times.
 inline constexpr int64_t kExampleTokensMax = 4096;
+// Numbers of its output, which a load holds three times.
+inline constexpr int64_t kExampleFloatsMax = int64_t{1} << 24;
 
 // A request and the answer that the code which trained a version gave it: the
 // version's example.safetensors. Immutable.

@@ -44,6 +44,10 @@ absl::StatusOr<std::optional<Proof>> ProveVersion(
     const Model& fp32) {
   const fs::path path = fs::path(version_dir) / kExampleFile;
   FFF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
+  if (!exists && fs::is_symlink(fs::symlink_status(path))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path.string(), ": this link leads nowhere"));
+  }
   if (!exists) return std::nullopt;
   FFF_ASSIGN_OR_RETURN(const Example example,
                        Example::Read(path.string(), fp32.graph()));

@@ -19,15 +19,19 @@ namespace fff::model {
 // every node moved at random, as far as rounding moves it. The tolerance is a
 // multiple of how far the answers move.
 struct Rounding {
-  double tolerance = 0;
+  // By row of Example::wanted(): one large answer hides nothing in others.
+  std::vector<double> tolerances;
   // By row: rounding may turn one of its decisions in an FFF layer.
   std::vector<bool> undecided;
 };
 
 // Answers beside those of the example.
 struct Difference {
-  double max = 0;     // of all elements of decided rows
-  int64_t row = 0;    // where it is, of the request's
+  // Where it is the largest share of the tolerance, among decided rows;
+  // infinite for what is not finite.
+  double apart = 0;
+  double tolerance = 1;
+  int64_t row = 0;    // of the request
   int64_t index = 0;  // of the row's answer
   float got = 0;
   float wanted = 0;
@@ -44,8 +48,8 @@ Difference Compare(tensor::ConstRows got, const Example& example,
 struct Proof {
   int64_t rows = 0;
   int64_t undecided = 0;  // rows, which are not compared
-  double difference_max = 0;
-  double tolerance = 0;
+  double difference = 0;  // where it is the largest share of the tolerance
+  double tolerance = 1;
   std::string devices;  // "cpu", "cpu and cuda:0"
   // "proven on cpu by 4 of 4 rows of example.safetensors: largest difference
   // 2e-07, tolerance 3e-06".

@@ -1,6 +1,7 @@
 #include "server/model/proof_hints.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <utility>
@@ -18,10 +19,13 @@
 namespace fff::model {
 namespace {
 
+using Clock = std::chrono::steady_clock;
 using importer::LayerConfig;
 using importer::ModelConfig;
 
 constexpr int kTriesMax = 256;
+// A load that fails keeps others waiting.
+constexpr std::chrono::seconds kSearchTime(5);
 constexpr size_t kHintsMax = 4;
 // Of a network that is tried with other settings; a larger one takes seconds a
 // try.
@@ -107,7 +111,7 @@ std::vector<Setting> ReleaseSettings() {
 
 std::vector<Setting> SingleSettings() {
   std::vector<Setting> all;
-  for (const char* type : {"fff", "linear", "activation"}) {
+  for (const char* type : {"fff", "linear", "activation", "glu"}) {
     for (const graph::Activation activation : graph::kActivations) {
       AddSetting(type, "activation", Quoted(graph::Name(activation)),
                  &LayerConfig::activation, activation, all);
@@ -115,8 +119,10 @@ std::vector<Setting> SingleSettings() {
   }
   AddFffSettings(all);
   AddSequenceSettings(all);
-  for (const double epsilon : {1e-12, 1e-8, 1e-6, 1e-5, 1e-3}) {
-    for (const char* type : {"layer_norm", "batch_norm"}) {
+  AddSetting("glu", "gate", "\"first\"", &LayerConfig::gate_first, true, all);
+  AddSetting("glu", "gate", "\"second\"", &LayerConfig::gate_first, false, all);
+  for (const double epsilon : {1e-12, 1e-8, 1.1920929e-7, 1e-6, 1e-5, 1e-3}) {
+    for (const char* type : {"layer_norm", "rms_norm", "batch_norm"}) {
       AddSetting(type, "epsilon", absl::StrCat(epsilon), &LayerConfig::epsilon,
                  epsilon, all);
     }
@@ -161,6 +167,8 @@ class Search {
   }
 
   const std::vector<std::string>& hints() const { return hints_; }
+  // Before everything was tried.
+  bool stopped() const { return stopped_; }
 
  private:
   ModelConfig Start() const {
@@ -184,7 +192,9 @@ class Search {
   }
 
   bool Agrees(const ModelConfig& config) {
-    if (++tries_ > kTriesMax || hints_.size() >= kHintsMax) return false;
+    if (hints_.size() >= kHintsMax) return false;
+    stopped_ |= ++tries_ > kTriesMax || Clock::now() > end_;
+    if (stopped_) return false;
     // What the tensors contradict is no hint.
     const auto graph = importer::Import(config, files_.checkpoint);
     if (!graph.ok() || graph->outputs()[0].width() != example_.wanted().width) {
@@ -202,6 +212,8 @@ class Search {
   const Example& example_;
   const Rounding& rounding_;
   int tries_ = 0;
+  bool stopped_ = false;
+  const Clock::time_point end_ = Clock::now() + kSearchTime;
   std::vector<std::string> hints_;
 };
 
@@ -233,6 +245,12 @@ std::string ProofHints(const VersionFiles& files, const Model& model,
   Search search(files, example, rounding);
   search.TryAll(SingleSettings());
   if (search.hints().empty()) search.TryAll(ReleaseSettings());
+  if (search.hints().empty() && search.stopped()) {
+    return "in five seconds no other value of one key in config.json was found "
+           "that makes it agree; the log says what each layer makes of the "
+           "first "
+           "row";
+  }
   if (search.hints().empty()) {
     return "no other value of one key in config.json makes it agree; the log "
            "says what each layer makes of the first row";

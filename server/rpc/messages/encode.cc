@@ -7,6 +7,7 @@
 #include "server/base/check.h"
 #include "server/rpc/messages/status_mapping.h"
 #include "server/serving/batching/retry_after.h"
+#include "server/serving/batching/top_columns.h"
 
 namespace fff::rpc {
 namespace {
@@ -57,8 +58,9 @@ void AppendLabels(const serving::Servable& servable, const serving::Task& task,
   FFF_CHECK(task.y.width % width == 0);
   const int64_t count = task.y.rows * (task.y.width / width);
   for (int64_t i = 0; i < count; ++i) {
-    const float* row = task.y.data + i * width;
-    const auto best = std::max_element(row, row + width) - row;
+    float value = 0;
+    int64_t best = 0;
+    serving::SelectTop(task.y.data + i * width, width, 1, &value, &best);
     response.add_labels(labels[static_cast<size_t>(best)]);
   }
 }

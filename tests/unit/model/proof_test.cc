@@ -1,5 +1,6 @@
 #include "server/model/proof.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -27,18 +28,23 @@ std::shared_ptr<const Model> Tree() {
   return *test::BuildFrom(config, checkpoint.Build());
 }
 
-// The example whose answers are the model's own, moved by `moved`.
-Example ExampleOf(const Model& model, std::vector<float> x,
-                  const std::vector<float>& moved) {
-  std::vector<float> y = test::RunModel(model, x);
+Example ExampleWith(const Model& model, std::vector<float> x,
+                    std::vector<float> y) {
   const auto rows = static_cast<int64_t>(y.size());
-  for (size_t i = 0; i < y.size(); ++i) y[i] += moved[i];
   SyntheticCheckpoint file("example.safetensors");
   file.Add("input.input", {rows, 3}, std::move(x))
       .Add("output.output", {rows, 1}, std::move(y));
   auto example = Example::Read(file.Build(), model.graph());
   EXPECT_TRUE(example.ok()) << example.status();
   return *std::move(example);
+}
+
+// The example whose answers are the model's own, moved by `moved`.
+Example ExampleOf(const Model& model, std::vector<float> x,
+                  const std::vector<float>& moved) {
+  std::vector<float> y = test::RunModel(model, x);
+  for (size_t i = 0; i < y.size(); ++i) y[i] += moved[i];
+  return ExampleWith(model, std::move(x), std::move(y));
 }
 
 TEST(ProofTest, ARowWhoseDecisionRoundingMayTurnIsNotCompared) {
@@ -71,27 +77,31 @@ TEST(ProofTest, TheElementThatIsFurthestOffIsNamed) {
   const std::vector<float> x = {2, 1, 1, 3, 1, 1, 1, 2, 1};
   const Example example = ExampleOf(*model, x, {0.001F, 0, -0.5F});
   const Rounding rounding = FindRounding(*model, example);
-  EXPECT_GT(rounding.tolerance, 0);
-  EXPECT_LT(rounding.tolerance, 2e-4);
+  for (const double tolerance : rounding.tolerances) {
+    EXPECT_GT(tolerance, 0);
+    EXPECT_LT(tolerance, 2e-4);
+  }
   const auto proof = Prove(*model, example, rounding);
   ASSERT_EQ(proof.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(proof.status().message()),
               HasSubstr("the answer on cpu is another: output \"output\", row "
                         "2, column 0: got "));
   EXPECT_THAT(std::string(proof.status().message()),
-              HasSubstr("; 2 of 3 rows differ"));
+              HasSubstr(" there; 2 of 3 rows differ by more"));
 }
 
 TEST(ProofTest, WhatRoundingExplainsIsNoDifference) {
   const auto model = Tree();
   const std::vector<float> x = {2, 1, 1, 3, 1, 1, 1, 2, 1};
-  const auto tolerance =
-      FindRounding(*model, ExampleOf(*model, x, {0, 0, 0})).tolerance;
-  const auto moved = static_cast<float>(0.9 * tolerance);
+  const std::vector<double> tolerances =
+      FindRounding(*model, ExampleOf(*model, x, {0, 0, 0})).tolerances;
+  const auto moved = static_cast<float>(
+      0.9 * *std::min_element(tolerances.begin(), tolerances.end()));
   const Example example = ExampleOf(*model, x, {moved, -moved, 0});
   const auto proof = Prove(*model, example, FindRounding(*model, example));
   ASSERT_TRUE(proof.ok()) << proof.status();
-  EXPECT_NEAR(proof->difference_max, moved, 0.2 * moved);
+  EXPECT_NEAR(proof->difference, moved, 0.2 * moved);
+  EXPECT_GE(proof->tolerance, proof->difference);
 }
 
 TEST(ProofTest, AnAnswerThatIsNoNumberDiffers) {
@@ -101,7 +111,37 @@ TEST(ProofTest, AnAnswerThatIsNoNumberDiffers) {
   const float nan = std::nanf("");
   const Difference difference = Compare({&nan, 1, 1}, example, rounding);
   EXPECT_EQ(difference.rows, 1);
-  EXPECT_EQ(difference.max, HUGE_VAL);
+  EXPECT_EQ(difference.apart, HUGE_VAL);
+}
+
+TEST(ProofTest, AnAnswerThatOverflowsProvesNothing) {
+  const auto model = Tree();
+  // z is beyond what ten times it may be.
+  const Example example = ExampleWith(*model, {3e38F, 1, 3e38F}, {0});
+  ASSERT_TRUE(std::isinf(test::RunModel(*model, {3e38F, 1, 3e38F})[0]));
+  const auto proof = Prove(*model, example, FindRounding(*model, example));
+  EXPECT_EQ(proof.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ProofTest, ALargeAnswerHidesNothingInOthers) {
+  const auto model = Tree();
+  const std::vector<float> x = {2e6F, 1, 3e6F, 3, 1, 1, 1, 2, 1};
+  const Example example = ExampleOf(*model, x, {0, 0.001F, 0});
+  const auto proof = Prove(*model, example, FindRounding(*model, example));
+  ASSERT_EQ(proof.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(proof.status().message()),
+              HasSubstr("row 1, column 0: got "));
+}
+
+TEST(ProofTest, WhereNoRowIsDecidedNothingIsProven) {
+  const auto model = Tree();
+  const float near = 1.0F + std::ldexp(1.0F, -23);
+  const Example example = ExampleOf(*model, {near, 1, 1}, {10});
+  const auto proof = Prove(*model, example, FindRounding(*model, example));
+  ASSERT_TRUE(proof.ok()) << proof.status();
+  EXPECT_EQ(proof->ToString(),
+            "not proven: rounding may turn a decision in all 1 rows of "
+            "example.safetensors");
 }
 
 TEST(ExampleTest, IsReadAsTheShapesOfTheFileSay) {
