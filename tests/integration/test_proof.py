@@ -102,7 +102,7 @@ def test_public_code_is_reproduced_within_what_rounding_explains(proven, name):
     else:
         return
     # That is 10 times what float32 and float64 runs of the public code differ by.
-    assert 0.05 * wanted < tolerance < 5 * wanted
+    assert 0.01 * wanted < tolerance < 5 * wanted
 
 
 def test_the_model_says_that_it_is_proven(proven):

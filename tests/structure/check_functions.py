@@ -27,7 +27,7 @@ SCOPE = re.compile(r'(?:inline\s+)?(?:namespace|class|struct|union|enum)\b'
                    r'.*(?<!\))$|extern\s*""$|$', re.DOTALL)
 TEMPLATE = re.compile(r"^(?:template\s*<(?:[^<>]|<(?:[^<>]|<[^<>]*>)*>)*>\s*)*")
 # What stands before the brace of a function's body.
-BODY = re.compile(r"(?:[)}]|\b(?:const|override|final|noexcept|mutable)"
+BODY = re.compile(r"(?:[)}]|\)\s*&&?|\b(?:const|override|final|noexcept|mutable)"
                   r"|->[^()]*)\s*$")
 
 

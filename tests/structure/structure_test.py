@@ -294,6 +294,11 @@ class FunctionsTest(unittest.TestCase):
         self.accepts({"server/a/b.h": text}, "2 functions of server/: half "
                      "have at most 4 lines, 95 in 100 at most 4, the longest 4")
 
+    def test_a_function_of_values_that_go_ends_where_it_ends(self):
+        two = "G B::Build() && {\n  return G();\n}\nint F() & {\n}\n"
+        self.accepts({"server/a/b.cc": two}, "2 functions of server/: half "
+                     "have at most 3 lines, 95 in 100 at most 3, the longest 3")
+
     def test_many_long_functions_are_refused(self):
         long = "void F() {" + "\n" * 30 + "}\n"
         self.refuses({"server/a/b.cc": long * 3},
