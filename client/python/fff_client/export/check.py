@@ -12,6 +12,7 @@ import torch
 from .errors import ExportError
 from .evaluate import Evaluation
 from .inputs import Inputs
+from .keep import copied
 from .trace import name_of, only_output, place
 
 # Of the rounding measured, as tests of the server take it, and of the largest
@@ -20,6 +21,8 @@ ROUNDINGS = 10
 EPSILONS = 64
 # No rounding: a larger share of the largest value is another function.
 SHARE_MAX = 2e-3
+# Sizes of inputs beyond the example's.
+FAR = (1e-3, 30.0, 1e3, 1e5)
 
 
 class Network(NamedTuple):
@@ -35,7 +38,7 @@ class Network(NamedTuple):
 def answer_of(module, inputs: Dict[str, torch.Tensor]) -> torch.Tensor:
     """What the network itself answers, in eval mode as it stands."""
     with torch.no_grad():
-        return only_output(module(**inputs))
+        return copied(only_output(module(**copied(inputs))))
 
 
 def run(module, what: str, inputs) -> torch.Tensor:
@@ -54,6 +57,9 @@ def check(network: Network, any_length: bool) -> None:
     rows one by one, and, with `any_length`, on shorter sequences."""
     for what, inputs in _trials(network.inputs, any_length):
         _compare(network, what, inputs, run(network.module, what, inputs))
+    if network.inputs.probe[network.inputs.data].is_floating_point():
+        for size in FAR:
+            _compare_far_out(network, size)
 
 
 def does_without_mask(network: Network) -> bool:
@@ -124,6 +130,32 @@ def _compare(network: Network, what: str, inputs, wanted: torch.Tensor) -> None:
             f"on {what}, the network and the layers found differ by up to "
             f"{_largest(off):.3g}{_first_wrong(network)}"
         )
+
+
+def _compare_far_out(network: Network, size: float) -> None:
+    """On tiny and huge numbers, which tell limits. Most vectors must agree, as
+    rounding may turn single decisions; where it turns most, nothing is said."""
+    probe, data = network.inputs.probe, network.inputs.data
+    inputs = {**probe, data: size * probe[data]}
+    what = f"the example times {size:g}"
+    wanted = run(network.module, what, inputs)
+    *_, exact = evaluate(network, inputs, torch.float64)
+    *_, rounded = evaluate(network, inputs, torch.float32)
+    wanted = wanted.double().reshape(exact.shape)
+    largest = SHARE_MAX * float(exact.abs().max())
+    if not bool(wanted.isfinite().all() and exact.isfinite().all()):
+        return  # float32 overflows
+    off = (wanted - exact).abs()
+    if _usual(rounded.double() - exact) <= largest / 4 and _usual(off) > largest:
+        raise ExportError(
+            f"on {what}, the network and the layers found differ by up to "
+            f"{_largest(off):.3g}"
+        )
+
+
+def _usual(off) -> float:
+    """Of most vectors."""
+    return float(off.abs().amax(-1).median())
 
 
 def _within(off, exact, rounded) -> bool:

@@ -17,6 +17,8 @@ from .errors import ExportError
 
 ROWS = 48
 FEW = 3
+FAR = (1e-3, 1e3, 1e5)
+FAR_ROWS = 12
 # Decisions that are nearer to 0 than rounding may go either way; such rows say
 # nothing and are passed over.
 MARGIN = 1e-4
@@ -90,6 +92,8 @@ def find(module, run: Callable) -> Optional[Found]:
     chosen = next(
         (each for _, each in best if each.convention.tie == tie
          and each.activation == chosen.activation), chosen)
+    if not _agrees_far_out(module, chosen, run):
+        return None
     names = _names_read(chosen, tensors, next(iter(_rows(module))))
     return Found(_fields(chosen, tie), chosen.form, chosen.activation, tie, names)
 
@@ -160,6 +164,16 @@ def _rows(module):
     for scale in (1.0, 6.0):
         rows = scale * torch.randn(ROWS, width, generator=generator)
         yield rows.to(device)
+
+
+def _agrees_far_out(module, chosen: _Candidate, run: Callable) -> bool:
+    """Whether tiny and huge rows are answered alike, which limits change."""
+    rows = next(iter(_rows(module)))[:FAR_ROWS]
+    for size in FAR:
+        answer = _answers(run, size * rows)
+        if answer is None or not _agreeing([chosen], size * rows, answer):
+            return False
+    return True
 
 
 def _answers(run: Callable, rows) -> Optional[torch.Tensor]:
@@ -235,7 +249,7 @@ def _tie(module, chosen: _Candidate, agreeing, run) -> str:
         form = chosen.convention.form(tensors, chosen.trees)
         rows = next(iter(_rows(module)))
         with torch.no_grad():
-            answer = other(rows).reshape(len(rows), -1)
+            answer = other(rows.clone()).reshape(len(rows), -1)
         for tie in ("left", "right"):
             wanted, _ = conventions.evaluate(form, rows.double(), chosen.activation, tie)
             ties[tie] = float((wanted - answer).abs().median())

@@ -139,7 +139,7 @@ def _tensor(name: str, value) -> torch.Tensor:
              torch.int64, torch.bool)
     if value.dtype not in kinds:
         raise ExportError(f"input {name} is {value.dtype}, wanted float32 or integers")
-    return value.detach()
+    return value.detach().clone()
 
 
 def _roles(example, mask: Optional[str]):

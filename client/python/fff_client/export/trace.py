@@ -8,6 +8,7 @@ its `meta`, what the operation gave for one example:
     source  the Source of the line of user code, None where there is none
     module  the name of the innermost module that was entered, "" the outermost
     fff     of a call of an FFF layer: its fff.Found
+    now     the node that changed this one's tensor in place, the last one
 
 Shapes are the example's, so code that asks for them runs as always. Code that
 asks for the numbers of a tensor cannot be followed: an ExportError names it.
@@ -25,6 +26,7 @@ import torch.fx
 
 from . import leaves
 from .errors import ExportError
+from .keep import copied
 
 _TORCH = os.path.dirname(torch.__file__)
 _OWN = os.path.dirname(os.path.abspath(__file__))
@@ -171,7 +173,10 @@ class ValueTracer(torch.fx.Tracer):
             node = self.create_node("get_attr", "constant", (), {})
             node.meta.update(value=a, data=False)
             return node
-        return super().create_arg(a)
+        a = super().create_arg(a)
+        while isinstance(a, torch.fx.Node) and "now" in a.meta:
+            a = a.meta["now"]
+        return a
 
     def create_proxy(self, kind, target, args, kwargs, *rest, **options):
         if kind == "call_method" and target in _NUMBERS:
@@ -208,8 +213,9 @@ class ValueTracer(torch.fx.Tracer):
         name = self.name_of_module(m)
         fff, hint = None, ""
         if not leaves.is_known(m):
+            said = {key: each for key, each in kwargs.items() if not _holds_proxy(each)}
             fff, hint = leaves.find_fff(
-                m, name, lambda rows: self._constant(forward, (rows,), kwargs)
+                m, name, lambda rows: self._constant(forward, (rows.clone(),), said)
             )
         if fff is not None or leaves.is_leaf(m):
             proxy = self.create_proxy(
@@ -249,20 +255,22 @@ class ValueTracer(torch.fx.Tracer):
         if node.op == "placeholder":
             return self._inputs[node.target]
         function, args = _callable(self._holder, node)
-        if _is_inplace(node, function) and isinstance(args[0], torch.Tensor):
-            args = (args[0].clone(), *args[1:])
         kwargs = torch.fx.node.map_arg(node.kwargs, _value_of)
-        return self._constant(function, args, kwargs)
+        value = self._constant(function, args, kwargs)
+        changed = node.args[0] if node.args else None
+        if isinstance(changed, torch.fx.Node) and _is_inplace(node, function):
+            changed.meta["now"] = node
+        return value
 
 
 def evaluate_nodes(root, nodes, values: Dict[Any, Any]):
     """Runs `nodes`, in order, with other values than the trace's.
 
     values: node -> value of what they take; those of `nodes` are added to it.
-    Whatever is in neither has its value of the trace.
+    Whatever is in neither has its value of the trace. Operations get copies.
     """
     def lookup(node):
-        return values[node] if node in values else node.meta["value"]
+        return copied(values[node] if node in values else node.meta["value"])
 
     for node in nodes:
         function, args = _callable(root, node, lookup)
@@ -315,13 +323,15 @@ def _callable(root, node, lookup: Optional[Callable] = None):
 
 
 def _value_of(node):
-    return node.meta["value"]
+    return copied(node.meta["value"])
 
 
 def _is_inplace(node, function) -> bool:
     if node.target in _INPLACE or node.kwargs.get("inplace", False):
         return True
-    return bool(getattr(function, "inplace", False))
+    name = getattr(function, "__name__", "")
+    named = name.endswith("_") and not name.endswith("__")
+    return named or bool(getattr(function, "inplace", False))
 
 
 def _holds_proxy(value) -> bool:

@@ -1,14 +1,14 @@
 """From a module to what is written: config, tensors and example."""
 
-import contextlib
 from typing import Dict, NamedTuple
 
 import numpy as np
 import torch
 
-from . import check, inputs as inputs_of
+from . import check, hooks, inputs as inputs_of
 from .errors import ExportError
 from .graph import Trace
+from .keep import as_it_was
 from .lower import Lowering
 from .state import state_dict_tensors
 from .trace import ValueTracer, unwrapped
@@ -33,9 +33,10 @@ def translate(module, given, shape, mask, any_length, labels) -> Translation:
     module = unwrapped(module)
     if isinstance(module, torch.jit.ScriptModule):
         raise ExportError("a TorchScript module: export the module it was made of")
+    hooks.check(module)
     check_dtypes(module)
     given = inputs_of.prepare(module, given, shape, mask)
-    with _eval_mode(module):
+    with as_it_was(module) as is_changed:
         network = _found(module, given)
         data = given.example[given.data]
         ids = not data.is_floating_point() and data.dtype != torch.uint8
@@ -47,6 +48,9 @@ def translate(module, given, shape, mask, any_length, labels) -> Translation:
         optional = check.does_without_mask(network)
         answer = check.answer_of(module, given.example)
         *_, served = check.evaluate(network, given.example, torch.float32)
+        for name, value in network.tensors.items():
+            if is_changed(value):
+                raise ExportError(f"the forward changes {name}, which it uses")
     config = {"input": _ports(given, free, optional), "layers": network.layers}
     if labels is not None:
         if len(labels) != served.shape[-1]:
@@ -97,15 +101,3 @@ def _ports(given, free: bool, optional: bool) -> list:
             port.update(datatype="INT64", role="mask", optional=optional)
         ports.append(port)
     return ports
-
-
-@contextlib.contextmanager
-def _eval_mode(module):
-    """eval, and every module's own mode again."""
-    modes = {each: each.training for each in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for each, mode in modes.items():
-            each.training = mode
