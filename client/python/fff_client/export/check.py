@@ -9,6 +9,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional
 
 import torch
 
+from . import trials
 from .errors import ExportError
 from .evaluate import Evaluation
 from .inputs import Inputs
@@ -21,6 +22,8 @@ ROUNDINGS = 10
 EPSILONS = 64
 # No rounding: a larger share of the largest value is another function.
 SHARE_MAX = 2e-3
+# Rounding of scores beside masks of -10000 stays below.
+UNMASKED_SHARE = 2e-2
 # Sizes of inputs beyond the example's.
 FAR = (1e-3, 30.0, 1e3, 1e5)
 
@@ -49,17 +52,57 @@ def run(module, what: str, inputs) -> torch.Tensor:
         raise
     except Exception as error:  # the network's own
         shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in inputs.items())
-        raise ExportError(f"the network fails on {what} ({shapes}): {error}") from error
+        told = (str(error) or type(error).__name__).split("\n")[0]
+        raise ExportError(f"the network fails on {what} ({shapes}): {told}") from error
 
 
 def check(network: Network, any_length: bool) -> None:
     """Raises ExportError where network and layers differ: on the example, on its
-    rows one by one, and, with `any_length`, on shorter sequences."""
-    for what, inputs in _trials(network.inputs, any_length):
+    rows one by one, with other masks, and, with `any_length`, on sequences of
+    other lengths."""
+    for what, inputs in trials.of_the_example(network.inputs):
         _compare(network, what, inputs, run(network.module, what, inputs))
+    for what, inputs in trials.of_masks(network.inputs):
+        wanted = run(network.module, what, inputs)
+        _compare(network, what, inputs, wanted, may_overflow=True)
+    if any_length:
+        _check_lengths(network)
     if network.inputs.probe[network.inputs.data].is_floating_point():
         for size in FAR:
             _compare_far_out(network, size)
+
+
+def _check_lengths(network: Network) -> None:
+    tokens = network.inputs.probe[network.inputs.data].shape[1]
+    for what, inputs in trials.of_lengths(
+        network.inputs, network.layers, network.tensors
+    ):
+        try:
+            _compare(network, what, inputs, run(network.module, what, inputs))
+        except ExportError as error:
+            raise ExportError(
+                f"{error}; any_length=False (--one-length) serves sequences of "
+                f"{tokens} tokens alone"
+            ) from error
+
+
+def notes(network: Network) -> List[str]:
+    """What a user should know about how the layers answer."""
+    if network.inputs.mask is None:
+        return []
+    (what, zeros), (_, ones) = trials.without_tokens(network.inputs)
+    wanted = run(network.module, "a mask of ones", ones)
+    try:
+        answer = run(network.module, what, zeros)
+    except ExportError:
+        answer = torch.full_like(wanted, torch.nan)
+    off = (answer - wanted).abs()
+    if bool((off <= UNMASKED_SHARE * wanted.abs().max()).all()):
+        return []
+    return [
+        f"where {network.inputs.mask} is 0 for all tokens of a row, FFF Serving "
+        "answers as if it were 1 for all; the network itself answers otherwise there"
+    ]
 
 
 def does_without_mask(network: Network) -> bool:
@@ -97,21 +140,11 @@ def same_numbers(shape, served) -> bool:
     return len(served) == 3 and list(shape) == [served[0] * served[1], served[2]]
 
 
-def _trials(inputs: Inputs, any_length: bool):
-    yield "the example", inputs.probe
-    for i in (0, 1):
-        rows = {name: value[i:i + 1] for name, value in inputs.probe.items()}
-        yield f"row {i} of the example alone", rows
-    tokens = inputs.probe[inputs.data].shape[1]
-    if any_length and tokens > 2:
-        short = {name: value[:, : tokens - 1] for name, value in inputs.probe.items()}
-        yield f"sequences of {tokens - 1} tokens", short
-    if inputs.mask is not None:
-        ones = torch.ones_like(inputs.probe[inputs.mask])
-        yield "a mask of ones", {**inputs.probe, inputs.mask: ones}
-
-
-def _compare(network: Network, what: str, inputs, wanted: torch.Tensor) -> None:
+def _compare(
+    network: Network, what: str, inputs, wanted: torch.Tensor, may_overflow=False
+) -> None:
+    """may_overflow: what is NaN in the network says nothing, as of a token that
+    sees none with causal attention and a mask."""
     try:
         *_, exact = evaluate(network, inputs, torch.float64)
         *_, rounded = evaluate(network, inputs, torch.float32)
@@ -125,6 +158,9 @@ def _compare(network: Network, what: str, inputs, wanted: torch.Tensor) -> None:
             f"would answer {list(exact.shape)}{_first_wrong(network)}"
         )
     off = (wanted.double().reshape(exact.shape) - exact).abs()
+    if may_overflow:
+        off = torch.where(wanted.reshape(exact.shape).isnan(), 0.0, off)
+        exact, rounded = exact.nan_to_num(), rounded.nan_to_num()
     if not _within(off, exact, rounded):
         raise ExportError(
             f"on {what}, the network and the layers found differ by up to "

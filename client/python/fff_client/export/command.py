@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--mask", metavar="NAME", help="the input that is a mask")
     add("--any-length", action="store_true", default=None,
         help="serve sequences of any length")
+    add("--one-length", dest="any_length", action="store_false",
+        help="serve sequences of the example's length alone")
     return parser
 
 

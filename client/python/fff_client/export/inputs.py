@@ -11,7 +11,11 @@ from .trace import unwrapped
 
 ROWS = 4
 PROBE_ROWS_MAX = 8
-TOKENS = 7
+TOKENS = 8
+# Of an example that a server takes: rows, or their tokens where rows are
+# sequences, and numbers of its answer.
+EXAMPLE_TOKENS_MAX = 4096
+EXAMPLE_FLOATS_MAX = 1 << 24
 
 
 class Inputs(NamedTuple):
@@ -43,6 +47,8 @@ def prepare(module, given, shape, mask: Optional[str]) -> Inputs:
     example = {name: _tensor(name, value).to(device) for name, value in example.items()}
     data, mask = _roles(example, mask)
     _check_shapes(example, data)
+    rows = _rows_max(example[data])
+    example = {name: value[:rows] for name, value in example.items()}
     probe = {name: _more_rows(value) for name, value in example.items()}
     if mask is not None:
         probe[mask] = _with_gaps(probe[mask])
@@ -165,12 +171,33 @@ def _check_shapes(example, data: str) -> None:
             f"the example of {data} is {list(example[data].shape)}, wanted "
             "[rows, ..], one row at least"
         )
+    if example[data].is_floating_point() and not bool(example[data].isfinite().all()):
+        raise ExportError(f"the example of {data} holds NaN or infinity")
+    if example[data].numel() == 0:
+        raise ExportError(f"the example of {data} is empty: {list(example[data].shape)}")
     for name, value in example.items():
         if name != data and value.shape[:2] != example[data].shape[:2]:
             raise ExportError(
                 f"the example of {name} is {list(value.shape)}, wanted one number per "
                 f"token of {data}, {list(example[data].shape[:2])}"
             )
+
+
+def _rows_max(data: torch.Tensor) -> int:
+    ids = not data.is_floating_point() and data.dtype != torch.uint8
+    sequence = data.dim() == (2 if ids else 3)
+    return max(1, EXAMPLE_TOKENS_MAX // (data.shape[1] if sequence else 1))
+
+
+def rows_for(answer: torch.Tensor, rows: int) -> int:
+    """How many of the example's rows a server takes, by what they answer."""
+    per_row = answer.numel() // rows
+    if per_row > EXAMPLE_FLOATS_MAX:
+        raise ExportError(
+            f"one row of the example answers {per_row} numbers; a server takes at "
+            f"most {EXAMPLE_FLOATS_MAX}: give an example with fewer tokens"
+        )
+    return min(rows, EXAMPLE_FLOATS_MAX // max(1, per_row))
 
 
 def _more_rows(value: torch.Tensor) -> torch.Tensor:

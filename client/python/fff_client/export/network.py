@@ -3,6 +3,7 @@
 torch is imported when a network is exported, not before.
 """
 
+import warnings
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 from .errors import ExportError
@@ -40,17 +41,21 @@ def export_network(
         must describe the same layers, and stays.
     example_inputs: a tensor or array [rows, ..], or several, by order or by name
         of the forward's parameters. Left out, it is random, the same each time:
-        ids of the first embedding, or floats of `input_shape`.
+        ids of the first embedding, or floats of `input_shape`. Of a large one,
+        the first rows are stored: at most 4,096, or 4,096 tokens of sequences.
     input_shape: of one row, where no example is given.
     mask: the parameter that holds 1 for tokens that count; the one with "mask"
         in its name when left out.
     any_length: whether sequences of any length are served; when left out, those
-        of ids are.
+        of ids are. False serves the example's length alone.
     labels: the names of the classes.
 
     The module is traced with torch.fx. What it answers is compared with what
-    the layers of config.json compute, also row by row and on shorter sequences.
-    So nothing is written that answers otherwise. Raises ExportError, which
+    the layers of config.json compute: row by row, on tiny and huge numbers, on
+    shorter and longer sequences, and with masks of all kinds. So nothing is
+    written that answers otherwise. Only for a mask that is 0 for all tokens of a
+    row may answers differ: FFF Serving then answers as without a mask, and a
+    UserWarning says that the module does not. Raises ExportError, which
     names the operation and the line of its source, where FFF Serving has no
     such layer; OSError from the file system; ImportError without torch.
     """
@@ -63,4 +68,6 @@ def export_network(
         module, example_inputs, input_shape, mask, any_length, labels
     )
     config_path = write.write(folder, made)
+    for note in made.notes:
+        warnings.warn(note, stacklevel=2)
     return Exported(made.config, folder, config_path, len(made.tensors))

@@ -137,7 +137,9 @@ class ValueTracer(torch.fx.Tracer):
     """One trace; `run` starts it."""
 
     def __init__(self, module, inputs: Dict[str, torch.Tensor]):
-        """inputs: of the forward, by the names of its parameters."""
+        """inputs: of the forward, by the names of its parameters. looked_up: as
+        Weights has it."""
+        self.looked_up = []
         einops = sys.modules.get("einops")
         super().__init__(autowrap_modules=(math, einops) if einops else (math,))
         self._holder = _Holder(module)
@@ -209,7 +211,10 @@ class ValueTracer(torch.fx.Tracer):
         if unwrapped(m) is not m:
             return unwrapped(m)(*args, **kwargs)
         if not _holds_proxy((args, kwargs)):
-            return self._constant(forward, args, kwargs)
+            answer = self._constant(forward, args, kwargs)
+            if leaves.type_of(m) == "Embedding":
+                self.looked_up.append((answer, m.weight))
+            return answer
         name = self.name_of_module(m)
         fff, hint = None, ""
         if not leaves.is_known(m):

@@ -1,11 +1,11 @@
 """From a module to what is written: config, tensors and example."""
 
-from typing import Dict, NamedTuple
+from typing import Dict, List, NamedTuple
 
 import numpy as np
 import torch
 
-from . import check, hooks, inputs as inputs_of
+from . import check, hooks, inputs as inputs_of, leaves
 from .errors import ExportError
 from .graph import Trace
 from .keep import as_it_was
@@ -21,11 +21,13 @@ _ONE_LENGTH = ("class_token", "flatten", "tokens", "patches", "shifted_patches",
 
 
 class Translation(NamedTuple):
-    """config: of config.json. tensors and example: by name, as arrays."""
+    """config: of config.json. tensors and example: by name, as arrays. notes: for
+    the user."""
 
     config: dict
     tensors: Dict[str, np.ndarray]
     example: Dict[str, np.ndarray]
+    notes: List[str]
 
 
 def translate(module, given, shape, mask, any_length, labels) -> Translation:
@@ -37,6 +39,7 @@ def translate(module, given, shape, mask, any_length, labels) -> Translation:
     check_dtypes(module)
     given = inputs_of.prepare(module, given, shape, mask)
     with as_it_was(module) as is_changed:
+        _plain_encoders(module)
         network = _found(module, given)
         data = given.example[given.data]
         ids = not data.is_floating_point() and data.dtype != torch.uint8
@@ -44,9 +47,15 @@ def translate(module, given, shape, mask, any_length, labels) -> Translation:
         if free and data.dim() < (2 if ids else 3):
             raise ExportError(f"any_length: rows of {given.data} are no sequences")
         free = free and _of_any_length(network.layers)
+        if free and data.shape[1] > inputs_of.EXAMPLE_TOKENS_MAX:
+            raise ExportError(
+                f"one row of the example has {data.shape[1]} tokens; a server takes "
+                f"at most {inputs_of.EXAMPLE_TOKENS_MAX}"
+            )
         check.check(network, free)
+        notes = check.notes(network)
         optional = check.does_without_mask(network)
-        answer = check.answer_of(module, given.example)
+        given, answer = _cut(module, given)
         *_, served = check.evaluate(network, given.example, torch.float32)
         for name, value in network.tensors.items():
             if is_changed(value):
@@ -65,7 +74,27 @@ def translate(module, given, shape, mask, any_length, labels) -> Translation:
     example[f"output.{OUTPUT}"] = inputs_of.stored(
         answer.reshape(served.shape), False
     )
-    return Translation(config, state_dict_tensors(network.tensors), example)
+    return Translation(config, state_dict_tensors(network.tensors), example, notes)
+
+
+def _cut(module, given):
+    """The inputs with as many rows as a server takes, and their answer."""
+    answer = check.answer_of(module, given.example)
+    rows = len(given.example[given.data])
+    kept = inputs_of.rows_for(answer, rows)
+    if kept == rows:
+        return given, answer
+    example = {name: value[:kept] for name, value in given.example.items()}
+    return given._replace(example=example), check.answer_of(module, example)
+
+
+def _plain_encoders(module) -> None:
+    """Encoders answer for padded tokens, too: nested tensors drop these."""
+    for each in module.modules():
+        if leaves.type_of(each) == "TransformerEncoder":
+            for name in ("enable_nested_tensor", "use_nested_tensor"):
+                if getattr(each, name, False):
+                    setattr(each, name, False)
 
 
 def _found(module, given) -> check.Network:
@@ -75,6 +104,7 @@ def _found(module, given) -> check.Network:
     tracer = ValueTracer(module, given.probe)
     graph = tracer.run()
     weights = Weights(module)
+    weights.looked_up = tracer.looked_up
     lowering = Lowering(
         Trace(graph, tracer.root, given.data), weights, given.probe.get(given.mask)
     )

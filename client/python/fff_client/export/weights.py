@@ -1,6 +1,6 @@
 """The tensors of a network by name, and which of them are written."""
 
-from typing import Dict, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import torch
 
@@ -8,7 +8,10 @@ from .errors import ExportError
 
 
 class Weights:
-    """Names are those of the state_dict; `used` is what config.json refers to."""
+    """Names are those of the state_dict; `used` is what config.json refers to.
+
+    looked_up: of embeddings of no data, what they answered and their tables.
+    """
 
     def __init__(self, module):
         """Takes the state_dict, and buffers that are not saved in one."""
@@ -20,6 +23,7 @@ class Weights:
         for name, value in module.named_buffers():
             self.state.setdefault(name, value.detach())
         self.used: Dict[str, torch.Tensor] = {}
+        self.looked_up: List[Tuple[torch.Tensor, torch.Tensor]] = []
 
     def layer(self, prefix: str, tensors: Dict[str, Optional[torch.Tensor]]) -> str:
         """Uses the tensors of one layer and returns their prefix.
@@ -65,8 +69,10 @@ class Weights:
     def table(self, rows: torch.Tensor) -> Tuple[Optional[str], float]:
         """The tensor that starts with `rows` times a number, and the number.
 
-        rows: [positions, width]. (None, 1.0) where there is none.
+        rows: [positions, width]. (None, 1.0) where there is none. Of several,
+        the one whose memory `rows` is, or that an embedding looked them up in.
         """
+        found = []
         for name, mine in self.state.items():
             if not mine.is_floating_point() or mine.dim() < 2:
                 continue
@@ -77,10 +83,18 @@ class Weights:
             square = float((head * head).sum())
             scale = float((head * rows).sum()) / square if square else 0.0
             if torch.equal(head, rows):
-                return name, 1.0
-            if scale and torch.allclose(head * scale, rows, rtol=1e-5, atol=1e-6):
-                return name, scale
-        return None, 1.0
+                scale = 1.0
+            elif not scale or not torch.allclose(
+                head * scale, rows, rtol=1e-5, atol=1e-6
+            ):
+                continue
+            found.append((name, scale))
+        sources = {_memory(rows)} | {
+            _memory(table) for looked_up, table in self.looked_up
+            if _memory(looked_up) == _memory(rows)
+        }
+        found.sort(key=lambda each: _memory(self.state[each[0]]) not in sources)
+        return found[0] if found else (None, 1.0)
 
     def scalar(self, wanted: float, function=lambda value: value) -> Optional[str]:
         """The tensor of one element that `function` makes `wanted` of."""
@@ -110,6 +124,10 @@ def check_dtypes(module) -> None:
             )
         if value.is_meta or value.is_quantized or value.is_sparse:
             raise ExportError(f"{name} is meta, quantised or sparse, wanted dense")
+
+
+def _memory(value: torch.Tensor) -> int:
+    return getattr(value, "untyped_storage", value.storage)().data_ptr()
 
 
 def _alike(mine: torch.Tensor, value: torch.Tensor) -> bool:
