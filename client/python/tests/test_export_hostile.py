@@ -2,6 +2,7 @@
 exported."""
 
 import copy
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,12 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
-from fff_client.export import ExportError, export_network, read_safetensors  # noqa: E402
+from fff_client.export import (  # noqa: E402
+    ExportError,
+    export_network,
+    main,
+    read_safetensors,
+)
 
 
 class Between(nn.Module):
@@ -189,3 +195,88 @@ def test_a_module_holds_what_it_held(tmp_path, fails):
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
     copy.deepcopy(module)
+
+
+class Draws(nn.Module):
+    """Draws numbers once and keeps them."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.drawn = nn.Linear(16, 5), None
+
+    def forward(self, x):
+        if self.drawn is None:
+            self.drawn = torch.randn(5)
+        return self.a(x) * float(self.drawn[0])
+
+
+def test_what_a_module_draws_is_refused(tmp_path):
+    with pytest.raises(ExportError, match="answers otherwise each time that it is new"):
+        export(tmp_path, Draws(), rows())
+
+
+def test_a_turn_on_the_number_of_rows_is_refused(tmp_path):
+    module = Between(lambda h: h if len(h) < 20 else h.relu())
+    with pytest.raises(ExportError, match="on 33 rows, "):
+        export(tmp_path, module, rows())
+
+
+ARGUMENTS = {
+    "no array of float32": dict(example_inputs="abc"),
+    "input input is no array": dict(example_inputs=[[1.0, 2.0], [3.0]]),
+    "input input is no array of float32 or integers": dict(
+        example_inputs=np.array([["a"] * 16])),
+    "holds NaN": dict(example_inputs=torch.full((4, 16), float("nan"))),
+    r"input_shape is \(-1, 16\)": dict(input_shape=(-1, 16)),
+    r"input_shape is \(\), wanted": dict(input_shape=()),
+    r"input_shape is '16'": dict(input_shape="16"),
+    r"input_shape is 16": dict(input_shape=16),
+    r"input_shape is \(1000000000, 16\)": dict(input_shape=(10**9, 16)),
+    "labels are a str": dict(labels="abcde"),
+}
+
+
+@pytest.mark.parametrize("said", ARGUMENTS)
+def test_bad_arguments_are_named(tmp_path, said):
+    with pytest.raises(ExportError, match=said):
+        export(tmp_path, nn.Sequential(nn.Linear(16, 5)), **ARGUMENTS[said])
+
+
+def test_folders_and_classes_are_named(tmp_path):
+    with pytest.raises(ExportError, match="wanted a torch module, got type"):
+        export(tmp_path, nn.Linear)
+    with pytest.raises(ExportError, match="the folder is a NoneType, wanted a path"):
+        export_network(nn.Linear(2, 2), None)
+
+
+SCRIPTS = {
+    "def make(:\n": "net.py:1",
+    "import no_such_package\n": "No module named 'no_such_package'",
+    "def make(width): pass\n": "make wants arguments (missing a required argument: 'width')",
+    "make = {'a': 1}\n": "make is a dict, wanted a torch module",
+    "def make(): return 3\n": "make gives a int, wanted a torch module",
+    "def make(): raise RuntimeError('no\\nmore')\n": "RuntimeError: no (",
+    "raise SystemExit(3)\n": "SystemExit: 3",
+    "make = 1\nimport torch\nclass Net(torch.nn.Module):\n"
+    "    def forward(self, x): raise KeyError('w')\n"
+    "make = Net()\nmake.a = torch.nn.Linear(3, 2)\n": "the network fails on its example",
+}
+
+
+@pytest.mark.parametrize("code", SCRIPTS)
+def test_errors_of_scripts_take_one_line(tmp_path, monkeypatch, capsys, code):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "net", raising=False)
+    (tmp_path / "net.py").write_text(code)
+    assert main(["--module", "net.py:make", "-o", "m/1"]) == 1
+    told = capsys.readouterr().err
+    assert SCRIPTS[code] in told and "torch is needed" not in told
+    assert told.count("\n") == 1 and told.endswith("\n")
+    monkeypatch.delitem(sys.modules, "net", raising=False)
+
+
+def test_a_config_that_is_no_object_is_named(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("[1]")
+    with pytest.raises(ExportError, match="config.json: is no object of JSON"):
+        export(tmp_path, nn.Linear(4, 2))

@@ -6,8 +6,6 @@
 """
 
 import argparse
-import importlib
-import importlib.util
 import os
 import sys
 from typing import Mapping
@@ -17,6 +15,7 @@ import numpy as np
 from ..safetensors import Tensor
 from .errors import ExportError
 from .network import export_network
+from .script import made_module, told
 from .state import export_module
 from .torch_file import load_state_dict
 
@@ -39,10 +38,14 @@ def main(arguments=None) -> int:
         else:
             _export_network(options)
     except ImportError as error:
-        print(f"torch is needed to read a checkpoint: {error}", file=sys.stderr)
+        what = "torch is needed" if error.name == "torch" else "export failed"
+        print(f"{what}: {error}", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
         print(f"export failed: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # of the user's code or files
+        print(f"export failed: {told(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -92,7 +95,7 @@ def _export_checkpoint(options) -> None:
 
 
 def _export_network(options) -> None:
-    module = _made_module(options.module)
+    module = made_module(options.module)
     if options.weights:
         _load_weights(module, options)
     made = export_network(
@@ -108,28 +111,6 @@ def _print_tensors(tensors: Mapping[str, Tensor]) -> None:
     for name in sorted(tensors):
         shape = list(tensors[name].shape)
         print(f"{name:32} {tensors[name].dtype} {shape}")
-
-
-def _made_module(text: str):
-    """The module that "file.py:name" or "package.module:name" means."""
-    where, colon, name = text.rpartition(":")
-    if not colon or not name:
-        raise ExportError(f"--module {text}: wanted FILE.py:NAME")
-    if where.endswith(".py"):
-        folder = os.path.dirname(os.path.abspath(where))
-        sys.path.insert(0, folder)  # what the script imports from beside it
-        stem = os.path.splitext(os.path.basename(where))[0]
-        spec = importlib.util.spec_from_file_location(stem, where)
-        code = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(stem, code)
-        spec.loader.exec_module(code)
-    else:
-        sys.path.insert(0, os.getcwd())
-        code = importlib.import_module(where)
-    if not hasattr(code, name):
-        raise ExportError(f"--module {text}: {where} has no {name}")
-    made = getattr(code, name)
-    return made if hasattr(made, "state_dict") and not isinstance(made, type) else made()
 
 
 def _load_weights(module, options) -> None:

@@ -1,6 +1,8 @@
 """The inputs of a network: their names, an example, and numbers to try."""
 
 import inspect
+import math
+import operator
 from typing import Any, Dict, List, NamedTuple, Optional
 
 import numpy as np
@@ -16,6 +18,7 @@ TOKENS = 8
 # sequences, and numbers of its answer.
 EXAMPLE_TOKENS_MAX = 4096
 EXAMPLE_FLOATS_MAX = 1 << 24
+ROW_NUMBERS_MAX = 1 << 26
 
 
 class Inputs(NamedTuple):
@@ -38,6 +41,7 @@ def prepare(module, given, shape, mask: Optional[str]) -> Inputs:
     go by names. Raises ExportError.
     """
     names = _parameters(module)
+    shape = None if shape is None else _checked(shape)
     example = _named(given, names) if given is not None else _random(
         module, names, shape)
     device = next(
@@ -129,6 +133,20 @@ def _random(module, names, shape) -> dict:
     return {name: torch.randn(ROWS, *shape, generator=generator)}
 
 
+def _checked(shape) -> tuple:
+    """The shape of one row, numbers above 0."""
+    try:
+        sizes = tuple(operator.index(each) for each in shape)
+    except TypeError:
+        sizes = ()
+    if not sizes or min(sizes) < 1 or math.prod(sizes) > ROW_NUMBERS_MAX:
+        raise ExportError(
+            f"input_shape is {shape!r}, wanted numbers above 0, like (3, 32, 32), of "
+            f"{ROW_NUMBERS_MAX} elements at most"
+        )
+    return sizes
+
+
 def _first_layer(module):
     """The first embedding; else the first module with weights of its own."""
     own = [each for each in module.modules() if list(each.parameters(recurse=False))]
@@ -138,7 +156,12 @@ def _first_layer(module):
 
 def _tensor(name: str, value) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
-        value = torch.from_numpy(np.array(value))
+        try:
+            value = torch.from_numpy(np.array(value))
+        except (TypeError, ValueError) as error:  # strings, rows of several lengths
+            raise ExportError(
+                f"input {name} is no array of float32 or integers: {error}"
+            ) from error
     if value.dtype == torch.float64:
         value = value.float()
     kinds = (torch.float32, torch.uint8, torch.int8, torch.int16, torch.int32,

@@ -59,8 +59,10 @@ def export_network(
     names the operation and the line of its source, where FFF Serving has no
     such layer; OSError from the file system; ImportError without torch.
     """
-    if not callable(getattr(module, "named_modules", None)):
+    if not callable(getattr(module, "named_modules", None)) or isinstance(module, type):
         raise ExportError(f"wanted a torch module, got {type(module).__name__}")
+    if isinstance(labels, str):
+        raise ExportError("labels are a str, wanted a list of the names of classes")
     from . import translate, write
 
     write.check_folder(folder)

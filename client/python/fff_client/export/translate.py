@@ -60,6 +60,7 @@ def translate(module, given, shape, mask, any_length, labels) -> Translation:
         for name, value in network.tensors.items():
             if is_changed(value):
                 raise ExportError(f"the forward changes {name}, which it uses")
+    _answers_again(module, given, answer)
     config = {"input": _ports(given, free, optional), "layers": network.layers}
     if labels is not None:
         if len(labels) != served.shape[-1]:
@@ -75,6 +76,16 @@ def translate(module, given, shape, mask, any_length, labels) -> Translation:
         answer.reshape(served.shape), False
     )
     return Translation(config, state_dict_tensors(network.tensors), example, notes)
+
+
+def _answers_again(module, given, answer) -> None:
+    """Raises ExportError where the module, as it was, answers otherwise: where what
+    it held changed, which is not written."""
+    with as_it_was(module):
+        _plain_encoders(module)
+        again = check.answer_of(module, given.example)
+    if not torch.allclose(again, answer, rtol=1e-3, atol=1e-3 * float(answer.abs().max())):
+        raise ExportError("the network answers otherwise each time that it is new")
 
 
 def _cut(module, given):

@@ -13,6 +13,8 @@ Trial = Tuple[str, Dict[str, torch.Tensor]]
 LENGTHS = (1, 2, 3, 33, 65, 129, 257)
 LENGTH_MAX = 2048
 _ROWS_OF_LENGTHS = 3
+_MANY_ROWS = 33
+_MANY_NUMBERS_MAX = 1 << 20
 _ONE_ROW_FROM = 66
 
 
@@ -22,6 +24,11 @@ def of_the_example(inputs: Inputs) -> Iterator[Trial]:
     for i in (0, 1):
         rows = {name: value[i:i + 1] for name, value in inputs.probe.items()}
         yield f"row {i} of the example alone", rows
+    if inputs.probe[inputs.data].numel() <= _MANY_NUMBERS_MAX:
+        yield f"{_MANY_ROWS} rows", {
+            name: value[torch.arange(_MANY_ROWS) % len(value)]
+            for name, value in inputs.probe.items()
+        }
 
 
 def of_masks(inputs: Inputs) -> Iterator[Trial]:

@@ -13,6 +13,8 @@ CONFIG = "config.json"
 
 def check_folder(folder: str) -> None:
     """Raises ExportError unless `folder` can become a version of a model."""
+    if not isinstance(folder, (str, os.PathLike)):
+        raise ExportError(f"the folder is a {type(folder).__name__}, wanted a path")
     name = os.path.basename(os.path.abspath(folder))
     if not (name.isascii() and name.isdigit() and int(name) > 0):
         raise ExportError(
@@ -64,6 +66,8 @@ def _check_config(path: str, config: dict) -> bool:
             there = json.load(file)
         except ValueError as error:
             raise ExportError(f"{path}: is no JSON: {error}") from error
+    if not isinstance(there, dict):
+        raise ExportError(f"{path}: is no object of JSON")
     for key in ("input", "layers"):
         if there.get(key) != config[key]:
             raise ExportError(
