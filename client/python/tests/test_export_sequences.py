@@ -83,6 +83,12 @@ def test_what_depends_on_the_length_is_refused(tmp_path, name):
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+def test_lengths_that_cost_too_much_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "LENGTH_COST_MAX", 1)
+    with pytest.warns(UserWarning, match="of more than 15 tokens were not compared"):
+        export(tmp_path, Words(**LENGTHS["first 32"]), IDS)
+
+
 def test_one_length_may_be_served_alone(tmp_path):
     with pytest.raises(ExportError, match="15 tokens, .*--one-length"):
         export(tmp_path, Words(**LENGTHS["window"]), IDS)

@@ -1,5 +1,6 @@
 """The inputs that a network and its layers are compared on."""
 
+import warnings
 from typing import Dict, Iterator, List, Tuple
 
 import torch
@@ -12,6 +13,9 @@ Trial = Tuple[str, Dict[str, torch.Tensor]]
 # and turns of positions show beyond them.
 LENGTHS = (1, 2, 3, 33, 65, 129, 257)
 LENGTH_MAX = 2048
+# Tokens times numbers of the network: of a large network only shorter sequences
+# are compared, or an export would take many minutes.
+LENGTH_COST_MAX = 5_000_000_000
 _FEW_ROWS = 2
 _MANY_ROWS = 33
 _MANY_NUMBERS_MAX = 1 << 20
@@ -70,9 +74,17 @@ def of_lengths(inputs: Inputs, layers, tensors) -> Iterator[Trial]:
     lengths = {*LENGTHS, tokens - 1, tokens, tokens + 1, 2 * tokens + 1}
     if limits:
         lengths.add(min(longest, LENGTH_MAX))
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    affordable = max(2 * tokens + 1, LENGTH_COST_MAX // max(numbers, 1))
+    lengths = {length for length in lengths if 1 <= length <= longest}
     for length in sorted(lengths):
-        if 1 <= length <= longest:
+        if length <= affordable:
             yield _of_length(inputs, length)
+    if max(lengths) > affordable:
+        warnings.warn(
+            f"sequences of more than {affordable} tokens were not compared with the "
+            f"module: the network has {numbers:,} numbers; give a longer example to "
+            "have them compared", stacklevel=2)
 
 
 def tables(layers, tensors) -> List[int]:
