@@ -19,8 +19,8 @@ struct Measurement {
   Latency latency;
   int64_t repetitions = 0;
   double rows_per_s = 0;  // at the median
-  double gflops = 0;      // floating point operations of the layers, 1e9 a s
-  // least_bytes at the median, 1e9 bytes a second. Above memory_gbps when the
+  double gflops = 0;      // floating point operations of the layers, 1e9 per s
+  // least_bytes at the median, 1e9 bytes per second. Above memory_gbps when the
   // weights stay in a cache.
   double gbps = 0;
   // What a call cannot avoid to move: every weight that the batch touches once,

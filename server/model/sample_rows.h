@@ -31,7 +31,6 @@ class SampleRows {
   // Standard-normal floats, pixels and integers evenly over all there are.
   void FillRandom(uint64_t seed);
 
-  const Size& size() const { return size_; }
   engine::Extent extent() const {
     return {size_.rows, size_.rows * size_.tokens};
   }
