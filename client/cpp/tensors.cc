@@ -16,6 +16,17 @@ namespace {
 #error "the wire is little-endian and tensors are copied as they lie in memory"
 #endif
 
+// The whole numbers of `bytes`, little-endian as on the wire. memcpy may not be
+// given the null pointer of an empty vector.
+template <typename T>
+std::vector<T> NumbersOf(const std::string& bytes) {
+  std::vector<T> numbers(bytes.size() / sizeof(T));
+  if (!numbers.empty()) {
+    std::memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(T));
+  }
+  return numbers;
+}
+
 // Columns of [rows, ...]; every product is checked against the bytes there are,
 // so nothing can overflow.
 absl::StatusOr<int64_t> OutputWidth(const v1::Tensor& tensor, int64_t rows) {
@@ -171,14 +182,10 @@ absl::StatusOr<Prediction> DecodePrediction(v1::PredictResponse response,
   prediction.rows = rows;
   prediction.shape.assign(response.output().shape().begin(),
                           response.output().shape().end());
-  const std::string& data = response.output().data();
-  prediction.output.resize(data.size() / sizeof(float));
-  std::memcpy(prediction.output.data(), data.data(), data.size());
-  const std::string& ids = response.top_ids().data();
-  prediction.top_ids.resize(ids.size() / sizeof(int64_t));
-  std::memcpy(prediction.top_ids.data(), ids.data(),
-              prediction.top_ids.size() * sizeof(int64_t));
-  if (!ids.empty() && prediction.top_ids.size() != prediction.output.size()) {
+  prediction.output = NumbersOf<float>(response.output().data());
+  prediction.top_ids = NumbersOf<int64_t>(response.top_ids().data());
+  if (response.has_top_ids() &&
+      prediction.top_ids.size() != prediction.output.size()) {
     return absl::InternalError(
         absl::StrCat("the server answered ", prediction.top_ids.size(),
                      " ids of ", prediction.output.size(), " numbers"));

@@ -176,7 +176,7 @@ template <typename T>
 std::vector<int64_t> LoadAll(absl::Span<const std::byte> bytes) {
   std::vector<int64_t> values(bytes.size() / sizeof(T));
   for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = Load<T>(bytes, static_cast<int64_t>(i));
+    values[i] = int64_t{Load<T>(bytes, static_cast<int64_t>(i))};
   }
   return values;
 }
