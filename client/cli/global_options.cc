@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "CLI/Config.hpp"     // defines what App.hpp declares,
+#include "CLI/Formatter.hpp"  // once for this library
 #include "CLI/Option.hpp"
 #include "CLI/Validators.hpp"
 #include "absl/strings/ascii.h"

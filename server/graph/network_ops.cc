@@ -7,10 +7,6 @@ namespace {
 // Exponential, sum, product and maximum of one score.
 constexpr double kSoftmaxSteps = 4;
 
-int64_t FloatBytes(int64_t floats) {
-  return floats * static_cast<int64_t>(sizeof(float));
-}
-
 }  // namespace
 
 Cost Conv2d::cost() const {

@@ -17,12 +17,8 @@ std::string Counted(int64_t count, absl::string_view one,
   return absl::StrCat(count, " ", count == 1 ? one : many);
 }
 
-absl::string_view TieText(Tie tie) {
+absl::string_view TieClause(Tie tie) {
   return tie == Tie::kRight ? ", right when z >= 0" : ", right when z > 0";
-}
-
-int64_t FloatBytes(int64_t floats) {
-  return floats * static_cast<int64_t>(sizeof(float));
 }
 
 // One int32 for each token of `x`, `width` per row.
@@ -120,7 +116,7 @@ std::string FffPath::Describe() const {
                       Counted(p.trees, "tree of ", "trees of "),
                       Counted(p.levels, "level (", "levels ("),
                       Counted(p.nodes(), "node), ", "nodes), "),
-                      Name(p.activation), TieText(p.tie),
+                      Name(p.activation), TieClause(p.tie),
                       PrecisionText(p.precision));
 }
 
@@ -155,7 +151,7 @@ std::string FffLeaf::Describe() const {
   return absl::StrCat(p.input_width, " -> (", p.leaf_width, ") -> ",
                       p.output_width, ", depth ", p.depth, " (",
                       Counted(p.leaves(), "leaf), ", "leaves), "),
-                      Name(p.activation), TieText(p.tie),
+                      Name(p.activation), TieClause(p.tie),
                       p.has_output_bias ? "" : ", no leaf output bias",
                       PrecisionText(p.precision));
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "server/graph/problem.h"
 #include "server/graph/reduced_matrix.h"
 #include "server/tensor/float_array.h"
@@ -12,6 +14,11 @@
 // reduced_... fields, which are empty otherwise, and its biases in fp32; the
 // fp32 matrices are then empty, unless they hold the same values once more.
 namespace fff::graph {
+
+// Bytes of so many fp32 numbers.
+inline int64_t FloatBytes(int64_t floats) {
+  return floats * static_cast<int64_t>(sizeof(float));
+}
 
 struct PathWeights {
   PathProblem problem;

@@ -20,7 +20,7 @@ using TensorMap = Checkpoint::TensorMap;
 
 constexpr char kModule[] = "module.";
 constexpr char kDecoder[] = "decoder.weight";
-constexpr char kQkv[] =
+constexpr char kFirstQkv[] =
     "encoder.layers.0.attn.self_attention.query_key_value.weight";
 
 bool AllStartWith(const TensorMap& tensors, absl::string_view prefix) {
@@ -112,7 +112,7 @@ bool IsCrammedBert(const checkpoint::Checkpoint& checkpoint) {
     return tensors.count(name) > 0 ||
            tensors.count(absl::StrCat(kModule, name)) > 0;
   };
-  return has(kQkv) && (has(kCrammedEmbedding) || has(kDecoder));
+  return has(kFirstQkv) && (has(kCrammedEmbedding) || has(kDecoder));
 }
 
 absl::StatusOr<KnownNetwork> CrammedBert(

@@ -9,7 +9,7 @@
 namespace fff::cli {
 namespace {
 
-constexpr absl::string_view kMagic("\x89PNG\r\n\x1a\n", 8);
+constexpr absl::string_view kSignature("\x89PNG\r\n\x1a\n", 8);
 
 // Frees what libpng allocated, on every way out.
 struct Image {
@@ -27,7 +27,9 @@ absl::Status Damaged(const png_image& png) {
 
 }  // namespace
 
-bool IsPng(absl::string_view bytes) { return absl::StartsWith(bytes, kMagic); }
+bool IsPng(absl::string_view bytes) {
+  return absl::StartsWith(bytes, kSignature);
+}
 
 absl::StatusOr<GreyImage> DecodePng(absl::string_view bytes) {
   Image image;

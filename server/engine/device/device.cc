@@ -24,11 +24,11 @@ uint16_t RoundToBf16(float value) {
   return static_cast<uint16_t>(is_nan ? nan : rounded);
 }
 
-void FillRow(const WeightRows& weights, int64_t row, float* to) {
+void FillRow(const HostMatrix& weights, int64_t row, float* to) {
   const float* from = weights.row(row);
   for (int64_t i = 0; i < weights.width; ++i) to[i] = from[i * weights.stride];
 }
-void FillRow(const WeightRows& weights, int64_t row, uint16_t* to) {
+void FillRow(const HostMatrix& weights, int64_t row, uint16_t* to) {
   const float* from = weights.row(row);
   for (int64_t i = 0; i < weights.width; ++i) {
     to[i] = RoundToBf16(from[i * weights.stride]);
@@ -36,7 +36,7 @@ void FillRow(const WeightRows& weights, int64_t row, uint16_t* to) {
 }
 
 template <class T>
-absl::Status CopyRows(const WeightRows& weights, Device& device, T* to) {
+absl::Status CopyRows(const HostMatrix& weights, Device& device, T* to) {
   const int64_t pitch = PitchOf(weights.width);
   if (weights.rows * pitch == 0) return absl::OkStatus();
   const auto row_bytes = pitch * static_cast<int64_t>(sizeof(T));
@@ -93,7 +93,7 @@ absl::StatusOr<Buffer> Buffer::MakeHost(Device& device, int64_t bytes) {
 }
 
 absl::StatusOr<Buffer> Upload(Device& device, WeightType type,
-                              const WeightRows& weights) {
+                              const HostMatrix& weights) {
   const int64_t elements = weights.rows * PitchOf(weights.width);
   FFF_ASSIGN_OR_RETURN(Buffer buffer,
                        Buffer::Make(device, elements * BytesOf(type)));

@@ -121,13 +121,13 @@ void WidenRow(WeightType type, const void* from, int64_t count, float* to);
 // A matrix of weights on the device: `rows` rows of `width` numbers in rows of
 // PitchOf(width) elements of `type`, the rest zero. `row(r)` gives the numbers
 // of row r, `stride` apart.
-struct WeightRows {
+struct HostMatrix {
   int64_t rows = 0;
   int64_t width = 0;
   std::function<const float*(int64_t row)> row;
   int64_t stride = 1;
 };
 absl::StatusOr<Buffer> Upload(Device& device, WeightType type,
-                              const WeightRows& weights);
+                              const HostMatrix& weights);
 
 }  // namespace fff::engine

@@ -20,7 +20,7 @@ class Uploader {
  public:
   Uploader(Device& device, WeightType type) : device_(device), type_(type) {}
 
-  const void* Matrix(const WeightRows& rows) { return Add(type_, rows); }
+  const void* Matrix(const HostMatrix& rows) { return Add(type_, rows); }
   // `rows` rows of `width` numbers that lie one behind the other.
   const void* Matrix(const tensor::FloatArray& array, int64_t rows,
                      int64_t width) {
@@ -39,14 +39,14 @@ class Uploader {
   const std::vector<Buffer>& buffers() const { return buffers_; }
 
  private:
-  static WeightRows RowsOf(const tensor::FloatArray& array, int64_t rows,
+  static HostMatrix RowsOf(const tensor::FloatArray& array, int64_t rows,
                            int64_t width) {
     FFF_CHECK(array.size() == rows * width);
     return {rows, width, [&array, width](int64_t row) {
               return array.data() + row * width;
             }};
   }
-  const void* Add(WeightType type, const WeightRows& rows) {
+  const void* Add(WeightType type, const HostMatrix& rows) {
     if (!status_.ok()) return nullptr;
     auto buffer = Upload(device_, type, rows);
     status_ = buffer.status();

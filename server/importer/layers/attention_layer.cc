@@ -21,7 +21,7 @@ namespace {
 using graph::DenseWeights;
 using graph::GraphBuilder;
 using graph::ValueId;
-using Layout = graph::AttentionProblem::Layout;
+using QkvLayout = graph::AttentionProblem::Layout;
 
 constexpr IntegerRange kHeads = {1, 4096};
 
@@ -58,9 +58,9 @@ void ReadProjections(JsonFields& fields, LayerConfig& config) {
 
 // Names and shapes cannot tell how the rows of one layer are laid out.
 void ReadLayout(JsonFields& fields, LayerConfig& config) {
-  const auto layout = fields.OneOf<Layout>(
-      "layout", {{"blocks", Layout::kBlocks}, {"heads", Layout::kHeads}});
-  if (config.qkv.size() == 3 && layout == Layout::kHeads) {
+  const auto layout = fields.OneOf<QkvLayout>(
+      "layout", {{"blocks", QkvLayout::kBlocks}, {"heads", QkvLayout::kHeads}});
+  if (config.qkv.size() == 3 && layout == QkvLayout::kHeads) {
     fields.errors().Add(fields.PathOf("layout"),
                         "found \"heads\", but three layers are three blocks");
   }
@@ -72,7 +72,7 @@ void ReadLayout(JsonFields& fields, LayerConfig& config) {
         "vision transformers) or \"heads\" (query, key and value of one head "
         "after the other: crammed BERT)");
   }
-  config.layout = layout.value_or(Layout::kBlocks);
+  config.layout = layout.value_or(QkvLayout::kBlocks);
 }
 
 // Three layers of equal shapes as one, the rows one below the other.

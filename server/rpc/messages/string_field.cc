@@ -12,7 +12,7 @@ namespace {
 // What generated code parses and skips fields with.
 using WireFormat = google::protobuf::internal::WireFormatLite;
 
-constexpr uint32_t kBytesMax = 4 << 10;
+constexpr uint32_t kFieldBytesMax = 4 << 10;
 
 }  // namespace
 
@@ -29,7 +29,7 @@ std::string StringField(grpc::ByteBuffer& bytes, int number) {
       continue;
     }
     uint32_t size = 0;
-    if (!in.ReadVarint32(&size) || size > kBytesMax ||
+    if (!in.ReadVarint32(&size) || size > kFieldBytesMax ||
         !in.ReadString(&value, static_cast<int>(size))) {
       return "";
     }

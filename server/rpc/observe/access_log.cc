@@ -13,8 +13,8 @@ namespace {
 void AppendText(absl::string_view key, absl::string_view value,
                 std::string& out) {
   absl::StrAppend(&out, ",\"", key, "\":");
-  constexpr size_t kBytesMax = 1000;
-  base::AppendJsonString(base::Printable(value, kBytesMax), out);
+  constexpr size_t kLoggedBytesMax = 1000;
+  base::AppendJsonString(base::Printable(value, kLoggedBytesMax), out);
 }
 
 void AppendMicroseconds(absl::string_view key, int64_t ns, std::string& out) {

@@ -15,11 +15,11 @@ namespace {
 // "'a', 'b', ... (12 in all)": names or numbers as a message can hold them.
 template <class Range, class KeyOf>
 std::string SomeKeys(const Range& range, KeyOf key_of) {
-  constexpr size_t kNamedMax = 8;
+  constexpr size_t kListedMax = 8;
   std::string text;
   size_t named = 0;
   for (const auto& item : range) {
-    if (named == kNamedMax) {
+    if (named == kListedMax) {
       absl::StrAppend(&text, ", ... (", range.size(), " in all)");
       break;
     }

@@ -31,7 +31,7 @@ absl::StatusOr<Unpickled> Evaluate(const std::string& body) {
   return Unpickle(copy);
 }
 
-void ExpectRefused(const std::string& body, absl::string_view part) {
+void ExpectRefusal(const std::string& body, absl::string_view part) {
   ExpectInvalid(Evaluate(body), part);
 }
 
@@ -103,7 +103,7 @@ TEST(PickleTest, RemembersValues) {
                             Packed(uint32_t{1} << 31)),
             7);
   EXPECT_EQ(RootOf<int64_t>(std::string("K\7\x94N\x94h\0", 7)), 7);
-  ExpectRefused("h\3", "opcode BINGET (0x68): memo 3 was never written");
+  ExpectRefusal("h\3", "opcode BINGET (0x68): memo 3 was never written");
 }
 
 TEST(PickleTest, SurvivesCyclesAndDeepNesting) {
@@ -188,7 +188,7 @@ TEST(PickleTest, CarriesSetsAndBuffers) {
   EXPECT_EQ(KindOf("(NK\1\x91"), "frozenset");
   EXPECT_EQ(KindOf("\x96" + Packed(uint64_t{2}) + "xy"), "bytes");
   EXPECT_EQ(KindOf("\x97\x98"), "buffer");
-  ExpectRefused("](N\x90", "adds items to list, want a set");
+  ExpectRefusal("](N\x90", "adds items to list, want a set");
 }
 
 TEST(PickleTest, ReadsTheLinesOfOldProtocols) {
@@ -204,16 +204,16 @@ TEST(PickleTest, ReadsTheLinesOfOldProtocols) {
   EXPECT_EQ(RootOf<PickleList>("(NNl").items.size(), 2u);
   EXPECT_EQ(RootOf<PickleDict>("(NNd").items.size(), 1u);
   EXPECT_EQ(KindOf("P7\n"), "persistent id");
-  ExpectRefused("Fx\n", "its operand is no number");
-  ExpectRefused("Sx\n", "its operand has no quotes");
-  ExpectRefused("S'\n", "its operand has no quotes");
-  ExpectRefused("px\n", "its operand is no index");
-  ExpectRefused("(Nd", "a key has no value");
-  ExpectRefused("(o", "it has no class");
+  ExpectRefusal("Fx\n", "its operand is no number");
+  ExpectRefusal("Sx\n", "its operand has no quotes");
+  ExpectRefusal("S'\n", "its operand has no quotes");
+  ExpectRefusal("px\n", "its operand is no index");
+  ExpectRefusal("(Nd", "a key has no value");
+  ExpectRefusal("(o", "it has no class");
 }
 
 TEST(PickleTest, RefusesBytesThatAreNoOpcode) {
-  ExpectRefused("\xff",
+  ExpectRefusal("\xff",
                 "pickle byte 2: opcode unknown (0xff): it is not of "
                 "pickle's protocols 0 to 5");
   for (int byte = 0; byte < 256; ++byte) {
@@ -227,9 +227,9 @@ TEST(PickleTest, RefusesBytesThatAreNoOpcode) {
 }
 
 TEST(PickleTest, RefusesToCallPlainData) {
-  ExpectRefused("N)R", "opcode REDUCE (0x52): calls None, want a global");
-  ExpectRefused("])\x81", "calls list, want a global");
-  ExpectRefused("\x92", "opcode NEWOBJ_EX (0x92): the stack is empty");
+  ExpectRefusal("N)R", "opcode REDUCE (0x52): calls None, want a global");
+  ExpectRefusal("])\x81", "calls list, want a global");
+  ExpectRefusal("\x92", "opcode NEWOBJ_EX (0x92): the stack is empty");
 }
 
 // Why the tensor that `body` leaves cannot be read; "" when it can.
@@ -373,34 +373,34 @@ TEST(PickleTest, RefusesOtherPersistentIds) {
   EXPECT_EQ(KindOf(id(Text("storage") + Global("x", "Y") + Text("0") +
                       Text("cpu") + Int(1))),
             "x.Y");
-  ExpectRefused(id(Text("storage") + "N"),
+  ExpectRefusal(id(Text("storage") + "N"),
                 "persistent id has 2 arguments, want 5");
-  ExpectRefused(id(Text("storage") + Text("FloatStorage") + Text("0") +
+  ExpectRefusal(id(Text("storage") + Text("FloatStorage") + Text("0") +
                    Text("cpu") + Int(1)),
                 "argument 2 is str, want a storage type");
-  ExpectRefused(id(Text("storage") + Global("torch", "Size") + Text("0") +
+  ExpectRefusal(id(Text("storage") + Global("torch", "Size") + Text("0") +
                    Text("cpu") + Int(1)),
                 "argument 2 is a global that is no storage type");
-  ExpectRefused(id(Text("storage") + type + Int(0) + Text("cpu") + Int(1)),
+  ExpectRefusal(id(Text("storage") + type + Int(0) + Text("cpu") + Int(1)),
                 "argument 3 is int, want a str (the storage's key)");
-  ExpectRefused(id(Text("storage") + type + Text("0") + Text("cpu") + Int(-1)),
+  ExpectRefusal(id(Text("storage") + type + Text("0") + Text("cpu") + Int(-1)),
                 "storage \"0\" has -1 elements, want 0 to");
 }
 
 TEST(PickleTest, RefusesMisuseOfTheStack) {
-  ExpectRefused(".", "opcode STOP (0x2e): the stack is empty");
-  ExpectRefused("(.", "opcode STOP (0x2e): the stack is empty");
-  ExpectRefused("0", "opcode POP (0x30): the stack is empty");
-  ExpectRefused("1", "opcode POP_MARK (0x31): there is no mark");
-  ExpectRefused("t", "opcode TUPLE (0x74): there is no mark");
-  ExpectRefused("N\x86",
+  ExpectRefusal(".", "opcode STOP (0x2e): the stack is empty");
+  ExpectRefusal("(.", "opcode STOP (0x2e): the stack is empty");
+  ExpectRefusal("0", "opcode POP (0x30): the stack is empty");
+  ExpectRefusal("1", "opcode POP_MARK (0x31): there is no mark");
+  ExpectRefusal("t", "opcode TUPLE (0x74): there is no mark");
+  ExpectRefusal("N\x86",
                 "opcode TUPLE2 (0x86): wants 2 values, the stack has 1");
-  ExpectRefused("N(N\x86", "wants 2 values, the stack has 1");
-  ExpectRefused("NNa", "appends to None, want a list");
-  ExpectRefused("NNNs", "sets an item of None, want a dict");
-  ExpectRefused("}(Nu", "a key has no value");
-  ExpectRefused("]Nb", "sets attributes of list, want an object");
-  ExpectRefused("NN\x93", "takes None and None, want two str");
+  ExpectRefusal("N(N\x86", "wants 2 values, the stack has 1");
+  ExpectRefusal("NNa", "appends to None, want a list");
+  ExpectRefusal("NNNs", "sets an item of None, want a dict");
+  ExpectRefusal("}(Nu", "a key has no value");
+  ExpectRefusal("]Nb", "sets attributes of list, want an object");
+  ExpectRefusal("NN\x93", "takes None and None, want two str");
 }
 
 TEST(PickleTest, RefusesTruncationEverywhere) {
@@ -414,12 +414,12 @@ TEST(PickleTest, RefusesTruncationEverywhere) {
     EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument)
         << size;
   }
-  ExpectRefused("J123", "opcode BININT (0x4a): the pickle ends in the middle");
-  ExpectRefused("N", "pickle byte 3: the pickle ends without STOP");
-  ExpectRefused("X" + Packed(uint32_t{9}) + "ab",
+  ExpectRefusal("J123", "opcode BININT (0x4a): the pickle ends in the middle");
+  ExpectRefusal("N", "pickle byte 3: the pickle ends without STOP");
+  ExpectRefusal("X" + Packed(uint32_t{9}) + "ab",
                 "opcode BINUNICODE (0x58): promises 9 bytes, the pickle has 2 "
                 "left");
-  ExpectRefused("\x8d" + Packed(~uint64_t{0}),
+  ExpectRefusal("\x8d" + Packed(~uint64_t{0}),
                 "promises 18446744073709551615 bytes");
 }
 
@@ -430,19 +430,19 @@ TEST(PickleTest, RefusesOtherProtocols) {
 }
 
 TEST(PickleTest, RefusesPicklesAboveItsBounds) {
-  ExpectRefused(std::string(kPickleStackMax + 1, 'N'),
+  ExpectRefusal(std::string(kPickleStackMax + 1, 'N'),
                 "more than 65536 values on the stack");
-  ExpectRefused(std::string(kPickleMarksMax + 1, '('),
+  ExpectRefusal(std::string(kPickleMarksMax + 1, '('),
                 "more than 256 open marks");
   std::string steps;
   for (size_t i = 0; i < kPickleOpcodesMax; ++i)
     steps += i % 2 == 0 ? "N" : "0";
-  ExpectRefused(steps, "the pickle has more than 4194304 opcodes");
+  ExpectRefusal(steps, "the pickle has more than 4194304 opcodes");
   ExpectInvalid(Unpickle(std::vector<std::byte>(kPickleBytesMax + 1)),
                 "the pickle has 134217729 bytes, at most 134217728 are");
   std::string tensors = Global("torch._utils", "_rebuild_x") + "q\1";
   for (size_t i = 0; i <= kPickleTensorsMax; ++i) tensors += "h\1)R0";
-  ExpectRefused(tensors, "more than 262144 tensors");
+  ExpectRefusal(tensors, "more than 262144 tensors");
 }
 
 }  // namespace

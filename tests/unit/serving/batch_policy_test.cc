@@ -8,25 +8,25 @@ namespace {
 using std::chrono::microseconds;
 
 const Clock::time_point kOldest = Clock::time_point(std::chrono::hours(5));
-const Clock::time_point kNever = Clock::time_point::max();
+const Clock::time_point kNoDeadline = Clock::time_point::max();
 
 TEST(DispatchTime, IsAtOnceWithoutAQueueDelay) {
   const BatchPolicy policy = {64, microseconds(0)};
-  EXPECT_EQ(DispatchTime(policy, 1, kOldest, kNever), kOldest);
+  EXPECT_EQ(DispatchTime(policy, 1, kOldest, kNoDeadline), kOldest);
   EXPECT_EQ(DispatchTime(policy, 1, kOldest, kOldest + microseconds(1)),
             kOldest);
 }
 
 TEST(DispatchTime, WaitsForCompanyAsLongAsTheOldestTaskMay) {
   const BatchPolicy policy = {64, microseconds(500)};
-  EXPECT_EQ(DispatchTime(policy, 63, kOldest, kNever),
+  EXPECT_EQ(DispatchTime(policy, 63, kOldest, kNoDeadline),
             kOldest + microseconds(500));
 }
 
 TEST(DispatchTime, ClosesABatchThatIsFull) {
   const BatchPolicy policy = {64, microseconds(500)};
-  EXPECT_EQ(DispatchTime(policy, 64, kOldest, kNever), kOldest);
-  EXPECT_EQ(DispatchTime(policy, 1000, kOldest, kNever), kOldest);
+  EXPECT_EQ(DispatchTime(policy, 64, kOldest, kNoDeadline), kOldest);
+  EXPECT_EQ(DispatchTime(policy, 1000, kOldest, kNoDeadline), kOldest);
 }
 
 TEST(DispatchTime, ClosesBatchWhenATaskNearsItsDeadline) {
@@ -109,14 +109,14 @@ TEST(RowsToTake, CountsTheTokensOfSequences) {
 TEST(DispatchTime, ClosesABatchThatIsFullOfTokens) {
   BatchPolicy policy = {64, microseconds(500)};
   policy.max_batch_tokens = 1000;
-  EXPECT_EQ(DispatchTime(policy, {3, 999}, kOldest, kNever),
+  EXPECT_EQ(DispatchTime(policy, {3, 999}, kOldest, kNoDeadline),
             kOldest + microseconds(500));
-  EXPECT_EQ(DispatchTime(policy, {3, 1000}, kOldest, kNever), kOldest);
+  EXPECT_EQ(DispatchTime(policy, {3, 1000}, kOldest, kNoDeadline), kOldest);
 }
 
 TEST(Judge, DropsTheCancelledFirst) {
   EXPECT_EQ(Judge(true, kOldest, kOldest, {}), Fate::kCancelled);
-  EXPECT_EQ(Judge(true, kNever, kOldest, {}), Fate::kCancelled);
+  EXPECT_EQ(Judge(true, kNoDeadline, kOldest, {}), Fate::kCancelled);
 }
 
 TEST(Judge, DropsWhatIsPastItsDeadline) {
@@ -128,7 +128,8 @@ TEST(Judge, DropsWhatCannotFinishInTime) {
   const Clock::time_point deadline = kOldest + microseconds(10);
   EXPECT_EQ(Judge(false, deadline, kOldest, microseconds(11)), Fate::kTooLate);
   EXPECT_EQ(Judge(false, deadline, kOldest, microseconds(10)), Fate::kRun);
-  EXPECT_EQ(Judge(false, kNever, kOldest, std::chrono::hours(1)), Fate::kRun);
+  EXPECT_EQ(Judge(false, kNoDeadline, kOldest, std::chrono::hours(1)),
+            Fate::kRun);
 }
 
 TEST(StatusOf, SaysWhetherAnythingWasComputed) {

@@ -22,7 +22,7 @@ using ::testing::IsEmpty;
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::milliseconds kSettle(250);
+constexpr std::chrono::milliseconds kSettleTime(250);
 // 784 inputs, where AddModel's has 128.
 constexpr char kOtherShape[] = "fastfeedforward-mnist-shape";
 constexpr absl::Duration kNoWait = absl::ZeroDuration();
@@ -35,7 +35,7 @@ class ModelRepositoryTest : public ::testing::Test {
     options.path = disk_.path();
     options.control = control;
     options.startup_models = std::move(startup_models);
-    options.settle_time = kSettle;
+    options.settle_time = kSettleTime;
     repository_ =
         std::make_unique<ModelRepository>(options, &registry_, &metrics_);
     const absl::Status loaded = repository_->LoadAll();
@@ -53,7 +53,7 @@ class ModelRepositoryTest : public ::testing::Test {
   // A change is noticed, and taken for settled after the time that takes.
   void LookTwice() {
     Look();
-    Look(kSettle);
+    Look(kSettleTime);
   }
 
   // "m/2 ready default, m/3 failed".
@@ -114,9 +114,9 @@ TEST_F(ModelRepositoryTest, ANewVersionReplacesTheOldOneOnceItHasSettled) {
   Look();
   EXPECT_EQ(Listed(), "m/1 ready default, m/2 loading");
   EXPECT_THAT(Reason("m", 2), HasSubstr("still changing"));
-  EXPECT_EQ(next_, now_ + kSettle) << "when it should be looked at again";
+  EXPECT_EQ(next_, now_ + kSettleTime) << "when it should be looked at again";
   EXPECT_TRUE(registry_.Ready()) << "loading one more never takes it away";
-  Look(kSettle);
+  Look(kSettleTime);
   EXPECT_EQ(Listed(), "m/2 ready default");
   EXPECT_EQ(next_, Clock::time_point::max());
 }
@@ -129,11 +129,11 @@ TEST_F(ModelRepositoryTest, AFileThatGrowsIsNotReadBeforeItStops) {
   for (size_t part = 1; part <= 4; ++part) {
     disk_.AddFile("m/2/model.safetensors",
                   whole.substr(0, whole.size() * part / 4));
-    Look(kSettle);
+    Look(kSettleTime);
     EXPECT_EQ(Listed(), "m/1 ready default, m/2 loading");
   }
   EXPECT_EQ(Failures(), 0u);
-  Look(kSettle);
+  Look(kSettleTime);
   EXPECT_EQ(Listed(), "m/2 ready default");
 }
 
@@ -153,7 +153,7 @@ TEST_F(ModelRepositoryTest, AHalfWrittenVersionFailsAndHealsWhenItIsComplete) {
   disk_.AddFile("m/2/model.safetensors", whole);
   Look();
   EXPECT_EQ(Listed(), "m/1 ready default, m/2 loading");
-  Look(kSettle);
+  Look(kSettleTime);
   EXPECT_EQ(Listed(), "m/2 ready default");
   EXPECT_EQ(Reason("m", 2), "");
 }
@@ -167,7 +167,7 @@ TEST_F(ModelRepositoryTest, ReplacedFilesOfAServedVersionAreLoadedAnew) {
   disk_.AddModel("m", 1, kOtherShape);
   Look();
   EXPECT_EQ(Width(), 128) << "served until the new files are ready";
-  Look(kSettle);
+  Look(kSettleTime);
   EXPECT_EQ(Width(), 784);
   EXPECT_EQ(Listed(), "m/1 ready default");
   EXPECT_TRUE(before.expired());
@@ -220,7 +220,7 @@ TEST_F(ModelRepositoryTest, AVersionThatVanishedHandsOverToTheOneBefore) {
   fs::remove_all(disk_ / "m/2");
   Look();
   EXPECT_EQ(Listed(), "m/2 ready default");
-  Look(kSettle);
+  Look(kSettleTime);
   EXPECT_EQ(Listed(), "m/1 ready default");
   EXPECT_EQ(Series(), "1/fff 1/dense");
 }
@@ -472,7 +472,7 @@ TEST_F(ModelRepositoryTest, AFileThatSomebodyWritesIsNotRead) {
     repository_->AwaitIdle();
     EXPECT_EQ(Listed(), "m/1 ready default, m/2 loading");
   }
-  Look(kSettle);
+  Look(kSettleTime);
   EXPECT_EQ(Listed(), "m/2 ready default") << "closed, and the same since";
 }
 

@@ -18,7 +18,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr int64_t kVocabulary = 100;
+constexpr int64_t kTableRows = 100;
 constexpr int64_t kColumns = 3;
 
 using Ids = std::vector<std::vector<int32_t>>;
@@ -26,8 +26,8 @@ using Ids = std::vector<std::vector<int32_t>>;
 // id -> [id], then [id, -id, 10] per token.
 std::shared_ptr<const model::Model> ThreeColumns() {
   auto table = std::make_shared<graph::EmbeddingWeights>();
-  table->problem = {1, 1, kVocabulary};
-  std::vector<float> numbers(kVocabulary);
+  table->problem = {1, 1, kTableRows};
+  std::vector<float> numbers(kTableRows);
   std::iota(numbers.begin(), numbers.end(), 0.0F);
   table->table = tensor::FloatArray::CopyOf(numbers);
   auto linear = std::make_shared<graph::DenseWeights>();
