@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -84,6 +85,9 @@ rpc::GrpcServerOptions GrpcOptions(const Config& config, int threads) {
   return options;
 }
 
+// What a load may take to end once nobody wants it.
+constexpr absl::Duration kLoaderEnds = absl::Seconds(1);
+
 // The parts in the order in which they are built; destroyed in reverse.
 class Server {
  public:
@@ -102,7 +106,7 @@ class Server {
 
   // Both ports are bound before any model is loaded, so that a port conflict is
   // told at once; health says NOT_SERVING until the models are there. CANCELLED
-  // when a signal comes before the repository.
+  // when a signal comes before the repository, or before all its models.
   absl::Status Start(SignalThread& signals) {
     FFF_RETURN_IF_ERROR(CheckConfig(config_));
     FFF_RETURN_IF_ERROR(placement_.status());
@@ -138,6 +142,11 @@ class Server {
     base::LogInfo(absl::StrCat("stopping: NOT_SERVING, still answering for ",
                                config_.drain_delay_seconds, " s"));
     signals.AwaitStop(absl::Seconds(config_.drain_delay_seconds));
+    Stop();
+  }
+
+  // The end of Drain, for a server that health never told of.
+  void Stop() {
     watcher_.Stop();
     memory_returner_.Stop();
     repository_.Close();
@@ -146,7 +155,11 @@ class Server {
     grpc_->Stop(std::chrono::system_clock::now() + timeout);
     http_.reset();
     base::LogInfo("stopped");
+    EndLoader();
   }
+
+  // Any thread. No load begins any more, and the one that is under way ends.
+  void EndLoads() { repository_.Close(); }
 
   // Any thread.
   void ReopenLogs() {
@@ -155,6 +168,18 @@ class Server {
   }
 
  private:
+  // A load only reads: in the middle of a step that takes long, packing the
+  // weights of a very large layer, the process ends without it.
+  void EndLoader() {
+    if (repository_.StopWithin(kLoaderEnds)) return;
+    base::LogInfo("a load is in the middle of a long step; ending without it");
+    {
+      absl::MutexLock lock(&health_mutex_);
+      grpc_.reset();  // and what the access log still holds
+    }
+    std::_Exit(EXIT_SUCCESS);
+  }
+
   // Mounts may appear after the process has started: what is not there is
   // waited for.
   absl::Status LoadRepository(SignalThread& signals) {
@@ -171,6 +196,9 @@ class Server {
         return absl::CancelledError("stopped while waiting for the repository");
       }
       loaded = repository_.LoadAll();
+    }
+    if (repository_.closed()) {
+      return absl::CancelledError("stopped while models were being loaded");
     }
     return loaded;
   }
@@ -288,10 +316,12 @@ int RunServer(const Config& config) {
   ApplyLogLevel(config.log_level);
   if (config.log_format == "json") base::UseJsonLog();
   Server server(config);
-  SignalThread signals([&server] { server.ReopenLogs(); });
+  SignalThread signals([&server] { server.ReopenLogs(); },
+                       [&server] { server.EndLoads(); });
   const absl::Status started = server.Start(signals);
   if (absl::IsCancelled(started)) {
     base::LogInfo(started.message());
+    server.Stop();
     return 0;
   }
   if (!started.ok()) {

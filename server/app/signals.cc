@@ -27,8 +27,10 @@ void BlockSignals() {
   }
 }
 
-SignalThread::SignalThread(std::function<void()> on_hangup)
+SignalThread::SignalThread(std::function<void()> on_hangup,
+                           std::function<void()> on_stop)
     : on_hangup_(std::move(on_hangup)),
+      on_stop_(std::move(on_stop)),
       thread_(base::StartThread("fff-signals", [this] { Loop(); })) {}
 
 SignalThread::~SignalThread() {
@@ -58,9 +60,14 @@ void SignalThread::Loop() {
     {
       absl::MutexLock lock(&mutex_);
       if (ending_) return;
-      if (number != SIGHUP) ++stops_;
     }
-    if (number == SIGHUP) on_hangup_();
+    if (number == SIGHUP) {
+      on_hangup_();
+      continue;
+    }
+    on_stop_();
+    absl::MutexLock lock(&mutex_);
+    ++stops_;
   }
 }
 

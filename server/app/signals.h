@@ -19,8 +19,9 @@ void BlockSignals();
 // to its end; one at a time.
 class SignalThread {
  public:
-  // `on_hangup` is called on the thread for every SIGHUP.
-  explicit SignalThread(std::function<void()> on_hangup);
+  // Called on the thread: `on_hangup` for every SIGHUP, `on_stop` for every
+  // SIGTERM and SIGINT, before AwaitStop tells of it.
+  SignalThread(std::function<void()> on_hangup, std::function<void()> on_stop);
   ~SignalThread();
   SignalThread(const SignalThread&) = delete;
   SignalThread& operator=(const SignalThread&) = delete;
@@ -34,6 +35,7 @@ class SignalThread {
   void Loop();
 
   const std::function<void()> on_hangup_;
+  const std::function<void()> on_stop_;
   absl::Mutex mutex_;
   int stops_ ABSL_GUARDED_BY(mutex_) = 0;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "server/base/progress.h"
 
 namespace fff::base {
 
@@ -19,9 +20,10 @@ class FileBytes {
  public:
   // Touches the disk. Errors, each naming `path`: NOT_FOUND, PERMISSION_DENIED,
   // INVALID_ARGUMENT (a directory, a device), RESOURCE_EXHAUSTED (larger than
-  // the memory), ABORTED when the file changed while it was read.
+  // the memory), ABORTED when the file changed while it was read, CANCELLED by
+  // `progress`, which may be null.
   static absl::StatusOr<std::shared_ptr<const FileBytes>> Read(
-      const std::string& path);
+      const std::string& path, Progress* progress = nullptr);
 
   ~FileBytes();
   FileBytes(const FileBytes&) = delete;

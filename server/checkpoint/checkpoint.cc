@@ -216,12 +216,25 @@ std::vector<std::string> Checkpoint::RequiredNames() const {
   return names;
 }
 
+Checkpoint Checkpoint::ReportingTo(base::Progress* progress) const {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors()) {
+    bytes += static_cast<int64_t>(tensor.bytes.size());
+  }
+  base::Begin(progress, "taking in the weights", bytes);
+  Checkpoint reporting = *this;
+  reporting.progress_ = progress;
+  return reporting;
+}
+
 absl::StatusOr<tensor::FloatArray> Checkpoint::Floats(
     absl::string_view name) const {
   const NamedTensor* tensor = Find(name);
   if (tensor == nullptr) return MissingError(*this, name);
   FFF_RETURN_IF_ERROR(base::Annotate(
       CheckReadable(*tensor), absl::StrCat(source_, ": ", Quoted(name))));
+  FFF_RETURN_IF_ERROR(
+      base::Advance(progress_, static_cast<int64_t>(tensor->bytes.size())));
   const int64_t size = ElementCount(*tensor);
   if (tensor->data_type == DataType::kF32 && IsAlignedForFloat(tensor->bytes)) {
     return tensor::FloatArray(

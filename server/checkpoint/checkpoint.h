@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "server/base/progress.h"
 #include "server/tensor/data_type.h"
 #include "server/tensor/float_array.h"
 #include "server/tensor/shape.h"
@@ -67,14 +68,19 @@ class Checkpoint {
 
   // The same storage, whose bytes `tensors` name.
   Checkpoint WithTensors(TensorMap tensors) const {
-    return Checkpoint(source_, format_, std::move(tensors), storage_, *others_);
+    Checkpoint with(source_, format_, std::move(tensors), storage_, *others_);
+    with.progress_ = progress_;
+    return with;
   }
+  // The same, whose tensors count as a stage of `progress` once they are asked
+  // for as floats. It may be null, and outlives what is asked of the result.
+  Checkpoint ReportingTo(base::Progress* progress) const;
 
   // The tensor as floats. F32 that is aligned for float is not copied and
   // shares this checkpoint's storage; F16, BF16, F64 and integers are
   // converted, rounding to nearest. NaN and infinity pass. Errors: NOT_FOUND
   // (message lists the names there are), INVALID_ARGUMENT (an unreadable
-  // tensor, BOOL, or a finite F64 value beyond the range of float).
+  // tensor, BOOL, or a finite F64 value beyond the range of float), CANCELLED.
   absl::StatusOr<tensor::FloatArray> Floats(absl::string_view name) const;
 
   // A tensor of one element (any rank) as an integer. NOT_FOUND,
@@ -91,6 +97,7 @@ class Checkpoint {
   std::shared_ptr<const TensorMap> tensors_;
   std::shared_ptr<const TextMap> others_;
   std::shared_ptr<const void> storage_;
+  base::Progress* progress_ = nullptr;
 };
 
 // Opens a checkpoint file, recognising the format by content, never by name:
@@ -99,9 +106,11 @@ class Checkpoint {
 // named for what it is (foreign_content.h), anything else is read as
 // safetensors. `entry` names the dict of a torch archive that holds the weights
 // (state_dict_choice.h); empty, there must be one that can be meant. Errors
-// name the file: INVALID_ARGUMENT, or those of FileBytes::Read.
+// name the file: INVALID_ARGUMENT, or those of FileBytes::Read, which tells
+// `progress`.
 absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& path,
-                                          absl::string_view entry = {});
+                                          absl::string_view entry = {},
+                                          base::Progress* progress = nullptr);
 
 // The same over bytes in memory. `owner` keeps `bytes` alive; `source` names
 // them in messages.

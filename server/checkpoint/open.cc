@@ -126,8 +126,9 @@ absl::Status CheckWeights(absl::Span<const std::byte> bytes) {
 }  // namespace
 
 absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& path,
-                                          absl::string_view entry) {
-  FFF_ASSIGN_OR_RETURN(auto file, base::FileBytes::Read(path));
+                                          absl::string_view entry,
+                                          base::Progress* progress) {
+  FFF_ASSIGN_OR_RETURN(auto file, base::FileBytes::Read(path, progress));
   const absl::Span<const std::byte> bytes = file->bytes();
   return ParseCheckpoint(path, bytes, std::move(file), entry);
 }

@@ -297,6 +297,10 @@ bool ChoiceMovesNoRoute(const Graph& graph, size_t index) {
          !graph.RoutesBehind(index);
 }
 
+int64_t WeightsBytes(const Node& node) {
+  return std::visit([](const auto& op) { return op.weights_bytes(); }, node.op);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<const Executable>> Compile(
@@ -304,10 +308,14 @@ absl::StatusOr<std::unique_ptr<const Executable>> Compile(
   const auto choices = std::count_if(
       graph.nodes().begin(), graph.nodes().end(),
       [](const Node& node) { return ChoiceOf(node.op).kernels > 1; });
+  int64_t bytes = 0;
+  for (const Node& node : graph.nodes()) bytes += WeightsBytes(node);
+  base::Begin(options.progress, "choosing kernels", bytes);
   std::vector<KernelPlan> plans;
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     const Node& node = graph.nodes()[i];
     PlanOptions plan;
+    plan.progress = options.progress;
     plan.dense_allowed = options.dense_allowed;
     // An even share of the time for each node that chooses.
     if (ChoiceMovesNoRoute(graph, i)) {
@@ -317,12 +325,14 @@ absl::StatusOr<std::unique_ptr<const Executable>> Compile(
       plan.same_in_every_batch = true;
     }
     auto made = PlanOp(node.op, plan);
+    if (absl::IsCancelled(made.status())) return made.status();
     if (!made.ok()) {
       return base::Annotate(made.status(),
                             absl::StrCat("layers[", node.layer, "] (",
                                          graph::NameOf(node.op), ")"));
     }
     plans.push_back(*std::move(made));
+    FFF_RETURN_IF_ERROR(base::Advance(options.progress, WeightsBytes(node)));
   }
   return std::make_unique<const CpuExecutable>(graph, std::move(plans));
 }

@@ -170,10 +170,12 @@ template <class Entry, class Weights>
 class PlannedLayer : public TunedLayer {
  public:
   PlannedLayer(Entries<Entry> candidates,
-               std::shared_ptr<const Weights> weights, int64_t weights_bytes)
+               std::shared_ptr<const Weights> weights, int64_t weights_bytes,
+               base::Progress* progress)
       : entries_(std::move(candidates)),
         weights_(std::move(weights)),
         weights_bytes_(weights_bytes),
+        progress_(progress),
         made_(entries_.size()) {}
 
   absl::string_view device() const override { return "cpu"; }
@@ -191,6 +193,7 @@ class PlannedLayer : public TunedLayer {
   }
   absl::StatusOr<double> Sample(const Candidate& candidate,
                                 int64_t rows) override {
+    FFF_RETURN_IF_ERROR(base::Advance(progress_, 0));
     return stopwatch_->Sample(candidate.kernel, rows);
   }
 
@@ -221,6 +224,7 @@ class PlannedLayer : public TunedLayer {
 
   absl::StatusOr<std::shared_ptr<const Kernel>> KernelFor(size_t k) {
     if (made_[k] == nullptr) {
+      FFF_RETURN_IF_ERROR(base::Advance(progress_, 0));
       FFF_ASSIGN_OR_RETURN(made_[k], Make(*entries_[k], weights_));
     }
     return made_[k];
@@ -230,6 +234,7 @@ class PlannedLayer : public TunedLayer {
   const Entries<Entry> entries_;
   const std::shared_ptr<const Weights> weights_;
   const int64_t weights_bytes_;
+  base::Progress* const progress_;
   SharedKernels made_;  // null: not yet
   std::optional<KernelStopwatch> stopwatch_;
 };
@@ -242,7 +247,7 @@ absl::StatusOr<KernelPlan> Plan(absl::Span<const Entry> list,
   FFF_ASSIGN_OR_RETURN(auto candidates,
                        FindCandidates(list, weights->problem, options));
   PlannedLayer<Entry, Weights> layer(std::move(candidates), weights,
-                                     weights_bytes);
+                                     weights_bytes, options.progress);
   TunerOptions tuner;
   tuner.budget_s = options.tuning_seconds;
   tuner.turns = kTurns;

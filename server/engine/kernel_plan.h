@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/base/progress.h"
 #include "server/engine/kernel_list.h"
 #include "server/graph/op.h"
 
@@ -26,6 +27,9 @@ struct PlanOptions {
   // batch, by predicted cost at kAlikeRows rows. Without effect on a family
   // that has no such kernel.
   bool same_in_every_batch = false;
+  // May end the planning between two kernels or measurements, which then
+  // returns CANCELLED; may be null.
+  base::Progress* progress = nullptr;
 };
 
 // Which kernel serves which batch size of one layer. Immutable after Plan…;

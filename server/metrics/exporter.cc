@@ -206,6 +206,15 @@ void AppendLifecycleFamilies(const ServerMetrics::Snapshot& snapshot,
     durations.Add({key.first, key.second}, seconds);
   }
   families.push_back(durations.Take());
+  FamilyBuilder done("fff_model_load_done_bytes");
+  FamilyBuilder total("fff_model_load_total_bytes");
+  for (const auto& [key, view] : snapshot.loads) {
+    const std::vector<std::string> labels = {key.first, key.second, view.stage};
+    done.Add(labels, static_cast<double>(view.done));
+    total.Add(labels, static_cast<double>(view.total));
+  }
+  families.push_back(done.Take());
+  families.push_back(total.Take());
   FamilyBuilder failures("fff_model_load_failures_total");
   for (const auto& [model, count] : snapshot.load_failures) {
     failures.Add({model}, static_cast<double>(count));

@@ -47,6 +47,13 @@ constexpr MetricDescription kTable[] = {
      "Memory of a version's weights, packed copies included."},
     {"fff_model_load_duration_seconds", MetricType::kGauge, "seconds",
      "model,version", "Time the last load of this version took."},
+    {"fff_model_load_done_bytes", MetricType::kGauge, "bytes",
+     "model,version,stage",
+     "What the load that is under way has done of its stage; none without a "
+     "load."},
+    {"fff_model_load_total_bytes", MetricType::kGauge, "bytes",
+     "model,version,stage",
+     "What that stage has to do; 0 where nobody can tell."},
     {"fff_model_load_failures_total", MetricType::kCounter, "", "model",
      "Versions of this model that could not be loaded."},
     {"fff_benchmark_speedup_ratio", MetricType::kGauge, "ratio",

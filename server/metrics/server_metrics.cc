@@ -64,6 +64,17 @@ void ServerMetrics::SetLoadDuration(const std::string& model,
   load_seconds_[{model, version}] = seconds;
 }
 
+void ServerMetrics::SetLoad(const std::string& model,
+                            const std::string& version,
+                            std::shared_ptr<const base::Progress> progress) {
+  absl::MutexLock lock(&mutex_);
+  if (progress == nullptr) {
+    loads_.erase({model, version});
+  } else {
+    loads_[{model, version}] = std::move(progress);
+  }
+}
+
 void ServerMetrics::AddLoadFailure(const std::string& model) {
   absl::MutexLock lock(&mutex_);
   ++load_failures_[model];
@@ -133,6 +144,9 @@ ServerMetrics::Snapshot ServerMetrics::TakeSnapshot() const {
   snapshot.model_ready = model_ready_;
   snapshot.load_seconds = load_seconds_;
   snapshot.load_failures = load_failures_;
+  for (const auto& [key, progress] : loads_) {
+    snapshot.loads[key] = progress->view();
+  }
   snapshot.speedups = speedups_;
   return snapshot;
 }

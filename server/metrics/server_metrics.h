@@ -10,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "server/base/progress.h"
 #include "server/metrics/model_metrics.h"
 
 namespace fff::metrics {
@@ -49,6 +50,9 @@ class ServerMetrics {
   void SetLoadDuration(const std::string& model, const std::string& version,
                        double seconds);
   void AddLoadFailure(const std::string& model);
+  // The load that is under way; null: none is.
+  void SetLoad(const std::string& model, const std::string& version,
+               std::shared_ptr<const base::Progress> progress);
   // Ignored for a version that is not registered: a Benchmark may outlast it.
   void SetSpeedup(const std::string& model, const std::string& version,
                   int64_t rows, int threads, double ratio);
@@ -80,6 +84,7 @@ class ServerMetrics {
     std::map<std::string, bool> model_ready;
     std::map<std::pair<std::string, std::string>, double> load_seconds;
     std::map<std::string, uint64_t> load_failures;
+    std::map<std::pair<std::string, std::string>, base::Progress::View> loads;
     std::map<SpeedupKey, double> speedups;
   };
   Snapshot TakeSnapshot() const;
@@ -100,6 +105,9 @@ class ServerMetrics {
   std::map<std::pair<std::string, std::string>, double> load_seconds_
       ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t> load_failures_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::pair<std::string, std::string>,
+           std::shared_ptr<const base::Progress>>
+      loads_ ABSL_GUARDED_BY(mutex_);
   std::map<SpeedupKey, double> speedups_ ABSL_GUARDED_BY(mutex_);
 };
 

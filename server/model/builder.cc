@@ -23,6 +23,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Build(
     graph::Graph served, const graph::Graph& exact,
     const engine::CompileOptions& compile, const Placement& placement) {
   FFF_ASSIGN_OR_RETURN(auto cpu, engine::Compile(served, compile));
+  FFF_RETURN_IF_ERROR(base::Advance(compile.progress, 0));
   FFF_ASSIGN_OR_RETURN(auto copy, CopyToDevice(exact, *cpu, placement));
   return std::make_shared<const Model>(std::move(served), std::move(cpu),
                                        std::move(copy));
@@ -83,7 +84,8 @@ absl::StatusOr<std::shared_ptr<const Model>> BuildModel(
                        graph::Reduce(graph, config.precision));
   return Build(
       std::move(served), graph,
-      {options.tuning_seconds, config.engine == importer::EngineChoice::kAuto},
+      {options.tuning_seconds, config.engine == importer::EngineChoice::kAuto,
+       options.progress},
       options.placement);
 }
 

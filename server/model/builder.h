@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/base/progress.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/graph/graph.h"
 #include "server/importer/model_config.h"
@@ -17,6 +18,9 @@ struct BuildOptions {
   // What choosing the CPU kernels of one model by measurement may take, all its
   // layers together; 0: by predicted cost (engine::CompileOptions).
   double tuning_seconds = 0;
+  // Told how far the build is, and may end it: every function that takes these
+  // options then returns CANCELLED. May be null.
+  base::Progress* progress = nullptr;
 };
 
 // What the dense model beside an FFF model is.

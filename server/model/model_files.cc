@@ -63,13 +63,13 @@ absl::StatusOr<std::optional<Proof>> ProveVersion(
 
 // The version's trained dense network; nothing when it ships none.
 absl::StatusOr<std::optional<checkpoint::Checkpoint>> OpenDense(
-    const std::string& version_dir) {
+    const std::string& version_dir, base::Progress* progress) {
   const fs::path path = fs::path(version_dir) / kDenseCheckpointFile;
   FFF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
   if (!exists) return std::nullopt;
   FFF_ASSIGN_OR_RETURN(checkpoint::Checkpoint dense,
-                       checkpoint::OpenCheckpoint(path.string()));
-  return std::make_optional(std::move(dense));
+                       checkpoint::OpenCheckpoint(path.string(), {}, progress));
+  return std::make_optional(dense.ReportingTo(progress));
 }
 
 absl::StatusOr<DenseTwin> BuildTwin(const std::string& version_dir,
@@ -77,7 +77,7 @@ absl::StatusOr<DenseTwin> BuildTwin(const std::string& version_dir,
                                     const graph::Graph& graph,
                                     const BuildOptions& options) {
   FFF_ASSIGN_OR_RETURN(const std::optional<checkpoint::Checkpoint> dense,
-                       OpenDense(version_dir));
+                       OpenDense(version_dir, options.progress));
   return dense.has_value() ? BuildTrainedTwin(config, *dense, graph, options)
                            : BuildCostTwin(config, graph, options);
 }
@@ -104,23 +104,30 @@ absl::StatusOr<DenseTwin> DescribeTwin(const std::string& version_dir,
 absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
                                    const ModelConfig& model_config,
                                    const BuildOptions& options) {
-  FFF_ASSIGN_OR_RETURN(const VersionFiles files,
-                       OpenVersion(version_dir, model_config));
+  FFF_ASSIGN_OR_RETURN(
+      const VersionFiles files,
+      OpenVersion(version_dir, model_config, options.progress));
   const ModelConfig& config = files.config;
   LoadedVersion loaded;
   loaded.checkpoint_file = files.checkpoint_file;
-  FFF_ASSIGN_OR_RETURN(const graph::Graph graph,
-                       importer::Import(config, files.checkpoint));
+  FFF_ASSIGN_OR_RETURN(
+      const graph::Graph graph,
+      importer::Import(config, files.checkpoint.ReportingTo(options.progress)));
   FFF_ASSIGN_OR_RETURN(loaded.fff, BuildModel(config, graph, options));
   std::shared_ptr<const Model> fp32 = loaded.fff;
   if (config.precision != graph::Precision::kFp32) {
-    FFF_ASSIGN_OR_RETURN(fp32, BuildGraph(graph, BuildOptions()));
+    BuildOptions exact;
+    exact.progress = options.progress;
+    FFF_ASSIGN_OR_RETURN(fp32, BuildGraph(graph, exact));
     FFF_ASSIGN_OR_RETURN(
         loaded.precision,
         ComparePrecision(version_dir, config, graph, *fp32, *loaded.fff));
   }
+  base::Begin(options.progress, "proving the example", 0);
+  FFF_RETURN_IF_ERROR(base::Advance(options.progress, 0));
   FFF_ASSIGN_OR_RETURN(loaded.proof, ProveVersion(version_dir, files, *fp32));
   fp32.reset();
+  FFF_RETURN_IF_ERROR(base::Advance(options.progress, 0));
   FFF_ASSIGN_OR_RETURN(loaded.dense,
                        config.dense == importer::DenseChoice::kOn
                            ? BuildTwin(version_dir, config, graph, options)
@@ -136,10 +143,13 @@ absl::StatusOr<DenseTwin> LoadTwinOf(const std::string& version_dir,
     return BuildTwin(version_dir, model_config, fff.graph(), options);
   }
   // The model holds rounded weights.
-  FFF_ASSIGN_OR_RETURN(const VersionFiles files,
-                       OpenVersion(version_dir, model_config));
-  FFF_ASSIGN_OR_RETURN(const graph::Graph graph,
-                       importer::Import(files.config, files.checkpoint));
+  FFF_ASSIGN_OR_RETURN(
+      const VersionFiles files,
+      OpenVersion(version_dir, model_config, options.progress));
+  FFF_ASSIGN_OR_RETURN(
+      const graph::Graph graph,
+      importer::Import(files.config,
+                       files.checkpoint.ReportingTo(options.progress)));
   return BuildTwin(version_dir, files.config, graph, options);
 }
 

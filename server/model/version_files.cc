@@ -21,7 +21,7 @@ using importer::ModelConfig;
 // The shards that an index names.
 absl::StatusOr<checkpoint::Checkpoint> OpenShards(
     const std::string& version_dir, const std::string& index_path,
-    const std::string& entry) {
+    const std::string& entry, base::Progress* progress) {
   FFF_ASSIGN_OR_RETURN(const std::string text,
                        ReadBounded(index_path, importer::kIndexBytesMax));
   FFF_ASSIGN_OR_RETURN(const importer::ShardIndex index,
@@ -29,7 +29,7 @@ absl::StatusOr<checkpoint::Checkpoint> OpenShards(
   std::vector<checkpoint::Checkpoint> shards;
   for (const std::string& file : index.files) {
     auto shard = checkpoint::OpenCheckpoint(
-        (fs::path(version_dir) / file).string(), entry);
+        (fs::path(version_dir) / file).string(), entry, progress);
     if (!shard.ok()) return base::Annotate(shard.status(), index_path);
     shards.push_back(*std::move(shard));
   }
@@ -38,10 +38,13 @@ absl::StatusOr<checkpoint::Checkpoint> OpenShards(
 
 absl::StatusOr<checkpoint::Checkpoint> OpenFile(const std::string& version_dir,
                                                 const std::string& file,
-                                                const std::string& entry) {
+                                                const std::string& entry,
+                                                base::Progress* progress) {
   const std::string path = (fs::path(version_dir) / file).string();
-  if (IsShardIndex(file)) return OpenShards(version_dir, path, entry);
-  return checkpoint::OpenCheckpoint(path, entry);
+  if (IsShardIndex(file)) {
+    return OpenShards(version_dir, path, entry, progress);
+  }
+  return checkpoint::OpenCheckpoint(path, entry, progress);
 }
 
 // The config with what a config.json beside the checkpoint says, where nothing
@@ -65,14 +68,16 @@ absl::StatusOr<ModelConfig> WithVersionConfig(const std::string& version_dir,
 }  // namespace
 
 absl::StatusOr<VersionFiles> OpenVersion(const std::string& version_dir,
-                                         const ModelConfig& config) {
+                                         const ModelConfig& config,
+                                         base::Progress* progress) {
   FFF_RETURN_IF_ERROR(CheckDirectory(version_dir));
   FFF_ASSIGN_OR_RETURN(ModelConfig with,
                        WithVersionConfig(version_dir, config));
   FFF_ASSIGN_OR_RETURN(std::string file,
                        FindCheckpointFile(version_dir, config.precision_rows));
-  FFF_ASSIGN_OR_RETURN(checkpoint::Checkpoint checkpoint,
-                       OpenFile(version_dir, file, config.checkpoint_entry));
+  FFF_ASSIGN_OR_RETURN(
+      checkpoint::Checkpoint checkpoint,
+      OpenFile(version_dir, file, config.checkpoint_entry, progress));
   return VersionFiles{std::move(with), std::move(file), std::move(checkpoint)};
 }
 

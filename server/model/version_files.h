@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/base/progress.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/model_config.h"
 #include "server/model/checkpoint_file.h"
@@ -21,8 +22,9 @@ struct VersionFiles {
 // The one checkpoint of `version_dir`, all shards of it, and the config.json
 // beside it where `config` has no layers: that of a crammed BERT
 // (crammed_arch.h) is taken, another one is not looked at. Touches the disk.
-// Errors as LoadVersion.
+// `progress` may be null. Errors as LoadVersion.
 absl::StatusOr<VersionFiles> OpenVersion(const std::string& version_dir,
-                                         const importer::ModelConfig& config);
+                                         const importer::ModelConfig& config,
+                                         base::Progress* progress = nullptr);
 
 }  // namespace fff::model

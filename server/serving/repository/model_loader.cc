@@ -57,7 +57,10 @@ void RegisterMetrics(metrics::ServerMetrics& metrics, Servable::Parts& parts) {
 // scratch memory come before the first request. Sequences are so short that a
 // batch has about as many tokens as one of usual length. Not recorded in the
 // metrics of served traffic.
-void WarmUp(const model::Model& model, absl::Span<const int64_t> batch_rows) {
+absl::Status WarmUp(const model::Model& model,
+                    absl::Span<const int64_t> batch_rows,
+                    base::Progress* progress) {
+  base::Begin(progress, "warming up", 0);
   engine::ExecutionContext context(/*threads=*/1);
   for (const int64_t rows : batch_rows) {
     const int64_t tokens =
@@ -65,21 +68,23 @@ void WarmUp(const model::Model& model, absl::Span<const int64_t> batch_rows) {
     const model::SampleRows x(model.graph().inputs(), {rows, tokens});
     model::SampleOutput y(model.output(), x.extent());
     const tensor::MutableRows output = y.rows();
+    FFF_RETURN_IF_ERROR(base::Advance(progress, 0));
     model.Run({x.batch(0), {&output, 1}, {}}, context);
   }
+  return base::Advance(progress, 0);
 }
 
 // `model` may be null.
 absl::Status WarmUpWithin(const model::Model* model,
-                          const importer::ModelConfig& config) {
+                          const importer::ModelConfig& config,
+                          base::Progress* progress) {
   if (model == nullptr) return absl::OkStatus();
   try {
-    WarmUp(*model, config.warmup_batch_rows);
+    return WarmUp(*model, config.warmup_batch_rows, progress);
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(
         "not enough memory to warm up with warmup_batch_rows");
   }
-  return absl::OkStatus();
 }
 
 // Told when the last of both implementations is gone.
@@ -175,8 +180,9 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
   FFF_ASSIGN_OR_RETURN(model::LoadedVersion loaded,
                        model::LoadVersion(version.directory, config, build));
   FFF_RETURN_IF_ERROR(CheckIdentity(version.directory, built.identity));
-  FFF_RETURN_IF_ERROR(WarmUpWithin(loaded.fff.get(), config));
-  FFF_RETURN_IF_ERROR(WarmUpWithin(loaded.dense.model.get(), config));
+  FFF_RETURN_IF_ERROR(WarmUpWithin(loaded.fff.get(), config, build.progress));
+  FFF_RETURN_IF_ERROR(
+      WarmUpWithin(loaded.dense.model.get(), config, build.progress));
   built.released = std::make_shared<absl::Notification>();
   Servable::Parts& parts = built.fff;
   parts.lifetime = ReleaseToken(built.released);
@@ -233,7 +239,7 @@ absl::StatusOr<Servable::Parts> BuildTwin(const VersionToLoad& version,
       model::DenseTwin twin,
       model::LoadTwin(version.directory, config, build, fff.model()));
   FFF_RETURN_IF_ERROR(CheckIdentity(version.directory, identity));
-  FFF_RETURN_IF_ERROR(WarmUpWithin(twin.model.get(), config));
+  FFF_RETURN_IF_ERROR(WarmUpWithin(twin.model.get(), config, build.progress));
   Servable::Parts parts = TwinParts(fff.parts(), std::move(twin));
   parts.load_seconds =
       std::chrono::duration<double>(Clock::now() - start).count();

@@ -40,7 +40,8 @@ struct VersionToLoad {
 // Reads the version, builds its implementations and runs each over zeros at
 // every warm-up size. Blocks; touches the disk. The errors of
 // model::LoadVersion; FAILED_PRECONDITION when the config asks for a device
-// that this server lacks, ABORTED when the directory changed meanwhile.
+// that this server lacks, ABORTED when the directory changed meanwhile,
+// CANCELLED by `offered.progress`.
 // `offered` is the server's; the config narrows its placement, and each of both
 // implementations gets half of its tuning time.
 absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,

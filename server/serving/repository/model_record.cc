@@ -18,6 +18,9 @@ std::string ReasonOf(const VersionStatus& status) {
       return std::string(copy->health().message());
     }
   }
+  if (status.state == VersionState::kLoading && status.progress != nullptr) {
+    return status.progress->view().ToString();
+  }
   return status.reason;
 }
 
@@ -90,6 +93,12 @@ void ModelRecord::Observe(const ScannedModel& scanned,
                            record.failed != record.found;
     it = forgotten ? versions_.erase(it) : std::next(it);
   }
+}
+
+void ModelRecord::SetProgress(int64_t version,
+                              std::shared_ptr<base::Progress> progress) {
+  const auto found = versions_.find(version);
+  if (found != versions_.end()) found->second.progress = std::move(progress);
 }
 
 bool ModelRecord::WantTwin(int64_t version) {
@@ -277,6 +286,7 @@ VersionStatus ModelRecord::StatusOf(int64_t number, const VersionRecord& record,
   VersionStatus status;
   status.model_name = name_;
   status.version = number;
+  status.progress = record.progress;
   const bool failed = record.failed == record.found;
   if (!record.served.empty()) {
     status.state = VersionState::kReady;

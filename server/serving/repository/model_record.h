@@ -38,6 +38,7 @@ struct VersionRecord {
   LoadedServables servables;
   bool twin_wanted = false;  // by somebody who asked for one that is lazy
   std::string twin_reason;   // why it could not be built
+  std::shared_ptr<base::Progress> progress;  // of its load; null without one
 };
 
 // What is remembered of one model: its files, the operator's word, and what is
@@ -106,6 +107,8 @@ class ModelRecord {
   std::string DirectoryOf(int64_t version) const;
   const std::map<int64_t, VersionRecord>& versions() const { return versions_; }
   VersionRecord& version(int64_t number) { return versions_[number]; }
+  // A load of the version is under way, or none is.
+  void SetProgress(int64_t version, std::shared_ptr<base::Progress> progress);
   bool IsWanted(int64_t version, Clock::time_point now) const {
     return dismissed.count(version) == 0 &&
            WantedVersions(now).count(version) > 0;

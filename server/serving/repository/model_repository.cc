@@ -12,8 +12,10 @@
 namespace fff::serving {
 namespace {
 
-model::BuildOptions Offered(const RepositoryOptions& options) {
+model::BuildOptions Offered(const RepositoryOptions& options,
+                            base::Progress* progress) {
   model::BuildOptions offered;
+  offered.progress = progress;
   offered.placement = options.placement;
   offered.tuning_seconds = options.tuning_seconds;
   return offered;
@@ -31,6 +33,7 @@ ModelRepository::ModelRepository(RepositoryOptions options,
                                  metrics::ServerMetrics* metrics)
     : options_(std::move(options)),
       registry_(registry),
+      metrics_(metrics),
       models_({options_.settle_time, options_.retry_pause,
                options_.control == ModelControl::kExplicit},
               registry, metrics),
@@ -70,6 +73,7 @@ absl::Status ModelRepository::LoadAll() {
     for (auto& [name, record] : models_.records()) Schedule(record, now);
   }
   AwaitIdle();
+  if (closed_.load()) return absl::OkStatus();
   registry_->SetComplete();
   options_.on_change();
   return absl::OkStatus();
@@ -136,6 +140,7 @@ void ModelRepository::Schedule(ModelRecord& record, Clock::time_point now) {
     for_loader = models_.Advance(record, now).kind == Transition::Kind::kLoad ||
                  record.TwinToBuild().has_value();
   }
+  EndUnwanted(record, now);
   Waiting* const waiting = FindWaiting(record.name());
   if (waiting == nullptr) {
     if (for_loader) waiting_.push_back({record.name(), now});
@@ -144,6 +149,14 @@ void ModelRepository::Schedule(ModelRecord& record, Clock::time_point now) {
     waiting->config_read = false;
   } else if (waiting != &waiting_.front() || !working_) {
     waiting_.erase(waiting_.begin() + (waiting - &waiting_.front()));
+  }
+}
+
+void ModelRepository::EndUnwanted(ModelRecord& record, Clock::time_point now) {
+  for (const auto& [number, entry] : record.versions()) {
+    if (entry.progress != nullptr && !record.IsWanted(number, now)) {
+      entry.progress->Cancel();
+    }
   }
 }
 
@@ -157,7 +170,8 @@ void ModelRepository::LoaderLoop() {
     {
       absl::MutexLock lock(&mutex_);
       mutex_.Await(absl::Condition(&called));
-      if (closed_.load()) return;
+      loader_ended_ = closed_.load();
+      if (loader_ended_) return;
       job = NextJob();
       working_ = job.has_value();
       if (!working_ && !models_.has_retired()) {
@@ -186,12 +200,40 @@ std::optional<ModelRepository::Job> ModelRepository::NextJob() {
     return job;
   }
   const Transition next = models_.Advance(record, job.now);
-  if (next.kind != Transition::Kind::kLoad) return TwinJob(record, job);
+  if (next.kind != Transition::Kind::kLoad) {
+    std::optional<Job> twin = TwinJob(record, job);
+    if (twin.has_value()) BeginLoad(*twin, record);
+    return twin;
+  }
   job.version.version = job.input.version = next.version;
   job.version.directory = record.DirectoryOf(next.version);
   job.config = record.config();
   job.input.found = record.version(next.version).found;
+  BeginLoad(job, record);
   return job;
+}
+
+void ModelRepository::BeginLoad(Job& job, ModelRecord& record) {
+  job.progress = std::make_shared<base::Progress>(
+      [name = base::Printable(job.version.model_name),
+       version = job.version.version](const base::Progress::View& view) {
+        base::LogInfo(absl::StrCat("loading model=", name, " version=", version,
+                                   " seconds=", view.seconds, " ",
+                                   view.ToString()));
+      });
+  loading_ = job.progress;
+  record.SetProgress(job.version.version, job.progress);
+  models_.Publish(record, job.now);
+  metrics_->SetLoad(job.version.model_name, absl::StrCat(job.version.version),
+                    job.progress);
+}
+
+void ModelRepository::EndLoad(const Job& job, ModelRecord* record) {
+  working_ = false;
+  loading_.reset();
+  metrics_->SetLoad(job.version.model_name, absl::StrCat(job.version.version),
+                    nullptr);
+  if (record != nullptr) record->SetProgress(job.version.version, nullptr);
 }
 
 std::optional<ModelRepository::Job> ModelRepository::TwinJob(
@@ -208,12 +250,14 @@ std::optional<ModelRepository::Job> ModelRepository::TwinJob(
 }
 
 void ModelRepository::DoTwin(const Job& job) {
-  auto built = options_.build_twin(job.version, job.config, Offered(options_),
+  auto built = options_.build_twin(job.version, job.config,
+                                   Offered(options_, job.progress.get()),
                                    *job.twin_of, job.twin_identity);
   absl::MutexLock lock(&mutex_);
-  working_ = false;
   ModelRecord* const record = models_.Find(job.version.model_name);
+  EndLoad(job, record);
   if (record == nullptr) return;
+  if (job.progress->cancelled() && !built.ok()) return;
   models_.TwinBuilt(*record, job.version.version, job.twin_of,
                     std::move(built));
   models_.Publish(*record, job.now);
@@ -222,7 +266,8 @@ void ModelRepository::DoTwin(const Job& job) {
 void ModelRepository::Do(const Job& job) {
   if (job.twin_of != nullptr) return DoTwin(job);
   if (!job.reads_config) {
-    Finish(job, options_.build(job.version, job.config, Offered(options_)));
+    Finish(job, options_.build(job.version, job.config,
+                               Offered(options_, job.progress.get())));
     options_.on_loaded();
     return;
   }
@@ -239,16 +284,24 @@ void ModelRepository::Do(const Job& job) {
 void ModelRepository::Finish(const Job& job,
                              absl::StatusOr<BuiltVersion> built) {
   absl::MutexLock lock(&mutex_);
-  working_ = false;
   ModelRecord* const record = models_.Find(job.version.model_name);
+  EndLoad(job, record);
   if (record == nullptr || !record->IsWanted(job.version.version, job.now)) {
     base::LogInfo(absl::StrCat(
         "nobody wants model=", base::Printable(job.version.model_name),
         " version=", job.version.version,
         " any more; its load is thrown away"));
+    if (record != nullptr) models_.Publish(*record, job.now);
     return;
   }
-  if (built.ok()) {
+  if (job.progress->cancelled() && !built.ok()) {
+    // Wanted again by now: the loader comes back to it, unless the server
+    // stops.
+    base::LogInfo(absl::StrCat(
+        "ended the load of model=", base::Printable(job.version.model_name),
+        " version=", job.version.version, " after ",
+        job.progress->view().seconds, " s, ", job.progress->view().ToString()));
+  } else if (built.ok()) {
     models_.Loaded(*record, job.input, *std::move(built));
   } else {
     models_.Failed(*record, job.input, built.status(), job.now);
@@ -269,11 +322,21 @@ void ModelRepository::AfterChange() {
 void ModelRepository::Close() {
   absl::MutexLock lock(&mutex_);
   closed_.store(true);
+  if (loading_ != nullptr) loading_->Cancel();
 }
 
-void ModelRepository::Stop() {
+void ModelRepository::Stop() { StopWithin(absl::InfiniteDuration()); }
+
+bool ModelRepository::StopWithin(absl::Duration timeout) {
   Close();
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&loader_ended_), timeout)) {
+      return false;
+    }
+  }
   if (loader_.joinable()) loader_.join();
+  return true;
 }
 
 std::vector<std::string> ModelRepository::Directories() {

@@ -73,8 +73,8 @@ class ModelRepository {
   ModelRepository& operator=(const ModelRepository&) = delete;
 
   // The first pass: everything that is to be served at the start, one after the
-  // other. Blocks until done. Returns the error of ScanRepository, or OK; a
-  // model's own failure is its status.
+  // other. Blocks until done, or closed. Returns the error of ScanRepository,
+  // or OK; a model's own failure is its status.
   absl::Status LoadAll();
 
   // Loads the model as it is on the disk now. version 0: the versions of its
@@ -96,12 +96,19 @@ class ModelRepository {
   absl::Status Unload(const std::string& model_name, int64_t version,
                       absl::Duration timeout);
 
-  // From now on load and unload calls are refused, those that wait too, and no
-  // other load begins: the server stops. Does not block.
+  // From now on load and unload calls are refused, those that wait too, no
+  // other load begins, and the one that is under way ends: the server stops.
+  // Does not block.
   void Close();
-  // Closes, and waits for the load that is under way. Afterwards nothing of the
-  // options is called any more.
+  bool closed() const { return closed_.load(); }
+  // Closes, and waits for the load that is under way, which ends at its next
+  // step (base::Progress). Afterwards nothing of the options is called any
+  // more.
   void Stop();
+  // The same, but waits at most `timeout`. false: the load still goes on, in
+  // the middle of a step that takes long, and the repository must not be
+  // destroyed.
+  bool StopWithin(absl::Duration timeout);
 
   // One look at the repository and all that follows from it, as of `now`; of
   // the files in `being_written` somebody is known not to have finished. Under
@@ -147,6 +154,7 @@ class ModelRepository {
     VersionToLoad version;
     importer::ModelConfig config;
     LoadInput input;
+    std::shared_ptr<base::Progress> progress;
     // Only the dense twin of this one is built; else null.
     std::shared_ptr<const Servable> twin_of;
     std::string twin_identity;
@@ -156,6 +164,9 @@ class ModelRepository {
   // Does for one model what can be done at once, and leaves the rest to the
   // loader.
   void Schedule(ModelRecord& record, Clock::time_point now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends the load of what nobody wants any more.
+  void EndUnwanted(ModelRecord& record, Clock::time_point now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What the loader has to do for the model, or does; null when nothing.
   Waiting* FindWaiting(const std::string& model)
@@ -171,16 +182,23 @@ class ModelRepository {
   void LoaderLoop();
   // What is to be done next for the model that has waited longest.
   std::optional<Job> NextJob() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // For a job that reads a version or builds a twin.
+  void BeginLoad(Job& job, ModelRecord& record)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A twin of the model that is to be built.
   static std::optional<Job> TwinJob(ModelRecord& record, Job job);
   void Do(const Job& job) ABSL_LOCKS_EXCLUDED(mutex_);
   void DoTwin(const Job& job) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of a load that is over; `record` is its model's, null when that is gone.
+  void EndLoad(const Job& job, ModelRecord* record)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes in what came of a load.
   void Finish(const Job& job, absl::StatusOr<BuiltVersion> built)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   const RepositoryOptions options_;
   ModelRegistry* const registry_;
+  metrics::ServerMetrics* const metrics_;
   std::atomic<bool> closed_{false};  // set under mutex_
 
   // Held from a look at the disk until what it found is taken in, so that an
@@ -191,6 +209,9 @@ class ModelRepository {
   // The loader works at the first; each model is there once at most.
   std::vector<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
   bool working_ ABSL_GUARDED_BY(mutex_) = false;  // at a job of the first
+  // Of the job that the loader works at, where it loads something.
+  std::shared_ptr<base::Progress> loading_ ABSL_GUARDED_BY(mutex_);
+  bool loader_ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status observed_ ABSL_GUARDED_BY(mutex_);
 
   // One thread for everything that allocates a model. The allocator keeps

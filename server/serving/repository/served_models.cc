@@ -21,7 +21,7 @@ bool MayPass(const absl::Status& status) {
 bool SameStatus(const VersionStatus& a, const VersionStatus& b) {
   return a.version == b.version && a.state == b.state && a.reason == b.reason &&
          a.fff == b.fff && a.dense == b.dense &&
-         a.dense_reason == b.dense_reason;
+         a.dense_reason == b.dense_reason && a.progress == b.progress;
 }
 
 std::string LogName(const ModelRecord& record, int64_t version) {

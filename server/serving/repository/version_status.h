@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "server/base/progress.h"
 #include "server/serving/batching/servable.h"
 
 namespace fff::serving {
@@ -30,6 +31,8 @@ struct VersionStatus {
   // Null unless ready, and where the model has no twin, or none yet.
   std::shared_ptr<const Servable> dense;
   std::string dense_reason;  // why a twin that was asked for is not there
+  // Of the load that is under way; null while there is none.
+  std::shared_ptr<const base::Progress> progress;
 };
 
 // A version's twin as the API lists it.
@@ -40,7 +43,8 @@ struct TwinStatus {
 // Nothing for a ready version that has none.
 std::optional<TwinStatus> TwinOf(const VersionStatus& status);
 
-// `reason`, or what ended the device that a ready version ran on.
+// `reason`, or what ended the device that a ready version ran on, or how far
+// the load of one that is loading is.
 std::string ReasonOf(const VersionStatus& status);
 
 }  // namespace fff::serving

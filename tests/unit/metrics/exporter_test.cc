@@ -47,6 +47,10 @@ class ExporterTest : public ::testing::Test {
     fff_visits_->front().Record({0, 3, 3});
     metrics_.SetModelReady("m", true);
     metrics_.SetLoadDuration("m", "2", 0.25);
+    auto progress = std::make_shared<base::Progress>();
+    progress->Begin("reading", 4000);
+    EXPECT_TRUE(progress->Advance(1000).ok());
+    metrics_.SetLoad("m", "3", progress);
     metrics_.AddLoadFailure("m");
     metrics_.SetSpeedup("m", "2", 16, 1, 12.5);
   }
@@ -163,6 +167,12 @@ TEST_F(ExporterTest, ValuesStandUnderTheirLabels) {
   EXPECT_EQ(ValueOf(families, "fff_model_load_duration_seconds",
                     {{"model", "m"}, {"version", "2"}}),
             0.25);
+  EXPECT_EQ(ValueOf(families, "fff_model_load_done_bytes",
+                    {{"version", "3"}, {"stage", "reading"}}),
+            1000);
+  EXPECT_EQ(ValueOf(families, "fff_model_load_total_bytes",
+                    {{"version", "3"}, {"stage", "reading"}}),
+            4000);
   EXPECT_EQ(ValueOf(families, "fff_model_load_failures_total", {}), 1);
   EXPECT_EQ(ValueOf(families, "fff_benchmark_speedup_ratio",
                     {{"rows", "16"}, {"threads", "1"}}),

@@ -34,8 +34,12 @@ class ModelRepositoryLoadsTest : public ::testing::Test {
                            const model::BuildOptions& offered) {
       EXPECT_EQ(++building_, 1) << "one at a time";
       if (version.model_name == "slow") {
+        offered.progress->Begin("reading", 2000);
+        EXPECT_TRUE(offered.progress->Advance(500).ok());
         if (!begun_.HasBeenNotified()) begun_.Notify();
-        go_on_.WaitForNotification();
+        absl::Status go = absl::OkStatus();
+        while (steps_ && go.ok()) go = offered.progress->Advance(0);
+        if (go.ok()) go_on_.WaitForNotification();
       }
       auto built = BuildVersion(version, config, offered);
       --building_;
@@ -94,6 +98,7 @@ class ModelRepositoryLoadsTest : public ::testing::Test {
   absl::Notification go_on_;
   std::atomic<int> building_{0};
   std::atomic<int> loads_{0};
+  std::atomic<bool> steps_{false};  // "slow" asks whether it is to go on
   std::unique_ptr<ModelRepository> repository_;
   Clock::time_point now_;
 };
@@ -132,6 +137,54 @@ TEST_F(ModelRepositoryLoadsTest, UnloadOfTheLoadingModelThrowsTheLoadAway) {
   EXPECT_EQ(Series(), 0);
   EXPECT_TRUE(repository_->Load("slow", 0).ok());
   EXPECT_EQ(Listed(), "m/1 ready, slow/1 ready");
+}
+
+TEST_F(ModelRepositoryLoadsTest, AStatusSaysHowFarTheLoadIs) {
+  StartAndLoadSlow();
+  const std::vector<VersionStatus> slow = registry_.ListModel("slow");
+  ASSERT_EQ(slow.size(), 1u);
+  EXPECT_EQ(ReasonOf(slow[0]), "reading, 0.50 of 2.00 KB");
+  EXPECT_EQ(metrics_.TakeSnapshot().loads.at({"slow", "1"}).done, 500);
+  Finish();
+  EXPECT_EQ(ReasonOf(registry_.ListModel("slow")[0]), "");
+  EXPECT_TRUE(metrics_.TakeSnapshot().loads.empty());
+}
+
+TEST_F(ModelRepositoryLoadsTest, AnUnloadEndsTheLoadAtItsNextStep) {
+  steps_ = true;
+  StartAndLoadSlow();
+  EXPECT_TRUE(repository_->Unload("slow", 0, kEver).ok());
+  EXPECT_EQ(Listed(), "m/1 ready, slow/1 unloaded");
+  EXPECT_EQ(metrics_.TakeSnapshot().load_failures["slow"], 0u);
+  steps_ = false;
+  go_on_.Notify();
+  EXPECT_TRUE(repository_->Load("slow", 0).ok());
+  EXPECT_EQ(Listed(), "m/1 ready, slow/1 ready");
+}
+
+TEST_F(ModelRepositoryLoadsTest, FilesThatVanishEndTheLoadOfThem) {
+  steps_ = true;
+  StartAndLoadSlow();
+  fs::rename(disk_ / "slow", disk_.path() + ".away");
+  LookTwice();
+  repository_->AwaitIdle();
+  LookTwice();
+  EXPECT_EQ(Listed(), "m/1 ready");
+  fs::remove_all(disk_.path() + ".away");
+}
+
+TEST_F(ModelRepositoryLoadsTest, AStopEndsTheLoadAtItsNextStep) {
+  steps_ = true;
+  StartAndLoadSlow();
+  EXPECT_TRUE(repository_->StopWithin(kEver));
+  EXPECT_EQ(Listed(), "m/1 ready, slow/1 loading");
+}
+
+TEST_F(ModelRepositoryLoadsTest, AStopDoesNotWaitForALongStep) {
+  StartAndLoadSlow();
+  EXPECT_FALSE(repository_->StopWithin(absl::ZeroDuration()));
+  go_on_.Notify();
+  EXPECT_TRUE(repository_->StopWithin(kEver));
 }
 
 TEST_F(ModelRepositoryLoadsTest, FilesThatVanishWhileTheyAreReadAreNotServed) {

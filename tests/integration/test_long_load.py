@@ -1,0 +1,131 @@
+"""A load that takes long: watched, unloaded half-way, and ended by a stop."""
+
+import json
+import os
+import re
+import subprocess
+import threading
+
+import grpc
+import numpy as np
+import pytest
+
+import conftest
+import fff_api
+import safetensors_file
+from server_process import ServerProcess
+from test_lifecycle import LAYERS, await_index, load, unload
+from test_metrics import scrape
+
+CTL = os.environ["FFF_CTL_BINARY"]
+SMALL = conftest.REFERENCE / "vectors" / "sapient-128x64" / "model.safetensors"
+STAGE = re.compile(r"(waiting|reading|taking in the weights|choosing kernels|"
+                   r"proving the example|warming up)(, [0-9.]+ of [0-9.]+ MB)?$")
+
+
+def add_large(repository, name, levels=15, width=768):
+    """A path network of 201 MB, and a twin of as much again; returns its bytes."""
+    rng = np.random.default_rng(1)
+    nodes = 2 ** levels - 1
+    directory = repository / name / "1"
+    directory.mkdir(parents=True)
+    (repository / name / "config.json").write_text(json.dumps(LAYERS))
+    weights = rng.standard_normal((nodes, width), dtype=np.float32)
+    safetensors_file.write(directory / "model.safetensors",
+                           {"X": weights, "Y": weights})
+    return 2 * weights.nbytes
+
+
+@pytest.fixture(name="repository", scope="module")
+def repository_fixture(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long")
+    add_large(folder, "large")
+    conftest.add_model(folder, "small", SMALL, layers=LAYERS["layers"])
+    return folder
+
+
+def await_memory(server, size):
+    """Until the process holds `size` bytes: it is in the middle of a load."""
+    pause = threading.Event()
+    while server.memory_bytes() < size:
+        assert server.alive(), server.text()
+        pause.wait(0.002)
+
+
+@pytest.mark.parametrize("share", [0.4, 1.2])
+def test_a_stop_ends_the_load_under_way(repository, share):
+    """Once while the file is read, once behind that."""
+    size = (repository / "large" / "1" / "model.safetensors").stat().st_size
+    with ServerProcess(repository, wait=False) as server:
+        await_memory(server, share * size)
+        assert server.stop() == 0
+        server.await_line("stopped while models were being loaded")
+        assert "loaded model=large" not in server.text()
+        assert "cannot load" not in server.text(), "no failure of the model's"
+
+
+@pytest.fixture(name="server")
+def server_fixture(repository):
+    with ServerProcess(repository, "--model-control=explicit",
+                       "--load-model=small") as running:
+        yield running
+
+
+@pytest.fixture(name="api")
+def api_fixture(server):
+    opened = fff_api.Api(server.target)
+    yield opened
+    opened.close()
+
+
+def under_way(found):
+    """The index of a server that loads "large"."""
+    return STAGE.match(found[("large", "1")][1])
+
+
+def test_an_unload_ends_the_load_and_the_next_one_is_whole(server, api):
+    x = np.random.default_rng(2).standard_normal((4, 128)).astype(np.float32)
+    before = fff_api.output_of(api.predict("small", x))
+    outcome = []
+
+    def ask():
+        try:
+            load(api, "large")
+        except grpc.RpcError as error:
+            outcome.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    await_index(api, under_way)
+    np.testing.assert_array_equal(fff_api.output_of(api.predict("small", x)), before)
+    unload(api, "large")
+    asking.join()
+    assert outcome[0].code() == grpc.StatusCode.ABORTED
+    assert "was unloaded by another call" in outcome[0].details()
+    assert "loaded model=large" not in server.text()
+    load(api, "large")
+    wide = np.zeros((1, 768), np.float32)
+    assert fff_api.output_of(api.predict("large", wide)).shape == (1, 768)
+
+
+def stages(server):
+    """Stage -> its bytes, of the load under way."""
+    values, _ = scrape(server)
+    return {dict(labels)["stage"]: value for (name, labels), value in values.items()
+            if name == "fff_model_load_total_bytes"}
+
+
+def test_everybody_sees_how_far_the_load_is(server, api):
+    asking = threading.Thread(target=load, args=(api, "large"))
+    asking.start()
+    loads = {}
+    while asking.is_alive() and not loads:
+        loads = stages(server)
+    listed = subprocess.run([CTL, f"--server={server.target}", "models", "--json"],
+                            stdout=subprocess.PIPE, text=True, check=True).stdout
+    asking.join()
+    assert len(loads) == 1 and STAGE.match(*loads)
+    reason = next(m["reason"] for m in json.loads(listed)["models"]
+                  if m["name"] == "large")
+    assert reason == "" or STAGE.match(reason)  # it has gone on meanwhile
+    assert not stages(server)
