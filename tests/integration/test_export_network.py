@@ -103,6 +103,19 @@ class PictureNetwork(nn.Module):
         return self.head(x.mean(dim=(2, 3)))
 
 
+class SwiGlu(nn.Module):
+    """A gate that is written out, of tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.both = nn.Linear(16, 24)
+        self.down = nn.Linear(12, 16)
+
+    def forward(self, x):
+        gate, value = self.both(x).chunk(2, dim=-1)
+        return x + self.down(nn.functional.silu(gate) * value)
+
+
 def encoder(norm_first):
     layer = nn.TransformerEncoderLayer(
         16, 4, 24, dropout=0.2, activation="gelu", batch_first=True, norm_first=norm_first)
@@ -122,6 +135,9 @@ SMALL = {
     "tagger": (TokenTagger, None, {}),
     "rms": (lambda: nn.Sequential(
         nn.Linear(9, 12), RmsNorm(12), SapFff(12, 6, 3), nn.Softmax(dim=-1)), None, {}),
+    "glu": (lambda: nn.Sequential(
+        nn.Linear(9, 12), nn.GLU(), nn.AlphaDropout(0.1), nn.Linear(6, 3)), None, {}),
+    "swiglu": (SwiGlu, lambda: torch.randn(2, 6, 16), {"any_length": True}),
     "pictures": (PictureNetwork, lambda: 255 * torch.rand(3, 3, 20, 20), {}),
     "norm-first": (lambda: encoder(True), lambda: torch.randn(2, 6, 16), {}),
     "norm-last": (lambda: encoder(False), lambda: torch.randn(2, 6, 16), {}),

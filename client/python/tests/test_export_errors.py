@@ -80,6 +80,14 @@ REFUSED = {
         "answers 2 tensors"]),
     "activation": (nn.Sequential(nn.Linear(4, 4), nn.ReLU6()), ROWS, [
         "no layer for ReLU6", "in module 1"]),
+    "channels": (nn.Sequential(nn.Conv2d(1, 4, 3), nn.GLU(1)), torch.randn(2, 1, 4, 4), [
+        "no layer for GLU (over dimension 1 of 4, wanted the last one"]),
+    "rows of a picture": (nn.Sequential(nn.Conv2d(1, 4, 3), nn.GLU()),
+                          torch.randn(2, 1, 4, 4), ["no layer for GLU (over dimension -1"]),
+    "gate of other columns": (Does(lambda x: x[:, ::2] * x[:, 1::2].sigmoid()), ROWS, [
+        "no layer for mul"]),
+    "gate of two": (Does(lambda x: x[:, :2].tanh() * x[:, 2:].sigmoid()), ROWS, [
+        "no layer for mul"]),
     "clamp": (Does(lambda x: x.clamp(0, 5)), ROWS, ["no layer for clamp"]),
     "dropout": (Does(lambda x: F.dropout(x, 0.5)), ROWS, [
         "random in eval", line_of("F.dropout(x, 0.5)")]),

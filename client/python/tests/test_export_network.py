@@ -169,6 +169,36 @@ PARTS = {
 }
 
 
+def halves(x):
+    return x.chunk(2, -1)
+
+
+GATES = {
+    "module": (lambda m, x: m.gate(x), {}),
+    "function": (lambda m, x: F.glu(x), {}),
+    "sigmoid": (lambda m, x: halves(x)[0] * halves(x)[1].sigmoid(), {
+        "activation": "sigmoid", "gate": "second"}),
+    "swiglu": (lambda m, x: F.silu(halves(x)[0]) * halves(x)[1], {
+        "activation": "silu", "gate": "first"}),
+    "geglu": (lambda m, x: x[..., :6] * m.gelu(x[..., 6:]), {
+        "activation": "gelu", "gate": "second"}),
+    "bilinear": (lambda m, x: x.narrow(-1, 0, 6) * x.narrow(-1, 6, 6), {
+        "activation": "identity", "gate": "second"}),
+}
+
+
+@pytest.mark.parametrize("example", [TOKENS, TOKENS[:, 0]], ids=["tokens", "rows"])
+@pytest.mark.parametrize("name", GATES)
+def test_gates_become_a_layer(tmp_path, name, example):
+    function, fields = GATES[name]
+    module = Do(lambda m, x: m.out(function(m, m.linear(x))), gate=nn.GLU(),
+                gelu=nn.GELU(), linear=nn.Linear(8, 12), out=nn.Linear(6, 2))
+    made = export(tmp_path, module, example)
+    assert made.config["layers"] == [
+        {"type": "linear", "prefix": "linear."}, {"type": "glu", **fields},
+        {"type": "linear", "prefix": "out."}]
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_operations_become_layers(tmp_path, name):
     function, layers = PARTS[name]

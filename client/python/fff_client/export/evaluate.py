@@ -55,6 +55,12 @@ class Evaluation:
     def _softmax(self, layer, x):
         return torch.softmax(x, -1)
 
+    def _glu(self, layer, x):
+        value, gate = x.chunk(2, -1)
+        if layer.get("gate", "second") == "first":
+            value, gate = gate, value
+        return value * ACTIVATIONS[layer.get("activation", "sigmoid")](gate)
+
     def _layer_norm(self, layer, x):
         weight = self._get(layer["prefix"] + "weight")
         return F.layer_norm(x, weight.shape, weight,

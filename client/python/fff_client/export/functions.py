@@ -12,7 +12,7 @@ _NOTHING = {"contiguous", "clone", "detach", "alias"}
 _CASTS = {"float", "to", "type", "type_as"}
 _PLAIN = {"relu": "relu", "silu": "silu", "tanh": "tanh", "sigmoid": "sigmoid"}
 _DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout",
-             "alpha_dropout"}
+             "alpha_dropout", "feature_alpha_dropout"}
 
 
 def layers_of(lowering, node) -> Optional[Match]:
@@ -68,6 +68,10 @@ def _softmax(lowering, node):
     dim = argument(node, 1, "dim")
     last = node.meta["value"].dim() - 1
     return [{"type": "softmax"}] if dim in (-1, last) else None
+
+
+def _glu(lowering, node):
+    return modules.glu(lowering, node, argument(node, 1, "dim", -1))
 
 
 def _linear(lowering, node):
@@ -137,6 +141,7 @@ def _mean(lowering, node):
 
 _RULES = {
     "softmax": _softmax,
+    "glu": _glu,
     "linear": _linear,
     "layer_norm": _layer_norm,
     "embedding": _embedding,

@@ -18,7 +18,7 @@ KNOWN = {
     "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "BatchNorm1d", "BatchNorm2d",
     "MultiheadAttention", "TransformerEncoderLayer", "TransformerEncoder", "Flatten",
     "Unflatten", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout",
-    "Softmax", "ZeroPad2d", "Unfold",
+    "FeatureAlphaDropout", "GLU", "Softmax", "ZeroPad2d", "Unfold",
 }
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 _EINOPS = "einops."

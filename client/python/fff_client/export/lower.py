@@ -151,6 +151,7 @@ class Lowering:
             or regions.moved(self, node)
             or regions.pooled(self, node)
             or regions.hand_written(self, node)
+            or regions.gated(self, node)
         )
         if found is None:
             raise self.unsupported(node)

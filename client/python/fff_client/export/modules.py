@@ -200,6 +200,21 @@ def _softmax(lowering, node, module, prefix):
     return [{"type": "softmax"}]
 
 
+def glu(lowering, node, dim: int) -> list:
+    """torch.nn.GLU over the last dimension of rows or sequences."""
+    value = node.meta["value"]
+    if value.dim() > 3 or dim % value.dim() != value.dim() - 1:
+        raise lowering.unsupported(
+            node, f"over dimension {dim} of {value.dim()}, wanted the last one of rows "
+            "or sequences"
+        )
+    return [{"type": "glu"}]
+
+
+def _glu(lowering, node, module, prefix):
+    return glu(lowering, node, module.dim)
+
+
 def self_attention(lowering, node, module, prefix, call) -> dict:
     """torch.nn.MultiheadAttention; call: its arguments by name."""
     if not module._qkv_same_embed_dim or module.bias_k is not None:
@@ -278,10 +293,12 @@ _RULES = {
     "BatchNorm1d": _batch_norm,
     "BatchNorm2d": _batch_norm,
     "Softmax": _softmax,
+    "GLU": _glu,
     "TransformerEncoderLayer": _encoder_layer,
     "TransformerEncoder": _encoder,
     **{
         f"{kind}Dropout{dims}": lambda *_: []
-        for kind, dims in (("", ""), ("", "1d"), ("", "2d"), ("", "3d"), ("Alpha", ""))
+        for kind, dims in (("", ""), ("", "1d"), ("", "2d"), ("", "3d"), ("Alpha", ""),
+                           ("FeatureAlpha", ""))
     },
 }

@@ -24,6 +24,7 @@ _MOVES = {
     "view_as", "reshape_as", "alias",
 }
 _POOLS = ("mean", "max", "logsumexp", "first")
+_ACTIVATIONS = {*leaves.ACTIVATION_OF, "GELU"}
 _HAND_WRITTEN_MAX = 14
 # Of the numbers to try. Large ones tell limits, as of clamp; masks of pools may
 # be finite numbers, which larger ones would reach.
@@ -81,6 +82,25 @@ def hand_written(lowering, node) -> Optional[Match]:
             if _same(lowering, region, layer):
                 name = layer.get("activation")
                 return Match([] if name == "identity" else [layer], region.before)
+    return None
+
+
+def gated(lowering, node) -> Optional[Match]:
+    """Half of a row times an activation of its other half, else None."""
+    shape = node.meta["value"].shape
+    if len(shape) not in (2, 3):
+        return None
+    for region in _short(lowering, node, _ACTIVATIONS):
+        before = region.before.meta["value"]
+        if not isinstance(before, torch.Tensor) or not before.is_floating_point():
+            continue
+        if before.shape != (*shape[:-1], 2 * shape[-1]):
+            continue
+        for name in ACTIVATIONS:
+            for gate in ("second", "first"):
+                layer = {"type": "glu", "activation": name, "gate": gate}
+                if _same(lowering, region, layer):
+                    return Match([layer], region.before)
     return None
 
 
@@ -143,10 +163,12 @@ def _ordered_alike(wanted, after) -> bool:
         and torch.equal(wanted.reshape(-1), after.reshape(-1))
 
 
-def _short(lowering, node) -> Iterator[Region]:
+def _short(lowering, node, modules=()) -> Iterator[Region]:
+    """Regions without modules of other types than `modules`."""
     for region in lowering.trace.regions(node, _HAND_WRITTEN_MAX):
-        if any(each.op == "call_module" for each in region.nodes):
-            return
+        for each in region.nodes:
+            if each.op == "call_module" and name_of(each) not in modules:
+                return
         yield region
 
 
@@ -206,5 +228,5 @@ def _answers_alike(evaluation, layer, turned, size, x, y) -> bool:
     wanted, y = wanted.reshape(-1), y.double().reshape(-1)
     if size >= _OVERFLOW_FROM:
         wanted, y = wanted[y.isfinite()], y[y.isfinite()]
-    least = 1e-6 * max(size, 1.0) if layer["type"] == "pool" else 1e-6
+    least = 1e-6 * max(size, 1.0) if layer["type"] in ("pool", "glu") else 1e-6
     return torch.allclose(wanted, y, rtol=1e-4, atol=least)
