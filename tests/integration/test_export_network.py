@@ -138,6 +138,11 @@ SMALL = {
     "glu": (lambda: nn.Sequential(
         nn.Linear(9, 12), nn.GLU(), nn.AlphaDropout(0.1), nn.Linear(6, 3)), None, {}),
     "swiglu": (SwiGlu, lambda: torch.randn(2, 6, 16), {"any_length": True}),
+    "half": (lambda: nn.Sequential(
+        nn.Linear(9, 12), SapFff(12, 6, 3), nn.LayerNorm(6)).half(), None, {}),
+    "bfloat16": (lambda: PictureNetwork().bfloat16(),
+                 lambda: 255 * torch.rand(3, 3, 20, 20), {}),
+    "double": (lambda: encoder(True).double(), lambda: torch.randn(2, 6, 16), {}),
     "pictures": (PictureNetwork, lambda: 255 * torch.rand(3, 3, 20, 20), {}),
     "norm-first": (lambda: encoder(True), lambda: torch.randn(2, 6, 16), {}),
     "norm-last": (lambda: encoder(False), lambda: torch.randn(2, 6, 16), {}),
@@ -241,6 +246,7 @@ def test_the_server_answers_as_the_module(exported, networks, name):
     _, api = networks
     module, _, _ = small_network(name)
     example = safetensors_file.read(exported / name / "1" / "example.safetensors")
+    module.float()  # what is served of any dtype
     (port,) = [key for key in example if key.startswith("input.")]
     stored = torch.tensor(example[port])
     again = stored.roll(1, -1)  # other rows than those of the example
@@ -261,7 +267,8 @@ def test_the_example_is_what_the_module_answered(exported, name):
     inputs = torch.tensor(example[f"input.{ports[0]}"])
     if given is not None:
         np.testing.assert_array_equal(inputs.numpy(), given.numpy())
-    np.testing.assert_array_equal(answer(module, inputs), example["output.output"])
+    np.testing.assert_array_equal(
+        answer(module.float(), inputs), example["output.output"])
 
 
 @pytest.mark.parametrize("name, tokens", [("tagger", 1), ("tagger", 3), ("tagger", 20),

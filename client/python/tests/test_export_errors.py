@@ -101,8 +101,6 @@ REFUSED = {
     "batch statistics": (nn.Sequential(
         nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2, track_running_stats=False)),
         torch.randn(2, 1, 3, 3), ["rows of a batch change each other"]),
-    "half": (nn.Linear(4, 2).half(), ROWS, [
-        "weight is torch.float16, wanted torch.float32", "module.float()"]),
     "shape": (nn.Linear(5, 2), ROWS, ["fails on its example (input [3, 4])"]),
     "one row only": (Does(lambda x: x.reshape(3, 2, 2)), ROWS, ["fails on more rows"]),
     "one row": (nn.Linear(4, 2), torch.ones(4), ["[4], wanted [rows, ..]"]),

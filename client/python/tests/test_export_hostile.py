@@ -222,9 +222,9 @@ def test_a_turn_on_the_number_of_rows_is_refused(tmp_path):
 
 
 ARGUMENTS = {
-    "no array of float32": dict(example_inputs="abc"),
+    "no array of floats": dict(example_inputs="abc"),
     "input input is no array": dict(example_inputs=[[1.0, 2.0], [3.0]]),
-    "input input is no array of float32 or integers": dict(
+    "input input is no array of floats or integers": dict(
         example_inputs=np.array([["a"] * 16])),
     "holds NaN": dict(example_inputs=torch.full((4, 16), float("nan"))),
     r"input_shape is \(-1, 16\)": dict(input_shape=(-1, 16)),

@@ -160,14 +160,14 @@ def _tensor(name: str, value) -> torch.Tensor:
             value = torch.from_numpy(np.array(value))
         except (TypeError, ValueError) as error:  # strings, rows of several lengths
             raise ExportError(
-                f"input {name} is no array of float32 or integers: {error}"
+                f"input {name} is no array of floats or integers: {error}"
             ) from error
-    if value.dtype == torch.float64:
+    if value.is_floating_point():
         value = value.float()
     kinds = (torch.float32, torch.uint8, torch.int8, torch.int16, torch.int32,
              torch.int64, torch.bool)
     if value.dtype not in kinds:
-        raise ExportError(f"input {name} is {value.dtype}, wanted float32 or integers")
+        raise ExportError(f"input {name} is {value.dtype}, wanted floats or integers")
     return value.detach().clone()
 
 

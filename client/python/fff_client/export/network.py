@@ -31,8 +31,9 @@ def export_network(
 ) -> Exported:
     """Writes a network as one version of a model that FFF Serving serves.
 
-    module: a torch.nn.Module in float32, in any mode, on any device. It runs in
-        eval mode and is left as it was.
+    module: a torch.nn.Module of any float dtype, in any mode, on any device. It
+        runs in eval mode and in float32, and is left as it was. Tensors of
+        float16 and bfloat16 are written as such, others as float32.
     folder: the version's, such as "models/my-network/1"; it must not hold
         anything. There come model.safetensors (the tensors that are used, under
         the names of the state_dict) and example.safetensors (`input.<port>`,

@@ -5,14 +5,14 @@ from typing import Dict, List, NamedTuple
 import numpy as np
 import torch
 
-from . import check, hooks, inputs as inputs_of, leaves
+from . import check, hooks, inputs as inputs_of, leaves, precision
 from .errors import ExportError
 from .graph import Trace
 from .keep import as_it_was
 from .lower import Lowering
 from .state import state_dict_tensors
 from .trace import ValueTracer, unwrapped
-from .weights import Weights, check_dtypes
+from .weights import Weights
 
 OUTPUT = "output"
 # Layers that want sequences of one length.
@@ -36,11 +36,23 @@ def translate(module, given, shape, mask, any_length, labels) -> Translation:
     if isinstance(module, torch.jit.ScriptModule):
         raise ExportError("a TorchScript module: export the module it was made of")
     hooks.check(module)
-    check_dtypes(module)
+    precision.check_tensors(module)
     given = inputs_of.prepare(module, given, shape, mask)
+    with as_it_was(module):
+        _plain_encoders(module)
+        own = precision.own_answer(module, given.example)
+    with precision.in_float32(module) as dtypes:
+        made = _translated(module, given, any_length, labels, dtypes)
+    answer = torch.from_numpy(made.example[f"output.{OUTPUT}"])
+    precision.check_answer(own, answer, dtypes)
+    return made
+
+
+def _translated(module, given, any_length, labels, dtypes) -> Translation:
+    """given: inputs.Inputs. dtypes: of precision.in_float32."""
     with as_it_was(module) as is_changed:
         _plain_encoders(module)
-        network = _found(module, given)
+        network = _found(module, given, " in float32" if dtypes else "")
         data = given.example[given.data]
         ids = not data.is_floating_point() and data.dtype != torch.uint8
         free = ids if any_length is None else any_length
@@ -75,7 +87,8 @@ def translate(module, given, shape, mask, any_length, labels) -> Translation:
     example[f"output.{OUTPUT}"] = inputs_of.stored(
         answer.reshape(served.shape), False
     )
-    return Translation(config, state_dict_tensors(network.tensors), example, notes)
+    tensors = state_dict_tensors(precision.stored(network.tensors, dtypes))
+    return Translation(config, tensors, example, notes)
 
 
 def _answers_again(module, given, answer) -> None:
@@ -108,9 +121,9 @@ def _plain_encoders(module) -> None:
                     setattr(each, name, False)
 
 
-def _found(module, given) -> check.Network:
-    """Traces the module and finds its layers."""
-    check.run(module, "its example", given.example)
+def _found(module, given, how: str) -> check.Network:
+    """Traces the module and finds its layers. how: it computes, for messages."""
+    check.run(module, "its example" + how, given.example)
     check.run(module, "more rows than its example's", given.probe)
     tracer = ValueTracer(module, given.probe)
     graph = tracer.run()

@@ -4,8 +4,6 @@ from typing import Dict, List, Optional, Tuple
 
 import torch
 
-from .errors import ExportError
-
 
 class Weights:
     """Names are those of the state_dict; `used` is what config.json refers to.
@@ -112,18 +110,6 @@ class Weights:
         if value is None:
             return False
         return known.shape == value.shape and torch.equal(known, value.detach())
-
-
-def check_dtypes(module) -> None:
-    """Raises ExportError unless parameters and buffers are float32 or integers."""
-    for name, value in [*module.named_parameters(), *module.named_buffers()]:
-        if value.is_floating_point() and value.dtype != torch.float32:
-            raise ExportError(
-                f"{name} is {value.dtype}, wanted torch.float32: call "
-                "module.float() first"
-            )
-        if value.is_meta or value.is_quantized or value.is_sparse:
-            raise ExportError(f"{name} is meta, quantised or sparse, wanted dense")
 
 
 def _memory(value: torch.Tensor) -> int:
