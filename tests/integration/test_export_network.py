@@ -16,6 +16,7 @@ import fff_api
 import reference_networks
 import safetensors_file
 import test_sequences
+from network_experts import DistilledTree, ExpertTree
 from network_layers import LeafTree, PathForest, RmsNorm, SapFff
 from server_process import ServerProcess
 from test_networks import assert_routes, batches, facts
@@ -138,6 +139,15 @@ SMALL = {
     "glu": (lambda: nn.Sequential(
         nn.Linear(9, 12), nn.GLU(), nn.AlphaDropout(0.1), nn.Linear(6, 3)), None, {}),
     "swiglu": (SwiGlu, lambda: torch.randn(2, 6, 16), {"any_length": True}),
+    "experts": (lambda: nn.Sequential(
+        nn.Linear(16, 8), ExpertTree(8, 2, 5, inner=6, activation=nn.ReLU())),
+        lambda: torch.randn(2, 6, 16), {"any_length": True}),
+    "distilled": (lambda: nn.Sequential(nn.Linear(9, 8), DistilledTree(8, 6, 3)),
+                  None, {}),
+    "distilled-all": (lambda: nn.Sequential(
+        nn.Linear(9, 8), DistilledTree(
+            8, 6, 2, leaf_rows=4, route_rows=2, shared=3, rows_of_nodes=3, node_rows=2,
+            leak=0.1, master=True, fallback=True)), lambda: torch.randn(6, 9), {}),
     "half": (lambda: nn.Sequential(
         nn.Linear(9, 12), SapFff(12, 6, 3), nn.LayerNorm(6)).half(), None, {}),
     "bfloat16": (lambda: PictureNetwork().bfloat16(),

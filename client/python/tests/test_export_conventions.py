@@ -14,7 +14,7 @@ from fff_client.safetensors import read_safetensors  # noqa: E402
 
 VECTORS = pathlib.Path(__file__).resolve().parents[3] / "tests/data/reference/vectors"
 
-# Case: convention, activation, trees.
+# Case: convention, activation, and trees or arguments.
 CASES = {
     "fastfeedforward-mnist-shape": ("fastfeedforward", "relu", 1),
     "fastfeedforward-gelu": ("fastfeedforward", "gelu", 1),
@@ -39,6 +39,16 @@ CASES = {
     "fff-linear-leaf-13-5-7-d2": ("linear-leaf", "identity", 1),
     "hyperzens-linear-13x21-d2": ("hyperzens-linear", "identity", 1),
     "hyperzens-linear-k2-15x15-d3": ("hyperzens-linear", "identity", 1),
+    "mlp-utils-mlp-17-proj12-d2": ("mlp-utils", "relu", 1),
+    "fffdistill-route1-16x10-d3": ("fffdistill", "silu", {"region_leak": 0.0}),
+    "fffdistill-route2-13x9-d2": ("fffdistill", "gelu", {"region_leak": 0.0}),
+    "fffdistill-contribute1-14x7-d3": ("fffdistill", "silu", {
+        "region_leak": 0.0, "route_rows_output_count": 1}),
+    "fffdistill-split-12x11-d2": ("fffdistill", "relu", {
+        "region_leak": 0.2, "route_rows_output_count": 2}),
+    "fffdistill-all-15x8-d3": ("fffdistill", "gelu", {
+        "region_leak": 0.1, "route_rows_output_count": 1, "master_leaf": True,
+        "fallback_leaf": True}),
 }
 
 
@@ -48,6 +58,12 @@ def tensors_of(case):
         for name, value in read_safetensors(
             str(VECTORS / case / "model.safetensors")).items()
     }
+
+
+def said_of(trees_or_arguments):
+    """As config.json says it."""
+    said = trees_or_arguments
+    return {"trees" if isinstance(said, int) else "arguments": said}
 
 
 def convention_of(name, tensors):
@@ -75,7 +91,7 @@ class StandIn(torch.nn.Module):
         tensors = {name: value.double() if value.is_floating_point() else value
                    for name, value in self.state_dict().items()}
         convention, activation, trees, tie = self.facts
-        form = convention.form(tensors, trees)
+        form = convention.form(tensors, said_of(trees))
         return conventions.evaluate(form, x.double(), activation, tie)[0].float()
 
 
@@ -88,7 +104,7 @@ def test_a_convention_answers_as_the_public_code(case):
     convention = convention_of(name, tensors)
     x = torch.tensor(io["x"]).double()
     y, _ = conventions.evaluate(
-        convention.form(tensors, trees), x, activation, convention.tie)
+        convention.form(tensors, said_of(trees)), x, activation, convention.tie)
     facts = json.loads((VECTORS / case / "case.json").read_text())
     tolerance = facts.get("tolerance_abs", 1e-4)
     np.testing.assert_allclose(y, io["y"].reshape(len(x), -1), rtol=0, atol=tolerance)
@@ -103,7 +119,8 @@ def test_a_module_is_found_by_its_answers(case):
     found = fff.find(module, module)
     assert found.fields["convention"] == name
     assert found.fields.get("activation", activation) == activation
-    assert found.fields.get("trees", trees) == trees
+    said = found.fields.get("arguments", found.fields.get("trees", trees))
+    assert said == trees
     assert "tie" not in found.fields
 
 

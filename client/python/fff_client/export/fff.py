@@ -12,7 +12,7 @@ from typing import Callable, FrozenSet, List, NamedTuple, Optional, Tuple
 import torch
 
 from . import conventions
-from .conventions import CONVENTIONS, Convention, Form
+from .conventions import CONVENTIONS, NOT_SERVED, Convention, Form
 from .errors import ExportError
 
 ROWS = 48
@@ -56,7 +56,7 @@ class _Recorded(dict):
 
 class _Candidate(NamedTuple):
     convention: Convention
-    trees: int
+    said: dict
     activation: str
     form: Form
 
@@ -67,6 +67,14 @@ def fitting(module) -> List[Convention]:
     return [each for each in CONVENTIONS if each.fits(tensors)]
 
 
+def not_served(module) -> str:
+    """The name of the public code that a module has the tensors of and that FFF
+    Serving refuses, else ""."""
+    names = module.state_dict()
+    return next((name for name, told in NOT_SERVED.items()
+                 if all(each in names for each in told)), "")
+
+
 def find(module, run: Callable) -> Optional[Found]:
     """The convention of a module, None where it answers otherwise than all.
 
@@ -74,17 +82,18 @@ def find(module, run: Callable) -> Optional[Found]:
     Raises ExportError where several agree that differ in more than z = 0.
     """
     tensors = _tensors_of(module, torch.float64)
-    best: List[Tuple[float, _Candidate]] = []
+    candidates: List[_Candidate] = []
     for rows in _rows(module):
         answer = _answers(run, rows)
         if answer is None:
             return None
-        candidates = [each for _, each in best] or _candidates(tensors)
+        candidates = candidates or _candidates(tensors, rows.double(), answer)
         # A few rows leave few candidates for all of them.
         few = _agreeing(candidates, rows[:FEW], answer[:FEW])
         best = _agreeing([each for _, each in few], rows, answer)
         if not best:
             return None
+        candidates = [each for _, each in best]
     # The usual activation where it does as well as any other.
     least = min(error for error, _ in best)
     chosen = next(each for error, each in best if error <= 2 * least + 1e-7)
@@ -109,7 +118,7 @@ def rebuilt(fields: dict, tensors: dict) -> Found:
     """What a layer of config.json computes with these tensors, by name."""
     for convention in CONVENTIONS:
         if convention.name == fields["convention"] and convention.fits(tensors):
-            form = convention.form(tensors, fields.get("trees", 1))
+            form = convention.form(tensors, fields)
             if form is not None:
                 return Found(fields, form,
                              fields.get("activation", convention.activations[0]),
@@ -122,8 +131,7 @@ def _fields(chosen: _Candidate, tie: str) -> dict:
     fields = {"type": "fff", "convention": convention.name}
     if len(convention.activations) > 1:
         fields["activation"] = chosen.activation
-    if convention.trees:
-        fields["trees"] = chosen.trees
+    fields.update(chosen.said)
     if tie != convention.tie:
         fields["tie"] = tie
     return fields
@@ -131,7 +139,7 @@ def _fields(chosen: _Candidate, tie: str) -> dict:
 
 def _names_read(chosen: _Candidate, tensors, rows) -> FrozenSet[str]:
     recorded = _Recorded(tensors)
-    form = chosen.convention.form(recorded, chosen.trees)
+    form = chosen.convention.form(recorded, chosen.said)
     conventions.evaluate(form, rows.double(), chosen.activation, "left")
     told = {*chosen.convention.ranks, *_TELLING} & set(tensors)
     return frozenset(recorded.read | told)
@@ -148,7 +156,7 @@ def _tensors_of(module, dtype) -> dict:
 def _width_of(module) -> int:
     tensors = _tensors_of(module, torch.float32)
     for name in ("node_weights", "linear_in.weight", "linear_in_weight", "w1s", "X",
-                 "X.weight", "basisX", "PathSelector.weight",
+                 "routers.0.weight", "route_weight", "X.weight", "basisX", "PathSelector.weight",
                  "net.0.PathSelector.weight", "nodes.weight", "gate.nodes",
                  "router_weights"):
         if name in tensors:
@@ -188,29 +196,21 @@ def _answers(run: Callable, rows) -> Optional[torch.Tensor]:
     return None
 
 
-def _candidates(tensors) -> List[_Candidate]:
+def _candidates(tensors, rows, answer) -> List[_Candidate]:
     found = []
     for convention in CONVENTIONS:
         if not convention.fits(tensors):
             continue
-        counts = [1]
-        if convention.trees:
-            rows = tensors["linear_in.weight"].shape[0]
-            counts = [rows // nodes for nodes in _tree_sizes(rows)]
-        for trees in counts:
-            form = convention.form(tensors, trees)
-            if form is not None:
-                found += [
-                    _Candidate(convention, trees, activation, form)
-                    for activation in dict.fromkeys(convention.activations)
-                ]
+        for said in convention.unsaid(tensors):
+            form = None if convention.settle else convention.form(tensors, said)
+            for activation in dict.fromkeys(convention.activations):
+                told = said
+                if convention.settle:
+                    told = convention.settle(tensors, said, activation, rows, answer)
+                    form = told and convention.form(tensors, told)
+                if form is not None:
+                    found.append(_Candidate(convention, told, activation, form))
     return found
-
-
-def _tree_sizes(rows: int):
-    """Nodes per tree; trees of one node decide nothing, they are a dense layer."""
-    sizes = [2**k - 1 for k in range(2, rows.bit_length() + 1)]
-    return [size for size in reversed(sizes) if rows % size == 0]
 
 
 def _agreeing(candidates, rows, answer) -> List[Tuple[float, _Candidate]]:
@@ -246,10 +246,9 @@ def _tie(module, chosen: _Candidate, agreeing, run) -> str:
         other = copy.deepcopy(module).eval()
         _silence_roots(other, chosen)
         tensors = _tensors_of(other, torch.float64)
-        form = chosen.convention.form(tensors, chosen.trees)
+        form = chosen.convention.form(tensors, chosen.said)
         rows = next(iter(_rows(module)))
-        with torch.no_grad():
-            answer = other(rows.clone()).reshape(len(rows), -1)
+        answer = _answers(lambda shaped: other(shaped.clone()), rows)
         for tie in ("left", "right"):
             wanted, _ = conventions.evaluate(form, rows.double(), chosen.activation, tie)
             ties[tie] = float((wanted - answer).abs().median())
@@ -269,10 +268,11 @@ def _silence_roots(module, chosen: _Candidate) -> None:
                     "linear_in.bias", "linear_in_weight", "linear_in_bias", "w1s",
                     "X", "X.weight", "PathSelector.weight", "nodes.weight",
                     "nodes.bias", "gate.nodes", "router_weights", "router_biases",
-                    "net.3.PathSelector.weight")
+                    "net.3.PathSelector.weight", "routers.0.weight", "route_weight")
         and not (name == "w1s" and state[name].dim() == 3)
     }
-    names |= {name for name in ("nodes.bias", "router_biases", "node_biases")
+    names |= {name for name in ("nodes.bias", "router_biases", "node_biases",
+                                "routers.0.bias", "route_bias")
               if name in state}
     with torch.no_grad():
         for name in names:
@@ -282,4 +282,4 @@ def _silence_roots(module, chosen: _Candidate) -> None:
             ) and state["router_weights"].dim() == 3:
                 value[:, 0] = 0
             else:
-                value[:: value.shape[0] // chosen.trees] = 0
+                value[:: value.shape[0] // chosen.said.get("trees", 1)] = 0

@@ -57,7 +57,11 @@ def find_fff(module, name: str, run: Callable) -> Tuple[Optional[fff.Found], str
     tensors look like one and its answers do not."""
     fitting = fff.fitting(module)
     if not fitting:
-        return None, ""
+        other = fff.not_served(module)
+        return None, other and (
+            f"; the tensors of {name or 'the module'} are those of {other}, which FFF "
+            "Serving does not serve"
+        )
     found = fff.find(module, run)
     if found is not None:
         return found, ""

@@ -62,7 +62,7 @@ class Lowering:
         return ExportError(
             f"FFF Serving has no layer for {name_of(node)}"
             + (f" ({why})" if why else "")
-            + f": {place(node)}"
+            + f": {place(node)}{node.meta.get('hint', '')}"
         )
 
     def use(self, layer: dict) -> None:

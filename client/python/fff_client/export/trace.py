@@ -7,6 +7,7 @@ its `meta`, what the operation gave for one example:
     data    whether it depends on the inputs; weights alone do not
     source  the Source of the line of user code, None where there is none
     module  the name of the innermost module that was entered, "" the outermost
+    hint    for errors: which FFF layer a module around it looks like, or ""
     fff     of a call of an FFF layer: its fff.Found
     now     the node that changed this one's tensor in place, the last one
 
@@ -145,7 +146,7 @@ class ValueTracer(torch.fx.Tracer):
         self._holder = _Holder(module)
         self._inputs = inputs
         self._evaluating = False
-        self._inside = [""]
+        self._inside = [("", "")]
 
     def run(self) -> torch.fx.Graph:
         """Traces in eval mode without gradients; raises ExportError."""
@@ -188,7 +189,7 @@ class ValueTracer(torch.fx.Tracer):
         proxy = super().create_proxy(kind, target, args, kwargs, *rest, **options)
         node = proxy.node
         node.meta["source"] = _user_source()
-        node.meta["module"] = self._inside[-1]
+        node.meta["module"], node.meta["hint"] = self._inside[-1]
         node.meta["data"] = kind == "placeholder" or (
             target not in _SHAPE_ONLY
             and any(each.meta["data"] for each in node.all_input_nodes)
@@ -235,11 +236,13 @@ class ValueTracer(torch.fx.Tracer):
         return self.path_of_module(module)[len("net."):]
 
     def _enter(self, module, name, forward, args, kwargs, hint):
-        self._inside.append(name)
+        self._inside.append((name, hint or self._inside[-1][1]))
         try:
             return forward(*args, **kwargs)
-        except ExportError:
-            raise
+        except ExportError as error:
+            if not hint:
+                raise
+            raise ExportError(f"{error}{hint}") from error
         except Exception as error:  # whatever user code and torch raise
             told = str(error).split("\n")[0]
             raise ExportError(
