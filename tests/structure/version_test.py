@@ -18,6 +18,7 @@ NUMBER = r"\d+\.\d+\.\d+"
 IMAGE_TAG = rf"(?:fff-server:|newTag: )({NUMBER})"
 BY_HAND = {
     "client/python/pyproject.toml": rf'^version = "({NUMBER})"',
+    "client/python/fff_client/__init__.py": rf'^__version__ = "({NUMBER})"',
     "Dockerfile": rf"^ARG VERSION=({NUMBER})",
     "CHANGELOG.md": rf"\A# Changes\n+## ({NUMBER})\b",
     "deploy/README.md": rf"(?:fff-server:|fff[_-]serving[_-])({NUMBER})",

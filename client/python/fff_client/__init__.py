@@ -10,14 +10,21 @@ AsyncClient is the same for asyncio.
 numpy only (and torch to read torch files), neither gRPC nor generated code.
 """
 
+import importlib
+
 __all__ = [
     "AsyncClient", "Client", "InputError", "LayerRouting", "Prediction",
     "ServingError",
 ]
+__version__ = "0.1.0"
+
+_MODULES = ("aio", "client", "errors", "export", "text")
 
 
 def __getattr__(name):
     # Loaded on first use, so that the exporter works without gRPC.
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name == "AsyncClient":
         from .aio import AsyncClient
 
@@ -27,3 +34,7 @@ def __getattr__(name):
 
         return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__, *_MODULES})
