@@ -14,14 +14,15 @@ import grpc.aio
 
 from . import text as _text
 from .client import CHANNEL_OPTIONS, admin_metadata
+from .connection import ANY_SERVICE, health_check, is_not_ready, target_of
 from .errors import InputError, ServingError, serving_error
+from .exchange import Deadline, exchange
 from .messages import (
     Inputs,
     Prediction,
     benchmark_request,
     pb,
     pb_grpc,
-    prediction,
     predict_request,
     sequence_inputs,
     sequence_predictions,
@@ -38,7 +39,8 @@ class AsyncClient:
     answers, deadlines and errors; the methods are awaited. Cancelling the task
     that awaits a call cancels the call in the server.
 
-    target: "host:port" of the server's gRPC port.
+    target: "host:port" of the server's gRPC port; left out, the environment
+        variable FFF_SERVER, or else 127.0.0.1:8001.
     credentials: grpc.ChannelCredentials for TLS; None for plain text.
     timeout: seconds a call may take when the call names no other; None waits
         without end.
@@ -51,18 +53,21 @@ class AsyncClient:
 
     def __init__(
         self,
-        target: str,
+        target: Optional[str] = None,
         credentials: Optional[grpc.ChannelCredentials] = None,
         timeout: Optional[float] = 30.0,
         admin_token: Optional[str] = None,
     ):
-        self._target = target
+        self._target = target_of(target)
         self._credentials = credentials
         self._timeout = timeout
         self._admin = admin_metadata(admin_token)
         self._channel = None
         self._stub = None
         self._closed = False
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._target!r})"
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -100,10 +105,10 @@ class AsyncClient:
         Returns a Prediction with output float32 [rows, *model output shape].
         Raises InputError for an array that cannot be sent, and ServingError.
         """
-        request = predict_request(
-            model, array, version, routing, labels, request_id, top_k
+        return await self._predict(
+            "Predict", timeout, model, array, version=version, routing=routing,
+            labels=labels, request_id=request_id, top_k=top_k,
         )
-        return prediction(await self._call("Predict", request, timeout))
 
     async def predict_dense(
         self,
@@ -116,10 +121,10 @@ class AsyncClient:
         top_k: int = 0,
     ) -> Prediction:
         """Evaluates the model's dense twin on the same input; see predict."""
-        request = predict_request(
-            model, array, version, False, labels, request_id, top_k
+        return await self._predict(
+            "PredictDense", timeout, model, array, version=version, labels=labels,
+            request_id=request_id, top_k=top_k,
         )
-        return prediction(await self._call("PredictDense", request, timeout))
 
     async def predict_stream(
         self,
@@ -131,9 +136,10 @@ class AsyncClient:
     ) -> AsyncIterator[Tuple[int, Union[Prediction, ServingError]]]:
         """Evaluates many arrays over one stream, many of them in flight.
 
-        arrays: as in predict, one request each, from an iterable or an
-            asynchronous one; read as the server takes them. What predict would
-            refuse ends the stream with that exception.
+        arrays: as in predict, one request each, in one message, from an iterable
+            or an asynchronous one; read as the server takes them. What predict
+            would refuse ends the stream with that exception, but for uint8, which
+            is a ServingError of that request.
         timeout: seconds for the whole stream; left out, none.
 
         Yields (position, answer) as the answers come, not in order: a
@@ -205,6 +211,21 @@ class AsyncClient:
         inputs = question.inputs(await self.model(model))
         answer = await self.predict(model, inputs)
         return question.choices(answer.output)
+
+    async def is_ready(
+        self, model: str = "", version: int = 0, timeout: Optional[float] = None
+    ) -> bool:
+        """Whether the server answers predictions, of `model` where one is named;
+        see Client.is_ready."""
+        try:
+            if model:
+                described = await self.model(model, version, timeout)
+                return described.summary.state == pb.MODEL_STATE_READY
+            return await self._call("is_ready", ANY_SERVICE, timeout)
+        except ServingError as error:
+            if is_not_ready(error):
+                return False
+            raise
 
     async def models(
         self, timeout: Optional[float] = None
@@ -281,7 +302,26 @@ class AsyncClient:
                 )
             )
             self._stub = pb_grpc.InferenceServiceStub(self._channel)
+            self._stub.is_ready = health_check(self._channel)
         return self._stub
+
+    async def _predict(self, method, timeout, model, array, **said) -> Prediction:
+        """Runs an exchange; the timeout is that of all its messages together."""
+        deadline = Deadline(self._timeout if timeout is None else timeout)
+        talk = exchange(model, array, **said)
+        try:
+            request = next(talk)
+            while True:
+                is_question = isinstance(request, pb.GetModelRequest)
+                asked = "GetModel" if is_question else method
+                try:
+                    response = await self._call(asked, request, deadline.left())
+                except ServingError as error:
+                    request = talk.throw(error)
+                else:
+                    request = talk.send(response)
+        except StopIteration as end:
+            return end.value
 
     async def _call(self, method, request, timeout, metadata=()):
         timeout = self._timeout if timeout is None else timeout

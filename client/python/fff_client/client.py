@@ -5,7 +5,9 @@ from typing import Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 import grpc
 
 from . import text as _text
+from .connection import ANY_SERVICE, health_check, is_not_ready, target_of
 from .errors import InputError, ServingError, serving_error
+from .exchange import Deadline, exchange
 from .messages import (
     Inputs,
     LayerRouting,
@@ -13,7 +15,6 @@ from .messages import (
     benchmark_request,
     pb,
     pb_grpc,
-    prediction,
     predict_request,
     sequence_inputs,
     sequence_predictions,
@@ -40,7 +41,8 @@ def admin_metadata(token: Optional[str]):
 class Client:
     """A connection to one server; safe to use from several threads.
 
-    target: "host:port" of the server's gRPC port.
+    target: "host:port" of the server's gRPC port; left out, the environment
+        variable FFF_SERVER, or else 127.0.0.1:8001.
     credentials: grpc.ChannelCredentials for TLS; None for plain text.
     timeout: seconds a call may take when the call names no other; None waits
         without end.
@@ -49,23 +51,29 @@ class Client:
 
     The connection is made by the first call. Close it with close() or use the
     client as a context manager. Every method raises ServingError when the
-    server refuses or cannot be reached.
+    server refuses or cannot be reached. A target that is none raises ValueError.
     """
 
     def __init__(
         self,
-        target: str,
+        target: Optional[str] = None,
         credentials: Optional[grpc.ChannelCredentials] = None,
         timeout: Optional[float] = 30.0,
         admin_token: Optional[str] = None,
     ):
+        self._target = target_of(target)
         if credentials is None:
-            self._channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
+            self._channel = grpc.insecure_channel(self._target, CHANNEL_OPTIONS)
         else:
-            self._channel = grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
+            self._channel = grpc.secure_channel(
+                self._target, credentials, CHANNEL_OPTIONS
+            )
         self._stub = pb_grpc.InferenceServiceStub(self._channel)
         self._timeout = timeout
         self._admin = admin_metadata(admin_token)
+
+    def __repr__(self) -> str:
+        return f"Client({self._target!r})"
 
     def __enter__(self) -> "Client":
         return self
@@ -92,7 +100,8 @@ class Client:
 
         model: its name; "NAME:dense" is the dense twin.
         array: real numbers [rows, *model input shape], or [*model input shape]
-            for one row. Rounded to float32, not scaled. Or a dict of arrays
+            for one row. Rounded to float32, not scaled; uint8, as of pictures, is
+            sent as such to a model that takes bytes. Or a dict of arrays
             [rows, ..] by the names of the model's inputs: uint8, int32, int64,
             float16, bfloat16, float32 or float64, sent as they are. Lists,
             numpy arrays of any order, torch tensors (with gradients, on a GPU,
@@ -106,16 +115,19 @@ class Client:
             and their numbers as ids, instead of all columns.
 
         Of a model that answers a row per token, an input "positions", integers
-        [rows, any number], asks for the outputs of these tokens alone.
+        [rows, any number], asks for the outputs of these tokens alone. A batch
+        whose inputs or answer are too large for one message goes in several, one
+        after the other, all to the version that answers the first.
 
         Raises InputError when an array holds something else (masked elements,
         text, complex numbers, numbers beyond float32, rows of differing
-        lengths), or arrays by name differ in rows, and ServingError.
+        lengths), arrays by name differ in rows, or uint8 is given to a model of
+        floats, and ServingError.
         """
-        request = predict_request(
-            model, array, version, routing, labels, request_id, top_k
+        return self._predict(
+            self._stub.Predict, timeout, model, array, version=version,
+            routing=routing, labels=labels, request_id=request_id, top_k=top_k,
         )
-        return self._predict(self._stub.Predict, request, timeout)
 
     def predict_dense(
         self,
@@ -132,10 +144,10 @@ class Client:
         What the twin is (trained, or a baseline of cost whose outputs mean
         nothing) says model(name).dense_kind.
         """
-        request = predict_request(
-            model, array, version, False, labels, request_id, top_k
+        return self._predict(
+            self._stub.PredictDense, timeout, model, array, version=version,
+            labels=labels, request_id=request_id, top_k=top_k,
         )
-        return self._predict(self._stub.PredictDense, request, timeout)
 
     def predict_stream(
         self,
@@ -147,8 +159,9 @@ class Client:
     ) -> Iterator[Tuple[int, Union[Prediction, ServingError]]]:
         """Evaluates many arrays over one stream, many of them in flight.
 
-        arrays: as in predict, one request each; read as the server takes them.
-            What predict would refuse ends the stream with that exception.
+        arrays: as in predict, one request each, in one message; read as the
+            server takes them. What predict would refuse ends the stream with that
+            exception, but for uint8, which is a ServingError of that request.
         timeout: seconds for the whole stream; left out, none.
 
         Yields (position, answer) as the answers come, not in order: a
@@ -225,6 +238,24 @@ class Client:
         where there is none), index and probability. Raises as fill_mask.
         """
         return _text.classify_text(self, model, text, tokenizer)
+
+    def is_ready(
+        self, model: str = "", version: int = 0, timeout: Optional[float] = None
+    ) -> bool:
+        """Whether the server answers predictions, of `model` where one is named.
+
+        False where the server is not reached in time, starts or stops, or has no
+        such model, or has not loaded it. Raises ServingError for other errors.
+        """
+        try:
+            if model:
+                state = self.model(model, version, timeout).summary.state
+                return state == pb.MODEL_STATE_READY
+            return self._call(health_check(self._channel), ANY_SERVICE, timeout)
+        except ServingError as error:
+            if is_not_ready(error):
+                return False
+            raise
 
     def models(self, timeout: Optional[float] = None) -> List["pb.ModelSummary"]:
         """Lists every model of the repository, loaded or not, twins included.
@@ -308,8 +339,23 @@ class Client:
         finally:
             call.cancel()
 
-    def _predict(self, method, request, timeout) -> Prediction:
-        return prediction(self._call(method, request, timeout))
+    def _predict(self, method, timeout, model, array, **said) -> Prediction:
+        """Runs an exchange; the timeout is that of all its messages together."""
+        deadline = Deadline(self._timeout if timeout is None else timeout)
+        talk = exchange(model, array, **said)
+        try:
+            request = next(talk)
+            while True:
+                is_question = isinstance(request, pb.GetModelRequest)
+                asked = self._stub.GetModel if is_question else method
+                try:
+                    response = self._call(asked, request, deadline.left())
+                except ServingError as error:
+                    request = talk.throw(error)
+                else:
+                    request = talk.send(response)
+        except StopIteration as end:
+            return end.value
 
     def _call(self, method, request, timeout, metadata=()):
         timeout = self._timeout if timeout is None else timeout

@@ -1,13 +1,13 @@
 """Between numpy arrays and the messages of fff.v1; no connection."""
 
-import dataclasses
-from typing import List, Mapping, Optional, Tuple, Union
+from typing import List, Mapping, Tuple, Union
 
 import grpc
 import numpy as np
 
 from .arrays import as_array, as_float32, refusal
 from .errors import InputError, ServingError
+from .predictions import LayerRouting, Prediction
 
 try:
     from ._proto import inference_pb2 as pb
@@ -20,13 +20,21 @@ except ImportError as error:
 
 __all__ = [
     "Inputs", "LayerRouting", "Prediction", "benchmark_request", "pb", "pb_grpc",
-    "predict_request", "prediction", "sequence_inputs", "sequence_predictions", "stream_answer",
+    "predict_request", "prediction", "prepared", "sequence_inputs",
+    "sequence_predictions", "stream_answer",
 ]
 
 # What predict takes: one array, or arrays by the names of the model's inputs.
 Inputs = Union["np.typing.ArrayLike", Mapping[str, "np.typing.ArrayLike"]]
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+# Of bytes for an input of floats.
+SCALE_ADVICE = (
+    "scale the bytes as the training did, for example array.astype('float32') / 255, "
+    "or send array.astype('float32') where it took them unscaled"
+)
+_GOT_BYTES = "got datatype DATA_TYPE_UINT8, wanted DATA_TYPE_FP"
 
 # By dtype.name; ml_dtypes brings bfloat16 to numpy.
 _DATATYPES = {
@@ -38,68 +46,6 @@ _DATATYPES = {
     "float32": pb.DATA_TYPE_FP32,
     "float64": pb.DATA_TYPE_FP64,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerRouting:
-    """The way of all rows through one FFF layer.
-
-    layer: index of the layer in the model, from 0.
-    family: "leaf" (one leaf network answers) or "path" (all visited nodes do).
-    trees, depth: depth counts the decisions from the root to the bottom level.
-    leaf: int32 [rows, trees], position on the bottom level, 0 = leftmost.
-    margin: float32 [rows, trees, depth] (leaf family) or [.., depth + 1] (path
-        family): what each visited node computed, root first. Its sign decides,
-        its size says how close the decision was.
-    tokens: of one row. Where it is more than 1, each token takes a way of its
-        own, and leaf and margin are [rows, tokens, trees, ..].
-    """
-
-    layer: int
-    family: str
-    trees: int
-    depth: int
-    leaf: np.ndarray
-    margin: np.ndarray
-    tokens: int = 1
-
-    def nodes(self) -> np.ndarray:
-        """Visited nodes, int64 [*leaf.shape, depth + 1], root first.
-
-        In heap order: root 0, children 2n+1 and 2n+2. Of the leaf family the
-        last one is the leaf, at index 2^depth - 1 + leaf.
-        """
-        level = np.arange(self.depth + 1, dtype=np.int64)
-        position = self.leaf.astype(np.int64)[..., None] >> (self.depth - level)
-        return (1 << level) - 1 + position
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """The answer to predict or predict_dense.
-
-    output: float32 [rows, *model output shape].
-    ids: with top_k, int64 shaped as output: the columns that it holds, the
-        strongest first. Else None.
-    labels: of the strongest column of every row, or token; with top_k of every
-        number in output; empty unless asked for and the model has labels.
-    routing: one entry an FFF layer when asked for, else empty.
-    implementation: "fff" or "dense", what computed the output.
-    queue_seconds, compute_seconds, batch_rows: time in the server, waiting and
-        computing, and the rows of the batch this request was evaluated in.
-    """
-
-    model: str
-    version: int
-    implementation: str
-    output: np.ndarray
-    labels: Tuple[str, ...]
-    routing: Tuple[LayerRouting, ...]
-    queue_seconds: float
-    compute_seconds: float
-    batch_rows: int
-    request_id: str
-    ids: Optional[np.ndarray] = None
 
 
 def predict_request(
@@ -118,14 +64,23 @@ def predict_request(
         request_id=request_id,
         top_k=top_k,
     )
-    if isinstance(inputs, Mapping):
-        _add_named(inputs, request)
+    arrays = prepared(inputs)
+    if isinstance(arrays, Mapping):
+        for name, array in arrays.items():
+            request.inputs.add(name=name, tensor=_tensor(array))
     else:
-        request.input.CopyFrom(_tensor(as_float32(as_array(inputs))))
+        request.input.CopyFrom(_tensor(arrays))
     return request
 
 
-def _add_named(inputs, request) -> None:
+def prepared(inputs):
+    """The arrays that are sent: one, float32 or uint8, or several by name.
+
+    Raises as predict_request.
+    """
+    if not isinstance(inputs, Mapping):
+        array = as_array(inputs)
+        return array if array.dtype == np.uint8 else as_float32(array)
     arrays = {
         name: as_array(array, f"input {name!r}") for name, array in inputs.items()
     }
@@ -144,7 +99,7 @@ def _add_named(inputs, request) -> None:
                 f"{what}: got {array.shape[0]} rows, "
                 f"wanted {rows[0]} as in {rows[1]!r}"
             )
-        request.inputs.add(name=name, tensor=_tensor(array))
+    return arrays
 
 
 def sequence_inputs(sequences, name):
@@ -173,8 +128,10 @@ def sequence_predictions(answers) -> List["Prediction"]:
 def stream_answer(message) -> Tuple[int, Union["Prediction", ServingError]]:
     """(position, answer) of a message that came on a stream."""
     if message.HasField("error"):
-        code = _STATUS_CODES[message.error.code]
-        return int(message.request_id), ServingError(code, message.error.message)
+        code, details = _STATUS_CODES[message.error.code], message.error.message
+        if _GOT_BYTES in details:
+            details = f"{details}: {SCALE_ADVICE}"
+        return int(message.request_id), ServingError(code, details)
     return int(message.request_id), prediction(message.response)
 
 

@@ -50,11 +50,18 @@ def test_real_numbers_of_any_form_are_the_same_rows(array):
 
 
 @pytest.mark.parametrize("dtype", [
-    "bool", "i1", "u1", ">i2", "u2", "i4", ">u4", "i8", ">u8"])
+    "bool", "i1", ">i2", "u2", "i4", ">u4", "i8", ">u8"])
 def test_integers_are_rounded_to_the_nearest_float(dtype):
     largest = 1 if dtype == "bool" else np.iinfo(dtype).max
     rows = np.array([[0, 1, largest]], dtype)
     np.testing.assert_array_equal(sent(rows), rows.astype(np.float32))
+
+
+def test_bytes_are_sent_as_bytes(torch):
+    for rows in (np.array([[0, 255]], np.uint8), torch.tensor([[0, 255]]).byte()):
+        tensor = predict_request("m", rows).input
+        assert tensor.datatype == pb.DATA_TYPE_UINT8
+        assert (list(tensor.shape), tensor.data) == ([1, 2], b"\0\xff")
 
 
 def test_numbers_beyond_float32_are_refused_with_their_place():
@@ -108,8 +115,7 @@ def test_a_tensor_with_gradients_is_its_values(torch):
 
 
 @pytest.mark.parametrize("dtype", [
-    "bfloat16", "float16", "float32", "float64", "uint8", "int8", "int16", "int32",
-    "int64"])
+    "bfloat16", "float16", "float32", "float64", "int8", "int16", "int32", "int64"])
 def test_a_tensor_of_every_dtype_is_exact(torch, dtype):
     rows = torch.tensor(ROWS).to(getattr(torch, dtype))
     np.testing.assert_array_equal(sent(rows), rows.to(torch.float32).numpy())
