@@ -117,6 +117,17 @@ class SwiGlu(nn.Module):
         return x + self.down(nn.functional.silu(gate) * value)
 
 
+class Wrapped(nn.Module):
+    """All names have the same front."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = nn.Sequential(nn.Linear(9, 12), SapFff(12, 6, 3), nn.Dropout(0.5))
+
+    def forward(self, x):
+        return self.model(x)
+
+
 def encoder(norm_first):
     layer = nn.TransformerEncoderLayer(
         16, 4, 24, dropout=0.2, activation="gelu", batch_first=True, norm_first=norm_first)
@@ -148,6 +159,8 @@ SMALL = {
         nn.Linear(9, 8), DistilledTree(
             8, 6, 2, leaf_rows=4, route_rows=2, shared=3, rows_of_nodes=3, node_rows=2,
             leak=0.1, master=True, fallback=True)), lambda: torch.randn(6, 9), {}),
+    "wrapped": (Wrapped, None, {}),
+    "parallel": (lambda: nn.DataParallel(Wrapped()), None, {}),
     "half": (lambda: nn.Sequential(
         nn.Linear(9, 12), SapFff(12, 6, 3), nn.LayerNorm(6)).half(), None, {}),
     "bfloat16": (lambda: PictureNetwork().bfloat16(),

@@ -12,7 +12,9 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
-from fff_client.export import ExportError, export_network, main  # noqa: E402
+from fff_client.export import (  # noqa: E402
+    ExportError, export_network, main, read_safetensors,
+)
 from fff_client.export import leaves  # noqa: E402
 
 HERE = pathlib.Path(__file__).name
@@ -225,6 +227,73 @@ def test_the_command_line_says_what_it_did_not_find(tmp_path, word, said, capsys
     assert said in capsys.readouterr().err
     assert main(["--module", "net.py:make", "-o", "m/1"]) == 0
     assert "m/1: 2 tensors" in capsys.readouterr().out
+
+
+NET = """
+from torch import nn
+
+def plain():
+    return nn.Sequential(nn.Linear(3, 2))
+
+class WithModel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = plain()
+
+    def forward(self, x):
+        return self.model(x)
+
+def parallel():
+    return nn.DataParallel(plain())
+"""
+
+
+@pytest.mark.parametrize("front", [
+    "", "module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module._orig_mod."])
+@pytest.mark.parametrize("made", ["plain", "parallel", "WithModel"])
+def test_weights_fit_whatever_stands_in_front_of_all_names(tmp_path, monkeypatch, front,
+                                                           made):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    own = "model." if made == "WithModel" else ""
+    trained = nn.Linear(3, 2)
+    torch.save({f"{front}{own}0.{name}": value
+                for name, value in trained.state_dict().items()}, "trained.pt")
+    assert main(["--module", f"net.py:{made}", "--weights", "trained.pt",
+                 "--input-shape", "3", "-o", "m/1"]) == 0
+    tensors = read_safetensors("m/1/model.safetensors")
+    np.testing.assert_array_equal(tensors[own + "0.weight"], trained.weight.detach())
+
+
+@pytest.mark.parametrize("words, names", [
+    (["--prefix", "ema.net."], ["ema.net.0.weight", "ema.net.0.bias", "ema.steps"]),
+    (["--prefix", "module."], ["module.0.weight", "module.0.bias", "n_averaged"]),
+    ([], ["0._orig_mod.weight", "0._orig_mod.bias"]),
+])
+def test_weights_may_be_some_of_a_file_or_of_compiled_parts(tmp_path, monkeypatch, words,
+                                                            names):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    trained = nn.Linear(3, 2)
+    values = [*(each.detach() for each in trained.parameters()), torch.tensor(3)]
+    torch.save(dict(zip(names, values)), "trained.pt")
+    told = ["--module", "net.py:plain", "--weights", "trained.pt", *words, "-o", "m/1"]
+    assert main(told) == 0
+    tensors = read_safetensors("m/1/model.safetensors")
+    np.testing.assert_array_equal(tensors["0.weight"], trained.weight.detach())
+
+
+def test_weights_of_no_such_prefix_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    torch.save({"0.weight": torch.zeros(2, 3)}, "trained.pt")
+    told = ["--module", "net.py:plain", "--weights", "trained.pt"]
+    assert main([*told, "--prefix", "ema.", "-o", "m/1"]) == 1
+    assert "no tensor's name starts with 'ema.'; there are: 0.weight" in \
+        capsys.readouterr().err
+    assert main([*told, "-o", "m/1"]) == 1
+    assert 'Missing key(s) in state_dict: "0.bias"' in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
 
 
 def test_weights_of_another_network_are_named(tmp_path, monkeypatch, capsys):

@@ -281,6 +281,51 @@ def test_wrappers_leave_the_names(tmp_path):
     assert made.config["layers"] == [{"type": "linear", "prefix": "0."}]
 
 
+class Compiled(nn.Module):
+    """As torch.compile wraps a module."""
+
+    def __init__(self, module):
+        super().__init__()
+        self._orig_mod = module
+
+    def forward(self, x):
+        return self._orig_mod(x)
+
+
+@pytest.mark.parametrize("wrap, prefix", [
+    (lambda net: Do(lambda m, x: m.model(x), model=net), "model."),
+    (lambda net: Do(lambda m, x: m.module(x), module=net), "module."),
+    (Compiled, "_orig_mod."),
+    (lambda net: nn.Sequential(Compiled(net)), "0._orig_mod."),
+])
+def test_names_in_front_of_all_others_are_written_with_them(tmp_path, wrap, prefix):
+    made = export(tmp_path, wrap(nn.Sequential(nn.Linear(4, 3))), TOKENS[0, :, :4])
+    assert made.config["layers"] == [{"type": "linear", "prefix": prefix + "0."}]
+    tensors = read_safetensors(str(tmp_path / "m" / "1" / "model.safetensors"))
+    assert sorted(tensors) == [prefix + "0.bias", prefix + "0.weight"]
+
+
+DROPOUTS = ["Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout",
+            "FeatureAlphaDropout"]
+
+
+@pytest.mark.parametrize("name", DROPOUTS)
+def test_every_dropout_is_nothing(tmp_path, name):
+    module = nn.Sequential(nn.Linear(8, 8), getattr(nn, name)(0.5), nn.Linear(8, 2)).train()
+    made = export(tmp_path, module, TOKENS)
+    assert [each["type"] for each in made.config["layers"]] == ["linear", "linear"]
+    assert module[1].training
+
+
+@pytest.mark.parametrize("name", ["dropout", "dropout2d", "alpha_dropout",
+                                  "feature_alpha_dropout"])
+def test_every_function_of_dropout_is_nothing_in_eval(tmp_path, name):
+    module = Do(lambda m, x: getattr(F, name)(m.linear(x), 0.5, m.training),
+                linear=nn.Linear(8, 8)).train()
+    made = export(tmp_path, module, TOKENS)
+    assert [each["type"] for each in made.config["layers"]] == ["linear"]
+
+
 def test_computed_and_tied_weights_are_written_as_they_are_used(tmp_path):
     normed = nn.utils.weight_norm(nn.Linear(4, 4))
     with torch.no_grad():

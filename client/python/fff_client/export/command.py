@@ -16,7 +16,7 @@ from ..safetensors import Tensor
 from .errors import ExportError
 from .network import export_network
 from .script import made_module, told
-from .state import export_module
+from .state import export_module, named_as
 from .torch_file import load_state_dict
 
 _EPILOG = """examples:
@@ -62,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     add("checkpoint", nargs="?", help="file written by torch.save")
     add("-o", "--output", required=True, metavar="PATH",
         help="the file, or with --module the version's folder")
-    add("--prefix", default="", help="export one layer: names starting with this")
+    add("--prefix", default="",
+        help="take the tensors whose names start with this, such as one layer's")
     add("--entry", "--key", metavar="PATH",
         help="dict of the file that holds the state_dict, like ema.state_dict; "
         'the same as "checkpoint_entry" of config.json')
@@ -116,13 +117,21 @@ def _print_tensors(tensors: Mapping[str, Tensor]) -> None:
 def _load_weights(module, options) -> None:
     import torch
 
+    from .trace import unwrapped
+
+    module = unwrapped(module)
     state = load_state_dict(options.weights, options.entry, options.allow_pickle)
-    tensors = {name: torch.as_tensor(value) for name, value in state.items()}
-    for wrapper in ("module.", "_orig_mod."):
-        if tensors and all(name.startswith(wrapper) for name in tensors):
-            tensors = {name[len(wrapper):]: each for name, each in tensors.items()}
+    tensors = {
+        name[len(options.prefix):]: torch.as_tensor(value)
+        for name, value in state.items() if name.startswith(options.prefix)
+    }
+    if not tensors:
+        raise ExportError(
+            f"{options.weights}: no tensor's name starts with {options.prefix!r}; there "
+            f"are: {', '.join(state) or 'none at all'}"
+        )
     try:
-        module.load_state_dict(tensors)
+        module.load_state_dict(named_as(module.state_dict(), tensors))
     except RuntimeError as error:  # names or shapes that do not fit
         raise ExportError(f"{options.weights}: {error}") from error
 

@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Mapping as AbstractMapping
-from typing import Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
 from ..safetensors import RawTensor, Tensor, write_safetensors
 from .errors import ExportError
+
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+_WRAPPERS_MAX = 4
 
 
 def export_module(
@@ -40,6 +43,28 @@ def export_module(
         write_safetensors(path, tensors, {"format": "pt", **(metadata or {})})
     except TypeError as error:
         raise ExportError(str(error)) from error
+    return tensors
+
+
+def named_as(names, tensors: Mapping) -> Dict[str, Any]:
+    """The tensors without what wrappers put in front of all of their names.
+
+    names: of the module that the tensors are for. Those of torch.compile and of
+    parallel training go, and that of Lightning, where the module has no such names;
+    the former also where they stand inside. What fits as it is, stays.
+    """
+    tensors = dict(tensors)
+    for _ in range(_WRAPPERS_MAX):
+        if any(name in names for name in tensors):
+            break
+        wrapper = next((each for each in _WRAPPERS if all(
+            name.startswith(each) for name in tensors)), None)
+        if wrapper is None:
+            break
+        tensors = {name[len(wrapper):]: each for name, each in tensors.items()}
+    inside = {name.replace("._orig_mod.", "."): name for name in tensors}
+    if len(inside) == len(tensors) and not any("._orig_mod." in name for name in names):
+        tensors = {name: tensors[told] for name, told in inside.items()}
     return tensors
 
 
