@@ -128,6 +128,21 @@ class Wrapped(nn.Module):
         return self.model(x)
 
 
+class LlamaFeedForward(nn.Module):
+    """A gate of two linear layers, behind a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = RmsNorm(16)
+        self.gate_proj, self.up_proj = nn.Linear(16, 24), nn.Linear(16, 24, bias=False)
+        self.down_proj = nn.Linear(24, 16, bias=False)
+
+    def forward(self, x):
+        y = self.norm(x)
+        y = nn.functional.silu(self.gate_proj(y)) * self.up_proj(y)
+        return x + self.down_proj(y)
+
+
 def encoder(norm_first):
     layer = nn.TransformerEncoderLayer(
         16, 4, 24, dropout=0.2, activation="gelu", batch_first=True, norm_first=norm_first)
@@ -149,6 +164,7 @@ SMALL = {
         nn.Linear(9, 12), RmsNorm(12), SapFff(12, 6, 3), nn.Softmax(dim=-1)), None, {}),
     "glu": (lambda: nn.Sequential(
         nn.Linear(9, 12), nn.GLU(), nn.AlphaDropout(0.1), nn.Linear(6, 3)), None, {}),
+    "llama": (LlamaFeedForward, lambda: torch.randn(2, 6, 16), {"any_length": True}),
     "swiglu": (SwiGlu, lambda: torch.randn(2, 6, 16), {"any_length": True}),
     "experts": (lambda: nn.Sequential(
         nn.Linear(16, 8), ExpertTree(8, 2, 5, inner=6, activation=nn.ReLU())),

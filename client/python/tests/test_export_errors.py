@@ -47,6 +47,17 @@ class Masked(nn.Module):
         return x * attention_mask[..., None]
 
 
+class TwoGates(nn.Module):
+    """Each of two linear layers is changed before they meet."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.one(x).tanh() * self.two(x).sigmoid()
+
+
 class Untraceable(nn.Module):
     """Tensors as those of an FFF layer, and another function."""
 
@@ -88,6 +99,8 @@ REFUSED = {
                           torch.randn(2, 1, 4, 4), ["no layer for GLU (over dimension -1"]),
     "gate of other columns": (Does(lambda x: x[:, ::2] * x[:, 1::2].sigmoid()), ROWS, [
         "no layer for mul"]),
+    "gates of others": (
+        nn.Sequential(nn.Linear(4, 4), TwoGates()), ROWS, ["no layer for mul"]),
     "gate of two": (Does(lambda x: x[:, :2].tanh() * x[:, 2:].sigmoid()), ROWS, [
         "no layer for mul"]),
     "clamp": (Does(lambda x: x.clamp(0, 5)), ROWS, ["no layer for clamp"]),

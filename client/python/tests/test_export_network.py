@@ -199,6 +199,37 @@ def test_gates_become_a_layer(tmp_path, name, example):
         {"type": "linear", "prefix": "out."}]
 
 
+def llama(m, x):
+    return m.down(F.silu(m.gate(x)) * m.up(x))
+
+
+def geglu_of_two(m, x):
+    return m.down(m.up(x) * m.gelu(m.gate(x)))
+
+
+@pytest.mark.parametrize("example", [TOKENS, TOKENS[:, 0]], ids=["tokens", "rows"])
+@pytest.mark.parametrize("function, fields, biases", [
+    (llama, {"activation": "silu", "gate": "first"}, (False, False)),
+    (llama, {"activation": "silu", "gate": "first"}, (True, False)),
+    (geglu_of_two, {"activation": "gelu", "gate": "second"}, (True, True)),
+])
+def test_a_gate_of_two_linear_layers_becomes_one(tmp_path, function, fields, biases,
+                                                 example):
+    module = Do(function, gelu=nn.GELU(), up=nn.Linear(8, 6, bias=biases[0]),
+                gate=nn.Linear(8, 6, bias=biases[1]), down=nn.Linear(6, 8, bias=False))
+    made = export(tmp_path, module, example)
+    gate, down = made.config["layers"]
+    assert fields.items() <= gate.items() and gate["type"] == "glu"
+    assert down == {"type": "linear", "prefix": "down."}
+    tensors = read_safetensors(str(tmp_path / "m" / "1" / "model.safetensors"))
+    order = ["gate", "up"] if function is llama else ["up", "gate"]
+    np.testing.assert_array_equal(
+        tensors[gate["prefix"] + "weight"],
+        torch.cat([getattr(module, name).weight for name in order]).detach().numpy())
+    assert (gate["prefix"] + "bias" in tensors) == any(biases)
+    assert len(tensors) == 2 + any(biases)
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_operations_become_layers(tmp_path, name):
     function, layers = PARTS[name]

@@ -74,6 +74,19 @@ def test_parts_may_have_several_dtypes(tmp_path):
     assert (dtypes["0.weight"], dtypes["1.weight"]) == ("BF16", "F32")
 
 
+def test_what_is_made_of_narrow_weights_is_as_narrow(tmp_path):
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up, self.gate = nn.Linear(4, 6), nn.Linear(4, 6)
+
+        def forward(self, x):
+            return self.up(x) * torch.tanh(self.gate(x))
+
+    dtypes, _ = exported(tmp_path, Gated().bfloat16(), ROWS)
+    assert sorted(dtypes.values()) == ["BF16", "BF16"]
+
+
 def test_double_is_the_default_of_a_whole_script(tmp_path):
     torch.set_default_dtype(torch.float64)
     try:

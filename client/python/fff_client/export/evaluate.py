@@ -56,6 +56,8 @@ class Evaluation:
         return torch.softmax(x, -1)
 
     def _glu(self, layer, x):
+        if "prefix" in layer:
+            x = self._dense(layer["prefix"], x)
         value, gate = x.chunk(2, -1)
         if layer.get("gate", "second") == "first":
             value, gate = gate, value

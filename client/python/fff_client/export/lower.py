@@ -9,7 +9,7 @@ from typing import Dict, List, Optional
 
 import torch
 
-from . import attention, functions, modules, regions
+from . import attention, functions, gates, modules, regions
 from .errors import ExportError
 from .evaluate import sines
 from .graph import Match, Trace
@@ -84,6 +84,11 @@ class Lowering:
 
     def linear_prefix(self, node) -> str:
         """Uses the tensors of a linear layer and returns their prefix."""
+        prefix, weight, bias = self.linear_tensors(node)
+        return self.weights.layer(prefix, {"weight": weight, "bias": bias})
+
+    def linear_tensors(self, node) -> tuple:
+        """The prefix of a linear layer, its weight, and its bias or None."""
         if node.op == "call_module":
             module, name = node.meta["called"], node.meta["module"]
             prefix, weight, bias = name + "." if name else "", module.weight, module.bias
@@ -96,7 +101,7 @@ class Lowering:
                 )
             )
             prefix = self.prefix_of(weight, node)
-        return self.weights.layer(prefix, {"weight": weight, "bias": bias})
+        return prefix, weight, bias
 
     def positions(self, node, table: torch.Tensor, shape) -> Optional[list]:
         """A table added to a sequence of `shape`, else None."""
@@ -151,7 +156,7 @@ class Lowering:
             or regions.moved(self, node)
             or regions.pooled(self, node)
             or regions.hand_written(self, node)
-            or regions.gated(self, node)
+            or gates.gated(self, node)
         )
         if found is None:
             raise self.unsupported(node)

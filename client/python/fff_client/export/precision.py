@@ -34,25 +34,26 @@ def check_tensors(module) -> None:
 def in_float32(module) -> Iterator[Dtypes]:
     """Parameters and buffers in float32, afterwards as they were.
 
-    Yields the dtypes that others had, by name. Tensors made without a dtype are
+    Yields the dtypes that floats had, by name. Tensors made without a dtype are
     float32 as well. Raises ExportError for numbers beyond float32.
     """
-    others = {
-        name: value for name, value in _tensors(module)
-        if value.is_floating_point() and value.dtype != torch.float32
+    floats = {
+        name: value for name, value in _tensors(module) if value.is_floating_point()
     }
-    for name, value in others.items():
+    for name, value in floats.items():
         if value.dtype == torch.float64 and bool(
             (value.float().isinf() & ~value.isinf()).any()
         ):
             raise ExportError(f"{name} holds numbers beyond float32 (3.4e38)")
-    held = [(value, value.data) for value in others.values()]
+    held = [(value, value.data) for value in floats.values()
+            if value.dtype != torch.float32]
+    dtypes = {name: value.dtype for name, value in floats.items()}
     usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
         for value, data in held:
             value.data = data.float()
-        yield {name: data.dtype for name, (_, data) in zip(others, held)}
+        yield dtypes
     finally:
         torch.set_default_dtype(usual)
         for value, data in held:
@@ -89,11 +90,11 @@ def check_answer(own: Optional[torch.Tensor], answer: torch.Tensor,
         return  # narrow dtypes overflow
     answer = answer.reshape(-1, answer.shape[-1])
     own = own.cpu().reshape(-1, answer.shape[-1])[: len(answer)]
-    roundings = _ROUNDINGS * max(torch.finfo(each).eps for each in dtypes.values())
+    roundings = _ROUNDINGS * max(torch.finfo(each).eps for each in others(dtypes))
     off = (own.double() - answer.double()).abs()
     usual = float(off.amax(-1).median())
     if usual > max(SHARE_MAX, roundings) * float(answer.abs().max()):
-        names = ", ".join(sorted({str(each) for each in dtypes.values()}))
+        names = ", ".join(sorted(map(str, others(dtypes))))
         raise ExportError(
             f"the network answers otherwise in float32, which FFF Serving computes "
             f"in, than in {names}, by {usual:.3g}: export what module.float() should "
@@ -101,14 +102,26 @@ def check_answer(own: Optional[torch.Tensor], answer: torch.Tensor,
         )
 
 
+def others(dtypes: Dtypes) -> set:
+    """Those that are not float32."""
+    return {*dtypes.values()} - {torch.float32}
+
+
 def stored(tensors: Dict[str, torch.Tensor], dtypes: Dtypes) -> Dict[str, torch.Tensor]:
     """The tensors in the narrower dtypes that they had, where these hold them."""
-    made = {}
-    for name, value in tensors.items():
-        dtype = dtypes.get(name)
-        narrow = value.to(dtype) if dtype in _STORED else value
-        made[name] = narrow if torch.equal(narrow.to(value.dtype), value) else value
-    return made
+    return {name: _narrow(value, dtypes.get(name), dtypes)
+            for name, value in tensors.items()}
+
+
+def _narrow(value: torch.Tensor, dtype: Optional[torch.dtype],
+            dtypes: Dtypes) -> torch.Tensor:
+    """dtype: of the module's own tensors; others may be made of such ones."""
+    for each in [dtype] if dtype else sorted(others(dtypes), key=str):
+        if each in _STORED and value.dtype == torch.float32 and torch.equal(
+            value.to(each).float(), value
+        ):
+            return value.to(each)
+    return value
 
 
 def _tensors(module):

@@ -24,7 +24,6 @@ _MOVES = {
     "view_as", "reshape_as", "alias",
 }
 _POOLS = ("mean", "max", "logsumexp", "first")
-_ACTIVATIONS = {*leaves.ACTIVATION_OF, "GELU"}
 _HAND_WRITTEN_MAX = 14
 # Of the numbers to try. Large ones tell limits, as of clamp; masks of pools may
 # be finite numbers, which larger ones would reach.
@@ -53,7 +52,7 @@ def moved(lowering, node) -> Optional[Match]:
 def pooled(lowering, node) -> Optional[Match]:
     """One vector from all tokens, else None."""
     value = node.meta["value"]
-    for region in _short(lowering, node):
+    for region in short(lowering, node):
         before = region.before.meta["value"]
         if not isinstance(before, torch.Tensor) or before.dim() != 3:
             continue
@@ -65,42 +64,23 @@ def pooled(lowering, node) -> Optional[Match]:
                 layer = {"type": "pool", "over": over}
                 if masked:
                     layer["masked"] = True
-                if _same(lowering, region, layer):
+                if same(lowering, region, layer):
                     return Match([layer], region.before)
     return None
 
 
 def hand_written(lowering, node) -> Optional[Match]:
     """An activation, softmax or norm of the last dimension, else None."""
-    for region in _short(lowering, node):
+    for region in short(lowering, node):
         before = region.before.meta["value"]
         if not isinstance(before, torch.Tensor) or not before.is_floating_point():
             continue
         if before.shape != node.meta["value"].shape:
             continue
         for layer in _elementwise(lowering, region):
-            if _same(lowering, region, layer):
+            if same(lowering, region, layer):
                 name = layer.get("activation")
                 return Match([] if name == "identity" else [layer], region.before)
-    return None
-
-
-def gated(lowering, node) -> Optional[Match]:
-    """Half of a row times an activation of its other half, else None."""
-    shape = node.meta["value"].shape
-    if len(shape) not in (2, 3):
-        return None
-    for region in _short(lowering, node, _ACTIVATIONS):
-        before = region.before.meta["value"]
-        if not isinstance(before, torch.Tensor) or not before.is_floating_point():
-            continue
-        if before.shape != (*shape[:-1], 2 * shape[-1]):
-            continue
-        for name in ACTIVATIONS:
-            for gate in ("second", "first"):
-                layer = {"type": "glu", "activation": name, "gate": gate}
-                if _same(lowering, region, layer):
-                    return Match([layer], region.before)
     return None
 
 
@@ -163,7 +143,7 @@ def _ordered_alike(wanted, after) -> bool:
         and torch.equal(wanted.reshape(-1), after.reshape(-1))
 
 
-def _short(lowering, node, modules=()) -> Iterator[Region]:
+def short(lowering, node, modules=()) -> Iterator[Region]:
     """Regions without modules of other types than `modules`."""
     for region in lowering.trace.regions(node, _HAND_WRITTEN_MAX):
         for each in region.nodes:
@@ -194,7 +174,7 @@ def _elementwise(lowering, region) -> Iterator[dict]:
                    "epsilon": epsilon}
 
 
-def _same(lowering, region, layer) -> bool:
+def same(lowering, region, layer) -> bool:
     """Whether region and layer answer alike on rows of several sizes."""
     like = region.before.meta["value"]
     is_pool = layer["type"] == "pool"

@@ -52,7 +52,7 @@ def _translated(module, given, any_length, labels, dtypes) -> Translation:
     """given: inputs.Inputs. dtypes: of precision.in_float32."""
     with as_it_was(module) as is_changed:
         _plain_encoders(module)
-        network = _found(module, given, " in float32" if dtypes else "")
+        network = _found(module, given, " in float32" if precision.others(dtypes) else "")
         data = given.example[given.data]
         ids = not data.is_floating_point() and data.dtype != torch.uint8
         free = ids if any_length is None else any_length
