@@ -84,6 +84,14 @@ class Prediction:
     request_id: str
     ids: Optional[np.ndarray] = None
 
+    @property
+    def shape(self) -> Tuple[int, ...]:
+        return self.output.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.output.dtype
+
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         if copy:
             return np.array(self.output, dtype)

@@ -20,7 +20,7 @@ def test_it_stands_for_its_output():
     made = prediction([[1, 2, 3], [4, 5, 6]])
     assert np.asarray(made) is made.output
     assert np.asarray(made, np.float64).dtype == np.float64
-    assert len(made) == 2
+    assert len(made) == 2 and made.shape == (2, 3) and made.dtype == np.float32
     np.testing.assert_array_equal(made[1], [4, 5, 6])
     np.testing.assert_array_equal(made[:, 0], [1, 4])
     assert [row.tolist() for row in made] == [[1, 2, 3], [4, 5, 6]]
