@@ -21,7 +21,7 @@ class ServingError(RuntimeError):
 
 
 class InputError(TypeError, ValueError):
-    """An input cannot be sent; nothing was.
+    """An input cannot be sent, or the model takes no such bytes; nothing was computed.
 
     The message names the input, says what was got and wanted, and what to do.
     It is a TypeError and a ValueError, so that either clause catches it.

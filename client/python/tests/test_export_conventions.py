@@ -136,6 +136,9 @@ def test_an_activation_is_told_from_all_others(activation):
     ("ultrafastbert-3x4", "right", {"convention": "ultrafastbert", "tie": "right"}),
     ("fastfeedforward-gelu", "left", {"convention": "fastfeedforward", "tie": "left"}),
     ("sapient-128x64", "right", {"convention": "sap-fff-recursive"}),
+    ("mlp-utils-mlp-17-proj12-d2", "right", {"convention": "mlp-utils", "tie": "right"}),
+    ("fffdistill-all-15x8-d3", "right", {"convention": "fffdistill", "tie": "right"}),
+    ("fffdistill-split-12x11-d2", "right", {"convention": "fffdistill", "tie": "right"}),
     ("sap-fff-w1s-15x8-d3", "right", {"convention": "ultrafastbert-bmm",
                                       "activation": "identity"}),
 ])

@@ -132,8 +132,7 @@ REFUSED = {
         "torch.bfloat16", "module.float()"]),
     "another function of doubles": (Casts(by_dtype).double(), ["than in torch.float64"]),
     "beyond": (Casts(lambda x: x).double(), ["first.weight holds numbers beyond float32"]),
-    "complex": (nn.ParameterList([nn.Parameter(torch.ones(2, dtype=torch.complex64))]), [
-        "is torch.complex64, wanted real numbers"]),
+    "complex": (Casts(lambda x: torch.fft.fft(x).real), ["no layer for", "torch.fft.fft"]),
     "meta": (nn.Linear(4, 2, device="meta"), ["is meta, quantised or sparse"]),
 }
 
@@ -148,6 +147,13 @@ def test_it_is_refused_with_the_reason(tmp_path, case):
     for words in said:
         assert words in str(refused.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_complex_tensors_that_are_not_used_may_stay(tmp_path):
+    module = network().bfloat16()
+    module.register_buffer("turns", torch.ones(2, dtype=torch.complex64))
+    dtypes, _ = exported(tmp_path, module, ROWS)
+    assert "turns" not in dtypes and module.turns.dtype == torch.complex64
 
 
 def test_the_command_line_takes_them(tmp_path, monkeypatch, capsys):

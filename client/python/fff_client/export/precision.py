@@ -22,12 +22,10 @@ Dtypes = Dict[str, torch.dtype]
 
 
 def check_tensors(module) -> None:
-    """Raises ExportError unless parameters and buffers are dense and real."""
+    """Raises ExportError unless parameters and buffers are dense."""
     for name, value in _tensors(module):
         if value.is_meta or value.is_quantized or value.layout != torch.strided:
             raise ExportError(f"{name} is meta, quantised or sparse, wanted dense")
-        if value.is_complex():
-            raise ExportError(f"{name} is {value.dtype}, wanted real numbers")
 
 
 @contextlib.contextmanager
