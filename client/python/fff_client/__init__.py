@@ -11,6 +11,13 @@ numpy only (and torch to read torch files), neither gRPC nor generated code.
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .aio import AsyncClient
+    from .client import Client
+    from .errors import InputError, ServingError
+    from .predictions import LayerRouting, Prediction
 
 __all__ = [
     "AsyncClient", "Client", "InputError", "LayerRouting", "Prediction",

@@ -8,14 +8,14 @@ their ServingErrors, and returns a Prediction.
 
 import re
 import time
-from typing import Generator, Mapping, Optional
+from typing import Any, Generator, Mapping, Optional
 
 import grpc
 import numpy as np
 
 from .errors import InputError, ServingError
 from .messages import SCALE_ADVICE, pb, predict_request, prediction, prepared
-from .predictions import joined
+from .predictions import Prediction, joined
 
 # Of a request's inputs. A server takes messages of 64 MiB unless it is told
 # otherwise (--max-message-bytes).
@@ -25,7 +25,7 @@ _TOO_LARGE = re.compile("larger than max|larger than a message may be; split")
 _CODES = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
 _INTEGERS = {pb.DATA_TYPE_INT32: np.int32, pb.DATA_TYPE_INT64: np.int64}
 
-Exchange = Generator
+Exchange = Generator[Any, Any, Prediction]
 
 
 def exchange(model: str, inputs, **said) -> Exchange:
@@ -92,7 +92,7 @@ def _part_by_part(model, arrays, rows: int, step: int, said) -> Exchange:
     return joined(done)
 
 
-def _rows_of(model, arrays, said) -> Exchange:
+def _rows_of(model, arrays, said) -> Generator[Any, Any, Optional[int]]:
     """None of one row that has no dimension of rows."""
     if isinstance(arrays, Mapping):
         return len(next(iter(arrays.values())))

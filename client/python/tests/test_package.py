@@ -105,6 +105,7 @@ def test_what_is_installed_has_stubs_and_says_that_it_is_typed(tmp_path):
     made = tmp_path / "lib" / "fff_client"
     assert (made / "py.typed").exists()
     assert (made / "_proto" / "inference_pb2_grpc.py").exists()
+    assert (made / "_proto" / "inference_pb2.pyi").exists()
     assert (made / "export" / "__main__.py").exists()
     result = run_python("import fff_client; print(fff_client.Client)", tmp_path / "lib")
     assert result.returncode == 0, result.stderr

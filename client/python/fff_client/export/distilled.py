@@ -65,12 +65,12 @@ def form(t: Tensors, said: dict) -> Optional[Form]:
 def unsaid(t: Tensors) -> List[dict]:
     """The arguments that these tensors may have, without region_leak."""
     leaves = t["route_weight"].shape[0] + 1
-    banks = {
+    banks: List[dict] = {
         0: [{}],
         1: [{"master_leaf": True}, {"fallback_leaf": True}],
         2: [{"master_leaf": True, "fallback_leaf": True}],
     }.get(t["leaf_weight"].shape[0] - leaves, [])
-    counts = [{}]
+    counts: List[dict] = [{}]
     head = _node_head(t)
     if head:
         rows = t[head + "_output"].shape[1]
