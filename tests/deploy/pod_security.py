@@ -2,7 +2,7 @@
 as https://kubernetes.io/docs/concepts/security/pod-security-standards lists them.
 Windows and AppArmor details that no manifest here could use are left out."""
 
-VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral",
+VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image",
            "persistentVolumeClaim", "projected", "secret"}
 SECCOMP = {"RuntimeDefault", "Localhost"}
 SYSCTLS = {"kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range",

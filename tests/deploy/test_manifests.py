@@ -1,100 +1,37 @@
-"""Kubernetes, KServe and compose files: rendered, checked offline."""
+"""Kubernetes and compose files: rendered, checked offline."""
 
 import copy
-import json
 import re
-import shutil
 import subprocess
-import sys
 
 import pytest
 import yaml
 
 import cluster
+import crd_models
 import paths
 import pod_security
+from manifests import (KUBERNETES, OVERLAYS, VERSIONS, environment, kustomize, only,
+                       pod_of, server_of, validate, with_components)
 
-KUBERNETES = paths.DEPLOY / "kubernetes"
-OVERLAYS = ["cpu", "gpu", "tls"]
 COMPONENTS = ["monitoring", "autoscaling", "model-volume"]
 # Instead of "autoscaling".
 KEDA_COMPONENTS = ["monitoring", "keda", "model-volume"]
-# Kinds of operators, whose schemas Kubernetes does not ship.
-CUSTOM = {"ServiceMonitor", "ScaledObject", "ServingRuntime", "InferenceService"}
-VERSIONS = ["1.30", "1.37"]
-
-
-def kustomize(directory):
-    """Rendered objects; needs a kubectl of 1.21 or later (components), which Debian
-    12 does not package: a machine without one skips what must be rendered."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("no kubectl on this machine")
-    rendered = subprocess.run(["kubectl", "kustomize", str(directory)],
-                              capture_output=True, text=True, check=False)
-    assert rendered.returncode == 0, rendered.stderr
-    return list(yaml.safe_load_all(rendered.stdout))
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory):
+def everything():
     """Name -> objects: every overlay, `all`: cpu with every component, and `keda`."""
     objects = {name: kustomize(KUBERNETES / "overlays" / name) for name in OVERLAYS}
-    tree = tmp_path_factory.mktemp("k8s")
-    subprocess.run(["cp", "-r", str(KUBERNETES), str(tree)], check=True)
-    for name, components in (("all", COMPONENTS), ("keda", KEDA_COMPONENTS)):
-        overlay = tree / "kubernetes" / "overlays" / name
-        overlay.mkdir()
-        (overlay / "kustomization.yaml").write_text(json.dumps({
-            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-            "resources": ["../cpu"],
-            "components": [f"../../components/{one}" for one in components]}))
-        objects[name] = kustomize(overlay)
+    objects["all"] = with_components(*COMPONENTS)
+    objects["keda"] = with_components(*KEDA_COMPONENTS)
     return objects
-
-
-def only(objects, kind, name=None):
-    found = [one for one in objects if one["kind"] == kind
-             and name in (None, one["metadata"]["name"])]
-    assert len(found) == 1, f"{len(found)} {kind}"
-    return found[0]
-
-
-def pod_of(objects):
-    return only(objects, "Deployment")["spec"]["template"]["spec"]
-
-
-def server_of(objects):
-    containers = pod_of(objects)["containers"]
-    return next(one for one in containers if one["name"] == "fff-server")
-
-
-def environment(container):
-    return {one["name"]: one.get("value") for one in container.get("env", [])}
-
-
-@pytest.fixture(scope="module")
-def validator():
-    """kubernetes-validate, installed beside the artefacts once."""
-    target = paths.WORK / "python"
-    if not (target / "kubernetes_validate").exists():
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet",
-                        "--no-warn-script-location", "--target", str(target),
-                        "kubernetes-validate"], check=True)
-    sys.path.append(str(target))
-    import kubernetes_validate  # pylint: disable=import-outside-toplevel
-    return kubernetes_validate
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", [*OVERLAYS, "all"])
 def test_manifests_are_strictly_valid(everything, validator, name, version):
-    checked = 0
-    for one in everything[name]:
-        if one["kind"] in CUSTOM:
-            continue
-        validator.validate(one, version, strict=True)
-        checked += 1
-    assert checked >= 6
+    assert validate(validator, everything[name], version) >= 6
 
 
 def test_the_validator_refuses_what_the_api_server_would(everything, validator):
@@ -102,6 +39,16 @@ def test_the_validator_refuses_what_the_api_server_would(everything, validator):
     wrong["spec"]["template"]["spec"]["containers"][0]["comand"] = ["x"]
     with pytest.raises(validator.ValidationError):
         validator.validate(wrong, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("name, kind", [("all", "ServiceMonitor"),
+                                        ("keda", "ScaledObject")])
+def test_objects_of_operators_are_strictly_valid(everything, name, kind):
+    one = only(everything[name], kind)
+    assert crd_models.complaints(one) == ""
+    wrong = copy.deepcopy(one)
+    wrong["spec"]["wrong"] = 1
+    assert crd_models.complaints(wrong) == "unknown field .spec.wrong\n"
 
 
 @pytest.mark.parametrize("name", [*OVERLAYS, "all"])
@@ -185,7 +132,8 @@ def test_selectors_meet_their_pods(everything, name):
 def test_every_variable_is_one_of_the_server(everything):
     known = known_variables()
     containers = [server_of(objects) for objects in everything.values()]
-    containers.append(kserve("serving-runtime")["spec"]["containers"][0])
+    containers.append(yaml.safe_load((paths.DEPLOY / "kserve" / "serving-runtime.yaml")
+                                     .read_text())["spec"]["containers"][0])
     for container in containers:
         assert set(environment(container)) <= known
 
@@ -258,40 +206,10 @@ def test_service_monitor_meets_the_service(everything):
     assert monitor["spec"]["endpoints"][0]["port"] in ports
 
 
-def kserve(name):
-    return yaml.safe_load((paths.DEPLOY / "kserve" / f"{name}.yaml").read_text())
-
-
-def test_kserve_runtime_and_service_fit_together():
-    runtime, service = kserve("serving-runtime"), kserve("inference-service")
-    model = service["spec"]["predictor"]["model"]
-    formats = {one["name"] for one in runtime["spec"]["supportedModelFormats"]}
-    assert model["runtime"] == runtime["metadata"]["name"]
-    assert model["modelFormat"]["name"] in formats
-    assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
-    pod = {**service["spec"]["predictor"], "containers": runtime["spec"]["containers"]}
-    assert pod_security.violations(pod) == []
-
-
 def test_no_pod_is_told_of_services_in_variables(everything):
     """A Service fff-grpc would set FFF_GRPC_PORT to a URL, and the server not start."""
     for name in (*OVERLAYS, "all"):
         assert pod_of(everything[name])["enableServiceLinks"] is False
-
-
-def test_no_kserve_pod_is_told_of_services_in_variables():
-    assert kserve("inference-service")["spec"]["predictor"]["enableServiceLinks"] is False
-
-
-def test_kserve_pod_is_strictly_valid(validator):
-    """The parts that end in a pod, against the schema of a pod."""
-    predictor = dict(kserve("inference-service")["spec"]["predictor"])
-    for field in ("minReplicas", "maxReplicas", "model"):
-        predictor.pop(field)
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"},
-           "spec": {**predictor, "containers": kserve("serving-runtime")["spec"][
-               "containers"]}}
-    validator.validate(pod, VERSIONS[0], strict=True)
 
 
 def test_compose_mounts_what_exists_and_drains():
