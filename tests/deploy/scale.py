@@ -8,7 +8,10 @@ import threading
 import time
 import urllib.request
 
+import yaml
+
 import paths
+import tools
 
 PORT = 8001
 HTTP_PORT = 8002
@@ -149,29 +152,54 @@ class DnsCache:
         self._process.wait(timeout=60)
 
 
-class Haproxy:
-    """haproxy on a host with the configuration of deploy/haproxy."""
+class Proxy:
+    """A proxy on a host, before servers, with a configuration of deploy/."""
 
     def __init__(self, host, replicas, directory):
         self.target = f"{host.address}:{PORT}"
-        template = (paths.DEPLOY / "haproxy" / "haproxy.cfg").read_text()
-        kept = [line for line in template.splitlines() if "server replica" not in line]
-        kept += [f"    server replica{i} {replica.host.address}:{PORT}"
-                 for i, replica in enumerate(replicas, 1)]
-        path = directory / "haproxy.cfg"
-        path.write_text("\n".join(kept) + "\n")
-        self._process = subprocess.Popen(host.command("haproxy", "-db", "-f", path),
-                                         stdout=subprocess.DEVNULL,
-                                         stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            host.command(*self.command(replicas, directory)),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._await_answer(host)
 
     def _await_answer(self, host):
         deadline = time.monotonic() + 30
         command = host.command(paths.CTL, f"--server={self.target}", "status")
         while subprocess.run(command, capture_output=True, check=False).returncode:
-            assert time.monotonic() < deadline, "haproxy does not pass calls on"
+            assert time.monotonic() < deadline, "the proxy does not pass calls on"
             time.sleep(0.1)  # between two tries; the deadline decides
 
     def stop(self):
         self._process.terminate()
         self._process.wait(timeout=60)
+
+
+class Haproxy(Proxy):
+    """haproxy with deploy/haproxy."""
+
+    @staticmethod
+    def command(replicas, directory):
+        template = (paths.DEPLOY / "haproxy" / "haproxy.cfg").read_text()
+        kept = [line for line in template.splitlines() if "server replica" not in line]
+        kept += [f"    server replica{i} {replica.host.address}:{PORT}"
+                 for i, replica in enumerate(replicas, 1)]
+        path = directory / "haproxy.cfg"
+        path.write_text("\n".join(kept) + "\n")
+        return ["haproxy", "-db", "-f", path]
+
+
+class Envoy(Proxy):
+    """Envoy with deploy/gateways/envoy.yaml; addresses instead of the name."""
+
+    @staticmethod
+    def command(replicas, directory):
+        config = yaml.safe_load((paths.DEPLOY / "gateways" / "envoy.yaml").read_text())
+        cluster, = config["static_resources"]["clusters"]
+        endpoints, = cluster["load_assignment"]["endpoints"]
+        endpoints["lb_endpoints"] = [
+            {"endpoint": {"address": {"socket_address": {
+                "address": replica.host.address, "port_value": PORT}}}}
+            for replica in replicas]
+        path = directory / "envoy.json"
+        path.write_text(json.dumps(config))
+        return [tools.envoy(), "--disable-hot-restart", "--concurrency", "1", "-c", path]

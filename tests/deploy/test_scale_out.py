@@ -7,11 +7,12 @@ import grpc
 import pytest
 
 import paths  # noqa: F401
+import fff_api
 from load import Load
-from scale import CLIENT_OPTIONS, Haproxy, NameServer, Replica
+from scale import CLIENT_OPTIONS, Envoy, Haproxy, NameServer, Replica
 
 REPLICAS = 3
-# Longer than it takes a balancer to look away: 1 s for two checks of haproxy, on a
+# Longer than it takes a balancer to look away: 1 s for two checks of a proxy, on a
 # busy machine too.
 DRAIN = ("--drain-delay=5", "--drain-timeout=30")
 
@@ -33,9 +34,9 @@ def name_server(network, replicas, tmp_path):
     server.stop()
 
 
-@pytest.fixture
-def haproxy(network, replicas, tmp_path):
-    server = Haproxy(network.add_host(), replicas, tmp_path)
+@pytest.fixture(params=[Haproxy, Envoy], ids=["haproxy", "envoy"])
+def proxy(request, network, replicas, tmp_path):
+    server = request.param(network.add_host(), replicas, tmp_path)
     yield server
     server.stop()
 
@@ -110,8 +111,8 @@ def test_dns_client_leaves_a_killed_server_out(network, name_server, replicas, t
         assert load.failed == before
 
 
-def test_haproxy_spreads_the_calls_of_one_channel(haproxy, replicas):
-    with load_on(haproxy.target) as load:
+def test_proxy_spreads_the_calls_of_one_channel(proxy, replicas):
+    with load_on(proxy.target) as load:
         for replica in replicas:
             await_calls_of(replica)  # its connection may come last
         found = shares(replicas, load, 300)
@@ -120,17 +121,17 @@ def test_haproxy_spreads_the_calls_of_one_channel(haproxy, replicas):
     check_no_call_failed(load)
 
 
-def test_haproxy_rolling_restart_fails_no_call(haproxy, replicas):
-    with load_on(haproxy.target) as load:
+def test_proxy_rolling_restart_fails_no_call(proxy, replicas):
+    with load_on(proxy.target) as load:
         load.await_calls(50)
         restart_one_by_one(replicas, load)
         load.await_calls(100)
     check_no_call_failed(load)
 
 
-def test_haproxy_hides_a_killed_server_from_clients_that_retry(haproxy, replicas):
-    """What was under way on it is sent again, by haproxy or by the client's policy."""
-    with load_on(haproxy.target, CLIENT_OPTIONS) as load:
+def test_proxy_hides_a_killed_server_from_clients_that_retry(proxy, replicas):
+    """What was under way on it is sent again, by the proxy or by the client's policy."""
+    with load_on(proxy.target, CLIENT_OPTIONS) as load:
         for _ in range(3):
             load.await_calls(100)
             killed = replicas[1]
@@ -140,6 +141,19 @@ def test_haproxy_hides_a_killed_server_from_clients_that_retry(haproxy, replicas
             killed.start()
             await_calls_of(killed)
     check_no_call_failed(load)
+
+
+def test_envoy_passes_no_call_on_that_administers(network, replicas, tmp_path):
+    proxy = Envoy(network.add_host(), replicas, tmp_path)
+    api = fff_api.Api(proxy.target)
+    request = fff_api.oip.RepositoryModelUnloadRequest(model_name="fashion-mnist")
+    with pytest.raises(grpc.RpcError) as refused:
+        api.oip.RepositoryModelUnload(request, timeout=60)
+    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert api.oip.ModelReady(fff_api.oip.ModelReadyRequest(name="fashion-mnist"),
+                              timeout=60).ready
+    api.close()
+    proxy.stop()
 
 
 def test_plain_channel_stays_on_one_server(name_server, replicas):
