@@ -144,6 +144,12 @@ def known_variables():
     return set(re.findall(r"FFF_[A-Z_]+", text)) - {"FFF_"}
 
 
+def test_pods_go_to_nodes_of_the_images_architecture(everything):
+    runtime = yaml.safe_load((paths.DEPLOY / "kserve" / "serving-runtime.yaml").read_text())
+    for spec in [*map(pod_of, everything.values()), runtime["spec"]]:
+        assert spec["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
+
+
 def test_headless_service_gives_pod_addresses(everything):
     service = only(everything["cpu"], "Service", "fff-server-headless")
     assert service["spec"]["clusterIP"] == "None"
