@@ -21,9 +21,13 @@ ENTRYPOINT ["/usr/bin/fff-server"]
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG CREATED=unknown
+# Where the sources lie, a URL.
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="FFF Serving" \
       org.opencontainers.image.description="gRPC inference server for fast feedforward networks" \
       org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.vendor="FFF Serving" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
@@ -37,6 +41,8 @@ COPY . /src
 # cache mount, or in a folder that the build mounts with --volume.
 ARG JOBS
 ARG CCACHE_DIR=/root/.cache/ccache
+# Seconds since 1970, the time that the list of packages bears.
+ARG SOURCE_DATE_EPOCH
 RUN --mount=type=cache,target=/root/.cache/ccache \
     /src/deploy/image/build OFF ${JOBS}
 RUN /src/deploy/image/collect /image
@@ -53,6 +59,8 @@ RUN /src/deploy/setup build && rm -rf /var/lib/apt/lists/*
 COPY . /src
 ARG JOBS
 ARG CCACHE_DIR=/root/.cache/ccache
+# Seconds since 1970, the time that the list of packages bears.
+ARG SOURCE_DATE_EPOCH
 RUN --mount=type=cache,target=/root/.cache/ccache \
     /src/deploy/image/build ON ${JOBS}
 RUN /src/deploy/image/collect /image

@@ -64,7 +64,8 @@ def test_image_states_user_signal_health_and_origin(image):
     assert config["Entrypoint"] == ["/usr/bin/fff-server"]
     assert set(config["ExposedPorts"]) == {"8001/tcp", "8002/tcp"}
     assert image["Healthcheck"]["Test"][0] == "CMD", "no shell in the probe"
-    for label in ("title", "description", "licenses", "version", "revision", "created"):
+    for label in ("title", "description", "licenses", "vendor", "source", "version",
+                  "revision", "created"):
         assert config["Labels"][f"org.opencontainers.image.{label}"]
 
 
@@ -82,6 +83,8 @@ def test_image_holds_no_shell_and_names_its_packages(image):
     for package in ("libc6", "libgrpc29", "libdnnl2"):
         assert f"/var/lib/dpkg/status.d/{package}" in files
         assert f"/usr/share/doc/{package}/copyright" in files
+    document = "/usr/share/doc/fff-serving/sbom.spdx.json"
+    assert document in files
 
 
 def test_container_starts_restricted(running):

@@ -23,6 +23,7 @@ BY_HAND = {
     "CHANGELOG.md": rf"\A# Changes\n+## ({NUMBER})\b",
     "deploy/README.md": rf"(?:fff-server:|fff[_-]serving[_-])({NUMBER})",
     "deploy/compose/compose.yaml": IMAGE_TAG,
+    "deploy/helm/fff-serving/Chart.yaml": rf"^(?:appV|v)ersion: ({NUMBER})",
     "deploy/kserve/serving-runtime.yaml": IMAGE_TAG,
     "deploy/kubernetes/overlays/cpu/kustomization.yaml": IMAGE_TAG,
     "deploy/kubernetes/overlays/gpu/kustomization.yaml": IMAGE_TAG,
