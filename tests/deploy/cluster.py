@@ -9,11 +9,13 @@ import os
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import yaml
 
 import paths
-from scale import PORT, DnsCache, NameServer, Replica
+from scale import HTTP_PORT, PORT, DnsCache, NameServer, Replica
 
 TIME_SCALE = float(os.environ.get("FFF_DEPLOY_TIME_SCALE", "0.2"))
 DNS_TTL = 30  # CoreDNS's of a service, which its cache keeps as long
@@ -47,6 +49,7 @@ class Manifest:
         self.disrupted_max = budget["maxUnavailable"]
         self.pre_stop_seconds = hook.get("sleep", {}).get("seconds", 0)
         self.grace_seconds = pod["terminationGracePeriodSeconds"]
+        self.startup_path = container["startupProbe"]["httpGet"]["path"]
         variables = {one["name"]: one["value"] for one in container["env"]}
         self.connection_age = float(variables.get("FFF_MAX_CONNECTION_AGE", 300))
         self.flags = [self._flag(*pair) for pair in variables.items()]
@@ -93,12 +96,21 @@ class ServiceProxy:
 
 
 class Pod(Replica):
-    """A server on a host of its own, on one of the nodes; Ready once it listens."""
+    """A server on a host of its own, on one of the nodes; Ready once it listens, if
+    its models are good."""
 
-    def __init__(self, host, node, flags):
-        super().__init__(host, *flags)
+    def __init__(self, host, node, flags, models=paths.DEMO_MODELS):
+        super().__init__(host, *flags, models=models)
         self.node = node
         self.ready_at = time.monotonic()
+
+    def answers(self, path):
+        """Whether a probe of that path succeeds."""
+        try:
+            urllib.request.urlopen(f"http://{self.host.address}:{HTTP_PORT}{path}").close()
+        except urllib.error.HTTPError:
+            return False
+        return True
 
 
 class Cluster:
@@ -208,6 +220,21 @@ class Cluster:
                 self._delete(pod)
             if spare <= 0:
                 time.sleep(max(0.0, min(at for at in available_at if at > now) - now))
+
+    def try_update(self, models, seconds):
+        """Begins a rolling update to pods with other models, and undoes it unless its
+        first pod passes the startup probe in time; says whether it did. Until then the
+        pod is no endpoint, and no old one may go."""
+        assert self.manifest.unavailable_max == 0 and self.manifest.surge_max > 0
+        first = Pod(self._network.add_host(), self.NODES[0], self.manifest.flags, models)
+        deadline = time.monotonic() + seconds
+        passed = False
+        while not passed and time.monotonic() < deadline:
+            time.sleep(0.1)  # between two probes
+            passed = first.answers(self.manifest.startup_path)
+        self.exit_codes.append(first.stop())
+        first.host.remove()
+        return passed
 
     def delete_all(self):
         for pod in list(self.pods):

@@ -81,3 +81,14 @@ def test_files_named_exist():
 def test_service_config_is_the_tested_one():
     block = re.search(r"```json\n(.*?)```", README, re.S)[1]
     assert json.loads(block) == SERVICE_CONFIG
+
+
+def test_what_happens_when_names_tests_that_are_there():
+    section = README[README.index("## What happens when"):]
+    table = re.search(r"^\| event \| what happens .*?\n\n", section, re.M | re.S)[0]
+    told = [row.strip("| ").split(" | ")[-1] for row in table.strip().splitlines()[2:]]
+    assert len(told) >= 10 and told[0] != "the same"
+    for test in set(told) - {"the same"}:
+        file, name = re.fullmatch(r"`(tests/[\w/]+\.(?:py|cc))::(\w+)`", test).groups()
+        begin = r"^def {}\(" if file.endswith(".py") else r"^TEST(?:_F|_P)?\(\w+, {}\)"
+        assert re.search(begin.format(name), (paths.SOURCE / file).read_text(), re.M), test

@@ -2,6 +2,8 @@
 of any client is lost, every answer is right, and new pods are found."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -140,6 +142,35 @@ def tell(action, clients):
 def test_rolling_update_loses_no_call(cluster, clients):
     cluster.rolling_update()
     check_nothing_lost(cluster, clients, "rolling update")
+
+
+def empty(_):
+    """The volume was never filled."""
+
+
+def one_level_too_high(volume):
+    shutil.copytree(paths.DEMO_MODELS, volume / "models")
+
+
+def broken(volume):
+    """A checkpoint of which half has arrived."""
+    shutil.copytree(paths.DEMO_MODELS, volume, dirs_exist_ok=True)
+    checkpoint = volume / "fashion-mnist" / "1" / "model.safetensors"
+    os.truncate(checkpoint, checkpoint.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("fill", [empty, one_level_too_high, broken])
+def test_an_update_to_pods_without_their_models_stops_and_loses_no_call(
+        cluster, clients, tmp_path, fill):
+    fill(tmp_path)
+    assert not cluster.try_update(tmp_path, seconds=3)
+    check_nothing_lost(cluster, clients, f"update with a volume that is {fill.__name__}")
+
+
+def test_an_update_to_pods_with_their_models_goes_on(cluster, tmp_path):
+    """So that the one above stops for the reason it names."""
+    shutil.copytree(paths.DEMO_MODELS, tmp_path, dirs_exist_ok=True)
+    assert cluster.try_update(tmp_path, seconds=60)
 
 
 def test_deleting_all_pods_at_once_loses_no_call(cluster, clients):
