@@ -155,6 +155,9 @@ class DnsCache:
 class Proxy:
     """A proxy on a host, before servers, with a configuration of deploy/."""
 
+    # How fffctl, on the proxy's host, reaches it.
+    CTL_FLAGS = (f"--server=localhost:{PORT}",)
+
     def __init__(self, host, replicas, directory):
         self.target = f"{host.address}:{PORT}"
         self._process = subprocess.Popen(
@@ -164,7 +167,7 @@ class Proxy:
 
     def _await_answer(self, host):
         deadline = time.monotonic() + 30
-        command = host.command(paths.CTL, f"--server={self.target}", "status")
+        command = host.command(paths.CTL, *self.CTL_FLAGS, "status")
         while subprocess.run(command, capture_output=True, check=False).returncode:
             assert time.monotonic() < deadline, "the proxy does not pass calls on"
             time.sleep(0.1)  # between two tries; the deadline decides
@@ -177,8 +180,7 @@ class Proxy:
 class Haproxy(Proxy):
     """haproxy with deploy/haproxy."""
 
-    @staticmethod
-    def command(replicas, directory):
+    def command(self, replicas, directory):
         template = (paths.DEPLOY / "haproxy" / "haproxy.cfg").read_text()
         kept = [line for line in template.splitlines() if "server replica" not in line]
         kept += [f"    server replica{i} {replica.host.address}:{PORT}"
@@ -191,8 +193,7 @@ class Haproxy(Proxy):
 class Envoy(Proxy):
     """Envoy with deploy/gateways/envoy.yaml; addresses instead of the name."""
 
-    @staticmethod
-    def command(replicas, directory):
+    def command(self, replicas, directory):
         config = yaml.safe_load((paths.DEPLOY / "gateways" / "envoy.yaml").read_text())
         cluster, = config["static_resources"]["clusters"]
         endpoints, = cluster["load_assignment"]["endpoints"]
@@ -200,6 +201,10 @@ class Envoy(Proxy):
             {"endpoint": {"address": {"socket_address": {
                 "address": replica.host.address, "port_value": PORT}}}}
             for replica in replicas]
+        self.change(config["static_resources"]["listeners"][0], cluster)
         path = directory / "envoy.json"
         path.write_text(json.dumps(config))
         return [tools.envoy(), "--disable-hot-restart", "--concurrency", "1", "-c", path]
+
+    def change(self, listener, cluster):
+        """What those who adapt the file would."""

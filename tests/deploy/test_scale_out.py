@@ -129,6 +129,18 @@ def test_proxy_rolling_restart_fails_no_call(proxy, replicas):
     check_no_call_failed(load)
 
 
+def test_proxy_needs_but_one_of_its_servers(proxy, replicas):
+    with load_on(proxy.target) as load:
+        load.await_calls(50)
+        for replica in replicas[1:]:
+            assert replica.stop() == 0
+        load.await_calls(300)
+        for replica in replicas[1:]:
+            replica.start()
+            await_calls_of(replica)
+    check_no_call_failed(load)
+
+
 def test_proxy_hides_a_killed_server_from_clients_that_retry(proxy, replicas):
     """What was under way on it is sent again, by the proxy or by the client's policy."""
     with load_on(proxy.target, CLIENT_OPTIONS) as load:
