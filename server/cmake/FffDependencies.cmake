@@ -24,8 +24,7 @@ if(FFF_BUILD_RPC)
 endif()
 
 if(FFF_BUILD_TESTS)
-  find_package(GTest CONFIG REQUIRED)
-  find_package(benchmark CONFIG REQUIRED)
+  include(FffTestPackages)
 endif()
 
 include(FffCuda)
