@@ -127,6 +127,9 @@ absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
   FFF_RETURN_IF_ERROR(base::Advance(options.progress, 0));
   FFF_ASSIGN_OR_RETURN(loaded.proof, ProveVersion(version_dir, files, *fp32));
   fp32.reset();
+  if (config.dense == importer::DenseChoice::kOn) {
+    base::Begin(options.progress, "building the dense twin", 0);
+  }
   FFF_RETURN_IF_ERROR(base::Advance(options.progress, 0));
   FFF_ASSIGN_OR_RETURN(loaded.dense,
                        config.dense == importer::DenseChoice::kOn
