@@ -21,7 +21,7 @@ class SignalsTest : public ::testing::Test {
 };
 
 TEST_F(SignalsTest, EitherStopSignalEndsTheWait) {
-  SignalThread signals(DoNothing);
+  SignalThread signals(DoNothing, DoNothing);
   for (const int number : {SIGTERM, SIGINT}) {
     kill(getpid(), number);
     signals.AwaitStop();
@@ -31,30 +31,40 @@ TEST_F(SignalsTest, EitherStopSignalEndsTheWait) {
 
 TEST_F(SignalsTest, KeepASignalThatCameBeforeTheThread) {
   kill(getpid(), SIGTERM);
-  SignalThread signals(DoNothing);
+  SignalThread signals(DoNothing, DoNothing);
   EXPECT_TRUE(signals.AwaitStop(absl::Hours(1)));
 }
 
 TEST_F(SignalsTest, TellsWhenNoneCame) {
-  SignalThread signals(DoNothing);
+  SignalThread signals(DoNothing, DoNothing);
   EXPECT_FALSE(signals.AwaitStop(absl::ZeroDuration()));
   EXPECT_FALSE(signals.AwaitStop(absl::Milliseconds(2)));
 }
 
 TEST_F(SignalsTest, HangupIsHandledAndStopsNothing) {
   absl::Notification handled;
-  SignalThread signals([&] { handled.Notify(); });
+  SignalThread signals([&] { handled.Notify(); }, DoNothing);
   kill(getpid(), SIGHUP);
   handled.WaitForNotification();
   EXPECT_FALSE(signals.AwaitStop(absl::ZeroDuration()));
 }
 
-TEST_F(SignalsTest, EndsWithoutHandlingAnything) {
-  std::atomic<int> hangups{0};
-  {
-    const SignalThread signals([&] { ++hangups; });
+TEST_F(SignalsTest, AStopIsHandledBeforeTheWaitForItEnds) {
+  std::atomic<int> stops{0};
+  SignalThread signals(DoNothing, [&] { ++stops; });
+  for (const int number : {SIGTERM, SIGINT}) {
+    kill(getpid(), number);
+    signals.AwaitStop();
   }
-  EXPECT_EQ(hangups.load(), 0);
+  EXPECT_EQ(stops.load(), 2);
+}
+
+TEST_F(SignalsTest, EndsWithoutHandlingAnything) {
+  std::atomic<int> handled{0};
+  {
+    const SignalThread signals([&] { ++handled; }, [&] { ++handled; });
+  }
+  EXPECT_EQ(handled.load(), 0);
 }
 
 TEST_F(SignalsTest, OfUsersDoNoHarm) {
