@@ -50,10 +50,19 @@ class Deadline:
     """What is left of a timeout in seconds; None is without end."""
 
     def __init__(self, timeout: Optional[float]):
+        self._timeout = timeout
         self._end = None if timeout is None else time.monotonic() + timeout
 
     def left(self) -> Optional[float]:
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
+        """ServingError DEADLINE_EXCEEDED when nothing is: gRPC sends a call whose
+        deadline is over, and a quick server's answer may still come first."""
+        if self._end is None:
+            return None
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED,
+                               f"the timeout of {self._timeout:g} s is over")
+        return left
 
 
 def _in_parts(model, arrays, said) -> Exchange:

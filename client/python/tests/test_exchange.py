@@ -226,3 +226,11 @@ def test_bytes_on_a_stream_are_an_error_of_that_request(address):
     assert answer.code == grpc.StatusCode.INVALID_ARGUMENT
     assert "input 'pixels': got datatype DATA_TYPE_UINT8" in answer.details
     assert "array.astype('float32') / 255" in answer.details
+
+
+def test_a_timeout_that_is_over_ends_the_call_before_it_is_sent():
+    assert exchange.Deadline(None).left() is None
+    assert 0 < exchange.Deadline(60).left() <= 60
+    with pytest.raises(ServingError, match="the timeout of 0 s is over") as error:
+        exchange.Deadline(0).left()
+    assert error.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
