@@ -61,8 +61,8 @@ class Cnn(nn.Module):
         self.features = nn.Sequential(
             nn.Conv2d(1, CHANNELS[0], 5, stride=2, padding=2),
             nn.BatchNorm2d(CHANNELS[0]),
-            nn.MaxPool2d(2),
             nn.ReLU(),
+            nn.MaxPool2d(2),
             nn.Conv2d(*CHANNELS, 3, padding=1),
             nn.BatchNorm2d(CHANNELS[1]),
             nn.ReLU(),
@@ -72,8 +72,10 @@ class Cnn(nn.Module):
         self.output = nn.Linear(HEAD_OUTPUTS, CLASSES)
 
     def forward(self, pixels):
-        x = self.features((pixels / 255 - 0.5) / 0.5)
-        return self.output(torch.relu(self.head(x)))
+        return self.output(torch.relu(self.head(self.features_of(pixels))))
+
+    def features_of(self, pixels):
+        return self.features((pixels - 127.5) / 127.5)
 
 
 def fff_cnn() -> Cnn:
@@ -98,7 +100,7 @@ def fff_loss(model, pixels, y, progress: float):
     if progress >= SOFT_SHARE:
         return functional.cross_entropy(model(pixels), y)
     hardness = progress / SOFT_SHARE
-    x = model.features((pixels / 255 - 0.5) / 0.5)
+    x = model.features_of(pixels)
     z = model.head.decisions(x)
     share = model.head.mixture(z)  # [rows, leaves]
     scores = model.output(torch.relu(model.head.leaf_outputs(x)))
@@ -159,3 +161,103 @@ def accuracy_of(model, images, labels) -> float:
         for x, y in zip(images.split(TEST_BATCH_ROWS), labels.split(TEST_BATCH_ROWS))
     )
     return right / len(images)
+
+
+@torch.no_grad()
+def rows_by_leaf(model, images) -> list:
+    model.eval()
+    rows = torch.zeros(2**DEPTH, dtype=torch.long)
+    for x in images.split(TEST_BATCH_ROWS):
+        z = model.head.decisions(model.features_of(x[:, None]))
+        rows += torch.bincount(model.head.leaf_of(z), minlength=len(rows))
+    return rows.tolist()
+
+
+def as_stored(model):
+    """The same network with the weights that float16 keeps, in float32."""
+    return model.half().float().to(memory_format=torch.contiguous_format)
+
+
+def write_version(output: pathlib.Path, fff, dense, example) -> list:
+    """Writes 1/ below `output`; returns "input", "layers" and "dense_layers"."""
+    shutil.rmtree(output / "1", ignore_errors=True)
+    (output / "config.json").unlink(missing_ok=True)
+    made = export_network(fff.half(), output / "1", example).config
+    with tempfile.TemporaryDirectory() as folder:
+        twin = export_network(dense.half(), f"{folder}/twin/1", example).config
+        shutil.move(f"{folder}/twin/1/model.safetensors", output / "1/dense.safetensors")
+    return [made["input"], made["layers"], twin["layers"]]
+
+
+def write_config(path: pathlib.Path, ports: list, layers: list, dense: list,
+                 accuracy: dict) -> None:
+    """config.json with one line per layer."""
+    demo = json.loads((HERE / "fashion-mnist" / "config.json").read_text())
+    lines = ",\n    ".join
+    fields = {
+        "input": json.dumps(ports),
+        "layers": f"[\n    {lines(map(json.dumps, layers))}\n  ]",
+        "dense_layers": f"[\n    {lines(map(json.dumps, dense))}\n  ]",
+        "output": json.dumps({"name": "output", "shape": [CLASSES],
+                              "labels": demo["output"]["labels"]}),
+        "warmup_batch_rows": "[1, 64]",
+        "accuracy": json.dumps({**accuracy, "data": demo["accuracy"]["data"]}),
+    }
+    body = ",\n  ".join(f'"{key}": {value}' for key, value in fields.items())
+    path.write_text("{\n  " + body + "\n}\n")
+
+
+def publish(output: pathlib.Path, fff, dense, test_images, test_labels,
+            report: dict) -> None:
+    """Measures both networks as they are stored, and writes the model."""
+    fff, dense = as_stored(fff), as_stored(dense)
+    accuracy = {
+        "fff": accuracy_of(fff, test_images, test_labels),
+        "dense": accuracy_of(dense, test_images, test_labels),
+    }
+    report["fff_test"], report["dense_test"] = accuracy["fff"], accuracy["dense"]
+    report["rows_by_leaf"] = rows_by_leaf(fff, test_images)
+    example = test_images[:EXAMPLE_ROWS, None]
+    ports, layers, dense_layers = write_version(output, fff, dense, example)
+    write_config(output / "config.json", ports, layers, dense_layers, accuracy)
+    (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(f"test: FFF {accuracy['fff']:.4f}, dense {accuracy['dense']:.4f}")
+
+
+def read_rows(folder: pathlib.Path, part: str):
+    images = read_idx(folder / f"{part}-images-idx3-ubyte.gz")
+    labels = read_idx(folder / f"{part}-labels-idx1-ubyte.gz")
+    return torch.tensor(images), torch.tensor(labels).long()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--data", type=pathlib.Path, default="/usr/share/datasets/fashion-mnist"
+    )
+    parser.add_argument(
+        "--output", type=pathlib.Path, default=HERE / "fashion-mnist-cnn"
+    )
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+
+    images, labels = read_rows(options.data, "train")
+    report = {"epochs": options.epochs, "seed": options.seed}
+    trained = {}
+    for name, make, loss in (
+        ("fff", fff_cnn, fff_loss), ("dense", dense_cnn, dense_loss)
+    ):
+        print(f"CNN with {name} head")
+        torch.manual_seed(options.seed)
+        trained[name] = make()
+        report[f"{name}_held_out"] = train(
+            trained[name], loss, images, labels, options.epochs, options.seed
+        )
+    test_images, test_labels = read_rows(options.data, "t10k")
+    publish(options.output, trained["fff"], trained["dense"], test_images,
+            test_labels, report)
+
+
+if __name__ == "__main__":
+    main()
