@@ -10,6 +10,7 @@ set(fff_packaging ${CMAKE_SOURCE_DIR}/deploy/packaging)
 
 install(TARGETS fff-server fffctl RUNTIME COMPONENT serving)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/deploy/models/fashion-mnist
+                  ${CMAKE_SOURCE_DIR}/deploy/models/fashion-mnist-cnn
         DESTINATION ${fff_share}/models COMPONENT serving
         PATTERN report.json EXCLUDE)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/deploy/samples/fashion-mnist
