@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the second demo model: a small CNN with an FFF head, and its dense twin.
 
-    OMP_NUM_THREADS=2 /usr/bin/python3 deploy/models/train_fashion_mnist_cnn.py
+    OMP_NUM_THREADS=1 /usr/bin/python3 deploy/models/train_fashion_mnist_cnn.py
 
 Needs what train_fashion_mnist.py needs, and takes its FFF layer and its readers.
 Writes, under --output (deploy/models/fashion-mnist-cnn): config.json,
@@ -41,6 +41,7 @@ DEPTH = 4
 LEAF_WIDTH = 16
 WIDTH = LEAF_WIDTH * 2**DEPTH  # training width, also of the dense head: 256
 HEAD_OUTPUTS = 32
+DROPOUT = 0.25
 
 HELD_OUT_ROWS = 5000
 BATCH_ROWS = 250
@@ -67,6 +68,7 @@ class Cnn(nn.Module):
             nn.BatchNorm2d(CHANNELS[1]),
             nn.ReLU(),
             nn.Flatten(),
+            nn.Dropout(DROPOUT),
         )
         self.head = head
         self.output = nn.Linear(HEAD_OUTPUTS, CLASSES)
