@@ -37,8 +37,8 @@ from fff_client.export import export_network  # noqa: E402
 
 CHANNELS = (16, 24)
 FEATURES = CHANNELS[1] * 7 * 7  # a stride and a pool of 2 make 7 x 7 of 28 x 28
-DEPTH = 4
-LEAF_WIDTH = 16
+DEPTH = 3
+LEAF_WIDTH = 32
 WIDTH = LEAF_WIDTH * 2**DEPTH  # training width, also of the dense head: 256
 HEAD_OUTPUTS = 32
 DROPOUT = 0.25

@@ -17,7 +17,7 @@ from test_accuracy import BATCH_ROWS, read_idx
 
 MODEL = "fashion-mnist-cnn"
 SAMPLES = conftest.SOURCE / "deploy" / "samples" / "fashion-mnist"
-LEAVES = 16
+LEAVES = 8
 # Rounding may turn a decision or swap two classes that are nearly equal.
 ROWS_ROUNDED = 3
 VERSION_BYTES_MAX = 1_500_000
@@ -75,7 +75,7 @@ def test_rows_spread_over_many_leaves(api):
     rows = np.bincount(leaves, minlength=LEAVES)
     print(f"{MODEL}: rows by leaf {rows.tolist()}")
     assert np.abs(rows - report["rows_by_leaf"]).sum() <= 2 * ROWS_ROUNDED
-    assert (rows >= 100).sum() >= 8, "half of the leaves get 1 % of the rows each"
+    assert (rows >= 100).sum() >= 6, "leaves with 1 % of the rows or more"
     assert rows.max() < 4000
 
 
