@@ -41,7 +41,7 @@ DEPTH = 3
 LEAF_WIDTH = 32
 WIDTH = LEAF_WIDTH * 2**DEPTH  # training width, also of the dense head: 256
 HEAD_OUTPUTS = 32
-DROPOUT = 0.25
+DROPOUT = 0.3
 
 HELD_OUT_ROWS = 5000
 BATCH_ROWS = 250
@@ -49,7 +49,7 @@ LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 0.02
 SOFT_SHARE = 0.5  # of the epochs; then the tree is frozen
 HARDENING = 0.2  # weight of the decisions' entropy, reached at the end of soft
-BALANCING = 0.05
+BALANCING = 0.1
 TEST_BATCH_ROWS = 1000
 EXAMPLE_ROWS = 16
 
@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument(
         "--output", type=pathlib.Path, default=HERE / "fashion-mnist-cnn"
     )
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
