@@ -145,7 +145,9 @@ def train(model, loss_of, images, labels, epochs: int, seed: int) -> float:
             schedule.step()
         accuracy = accuracy_of(model, images[held_out], labels[held_out])
         seconds = time.monotonic() - start
-        print(f"  epoch {epoch + 1}: held-out {accuracy:.4f}, {seconds:.0f} s", flush=True)
+        print(
+            f"  epoch {epoch + 1}: held-out {accuracy:.4f}, {seconds:.0f} s", flush=True
+        )
     return accuracy
 
 
