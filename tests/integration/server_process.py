@@ -102,3 +102,5 @@ class ServerProcess:
         code = self.stop()
         if kind is None:
             assert code == 0, f"exit code {code}:\n{self.text()}"
+        elif code != 0:  # what failed may have failed for this
+            print(f"exit code {code}:\n{self.text()[-20000:]}")
