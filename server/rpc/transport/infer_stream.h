@@ -45,7 +45,8 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
       answered_.push_back(&task);
       plan = Detail(flow_.Answered(task.answer_bytes()));
     }
-    Start(plan);
+    // Without a step the queue's thread may have ended the stream by now.
+    if (plan.step.any()) Start(plan);
   }
 
   int64_t held_bytes() const override {
@@ -65,7 +66,8 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
       absl::MutexLock lock(&mutex_);
       plan = Detail(flow_.Drain());
     }
-    Start(plan);
+    // Without a step the queue's thread may have ended the stream by now.
+    if (plan.step.any()) Start(plan);
   }
 
  private:
@@ -99,8 +101,6 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
     return flow_.read_ended() ? absl::OkStatus() : StoppingError();
   }
 
-  // Without a step nothing is touched: another thread may have ended the
-  // stream.
   void Start(const Plan& plan) {
     if (plan.step.write) {
       grpc::WriteOptions options;

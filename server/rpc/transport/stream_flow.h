@@ -21,6 +21,8 @@ class StreamFlow {
     bool read = false;
     bool write = false;  // the answer that has waited longest
     bool finish = false;
+
+    bool any() const { return read || write || finish; }
   };
 
   Step Opened() { return Next(); }
