@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -130,9 +131,14 @@ absl::Status ReadAll(int fd, const std::string& path, std::byte* data,
   const auto readers =
       std::min({steps, kReadersMax, static_cast<size_t>(AvailableCpus())});
   std::vector<std::thread> helpers;
-  for (size_t i = 1; i < readers; ++i) {
-    helpers.push_back(
-        StartThread("fff-reader", [&reader] { reader.Work(nullptr); }));
+  helpers.reserve(readers);
+  try {
+    for (size_t i = 1; i < readers; ++i) {
+      helpers.push_back(
+          StartThread("fff-reader", [&reader] { reader.Work(nullptr); }));
+    }
+  } catch (const std::system_error&) {
+    // No more threads are to be had: those that there are read it all.
   }
   reader.Work(progress);
   for (std::thread& helper : helpers) helper.join();

@@ -10,12 +10,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// "4.30 GB", in the unit of `scale`.
 struct Unit {
   const char* name;
   double bytes;
 };
 
+// In which a size of `bytes` is told.
 Unit UnitOf(int64_t bytes) {
   if (bytes >= 1000000000) return {"GB", 1e9};
   if (bytes >= 1000000) return {"MB", 1e6};

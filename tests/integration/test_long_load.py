@@ -14,9 +14,8 @@ import pytest
 
 import conftest
 import fff_api
-import safetensors_file
 from server_process import ServerProcess
-from test_lifecycle import LAYERS, await_index, load, unload
+from test_lifecycle import LAYERS, await_index, big_model, load, unload
 from test_metrics import scrape
 
 CTL = os.environ["FFF_CTL_BINARY"]
@@ -26,22 +25,10 @@ STAGE = re.compile(r"(waiting|reading|taking in the weights|choosing kernels|"
                    r"(, [0-9.]+ of [0-9.]+ MB)?$")
 
 
-def add_large(repository, name, levels=15, width=768):
-    """A path network of 201 MB, and a twin of as much again."""
-    rng = np.random.default_rng(1)
-    nodes = 2 ** levels - 1
-    directory = repository / name / "1"
-    directory.mkdir(parents=True)
-    (repository / name / "config.json").write_text(json.dumps(LAYERS))
-    weights = rng.standard_normal((nodes, width), dtype=np.float32)
-    safetensors_file.write(directory / "model.safetensors",
-                           {"X": weights, "Y": weights})
-
-
 @pytest.fixture(name="repository", scope="module")
 def repository_fixture(tmp_path_factory):
     folder = tmp_path_factory.mktemp("long")
-    add_large(folder, "large")
+    big_model(folder, "large", levels=15, width=768)  # 201 MB, and a twin of as much
     conftest.add_model(folder, "small", SMALL, layers=LAYERS["layers"])
     return folder
 
