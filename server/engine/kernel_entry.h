@@ -10,8 +10,10 @@
 // What a kernel's own file says of it, for the list of all kernels.
 namespace fff::engine {
 
-template <class Weights, class Problem>
+template <class Weights>
 struct KernelEntry {
+  using Problem = decltype(Weights::problem);
+
   absl::string_view name;  // by algorithm: "path_walk", "leaf_grouped"
   // For parity tests only; the selector never picks it by itself.
   bool is_reference;
@@ -27,22 +29,8 @@ struct KernelEntry {
   KernelTraits traits = {};
 };
 
-using PathKernelEntry = KernelEntry<PathWeights, PathProblem>;
-using LeafKernelEntry = KernelEntry<LeafWeights, LeafProblem>;
-using DenseKernelEntry = KernelEntry<DenseWeights, DenseProblem>;
-using ActivationKernelEntry = KernelEntry<ActivationWeights, ActivationProblem>;
-using LayerNormKernelEntry = KernelEntry<LayerNormWeights, LayerNormProblem>;
-using BlendKernelEntry = KernelEntry<BlendWeights, BlendProblem>;
-using Conv2dKernelEntry = KernelEntry<Conv2dWeights, Conv2dProblem>;
-using Pool2dKernelEntry = KernelEntry<Pool2dWeights, Pool2dProblem>;
-using ScaleKernelEntry = KernelEntry<ScaleWeights, ScaleProblem>;
-using RearrangeKernelEntry = KernelEntry<RearrangeWeights, RearrangeProblem>;
-using AddKernelEntry = KernelEntry<AddWeights, AddProblem>;
-using GateKernelEntry = KernelEntry<GateWeights, GateProblem>;
-using SoftmaxKernelEntry = KernelEntry<SoftmaxWeights, SoftmaxProblem>;
-using AttentionKernelEntry = KernelEntry<AttentionWeights, AttentionProblem>;
-using PoolTokensKernelEntry = KernelEntry<PoolTokensWeights, PoolTokensProblem>;
-using EmbeddingKernelEntry = KernelEntry<EmbeddingWeights, EmbeddingProblem>;
-using PositionsKernelEntry = KernelEntry<PositionsWeights, PositionsProblem>;
+using PathKernelEntry = KernelEntry<PathWeights>;
+using LeafKernelEntry = KernelEntry<LeafWeights>;
+using DenseKernelEntry = KernelEntry<DenseWeights>;
 
 }  // namespace fff::engine

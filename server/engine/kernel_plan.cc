@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,58 +18,6 @@ namespace fff::engine {
 namespace {
 
 constexpr int kTurns = 5;
-
-absl::Span<const PathKernelEntry> KernelsOf(const graph::FffPath&) {
-  return PathKernels();
-}
-absl::Span<const LeafKernelEntry> KernelsOf(const graph::FffLeaf&) {
-  return LeafKernels();
-}
-absl::Span<const DenseKernelEntry> KernelsOf(const graph::Linear&) {
-  return DenseKernels();
-}
-absl::Span<const ActivationKernelEntry> KernelsOf(const graph::Activate&) {
-  return ActivationKernels();
-}
-absl::Span<const LayerNormKernelEntry> KernelsOf(const graph::LayerNorm&) {
-  return LayerNormKernels();
-}
-absl::Span<const BlendKernelEntry> KernelsOf(const graph::Blend&) {
-  return BlendKernels();
-}
-absl::Span<const Conv2dKernelEntry> KernelsOf(const graph::Conv2d&) {
-  return Conv2dKernels();
-}
-absl::Span<const Pool2dKernelEntry> KernelsOf(const graph::Pool2d&) {
-  return Pool2dKernels();
-}
-absl::Span<const ScaleKernelEntry> KernelsOf(const graph::Scale&) {
-  return ScaleKernels();
-}
-absl::Span<const RearrangeKernelEntry> KernelsOf(const graph::Rearrange&) {
-  return RearrangeKernels();
-}
-absl::Span<const AddKernelEntry> KernelsOf(const graph::Add&) {
-  return AddKernels();
-}
-absl::Span<const GateKernelEntry> KernelsOf(const graph::Gate&) {
-  return GateKernels();
-}
-absl::Span<const SoftmaxKernelEntry> KernelsOf(const graph::Softmax&) {
-  return SoftmaxKernels();
-}
-absl::Span<const AttentionKernelEntry> KernelsOf(const graph::Attention&) {
-  return AttentionKernels();
-}
-absl::Span<const PoolTokensKernelEntry> KernelsOf(const graph::PoolTokens&) {
-  return PoolTokensKernels();
-}
-absl::Span<const EmbeddingKernelEntry> KernelsOf(const graph::Embedding&) {
-  return EmbeddingKernels();
-}
-absl::Span<const PositionsKernelEntry> KernelsOf(const graph::Positions&) {
-  return PositionsKernels();
-}
 
 template <class Entry>
 using Entries = std::vector<const Entry*>;
@@ -314,8 +263,9 @@ absl::StatusOr<KernelPlan> PlanPath(std::shared_ptr<const PathWeights> weights,
 
 absl::StatusOr<std::vector<absl::string_view>> PathCandidates(
     const PathProblem& problem, const PlanOptions& options) {
-  FFF_ASSIGN_OR_RETURN(const auto found,
-                       FindCandidates(PathKernels(), problem, options));
+  FFF_ASSIGN_OR_RETURN(
+      const auto found,
+      FindCandidates(KernelsOf<graph::FffPath>(), problem, options));
   std::vector<absl::string_view> names;
   for (const PathKernelEntry* entry : found) names.push_back(entry->name);
   return names;
@@ -334,14 +284,15 @@ absl::StatusOr<KernelPlan> PlanDense(
 absl::StatusOr<KernelPlan> PlanOp(const graph::Op& op,
                                   const PlanOptions& options) {
   return graph::Visit(op, [&](const auto& o) {
-    return Plan(KernelsOf(o), o.weights, o.weights_bytes(), options);
+    return Plan(KernelsOf<std::decay_t<decltype(o)>>(), o.weights,
+                o.weights_bytes(), options);
   });
 }
 
 KernelChoice ChoiceOf(const graph::Op& op) {
   return graph::Visit(op, [](const auto& o) {
     KernelChoice choice;
-    for (const auto& entry : KernelsOf(o)) {
+    for (const auto& entry : KernelsOf<std::decay_t<decltype(o)>>()) {
       if (entry.is_reference) continue;
       ++choice.kernels;
       choice.moves_sums |= entry.traits.own_order_of_sums;

@@ -11,26 +11,6 @@ absl::string_view TieText(Tie tie) {
 
 }  // namespace
 
-absl::string_view Name(Activation activation) {
-  switch (activation) {
-    case Activation::kIdentity:
-      return "identity";
-    case Activation::kRelu:
-      return "relu";
-    case Activation::kGelu:
-      return "gelu";
-    case Activation::kGeluTanh:
-      return "gelu_tanh";
-    case Activation::kSilu:
-      return "silu";
-    case Activation::kTanh:
-      return "tanh";
-    case Activation::kSigmoid:
-      return "sigmoid";
-  }
-  return "unknown";
-}
-
 absl::string_view Name(Precision precision) {
   switch (precision) {
     case Precision::kFp32:
@@ -66,20 +46,6 @@ std::string LeafProblem::ToString() const {
 std::string DenseProblem::ToString() const {
   return absl::StrCat("dense ", input_width, "->", output_width, ", ",
                       Name(activation), has_bias ? ", bias" : "");
-}
-
-std::string ActivationProblem::ToString() const {
-  return absl::StrCat(Name(activation), " of ", input_width);
-}
-
-std::string LayerNormProblem::ToString() const {
-  return absl::StrCat("over ", input_width, ", epsilon ", epsilon,
-                      centred ? "" : ", around 0",
-                      has_bias || !centred ? "" : ", without bias");
-}
-
-std::string BlendProblem::ToString() const {
-  return absl::StrCat("blend ", share, " : ", 1 - share, " of ", input_width);
 }
 
 }  // namespace fff::graph

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "server/graph/activation.h"
 
 // What a kernel has to compute, as plain values. Two fast feedforward families
 // and the dense layer they are held against. Nodes are in heap order: root 0,
@@ -15,21 +16,6 @@ namespace fff::graph {
 inline constexpr int kLevelsMax = 24;
 inline constexpr int64_t kTreesMax = 65536;
 inline constexpr int64_t kWidthMax = int64_t{1} << 24;
-
-enum class Activation {
-  kIdentity,
-  kRelu,
-  kGelu /* erf */,
-  kGeluTanh,
-  kSilu,
-  kTanh,
-  kSigmoid,
-};
-inline constexpr Activation kActivations[] = {
-    Activation::kRelu,    Activation::kGelu, Activation::kGeluTanh,
-    Activation::kSilu,    Activation::kTanh, Activation::kSigmoid,
-    Activation::kIdentity};
-absl::string_view Name(Activation activation);
 
 // Where z = 0 goes. kRight: right when z >= 0. kLeft: right only when z > 0.
 enum class Tie { kRight, kLeft };
@@ -93,36 +79,6 @@ struct DenseProblem {
   int64_t output_width = 0;
   Activation activation = Activation::kIdentity;
   bool has_bias = false;
-  std::string ToString() const;
-};
-
-// y = act(x), element by element; both widths are the same.
-struct ActivationProblem {
-  int64_t input_width = 0;
-  int64_t output_width = 0;
-  Activation activation = Activation::kIdentity;
-  std::string ToString() const;
-};
-
-// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias per row, the
-// variance without Bessel's correction (torch.nn.LayerNorm); both widths are
-// the same. Where it is not centred, 0 stands for the mean, also in the
-// variance (torch.nn.RMSNorm, arXiv 1910.07467).
-struct LayerNormProblem {
-  int64_t input_width = 0;
-  int64_t output_width = 0;
-  double epsilon = 0;
-  bool has_bias = false;
-  bool centred = true;
-  std::string ToString() const;
-};
-
-// y = share * a + (1 - share) * b, element by element; both inputs and y are of
-// one width.
-struct BlendProblem {
-  int64_t input_width = 0;
-  int64_t output_width = 0;
-  float share = 1;
   std::string ToString() const;
 };
 

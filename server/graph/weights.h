@@ -15,11 +15,6 @@
 // fp32 matrices are then empty, unless they hold the same values once more.
 namespace fff::graph {
 
-// Bytes of so many fp32 numbers.
-inline int64_t FloatBytes(int64_t floats) {
-  return floats * static_cast<int64_t>(sizeof(float));
-}
-
 struct PathWeights {
   PathProblem problem;
   tensor::FloatArray x;     // [trees * nodes, input_width]
@@ -47,20 +42,6 @@ struct DenseWeights {
   DenseProblem problem;
   tensor::FloatArray w;     // [output_width, input_width], as torch.nn.Linear
   tensor::FloatArray bias;  // [output_width]; empty iff !has_bias
-};
-
-struct ActivationWeights {
-  ActivationProblem problem;
-};
-
-struct LayerNormWeights {
-  LayerNormProblem problem;
-  tensor::FloatArray weight;  // [width]
-  tensor::FloatArray bias;    // [width]; empty iff !has_bias
-};
-
-struct BlendWeights {
-  BlendProblem problem;
 };
 
 }  // namespace fff::graph

@@ -7,8 +7,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "server/graph/network.h"
 #include "server/graph/problem.h"
+#include "server/graph/sequence_ops.h"
 
 namespace fff::importer {
 

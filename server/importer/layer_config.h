@@ -5,8 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "server/graph/network.h"
+#include "server/graph/picture_ops.h"
 #include "server/graph/problem.h"
+#include "server/graph/sequence_ops.h"
 
 namespace fff::importer {
 
@@ -38,7 +39,7 @@ struct FffArguments {
 };
 
 // One entry of "layers" or "dense_layers". Which of the fields a type may have
-// says its row in layer_types.cc; the others keep their defaults.
+// says its row in layers/; the others keep their defaults.
 struct LayerConfig {
   std::string type = "fff";
   std::string prefix;

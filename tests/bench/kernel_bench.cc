@@ -107,11 +107,11 @@ void RunKernel(::benchmark::State& state, const Kernel& kernel,
 
 template <class Weights, class Problem>
 void Register(absl::string_view family,
-              absl::Span<const KernelEntry<Weights, Problem>> kernels,
+              absl::Span<const KernelEntry<Weights>> kernels,
               const std::vector<Shape<Problem, Weights>>& shapes) {
   for (const Shape<Problem, Weights>& shape : shapes) {
     auto shared = std::make_shared<Shape<Problem, Weights>>(shape);
-    for (const KernelEntry<Weights, Problem>& entry : kernels) {
+    for (const KernelEntry<Weights>& entry : kernels) {
       if (!entry.supports(shape.problem) ||
           (entry.is_reference && shape.flops_per_row > kReferenceFlopsMax)) {
         continue;
@@ -200,16 +200,17 @@ std::vector<Shape<PathProblem, PathWeights>> PathShapes() {
 }
 
 void RegisterAll() {
-  Register<PathWeights, PathProblem>("path", PathKernels(),
+  Register<PathWeights, PathProblem>("path",
+                                     engine::KernelsOf<graph::FffPath>(),
                                      InEveryPrecision(PathShapes()));
   Register<LeafWeights, LeafProblem>(
-      "leaf", LeafKernels(),
+      "leaf", engine::KernelsOf<graph::FffLeaf>(),
       InEveryPrecision<LeafProblem, LeafWeights>(
           {Leaf("64-4-16-d4", 64, 4, 16, 4), Leaf("784-8-10-d4", 784, 8, 10, 4),
            Leaf("768-32-768-d8", 768, 32, 768, 8),
            Leaf("768-32-768-d12", 768, 32, 768, 12)}));
   Register<DenseWeights, DenseProblem>(
-      "dense", DenseKernels(),
+      "dense", engine::KernelsOf<graph::Linear>(),
       {Dense("64-32", 64, 32), Dense("784-128", 784, 128),
        Dense("768-4095", 768, 4095)});
 }

@@ -99,7 +99,8 @@ TEST_P(DenseParity, ServesManyThreadsAndEverySizeAtOnce) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Kernels, DenseParity, testing::ValuesIn(CpuKernels(engine::DenseKernels())),
+    Kernels, DenseParity,
+    testing::ValuesIn(CpuKernels(engine::KernelsOf<graph::Linear>())),
     [](const testing::TestParamInfo<DenseKernelEntry>& entry) {
       return CaseName(std::string(entry.param.name));
     });

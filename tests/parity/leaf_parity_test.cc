@@ -56,7 +56,7 @@ TEST_P(LeafParity, ARowsRouteDoesNotDependOnItsBatch) {
                                true};
   const auto weights = RandomLeaf(problem, Values::kNormal, 3);
   const auto kernel = GetParam().make(weights);
-  const auto walk = engine::LeafKernels()[1].make(weights);
+  const auto walk = engine::KernelsOf<graph::FffLeaf>()[1].make(weights);
   ASSERT_EQ(walk->name(), "leaf_walk");
   const auto x = RandomRows(333, problem.input_width, Values::kNormal, 5);
   const Result batch = RunLeaf(*kernel, problem, x, 1);
@@ -135,7 +135,8 @@ TEST_P(LeafParity, AgreesOnEveryInstructionSet) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Kernels, LeafParity, testing::ValuesIn(CpuKernels(engine::LeafKernels())),
+    Kernels, LeafParity,
+    testing::ValuesIn(CpuKernels(engine::KernelsOf<graph::FffLeaf>())),
     [](const testing::TestParamInfo<LeafKernelEntry>& entry) {
       return CaseName(std::string(entry.param.name));
     });

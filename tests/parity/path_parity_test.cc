@@ -96,7 +96,7 @@ TEST_P(PathParity, ARowAloneAndInABatchIsTheSameBitForBit) {
                                true};
   const auto weights = RandomPath(problem, Values::kNormal, 3);
   const auto kernel = GetParam().make(weights);
-  const auto walk = engine::PathKernels()[1].make(weights);
+  const auto walk = engine::KernelsOf<graph::FffPath>()[1].make(weights);
   ASSERT_EQ(walk->name(), "path_walk");
   const int64_t rows = 333;
   const auto x = RandomRows(rows, problem.input_width, Values::kNormal, 5);
@@ -121,7 +121,7 @@ TEST_P(PathParity, ZWithinRoundingOfZeroDecidesAsTheWalkDoesBitForBit) {
   const PathProblem problem = {210, 33, 3, 40, Tie::kRight, Activation::kGelu,
                                true};
   const auto weights = NearTies(RandomPath(problem, Values::kNormal, 21));
-  const auto walk = engine::PathKernels()[1].make(weights);
+  const auto walk = engine::KernelsOf<graph::FffPath>()[1].make(weights);
   ASSERT_EQ(walk->name(), "path_walk");
   const auto kernel = GetParam().make(weights);
   const auto x = MirroredRows(150, problem.input_width, 23);
@@ -199,7 +199,7 @@ TEST_P(PathParity, AgreesOnEveryInstructionSet) {
       const Result result = RunPath(*kernel, c.problem, x, 1);
       Tally tally;
       EXPECT_TRUE(CheckPath(*weights, x, result, kCheckedRows, tally));
-      const auto walk = engine::PathKernels()[1].make(weights);
+      const auto walk = engine::KernelsOf<graph::FffPath>()[1].make(weights);
       EXPECT_TRUE(
           SameBits(RunPath(*walk, c.problem, x, 1).margins, result.margins));
     }
@@ -207,7 +207,8 @@ TEST_P(PathParity, AgreesOnEveryInstructionSet) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Kernels, PathParity, testing::ValuesIn(CpuKernels(engine::PathKernels())),
+    Kernels, PathParity,
+    testing::ValuesIn(CpuKernels(engine::KernelsOf<graph::FffPath>())),
     [](const testing::TestParamInfo<PathKernelEntry>& entry) {
       return CaseName(std::string(entry.param.name));
     });

@@ -22,7 +22,7 @@ struct PathFamily {
   using Problem = graph::PathProblem;
   using Weights = graph::PathWeights;
   static constexpr auto Cases = PathCases;
-  static constexpr auto Kernels = engine::PathKernels;
+  static constexpr auto Kernels = engine::KernelsOf<graph::FffPath>;
   static constexpr auto Draw = RandomPath;
   static constexpr auto Run = RunPath;
   static constexpr auto Check = CheckPath;
@@ -34,7 +34,7 @@ struct LeafFamily {
   using Problem = graph::LeafProblem;
   using Weights = graph::LeafWeights;
   static constexpr auto Cases = LeafCases;
-  static constexpr auto Kernels = engine::LeafKernels;
+  static constexpr auto Kernels = engine::KernelsOf<graph::FffLeaf>;
   static constexpr auto Draw = RandomLeaf;
   static constexpr auto Run = RunLeaf;
   static constexpr auto Check = CheckLeaf;
@@ -178,7 +178,7 @@ TEST_P(ReducedParity, EveryLeafKernelTakesTheSameRoutes) {
 }
 
 TEST_P(ReducedParity, TheReferenceAndTheDenseKernelComputeFp32Alone) {
-  for (const auto& entry : engine::PathKernels()) {
+  for (const auto& entry : engine::KernelsOf<graph::FffPath>()) {
     graph::PathProblem problem = {8, 8, 3, 4};
     problem.precision = GetParam();
     EXPECT_EQ(entry.supports(problem),

@@ -130,6 +130,8 @@ HWY_INLINE V ActivateOne(D d, V z) {
     result = TanhOf(d, z);
   } else if constexpr (kActivation == Activation::kSigmoid) {
     result = SigmoidOf(d, z);
+  } else {
+    static_assert(kActivation == Activation::kIdentity);
   }
   return hn::IfThenElse(hn::Eq(z, z), result, z);  // NaN stays
 }

@@ -47,7 +47,7 @@
 #include <utility>
 
 #include "server/engine/cpu/attention_heads.h"
-#include "server/engine/kernel_entry.h"
+#include "server/engine/kernel_list.h"
 #include "server/graph/op.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -63,7 +63,7 @@ namespace fff::engine {
 
 // The whole batch; tokens are counted through its rows.
 struct AttentionArgs {
-  const AttentionProblem* problem;
+  const graph::AttentionProblem* problem;
   int64_t score_floats;  // of a block, about
   const float* x;        // [tokens, 3 * problem->width()]
   const int32_t* mask;   // [tokens] or null
@@ -79,7 +79,7 @@ namespace HWY_NAMESPACE {
 
 // One head of one row of the batch, packed.
 struct AttentionHead {
-  const AttentionProblem* problem;
+  const graph::AttentionProblem* problem;
   int64_t tokens;
   const float* q;    // [tokens, head_width], every x_stride floats
   const float* k;    // as q
@@ -194,7 +194,7 @@ HWY_INLINE float Softmax(const AttentionHead& head, int64_t query, float* s) {
   constexpr float kGoneBelow = -104;
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const AttentionProblem& p = *head.problem;
+  const graph::AttentionProblem& p = *head.problem;
   const int64_t keys = p.causal ? query + 1 : head.tokens;
   const int64_t whole = InWholeVectors(keys);
   if (p.exclude_self && keys > 1) s[query] = kLeftOut;
@@ -221,7 +221,7 @@ HWY_INLINE float Softmax(const AttentionHead& head, int64_t query, float* s) {
 }
 
 HWY_INLINE void AttendBlock(const AttentionHead& head, int64_t first) {
-  const AttentionProblem& p = *head.problem;
+  const graph::AttentionProblem& p = *head.problem;
   const int64_t queries = std::min(head.block, head.tokens - first);
   // Keys that a tile of queries from `row` on may meet.
   const auto keys_of = [&](int64_t row) {
@@ -246,7 +246,7 @@ HWY_INLINE void AttendBlock(const AttentionHead& head, int64_t first) {
 
 // bias [tokens in whole vectors], zeros after the last. False where all tokens
 // count alike: nothing is to be added.
-HWY_INLINE bool BiasOf(const AttentionProblem& p, const int32_t* mask,
+HWY_INLINE bool BiasOf(const graph::AttentionProblem& p, const int32_t* mask,
                        int64_t tokens, float* bias) {
   bool some = false;
   bool all = true;
@@ -262,7 +262,7 @@ HWY_INLINE bool BiasOf(const AttentionProblem& p, const int32_t* mask,
 
 void AttendHeads(const AttentionArgs& args, const HeadsOfRow& heads,
                  Workspace& workspace) {
-  const AttentionProblem& p = *args.problem;
+  const graph::AttentionProblem& p = *args.problem;
   const int64_t width = p.head_width;
   ScratchScope scratch(workspace);
   AttentionHead head = {};
@@ -284,7 +284,7 @@ void AttendHeads(const AttentionArgs& args, const HeadsOfRow& heads,
       head.bias = bias;
     }
   }
-  const bool by_heads = p.layout == AttentionProblem::Layout::kHeads;
+  const bool by_heads = p.layout == graph::AttentionProblem::Layout::kHeads;
   const int64_t step = by_heads ? width : p.width();  // from q to k to v
   for (int64_t h = heads.begin; h < heads.end; ++h) {
     head.q =
@@ -320,14 +320,14 @@ constexpr int64_t kGrainFlops = 200000;
 class AttentionBlockedKernel : public Kernel {
  public:
   explicit AttentionBlockedKernel(
-      std::shared_ptr<const AttentionWeights> weights)
+      std::shared_ptr<const graph::AttentionWeights> weights)
       : weights_(std::move(weights)) {}
 
   absl::string_view name() const override { return "attention_blocked"; }
 
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
              ExecutionContext& context) const override {
-    const AttentionProblem& p = weights_->problem;
+    const graph::AttentionProblem& p = weights_->problem;
     const AttentionHeads heads(p, in);
     if (heads.count() == 0) return;
     const AttentionArgs args = {
@@ -345,28 +345,32 @@ class AttentionBlockedKernel : public Kernel {
   }
 
  private:
-  std::shared_ptr<const AttentionWeights> weights_;
+  std::shared_ptr<const graph::AttentionWeights> weights_;
 };
 
-bool Supports(const AttentionProblem&) { return true; }
+bool Supports(const graph::AttentionProblem&) { return true; }
 
 // us on one Zen 3 thread: 1.3e-5 (128 tokens, 12 heads of 64) to 1.7e-5 (65
 // tokens, 8 heads of 64) per operation, those of softmax counted as 8 columns.
 // Of sequences of any length, `rows` are tokens.
-double Cost(const AttentionProblem& p, int64_t rows) {
+double Cost(const graph::AttentionProblem& p, int64_t rows) {
   const int64_t tokens = p.tokens > 0 ? p.tokens : graph::kNominalTokens;
   const int64_t flops = FlopsOfHead(p, tokens) / (p.tokens > 0 ? 1 : tokens);
   return 1.5e-5 * static_cast<double>(rows * p.heads * flops);
 }
 
-std::unique_ptr<Kernel> Make(std::shared_ptr<const AttentionWeights> weights) {
+std::unique_ptr<Kernel> Make(
+    std::shared_ptr<const graph::AttentionWeights> weights) {
   return std::make_unique<AttentionBlockedKernel>(std::move(weights));
 }
 
 }  // namespace
 
-AttentionKernelEntry AttentionBlocked() {
-  return {"attention_blocked", false, Supports, Cost, Make};
+template <>
+KernelsFor<graph::Attention> KernelsOf<graph::Attention>() {
+  static const KernelEntry<graph::AttentionWeights> kEntry = {
+      "attention_blocked", false, Supports, Cost, Make};
+  return {&kEntry, 1};
 }
 
 }  // namespace fff::engine

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "server/engine/cpu/token_rows.h"
-#include "server/engine/problem.h"
+#include "server/graph/sequence_ops.h"
 
 // How the heads of a batch's rows are shared between threads.
 namespace fff::engine {
@@ -19,7 +19,7 @@ struct HeadsOfRow {
 
 // Of one head of one row; exps and all else of a softmax cost about as much as
 // 8 columns more.
-inline int64_t FlopsOfHead(const AttentionProblem& p, int64_t tokens) {
+inline int64_t FlopsOfHead(const graph::AttentionProblem& p, int64_t tokens) {
   return 4 * tokens * tokens * (p.head_width + 8);
 }
 
@@ -27,7 +27,7 @@ inline int64_t FlopsOfHead(const AttentionProblem& p, int64_t tokens) {
 // the heads whose middle lies there, so it has half a head more at most.
 class AttentionHeads {
  public:
-  AttentionHeads(const AttentionProblem& problem, const KernelInputs& in)
+  AttentionHeads(const graph::AttentionProblem& problem, const KernelInputs& in)
       : problem_(problem), rows_(problem.tokens, in) {
     for (int64_t r = 0; r < rows_.rows(); ++r) {
       flops_ += problem_.heads * FlopsOf(r);
@@ -59,7 +59,7 @@ class AttentionHeads {
     return std::clamp<int64_t>((at + flops / 2) / flops, 0, problem_.heads);
   }
 
-  const AttentionProblem& problem_;
+  const graph::AttentionProblem& problem_;
   const TokenRows rows_;
   int64_t flops_ = 0;
 };

@@ -35,7 +35,7 @@
 #include <utility>
 
 #include "server/engine/cpu/onednn.h"
-#include "server/engine/kernel_entry.h"
+#include "server/engine/kernel_list.h"
 
 namespace fff::engine {
 namespace {
@@ -46,13 +46,14 @@ memory::desc Of(const memory::dims& sizes, memory::format_tag layout) {
   return {sizes, memory::data_type::f32, layout};
 }
 
-memory::desc PictureOf(const Picture& picture, memory::format_tag layout) {
+memory::desc PictureOf(const graph::Picture& picture,
+                       memory::format_tag layout) {
   return Of({1, picture.channels, picture.height, picture.width}, layout);
 }
 
-memory::desc WeightsOf(const Conv2dProblem& p, bool plain) {
+memory::desc WeightsOf(const graph::Conv2dProblem& p, bool plain) {
   const int64_t inputs = p.from.channels / p.groups;
-  const Pair& kernel = p.kernel;
+  const graph::Pair& kernel = p.kernel;
   if (p.groups == 1) {
     return Of({p.to.channels, inputs, kernel.height, kernel.width},
               plain ? memory::format_tag::oihw : memory::format_tag::any);
@@ -64,8 +65,8 @@ memory::desc WeightsOf(const Conv2dProblem& p, bool plain) {
 
 // Of one picture, in the layouts that oneDNN prefers. The desc without a bias
 // is another constructor.
-dnnl::convolution_forward::primitive_desc Describe(const Conv2dProblem& p,
-                                                   const dnnl::engine& engine) {
+dnnl::convolution_forward::primitive_desc Describe(
+    const graph::Conv2dProblem& p, const dnnl::engine& engine) {
   using Convolution = dnnl::convolution_forward;
   constexpr auto kKind = dnnl::prop_kind::forward_inference;
   constexpr auto kAlgorithm = dnnl::algorithm::convolution_direct;
@@ -123,9 +124,10 @@ class Reorder {
 class Conv2dOnednnKernel : public Kernel {
  public:
   // Throws dnnl::error; the plan catches it.
-  explicit Conv2dOnednnKernel(std::shared_ptr<const Conv2dWeights> weights)
+  explicit Conv2dOnednnKernel(
+      std::shared_ptr<const graph::Conv2dWeights> weights)
       : weights_(std::move(weights)), engine_(dnnl::engine::kind::cpu, 0) {
-    const Conv2dProblem& p = weights_->problem;
+    const graph::Conv2dProblem& p = weights_->problem;
     UseThreads(1);
     const auto desc = Describe(p, engine_);
     convolution_ = dnnl::convolution_forward(desc);
@@ -183,7 +185,7 @@ class Conv2dOnednnKernel : public Kernel {
 
   PrimitiveArguments Arguments(const memory& x, const memory& y,
                                ScratchScope& scope) const {
-    const Conv2dProblem& p = weights_->problem;
+    const graph::Conv2dProblem& p = weights_->problem;
     PrimitiveArguments arguments;
     arguments.Add(DNNL_ARG_SRC, x);
     arguments.Add(DNNL_ARG_WEIGHTS,
@@ -198,7 +200,7 @@ class Conv2dOnednnKernel : public Kernel {
     return arguments;
   }
 
-  const std::shared_ptr<const Conv2dWeights> weights_;
+  const std::shared_ptr<const graph::Conv2dWeights> weights_;
   const dnnl::engine engine_;
   dnnl::convolution_forward convolution_;
   int64_t scratch_floats_ = 0;
@@ -212,13 +214,14 @@ class Conv2dOnednnKernel : public Kernel {
   Reorder after_;
 };
 
-bool Supports(const Conv2dProblem& p) {
-  return p.groups >= 1 && p.from.size() >= 1 && p.to.size() >= 1;
+bool Supports(const graph::Conv2dProblem& p) {
+  return p.groups >= 1 && p.from.size() >= 1 && p.to.size() >= 1 &&
+         Fuses(p.activation);
 }
 
 // us on one thread, from the table above: 90 GFLOP/s, and 0.3 ns per element
 // that is moved.
-double Cost(const Conv2dProblem& p, int64_t rows) {
+double Cost(const graph::Conv2dProblem& p, int64_t rows) {
   const int64_t taps =
       p.kernel.height * p.kernel.width * (p.from.channels / p.groups);
   const auto products = static_cast<double>(taps * p.to.size());
@@ -226,14 +229,18 @@ double Cost(const Conv2dProblem& p, int64_t rows) {
   return 3 + static_cast<double>(rows) * (1 + 2.2e-5 * products + 3e-4 * moved);
 }
 
-std::unique_ptr<Kernel> Make(std::shared_ptr<const Conv2dWeights> weights) {
+std::unique_ptr<Kernel> Make(
+    std::shared_ptr<const graph::Conv2dWeights> weights) {
   return std::make_unique<Conv2dOnednnKernel>(std::move(weights));
 }
 
 }  // namespace
 
-Conv2dKernelEntry Conv2dOnednn() {
-  return {"conv2d_onednn", false, Supports, Cost, Make};
+template <>
+KernelsFor<graph::Conv2d> KernelsOf<graph::Conv2d>() {
+  static const KernelEntry<graph::Conv2dWeights> kEntry = {
+      "conv2d_onednn", false, Supports, Cost, Make};
+  return {&kEntry, 1};
 }
 
 }  // namespace fff::engine

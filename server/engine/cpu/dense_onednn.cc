@@ -234,7 +234,7 @@ class DenseOnednnKernel : public Kernel {
 };
 
 bool Supports(const DenseProblem& p) {
-  return p.input_width >= 1 && p.output_width >= 1;
+  return p.input_width >= 1 && p.output_width >= 1 && Fuses(p.activation);
 }
 
 // us on one Zen 5 thread: 1.2 a call, then weights streamed (from L2, or at 100

@@ -92,14 +92,14 @@ int64_t GrainOf(int64_t width) {
   return std::max<int64_t>(1, kGrainFloats / width);
 }
 
-class GateRowsKernel : public RowKernel<GateWeights> {
+class GateRowsKernel : public RowKernel<graph::GateWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "gate_rows"; }
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
              ExecutionContext& context) const override {
     const tensor::ConstRows x = in[0].floats();
-    const GateProblem& p = weights_->problem;
+    const graph::GateProblem& p = weights_->problem;
     context.ParallelFor(
         y.rows, GrainOf(x.width), [&](int64_t begin, int64_t end, int) {
           for (int64_t r = begin; r < end; ++r) {
@@ -117,7 +117,7 @@ class GateRowsKernel : public RowKernel<GateWeights> {
   }
 };
 
-class SoftmaxRowsKernel : public RowKernel<SoftmaxWeights> {
+class SoftmaxRowsKernel : public RowKernel<graph::SoftmaxWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "softmax_rows"; }
@@ -135,12 +135,14 @@ class SoftmaxRowsKernel : public RowKernel<SoftmaxWeights> {
 
 }  // namespace
 
-GateKernelEntry GateRows() {
-  return RowKernelEntry<GateRowsKernel, GateWeights>("gate_rows");
+template <>
+KernelsFor<graph::Gate> KernelsOf<graph::Gate>() {
+  return OnlyKernel<graph::Gate, GateRowsKernel>("gate_rows");
 }
 
-SoftmaxKernelEntry SoftmaxRows() {
-  return RowKernelEntry<SoftmaxRowsKernel, SoftmaxWeights>("softmax_rows");
+template <>
+KernelsFor<graph::Softmax> KernelsOf<graph::Softmax>() {
+  return OnlyKernel<graph::Softmax, SoftmaxRowsKernel>("softmax_rows");
 }
 
 }  // namespace fff::engine

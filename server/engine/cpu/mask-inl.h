@@ -44,22 +44,9 @@ HWY_INLINE void MaskTree(const PathProblem& p, int64_t stride, float* z) {
 }
 
 HWY_INLINE void Mask(const PathProblem& p, int64_t stride, float* z) {
-  switch (p.activation) {
-    case Activation::kIdentity:
-      return MaskTree<Activation::kIdentity>(p, stride, z);
-    case Activation::kRelu:
-      return MaskTree<Activation::kRelu>(p, stride, z);
-    case Activation::kGelu:
-      return MaskTree<Activation::kGelu>(p, stride, z);
-    case Activation::kGeluTanh:
-      return MaskTree<Activation::kGeluTanh>(p, stride, z);
-    case Activation::kSilu:
-      return MaskTree<Activation::kSilu>(p, stride, z);
-    case Activation::kTanh:
-      return MaskTree<Activation::kTanh>(p, stride, z);
-    case Activation::kSigmoid:
-      return MaskTree<Activation::kSigmoid>(p, stride, z);
-  }
+  graph::WithActivation(p.activation, [&](auto which) HWY_ATTR {
+    MaskTree<decltype(which)::value>(p, stride, z);
+  });
 }
 
 }  // namespace HWY_NAMESPACE

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
 #include <utility>
 
 #include "server/engine/execution_context.h"
@@ -33,24 +34,36 @@ inline dnnl::memory MemoryOf(const dnnl::memory::desc& desc,
   return {desc, engine, const_cast<float*>(data)};
 }
 
-inline void AppendActivation(Activation activation, dnnl::post_ops& ops) {
+// oneDNN's form of an activation; nothing where it has none: a kernel that
+// would end in it then does not support the problem.
+struct Eltwise {
+  dnnl::algorithm algorithm;
+  float alpha = 0;
+};
+inline std::optional<Eltwise> EltwiseOf(Activation activation) {
   using dnnl::algorithm;
   switch (activation) {
-    case Activation::kIdentity:
-      return;
     case Activation::kRelu:
-      return ops.append_eltwise(1, algorithm::eltwise_relu, 0, 0);
+      return Eltwise{algorithm::eltwise_relu};
     case Activation::kGelu:
-      return ops.append_eltwise(1, algorithm::eltwise_gelu_erf, 0, 0);
+      return Eltwise{algorithm::eltwise_gelu_erf};
     case Activation::kGeluTanh:
-      return ops.append_eltwise(1, algorithm::eltwise_gelu_tanh, 0, 0);
+      return Eltwise{algorithm::eltwise_gelu_tanh};
     case Activation::kSilu:
-      return ops.append_eltwise(1, algorithm::eltwise_swish, 1, 0);
+      return Eltwise{algorithm::eltwise_swish, 1};
     case Activation::kTanh:
-      return ops.append_eltwise(1, algorithm::eltwise_tanh, 0, 0);
+      return Eltwise{algorithm::eltwise_tanh};
     case Activation::kSigmoid:
-      return ops.append_eltwise(1, algorithm::eltwise_logistic, 0, 0);
+      return Eltwise{algorithm::eltwise_logistic};
+    default:
+      return std::nullopt;
   }
+}
+
+// Whether a primitive may end in it.
+inline bool Fuses(Activation activation) {
+  return activation == Activation::kIdentity ||
+         EltwiseOf(activation).has_value();
 }
 
 // A primitive whose scratch is the caller's, ended by an activation.
@@ -58,7 +71,9 @@ inline dnnl::primitive_attr Fused(Activation activation) {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::post_ops ops;
-  AppendActivation(activation, ops);
+  if (const auto eltwise = EltwiseOf(activation); eltwise.has_value()) {
+    ops.append_eltwise(1, eltwise->algorithm, eltwise->alpha, 0);
+  }
   attributes.set_post_ops(ops);
   return attributes;
 }

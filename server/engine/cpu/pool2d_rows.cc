@@ -30,7 +30,7 @@
 #include <memory>
 #include <utility>
 
-#include "server/engine/kernel_entry.h"
+#include "server/engine/kernel_list.h"
 
 namespace fff::engine {
 namespace {
@@ -53,7 +53,7 @@ struct Mean {
 
 // line[i] joined over the rows of the window that lie on the picture.
 template <class Over>
-void Down(const Pool2dProblem& p, const float* plane, int64_t top,
+void Down(const graph::Pool2dProblem& p, const float* plane, int64_t top,
           float* line) {
   const int64_t width = p.from.width;
   const int64_t first = std::max<int64_t>(top, 0);
@@ -71,7 +71,7 @@ void Down(const Pool2dProblem& p, const float* plane, int64_t top,
 
 // y[j] joined over the window's columns; kStride 0 stands for any.
 template <class Over, int64_t kStride>
-void Across(const Pool2dProblem& p, const float* line, float* y) {
+void Across(const graph::Pool2dProblem& p, const float* line, float* y) {
   const int64_t stride = kStride == 0 ? p.stride.width : kStride;
   const int64_t width = p.to.width;
   for (int64_t j = 0; j < width; ++j) y[j] = line[j * stride];
@@ -87,7 +87,8 @@ void Across(const Pool2dProblem& p, const float* line, float* y) {
 
 // One channel of one picture; `line` is [padding + from.width + padding].
 template <class Over>
-void PoolPlane(const Pool2dProblem& p, const float* x, float* line, float* y) {
+void PoolPlane(const graph::Pool2dProblem& p, const float* x, float* line,
+               float* y) {
   const auto across = p.stride.width == 1   ? Across<Over, 1>
                       : p.stride.width == 2 ? Across<Over, 2>
                                             : Across<Over, 0>;
@@ -99,7 +100,7 @@ void PoolPlane(const Pool2dProblem& p, const float* x, float* line, float* y) {
 }
 
 template <class Over>
-void PoolPlanes(const Pool2dProblem& p, const float* x, int64_t begin,
+void PoolPlanes(const graph::Pool2dProblem& p, const float* x, int64_t begin,
                 int64_t end, Workspace& workspace, float* y) {
   const int64_t from = p.from.height * p.from.width;
   const int64_t to = p.to.height * p.to.width;
@@ -114,17 +115,18 @@ void PoolPlanes(const Pool2dProblem& p, const float* x, int64_t begin,
 
 class Pool2dRowsKernel : public Kernel {
  public:
-  explicit Pool2dRowsKernel(std::shared_ptr<const Pool2dWeights> weights)
+  explicit Pool2dRowsKernel(std::shared_ptr<const graph::Pool2dWeights> weights)
       : weights_(std::move(weights)) {}
 
   absl::string_view name() const override { return "pool2d_rows"; }
 
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
              ExecutionContext& context) const override {
-    const Pool2dProblem& p = weights_->problem;
+    const graph::Pool2dProblem& p = weights_->problem;
     const float* const x = in[0].floats().data;
-    const auto pool = p.kind == Pool2dProblem::Kind::kMax ? PoolPlanes<Greatest>
-                                                          : PoolPlanes<Mean>;
+    const auto pool = p.kind == graph::Pool2dProblem::Kind::kMax
+                          ? PoolPlanes<Greatest>
+                          : PoolPlanes<Mean>;
     const int64_t grain =
         std::max<int64_t>(1, kGrainFloats / (p.from.height * p.from.width));
     context.ParallelFor(y.rows * p.from.channels, grain,
@@ -135,15 +137,15 @@ class Pool2dRowsKernel : public Kernel {
   }
 
  private:
-  const std::shared_ptr<const Pool2dWeights> weights_;
+  const std::shared_ptr<const graph::Pool2dWeights> weights_;
 };
 
-bool Supports(const Pool2dProblem& p) {
+bool Supports(const graph::Pool2dProblem& p) {
   return p.from.size() >= 1 && p.to.size() >= 1;
 }
 
 // us on one thread, from the table above.
-double Cost(const Pool2dProblem& p, int64_t rows) {
+double Cost(const graph::Pool2dProblem& p, int64_t rows) {
   const int64_t lines = p.to.channels * p.to.height;
   const int64_t steps =
       lines * (p.size.height * p.from.width + p.size.width * p.to.width);
@@ -151,14 +153,18 @@ double Cost(const Pool2dProblem& p, int64_t rows) {
                                       2e-4 * static_cast<double>(steps));
 }
 
-std::unique_ptr<Kernel> Make(std::shared_ptr<const Pool2dWeights> weights) {
+std::unique_ptr<Kernel> Make(
+    std::shared_ptr<const graph::Pool2dWeights> weights) {
   return std::make_unique<Pool2dRowsKernel>(std::move(weights));
 }
 
 }  // namespace
 
-Pool2dKernelEntry Pool2dRows() {
-  return {"pool2d_rows", false, Supports, Cost, Make};
+template <>
+KernelsFor<graph::Pool2d> KernelsOf<graph::Pool2d>() {
+  static const KernelEntry<graph::Pool2dWeights> kEntry = {
+      "pool2d_rows", false, Supports, Cost, Make};
+  return {&kEntry, 1};
 }
 
 }  // namespace fff::engine

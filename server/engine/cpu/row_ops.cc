@@ -62,7 +62,8 @@ HWY_INLINE float SumOf(const float* x, int64_t count, const F& f) {
   return sum;
 }
 
-void LayerNormRow(const LayerNormWeights& norm, const float* x, float* y) {
+void LayerNormRow(const graph::LayerNormWeights& norm, const float* x,
+                  float* y) {
   const int64_t width = norm.problem.input_width;
   const auto n = static_cast<float>(width);
   const float mean =
@@ -101,8 +102,8 @@ void BlendSpan(float share, const float* a, const float* b, int64_t count,
 
 // Channels [begin, end) of all rows, counted through: x and y are
 // [rows * channels, inner].
-void ScaleChannels(const ScaleWeights& weights, int64_t begin, int64_t end,
-                   const float* x, float* y) {
+void ScaleChannels(const graph::ScaleWeights& weights, int64_t begin,
+                   int64_t end, const float* x, float* y) {
   const int64_t channels = weights.problem.channels;
   const int64_t inner = weights.problem.inner;
   const float* const scale = weights.scale.data();
@@ -155,7 +156,7 @@ namespace {
 
 // What a thread copies and activates at once: it is still in L1.
 constexpr int64_t kActivateFloats = 4096;
-class ActivateRowsKernel : public RowKernel<ActivationWeights> {
+class ActivateRowsKernel : public RowKernel<graph::ActivationWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "activate_rows"; }
@@ -175,7 +176,7 @@ class ActivateRowsKernel : public RowKernel<ActivationWeights> {
   }
 };
 
-class LayerNormRowsKernel : public RowKernel<LayerNormWeights> {
+class LayerNormRowsKernel : public RowKernel<graph::LayerNormWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "layer_norm_rows"; }
@@ -191,7 +192,7 @@ class LayerNormRowsKernel : public RowKernel<LayerNormWeights> {
   }
 };
 
-class BlendRowsKernel : public RowKernel<BlendWeights> {
+class BlendRowsKernel : public RowKernel<graph::BlendWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "blend_rows"; }
@@ -208,14 +209,14 @@ class BlendRowsKernel : public RowKernel<BlendWeights> {
   }
 };
 
-class ScaleRowsKernel : public RowKernel<ScaleWeights> {
+class ScaleRowsKernel : public RowKernel<graph::ScaleWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "scale_rows"; }
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
              ExecutionContext& context) const override {
     const tensor::ConstRows x = in[0].floats();
-    const ScaleProblem& p = weights_->problem;
+    const graph::ScaleProblem& p = weights_->problem;
     const int64_t grain = std::max<int64_t>(1, kGrainFloats / p.inner);
     context.ParallelFor(x.rows * p.channels, grain,
                         [&](int64_t begin, int64_t end, int) {
@@ -225,7 +226,7 @@ class ScaleRowsKernel : public RowKernel<ScaleWeights> {
   }
 };
 
-class AddRowsKernel : public RowKernel<AddWeights> {
+class AddRowsKernel : public RowKernel<graph::AddWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "add_rows"; }
@@ -243,25 +244,29 @@ class AddRowsKernel : public RowKernel<AddWeights> {
 
 }  // namespace
 
-ActivationKernelEntry ActivateRows() {
-  return RowKernelEntry<ActivateRowsKernel, ActivationWeights>("activate_rows");
+template <>
+KernelsFor<graph::Activate> KernelsOf<graph::Activate>() {
+  return OnlyKernel<graph::Activate, ActivateRowsKernel>("activate_rows");
 }
 
-LayerNormKernelEntry LayerNormRows() {
-  return RowKernelEntry<LayerNormRowsKernel, LayerNormWeights>(
-      "layer_norm_rows");
+template <>
+KernelsFor<graph::LayerNorm> KernelsOf<graph::LayerNorm>() {
+  return OnlyKernel<graph::LayerNorm, LayerNormRowsKernel>("layer_norm_rows");
 }
 
-BlendKernelEntry BlendRows() {
-  return RowKernelEntry<BlendRowsKernel, BlendWeights>("blend_rows");
+template <>
+KernelsFor<graph::Blend> KernelsOf<graph::Blend>() {
+  return OnlyKernel<graph::Blend, BlendRowsKernel>("blend_rows");
 }
 
-ScaleKernelEntry ScaleRows() {
-  return RowKernelEntry<ScaleRowsKernel, ScaleWeights>("scale_rows");
+template <>
+KernelsFor<graph::Scale> KernelsOf<graph::Scale>() {
+  return OnlyKernel<graph::Scale, ScaleRowsKernel>("scale_rows");
 }
 
-AddKernelEntry AddRows() {
-  return RowKernelEntry<AddRowsKernel, AddWeights>("add_rows");
+template <>
+KernelsFor<graph::Add> KernelsOf<graph::Add>() {
+  return OnlyKernel<graph::Add, AddRowsKernel>("add_rows");
 }
 
 }  // namespace fff::engine

@@ -56,7 +56,7 @@ int64_t GrainOf(int64_t width) {
   return std::max<int64_t>(1, kGrainFloats / std::max<int64_t>(1, width));
 }
 
-class EmbeddingRowsKernel : public RowKernel<EmbeddingWeights> {
+class EmbeddingRowsKernel : public RowKernel<graph::EmbeddingWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "embedding_rows"; }
@@ -76,7 +76,7 @@ class EmbeddingRowsKernel : public RowKernel<EmbeddingWeights> {
   }
 };
 
-class PositionsRowsKernel : public RowKernel<PositionsWeights> {
+class PositionsRowsKernel : public RowKernel<graph::PositionsWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "positions_rows"; }
@@ -103,14 +103,14 @@ class PositionsRowsKernel : public RowKernel<PositionsWeights> {
 
 }  // namespace
 
-EmbeddingKernelEntry EmbeddingRows() {
-  return RowKernelEntry<EmbeddingRowsKernel, EmbeddingWeights>(
-      "embedding_rows");
+template <>
+KernelsFor<graph::Embedding> KernelsOf<graph::Embedding>() {
+  return OnlyKernel<graph::Embedding, EmbeddingRowsKernel>("embedding_rows");
 }
 
-PositionsKernelEntry PositionsRows() {
-  return RowKernelEntry<PositionsRowsKernel, PositionsWeights>(
-      "positions_rows");
+template <>
+KernelsFor<graph::Positions> KernelsOf<graph::Positions>() {
+  return OnlyKernel<graph::Positions, PositionsRowsKernel>("positions_rows");
 }
 
 }  // namespace fff::engine

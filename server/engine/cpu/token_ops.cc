@@ -123,15 +123,15 @@ HWY_INLINE void LogSumExpOf(const TokenColumns<kVectors, kPicked>& in,
 }
 
 template <int kVectors, bool kPicked>
-HWY_INLINE void PoolColumns(PoolTokensProblem::Over over,
+HWY_INLINE void PoolColumns(graph::PoolTokensProblem::Over over,
                             const TokenColumns<kVectors, kPicked>& in,
                             float* y) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   V out[kVectors];
-  if (over == PoolTokensProblem::Over::kMean) {
+  if (over == graph::PoolTokensProblem::Over::kMean) {
     MeanOf(in, out);
-  } else if (over == PoolTokensProblem::Over::kMax) {
+  } else if (over == graph::PoolTokensProblem::Over::kMax) {
     MaximumOf(in, out);
   } else {
     LogSumExpOf(in, out);
@@ -148,7 +148,7 @@ HWY_INLINE void PoolColumns(PoolTokensProblem::Over over,
 }
 
 template <bool kPicked>
-HWY_INLINE void PoolAllColumns(const PoolTokensProblem& p,
+HWY_INLINE void PoolAllColumns(const graph::PoolTokensProblem& p,
                                const PooledTokens& in, float* y) {
   constexpr int kVectors = 4;
   const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
@@ -167,7 +167,8 @@ HWY_INLINE void PoolAllColumns(const PoolTokensProblem& p,
   }
 }
 
-void PoolRow(const PoolTokensProblem& p, const PooledTokens& in, float* y) {
+void PoolRow(const graph::PoolTokensProblem& p, const PooledTokens& in,
+             float* y) {
   if (in.picked == nullptr) {
     PoolAllColumns<false>(p, in, y);
   } else {
@@ -216,9 +217,10 @@ std::vector<Stretch> StretchesOf(const std::vector<int32_t>& index) {
   return stretches;
 }
 
-class RearrangeRowsKernel : public RowKernel<RearrangeWeights> {
+class RearrangeRowsKernel : public RowKernel<graph::RearrangeWeights> {
  public:
-  explicit RearrangeRowsKernel(std::shared_ptr<const RearrangeWeights> weights)
+  explicit RearrangeRowsKernel(
+      std::shared_ptr<const graph::RearrangeWeights> weights)
       : RowKernel(std::move(weights)),
         stretches_(StretchesOf(weights_->index)) {}
 
@@ -275,7 +277,7 @@ class RearrangeRowsKernel : public RowKernel<RearrangeWeights> {
 
 // The tokens of which `mask` says 1, all where it says so of none, the first of
 // them for kFirst; their list is written to `picked` [count].
-PooledTokens TokensThatCount(const PoolTokensProblem& p, const float* x,
+PooledTokens TokensThatCount(const graph::PoolTokensProblem& p, const float* x,
                              int64_t count, const int32_t* mask,
                              int32_t* picked) {
   int64_t found = 0;
@@ -283,20 +285,20 @@ PooledTokens TokensThatCount(const PoolTokensProblem& p, const float* x,
     picked[found] = static_cast<int32_t>(t);
     found += mask[t] != 0 ? 1 : 0;
   }
-  if (p.over == PoolTokensProblem::Over::kFirst) {
+  if (p.over == graph::PoolTokensProblem::Over::kFirst) {
     return {x + (found > 0 ? picked[0] : 0) * p.output_width, 1, nullptr};
   }
   if (found == 0 || found == count) return {x, count, nullptr};
   return {x, found, picked};
 }
 
-class PoolTokensRowsKernel : public RowKernel<PoolTokensWeights> {
+class PoolTokensRowsKernel : public RowKernel<graph::PoolTokensWeights> {
  public:
   using RowKernel::RowKernel;
   absl::string_view name() const override { return "pool_tokens"; }
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
              ExecutionContext& context) const override {
-    const PoolTokensProblem& p = weights_->problem;
+    const graph::PoolTokensProblem& p = weights_->problem;
     const TokenRows rows(p.tokens, in);
     if (rows.rows() == 0) return;
     const float* const x = in[0].floats().data;
@@ -315,7 +317,7 @@ class PoolTokensRowsKernel : public RowKernel<PoolTokensWeights> {
         const PooledTokens tokens = TokensThatCount(
             p, x + first * y.width, count, picks ? mask + first : nullptr,
             picks ? scratch.Ints(count) : nullptr);
-        if (p.over == PoolTokensProblem::Over::kFirst) {
+        if (p.over == graph::PoolTokensProblem::Over::kFirst) {
           std::copy_n(tokens.x, y.width, y.row(r));
         } else {
           HWY_DYNAMIC_DISPATCH(PoolRow)(p, tokens, y.row(r));
@@ -328,13 +330,14 @@ class PoolTokensRowsKernel : public RowKernel<PoolTokensWeights> {
 
 }  // namespace
 
-RearrangeKernelEntry RearrangeRows() {
-  return RowKernelEntry<RearrangeRowsKernel, RearrangeWeights>(
-      "rearrange_rows");
+template <>
+KernelsFor<graph::Rearrange> KernelsOf<graph::Rearrange>() {
+  return OnlyKernel<graph::Rearrange, RearrangeRowsKernel>("rearrange_rows");
 }
 
-PoolTokensKernelEntry PoolTokensRows() {
-  return RowKernelEntry<PoolTokensRowsKernel, PoolTokensWeights>("pool_tokens");
+template <>
+KernelsFor<graph::PoolTokens> KernelsOf<graph::PoolTokens>() {
+  return OnlyKernel<graph::PoolTokens, PoolTokensRowsKernel>("pool_tokens");
 }
 
 }  // namespace fff::engine

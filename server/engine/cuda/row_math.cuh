@@ -84,6 +84,7 @@ __device__ inline bool GoesRight(bool tie_left, float z) {
   return tie_left ? z > 0 : z >= 0;  // NaN: left
 }
 
+static_assert(graph::kActivationCount == 7, "Activate names each of them");
 // Within 1e-6 * max(|f(z)|, min(1, |z|)) of the exact value; NaN stays NaN,
 // infinities give the limits.
 __device__ inline float Activate(Activation activation, float z) {

@@ -12,6 +12,7 @@
 #include "server/engine/device/kernel_args.h"
 #include "server/engine/device_engine.h"
 #include "server/engine/kernel_traits.h"
+#include "server/graph/row_ops.h"
 
 // The kernels of a device: one list per family, each entry beside its kernel.
 namespace fff::engine {
@@ -112,7 +113,7 @@ struct DeviceKernel {
 using DevicePathKernel = DeviceKernel<PathShape, PathWeights>;
 using DeviceLeafKernel = DeviceKernel<LeafShape, LeafWeights>;
 using DeviceDenseKernel = DeviceKernel<DenseShape, DenseWeights>;
-using DeviceRowsKernel = DeviceKernel<RowsShape, LayerNormWeights>;
+using DeviceRowsKernel = DeviceKernel<RowsShape, graph::LayerNormWeights>;
 
 struct KernelTable {
   absl::Span<const DevicePathKernel> path;

@@ -119,7 +119,7 @@ struct DenseFamily {
 // Activation, layer norm and blend. The weights are those of a layer norm.
 struct RowsFamily {
   using Shape = RowsShape;
-  using Weights = LayerNormWeights;
+  using Weights = graph::LayerNormWeights;
   static auto Kernels(const KernelTable& table) { return table.rows; }
   template <class Problem>
   static Shape ShapeOf(RowOp op, const Problem& problem) {
@@ -164,7 +164,7 @@ struct MakeLayerOf {
   LayerPtr operator()(const graph::Activate& op) const {
     RowsShape shape = RowsFamily::ShapeOf(RowOp::kActivate, op.problem());
     shape.activation = op.problem().activation;
-    return MakeRows(shape, std::make_shared<const LayerNormWeights>());
+    return MakeRows(shape, std::make_shared<const graph::LayerNormWeights>());
   }
   LayerPtr operator()(const graph::LayerNorm& op) const {
     return MakeRows(RowsFamily::ShapeOf(RowOp::kLayerNorm, op.problem()),
@@ -173,7 +173,7 @@ struct MakeLayerOf {
   LayerPtr operator()(const graph::Blend& op) const {
     RowsShape shape = RowsFamily::ShapeOf(RowOp::kBlend, op.problem());
     shape.share = op.problem().share;
-    return MakeRows(shape, std::make_shared<const LayerNormWeights>());
+    return MakeRows(shape, std::make_shared<const graph::LayerNormWeights>());
   }
 
   template <class Op>
@@ -183,7 +183,7 @@ struct MakeLayerOf {
 
  private:
   LayerPtr MakeRows(const RowsShape& shape,
-                    std::shared_ptr<const LayerNormWeights> norm) const {
+                    std::shared_ptr<const graph::LayerNormWeights> norm) const {
     return MakeFamilyLayer<RowsFamily>(shape, std::move(norm), device);
   }
 };

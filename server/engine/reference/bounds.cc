@@ -13,21 +13,6 @@ int64_t ScaleRoundings(Precision precision) {
   return precision == Precision::kInt8 ? 1 : 0;
 }
 
-// Largest slope of the activation.
-double Slope(Activation activation) {
-  switch (activation) {
-    case Activation::kGelu:
-    case Activation::kGeluTanh:
-      return 1.13;
-    case Activation::kSilu:
-      return 1.1;
-    case Activation::kSigmoid:
-      return 0.25;
-    default:
-      return 1;
-  }
-}
-
 // Accumulates sum a[j] * w[j] where both magnitudes and inherited errors count.
 class Sum {
  public:
@@ -104,31 +89,6 @@ auto LeafZ(const LeafWeights& weights, const float* x) {
 
 }  // namespace
 
-double ActivateExactly(Activation activation, double z) {
-  switch (activation) {
-    case Activation::kIdentity:
-      return z;
-    case Activation::kRelu:
-      return std::isnan(z) ? z : std::fmax(z, 0.0);
-    case Activation::kGelu:
-      // erfc keeps its relative accuracy in the left tail; 0 * -inf is wanted
-      // as 0, the limit.
-      return z == -kInfinity ? 0.0 : 0.5 * z * std::erfc(-z * std::sqrt(0.5));
-    case Activation::kGeluTanh: {
-      if (z == -kInfinity) return 0.0;
-      const double inner = std::sqrt(2 / M_PI) * (z + 0.044715 * z * z * z);
-      return z / (1 + std::exp(-2 * inner));
-    }
-    case Activation::kSilu:
-      return z == -kInfinity ? 0.0 : z / (1 + std::exp(-z));
-    case Activation::kTanh:
-      return std::tanh(z);
-    case Activation::kSigmoid:
-      return 1 / (1 + std::exp(-z));
-  }
-  return z;
-}
-
 Bounded BoundedDot(const float* w, int64_t w_stride, const float* x, int64_t n,
                    double bias, int64_t roundings) {
   double value = bias;
@@ -142,7 +102,8 @@ Bounded BoundedDot(const float* w, int64_t w_stride, const float* x, int64_t n,
 }
 
 Bounded BoundedActivation(Activation activation, const Bounded& z) {
-  const double value = ActivateExactly(activation, z.value);
+  const graph::ActivationInfo& info = graph::InfoOf(activation);
+  const double value = info.exact(z.value);
   if (activation == Activation::kIdentity || activation == Activation::kRelu) {
     return {value, z.bound};
   }
@@ -150,7 +111,7 @@ Bounded BoundedActivation(Activation activation, const Bounded& z) {
   // cpu/activation-inl.h; oneDNN's eltwise keeps 1e-6 of the same.
   const double scale =
       std::fmax(std::abs(value), std::fmin(1, std::abs(z.value)));
-  return {value, Slope(activation) * z.bound + 1e-6 * scale + kHalfSubnormal};
+  return {value, info.slope_max * z.bound + 1e-6 * scale + kHalfSubnormal};
 }
 
 bool GoesRight(Tie tie, double z) {
@@ -238,7 +199,7 @@ std::vector<Bounded> DenseOutputs(const DenseWeights& weights, const float* x) {
   return outputs;
 }
 
-std::vector<Bounded> LayerNormOutputs(const LayerNormWeights& weights,
+std::vector<Bounded> LayerNormOutputs(const graph::LayerNormWeights& weights,
                                       const float* x) {
   const int64_t width = weights.problem.input_width;
   const auto n = static_cast<double>(width);
@@ -277,7 +238,8 @@ std::vector<Bounded> LayerNormOutputs(const LayerNormWeights& weights,
   return outputs;
 }
 
-std::vector<Bounded> GateOutputs(const GateProblem& problem, const float* x) {
+std::vector<Bounded> GateOutputs(const graph::GateProblem& problem,
+                                 const float* x) {
   const int64_t width = problem.output_width;
   const float* const gate = problem.gate_first ? x : x + width;
   const float* const value = problem.gate_first ? x + width : x;

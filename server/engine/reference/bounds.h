@@ -5,6 +5,8 @@
 
 #include "absl/types/span.h"
 #include "server/engine/weights.h"
+#include "server/graph/row_ops.h"
+#include "server/graph/sequence_ops.h"
 
 // The oracle's arithmetic in double, with a bound on what any fp32 evaluation
 // of the same formula may be away from it. Bounds follow Higham, "Accuracy and
@@ -20,9 +22,6 @@ struct Bounded {
   double value = 0;
   double bound = 0;
 };
-
-// act(z) in double; NaN stays NaN.
-double ActivateExactly(Activation activation, double z);
 
 // sum w[i * w_stride] * x[i] + bias over n terms, with `roundings` more than
 // one a term and one of the bias.
@@ -58,10 +57,11 @@ std::vector<Bounded> LeafOutputs(const LeafWeights& weights, const float* x,
                                  int32_t leaf);
 std::vector<Bounded> DenseOutputs(const DenseWeights& weights, const float* x);
 // The bound holds for two passes, the mean first: sums of n terms in any order.
-std::vector<Bounded> LayerNormOutputs(const LayerNormWeights& weights,
+std::vector<Bounded> LayerNormOutputs(const graph::LayerNormWeights& weights,
                                       const float* x);
 // y [output_width] of x [2 * output_width].
-std::vector<Bounded> GateOutputs(const GateProblem& problem, const float* x);
+std::vector<Bounded> GateOutputs(const graph::GateProblem& problem,
+                                 const float* x);
 // In token_bounds.cc. The bounds hold for exps of what is below the maximum,
 // within 2 ulp, and a logarithm within 4; for sums in any order.
 // One row, x [tokens, its width]. Its tokens are those of the problem unless
@@ -70,12 +70,12 @@ struct TokensOfRow {
   int64_t tokens = 0;
   const int32_t* mask = nullptr;
 };
-std::vector<Bounded> AttentionOutputs(const AttentionWeights& weights,
+std::vector<Bounded> AttentionOutputs(const graph::AttentionWeights& weights,
                                       const float* x,
                                       const TokensOfRow& row = {});
-std::vector<Bounded> SoftmaxOutputs(const SoftmaxProblem& problem,
+std::vector<Bounded> SoftmaxOutputs(const graph::SoftmaxProblem& problem,
                                     const float* x);
-std::vector<Bounded> PoolTokensOutputs(const PoolTokensWeights& weights,
+std::vector<Bounded> PoolTokensOutputs(const graph::PoolTokensWeights& weights,
                                        const float* x,
                                        const TokensOfRow& row = {});
 

@@ -53,8 +53,8 @@ class PathReferenceKernel : public Kernel {
                std::vector<double>& sum) const {
     const PathProblem& p = weights_->problem;
     for (int level = 0; level < p.levels; ++level) {
-      const double a = ActivateExactly(
-          p.activation, route.z[static_cast<size_t>(level)].value);
+      const double a = graph::InfoOf(p.activation)
+                           .exact(route.z[static_cast<size_t>(level)].value);
       const int64_t node =
           ((int64_t{1} << level) - 1) + (route.leaf >> (p.levels - 1 - level));
       const float* row =

@@ -51,15 +51,15 @@ TokensOfRow Resolved(int64_t problem_tokens, const TokensOfRow& row) {
 
 // Where one head's q, k and v of a token are, and which tokens see each other.
 struct Head {
-  const AttentionProblem& problem;
+  const graph::AttentionProblem& problem;
   const float* x;
   TokensOfRow row;
   int64_t head;
 
   // part: 0 q, 1 k, 2 v.
   const float* At(int64_t token, int64_t part) const {
-    const AttentionProblem& p = problem;
-    const bool by_heads = p.layout == AttentionProblem::Layout::kHeads;
+    const graph::AttentionProblem& p = problem;
+    const bool by_heads = p.layout == graph::AttentionProblem::Layout::kHeads;
     const int64_t before = by_heads ? 3 * head + part : part * p.heads + head;
     return x + token * 3 * p.width() + before * p.head_width;
   }
@@ -87,7 +87,7 @@ Bounded Score(const Head& head, int64_t query, int64_t key) {
 
 // y [head_width] of one query.
 void AttendQuery(const Head& head, int64_t query, Bounded* y) {
-  const AttentionProblem& p = head.problem;
+  const graph::AttentionProblem& p = head.problem;
   std::vector<int64_t> keys;
   std::vector<Bounded> scores;
   Bounded greatest = {-kInfinity, 0};
@@ -162,9 +162,9 @@ Bounded LogSumExpOf(const std::vector<Bounded>& values) {
 
 }  // namespace
 
-std::vector<Bounded> AttentionOutputs(const AttentionWeights& weights,
+std::vector<Bounded> AttentionOutputs(const graph::AttentionWeights& weights,
                                       const float* x, const TokensOfRow& row) {
-  const AttentionProblem& p = weights.problem;
+  const graph::AttentionProblem& p = weights.problem;
   const TokensOfRow of = Resolved(p.tokens, row);
   std::vector<Bounded> outputs(static_cast<size_t>(of.tokens * p.width()));
   for (int64_t token = 0; token < of.tokens; ++token) {
@@ -176,9 +176,9 @@ std::vector<Bounded> AttentionOutputs(const AttentionWeights& weights,
   return outputs;
 }
 
-std::vector<Bounded> PoolTokensOutputs(const PoolTokensWeights& weights,
+std::vector<Bounded> PoolTokensOutputs(const graph::PoolTokensWeights& weights,
                                        const float* x, const TokensOfRow& row) {
-  const PoolTokensProblem& p = weights.problem;
+  const graph::PoolTokensProblem& p = weights.problem;
   const TokensOfRow of = Resolved(p.tokens, row);
   std::vector<Bounded> outputs;
   for (int64_t c = 0; c < p.output_width; ++c) {
@@ -188,16 +188,16 @@ std::vector<Bounded> PoolTokensOutputs(const PoolTokensWeights& weights,
       values.push_back({x[t * p.output_width + c], 0});
     }
     switch (p.over) {
-      case PoolTokensProblem::Over::kMean:
+      case graph::PoolTokensProblem::Over::kMean:
         outputs.push_back(MeanOf(values));
         break;
-      case PoolTokensProblem::Over::kMax:
+      case graph::PoolTokensProblem::Over::kMax:
         outputs.push_back(GreatestOf(values));
         break;
-      case PoolTokensProblem::Over::kLogSumExp:
+      case graph::PoolTokensProblem::Over::kLogSumExp:
         outputs.push_back(LogSumExpOf(values));
         break;
-      case PoolTokensProblem::Over::kFirst:
+      case graph::PoolTokensProblem::Over::kFirst:
         outputs.push_back(values.front());
         break;
     }
@@ -205,7 +205,7 @@ std::vector<Bounded> PoolTokensOutputs(const PoolTokensWeights& weights,
   return outputs;
 }
 
-std::vector<Bounded> SoftmaxOutputs(const SoftmaxProblem& problem,
+std::vector<Bounded> SoftmaxOutputs(const graph::SoftmaxProblem& problem,
                                     const float* x) {
   const int64_t width = problem.input_width;
   const Bounded greatest = {*std::max_element(x, x + width), 0};

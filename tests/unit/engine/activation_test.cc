@@ -19,12 +19,12 @@ constexpr Activation kAll[] = {Activation::kIdentity, Activation::kRelu,
 
 // values[i] = act(values[i]), by the kernel.
 void Activate(Activation activation, absl::Span<float> values) {
-  auto weights = std::make_shared<ActivationWeights>();
+  auto weights = std::make_shared<graph::ActivationWeights>();
   weights->problem = {1, 1, activation};
   const auto rows = static_cast<int64_t>(values.size());
   const std::vector<float> x(values.begin(), values.end());
   ExecutionContext context(1);
-  ActivationKernels()[0].make(weights)->Run(
+  KernelsOf<graph::Activate>()[0].make(weights)->Run(
       {x.data(), rows, 1}, {values.data(), rows, 1}, {}, context);
 }
 
@@ -58,7 +58,7 @@ void ExpectWithinPromise(Activation activation,
   double worst = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const double z = inputs[i];
-    const double exact = ActivateExactly(activation, z);
+    const double exact = graph::InfoOf(activation).exact(z);
     const double error = std::abs(outputs[i] - exact);
     const double promise = Promise(activation, z, exact);
     ASSERT_LE(error, promise) << Name(activation) << "(" << z << ") is "
@@ -107,8 +107,8 @@ TEST_P(ActivationTest, InfinitiesGiveTheLimits) {
   const float infinity = std::numeric_limits<float>::infinity();
   float values[] = {infinity, -infinity};
   Activate(GetParam(), absl::MakeSpan(values));
-  EXPECT_EQ(values[0], ActivateExactly(GetParam(), infinity));
-  EXPECT_EQ(values[1], ActivateExactly(GetParam(), -infinity));
+  EXPECT_EQ(values[0], graph::InfoOf(GetParam()).exact(infinity));
+  EXPECT_EQ(values[1], graph::InfoOf(GetParam()).exact(-infinity));
 }
 
 TEST_P(ActivationTest, ZeroOfEitherSignGivesTheValueAtZero) {

@@ -14,11 +14,12 @@
 namespace fff::engine {
 namespace {
 
-using Layout = AttentionProblem::Layout;
+using Layout = graph::AttentionProblem::Layout;
 
-AttentionWeights Over(int64_t tokens, int64_t heads, int64_t head_width) {
-  AttentionWeights weights;
-  AttentionProblem& p = weights.problem;
+graph::AttentionWeights Over(int64_t tokens, int64_t heads,
+                             int64_t head_width) {
+  graph::AttentionWeights weights;
+  graph::AttentionProblem& p = weights.problem;
   p.tokens = tokens;
   p.heads = heads;
   p.head_width = head_width;
@@ -28,15 +29,15 @@ AttentionWeights Over(int64_t tokens, int64_t heads, int64_t head_width) {
   return weights;
 }
 
-std::vector<float> Attend(const AttentionWeights& weights,
+std::vector<float> Attend(const graph::AttentionWeights& weights,
                           const std::vector<float>& x, int64_t rows,
                           int threads = 1) {
-  const auto kernel =
-      AttentionKernels()[0].make(std::make_shared<AttentionWeights>(weights));
+  const auto kernel = KernelsOf<graph::Attention>()[0].make(
+      std::make_shared<graph::AttentionWeights>(weights));
   return Compute(*kernel, {x}, rows, weights.problem.output_width, threads);
 }
 
-void ExpectWithinBound(const AttentionWeights& weights,
+void ExpectWithinBound(const graph::AttentionWeights& weights,
                        const std::vector<float>& x, int64_t rows) {
   const std::vector<float> y = Attend(weights, x, rows, 2);
   for (int64_t row = 0; row < rows; ++row) {
@@ -52,7 +53,7 @@ void ExpectWithinBound(const AttentionWeights& weights,
 
 // All masks and layouts of a shape, by `body(weights)`.
 template <class Body>
-void ForEveryKind(AttentionWeights weights, const Body& body) {
+void ForEveryKind(graph::AttentionWeights weights, const Body& body) {
   for (const Layout layout : {Layout::kBlocks, Layout::kHeads}) {
     for (const bool causal : {false, true}) {
       for (const bool exclude_self : {false, true}) {
@@ -67,7 +68,7 @@ void ForEveryKind(AttentionWeights weights, const Body& body) {
 
 // A batch of sequences of any length.
 struct Batched {
-  AttentionWeights weights;
+  graph::AttentionWeights weights;
   std::vector<int64_t> lengths;
   std::vector<float> x;
   std::vector<int32_t> mask;  // empty: absent
@@ -82,8 +83,8 @@ struct Batched {
             TokensOf(mask, first, lengths[row])};
   }
   std::vector<float> Attend(int threads = 1) const {
-    const auto kernel =
-        AttentionKernels()[0].make(std::make_shared<AttentionWeights>(weights));
+    const auto kernel = KernelsOf<graph::Attention>()[0].make(
+        std::make_shared<graph::AttentionWeights>(weights));
     const int64_t tokens = StartsOf(lengths).back();
     const tensor::TypedRows in[] = {
         tensor::ConstRows{x.data(), tokens, 3 * width()}, IntsOf(mask, tokens)};
@@ -93,9 +94,9 @@ struct Batched {
 };
 
 // Rows of masks of every kind, one after the other, where there is a mask.
-Batched Sequenced(AttentionWeights weights, const std::vector<int64_t>& lengths,
-                  float mask_value = 0) {
-  AttentionProblem& p = weights.problem;
+Batched Sequenced(graph::AttentionWeights weights,
+                  const std::vector<int64_t>& lengths, float mask_value = 0) {
+  graph::AttentionProblem& p = weights.problem;
   p.tokens = 0;
   p.input_width = 3 * p.width();
   p.output_width = p.width();
@@ -139,7 +140,7 @@ TEST_P(Attention, IsWithinTheBoundForEveryShape) {
                                {65, 2, 20}, {130, 1, 7}};
   for (const auto& shape : shapes) {
     ForEveryKind(Over(shape[0], shape[1], shape[2]),
-                 [](const AttentionWeights& weights) {
+                 [](const graph::AttentionWeights& weights) {
                    ExpectWithinBound(
                        weights, Random(2 * weights.problem.input_width, 1), 2);
                  });
@@ -147,14 +148,14 @@ TEST_P(Attention, IsWithinTheBoundForEveryShape) {
 }
 
 TEST_P(Attention, GoesOverManyTokensInBlocks) {
-  AttentionWeights weights = Over(300, 1, 12);
+  graph::AttentionWeights weights = Over(300, 1, 12);
   ExpectWithinBound(weights, Random(weights.problem.input_width, 2), 1);
   weights.problem.causal = true;
   ExpectWithinBound(weights, Random(weights.problem.input_width, 3), 1);
 }
 
 TEST_P(Attention, OneTokenIsItsValue) {
-  ForEveryKind(Over(1, 2, 19), [](const AttentionWeights& weights) {
+  ForEveryKind(Over(1, 2, 19), [](const graph::AttentionWeights& weights) {
     const std::vector<float> x = Random(3 * 2 * 19, 4);
     const std::vector<float> y = Attend(weights, x, 1);
     const bool by_heads = weights.problem.layout == Layout::kHeads;
@@ -167,7 +168,7 @@ TEST_P(Attention, OneTokenIsItsValue) {
 
 TEST_P(Attention, LeavesOutWhatTheMasksSay) {
   // Values are 1, 2, 4, ..., all scores equal.
-  AttentionWeights weights = Over(4, 1, 1);
+  graph::AttentionWeights weights = Over(4, 1, 1);
   const std::vector<float> x = {0, 0, 1, 0, 0, 2, 0, 0, 4, 0, 0, 8};
   const auto sums = [&](bool causal, bool exclude_self) {
     weights.problem.causal = causal;
@@ -187,13 +188,13 @@ TEST_P(Attention, LeavesOutWhatTheMasksSay) {
 
 TEST_P(Attention, LargeScoresDoNotOverflow) {
   // Scores of either sign up to some 1e5, far beyond what exp could hold.
-  ForEveryKind(Over(19, 2, 8), [](const AttentionWeights& weights) {
+  ForEveryKind(Over(19, 2, 8), [](const graph::AttentionWeights& weights) {
     std::vector<float> x = Random(weights.problem.input_width, 5);
     for (float& v : x) v *= 200;
     ExpectWithinBound(weights, x, 1);
   });
   // Scores of +-1e36: the greatest takes all.
-  const AttentionWeights weights = Over(3, 1, 1);
+  const graph::AttentionWeights weights = Over(3, 1, 1);
   const std::vector<float> x = {1e18F, 1e18F,  5, 1e18F, -1e18F,
                                 6,     -1e18F, 0, 7};
   EXPECT_EQ(Attend(weights, x, 1), (std::vector<float>{5, 5, 6}));
@@ -202,7 +203,7 @@ TEST_P(Attention, LargeScoresDoNotOverflow) {
 TEST_P(Attention, ARowIsTheSameInEveryBatch) {
   constexpr int64_t kRows = 5;
   // Enough work for every thread.
-  ForEveryKind(Over(67, 3, 21), [](const AttentionWeights& weights) {
+  ForEveryKind(Over(67, 3, 21), [](const graph::AttentionWeights& weights) {
     const std::vector<float> x = Random(kRows * weights.problem.input_width, 6);
     const std::vector<float> y = Attend(weights, x, kRows);
     EXPECT_EQ(Attend(weights, x, kRows, 3), y);
@@ -213,7 +214,7 @@ TEST_P(Attention, ARowIsTheSameInEveryBatch) {
 }
 
 TEST_P(Attention, NanAndInfinityStayInTheirRow) {
-  ForEveryKind(Over(9, 2, 10), [](const AttentionWeights& weights) {
+  ForEveryKind(Over(9, 2, 10), [](const graph::AttentionWeights& weights) {
     const int64_t width = weights.problem.input_width;
     const std::vector<float> clean = Random(2 * width, 7);
     const std::vector<float> wanted = RowOf(Attend(weights, clean, 2), 2, 0);
@@ -237,9 +238,10 @@ TEST_P(Attention, SequencesOfAnyLengthAreWithinTheBound) {
       {1}, {1, 1, 1}, {40}, {24, 17, 9, 2, 1}, {1, 70, 3, 8, 16, 33}};
   for (const auto& lengths : batches) {
     for (const int64_t head_width : {1, 5, 16, 33}) {
-      ForEveryKind(Over(0, 2, head_width), [&](const AttentionWeights& w) {
-        ExpectWithinBound(Sequenced(w, lengths));
-      });
+      ForEveryKind(Over(0, 2, head_width),
+                   [&](const graph::AttentionWeights& w) {
+                     ExpectWithinBound(Sequenced(w, lengths));
+                   });
     }
   }
   ExpectWithinBound(Sequenced(Over(0, 1, 12), {2, 330, 1}));
@@ -249,7 +251,7 @@ TEST_P(Attention, SequencesOfAnyLengthAreWithinTheBound) {
 // alone.
 TEST_P(Attention, MasksAreWithinTheBound) {
   for (const float mask_value : {-10000.0F, -1.5F}) {
-    ForEveryKind(Over(0, 2, 7), [&](const AttentionWeights& w) {
+    ForEveryKind(Over(0, 2, 7), [&](const graph::AttentionWeights& w) {
       ExpectWithinBound(Sequenced(w, {24, 17, 9, 5, 4, 2, 2, 3}, mask_value));
       ExpectWithinBound(Sequenced(w, {1, 1, 1, 1, 1}, mask_value));
     });
@@ -258,15 +260,15 @@ TEST_P(Attention, MasksAreWithinTheBound) {
 }
 
 TEST_P(Attention, RowsOfOneLengthAreMaskedLikeSequences) {
-  ForEveryKind(Over(0, 2, 6), [](const AttentionWeights& weights) {
+  ForEveryKind(Over(0, 2, 6), [](const graph::AttentionWeights& weights) {
     const Batched batch =
         Sequenced(weights, std::vector<int64_t>(6, 11), -10000.0F);
-    AttentionWeights fixed = batch.weights;
+    graph::AttentionWeights fixed = batch.weights;
     fixed.problem.tokens = 11;
     fixed.problem.input_width *= 11;
     fixed.problem.output_width *= 11;
-    const auto kernel =
-        AttentionKernels()[0].make(std::make_shared<AttentionWeights>(fixed));
+    const auto kernel = KernelsOf<graph::Attention>()[0].make(
+        std::make_shared<graph::AttentionWeights>(fixed));
     const tensor::TypedRows in[] = {
         tensor::ConstRows{batch.x.data(), 6, fixed.problem.input_width},
         IntsOf(batch.mask, 6)};
@@ -279,7 +281,7 @@ TEST_P(Attention, RowsOfOneLengthAreMaskedLikeSequences) {
 }
 
 TEST_P(Attention, AMaskOfAllOrNoneIsAsNone) {
-  ForEveryKind(Over(0, 2, 6), [](const AttentionWeights& weights) {
+  ForEveryKind(Over(0, 2, 6), [](const graph::AttentionWeights& weights) {
     Batched batch = Sequenced(weights, {13, 4, 1}, -10000.0F);
     batch.mask.clear();
     const std::vector<float> wanted = batch.Attend();
@@ -300,7 +302,7 @@ TEST_P(Attention, WhatTheMaskLeavesOutDoesNotCount) {
 
 TEST_P(Attention, ASequenceIsTheSameAloneAndInEveryBatch) {
   for (const float mask_value : {0.0F, -10000.0F}) {
-    ForEveryKind(Over(0, 3, 10), [&](const AttentionWeights& weights) {
+    ForEveryKind(Over(0, 3, 10), [&](const graph::AttentionWeights& weights) {
       const Batched batch =
           Sequenced(weights, {1, 90, 2, 17, 33, 1, 5}, mask_value);
       const std::vector<float> y = batch.Attend();

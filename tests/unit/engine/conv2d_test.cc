@@ -13,9 +13,9 @@ namespace fff::engine {
 namespace {
 
 // y[o, i, j] of one row and how far fp32 may be from it.
-Bounded ConvolvedAt(const Conv2dWeights& weights, const float* x, int64_t o,
-                    int64_t i, int64_t j) {
-  const Conv2dProblem& p = weights.problem;
+Bounded ConvolvedAt(const graph::Conv2dWeights& weights, const float* x,
+                    int64_t o, int64_t i, int64_t j) {
+  const graph::Conv2dProblem& p = weights.problem;
   const int64_t channels = p.from.channels / p.groups;
   const int64_t first = o / (p.to.channels / p.groups) * channels;
   const float* w =
@@ -42,20 +42,20 @@ Bounded ConvolvedAt(const Conv2dWeights& weights, const float* x, int64_t o,
 }
 
 struct ConvCase {
-  Picture from;
+  graph::Picture from;
   int64_t channels = 1;  // of the output
-  Pair kernel;
-  Pair stride = {1, 1};
-  Pair padding = {0, 0};
-  Pair dilation = {1, 1};
+  graph::Pair kernel;
+  graph::Pair stride = {1, 1};
+  graph::Pair padding = {0, 0};
+  graph::Pair dilation = {1, 1};
   int64_t groups = 1;
 };
 
-std::shared_ptr<const Conv2dWeights> Conv(
+std::shared_ptr<const graph::Conv2dWeights> Conv(
     const ConvCase& c, Activation activation = Activation::kIdentity,
     bool has_bias = true) {
-  auto weights = std::make_shared<Conv2dWeights>();
-  Conv2dProblem& p = weights->problem;
+  auto weights = std::make_shared<graph::Conv2dWeights>();
+  graph::Conv2dProblem& p = weights->problem;
   p.from = c.from;
   p.to.channels = c.channels;
   p.kernel = c.kernel;
@@ -73,9 +73,9 @@ std::shared_ptr<const Conv2dWeights> Conv(
   return weights;
 }
 
-void ExpectConvolved(const Conv2dWeights& weights, const std::vector<float>& x,
-                     const std::vector<float>& y) {
-  const Conv2dProblem& p = weights.problem;
+void ExpectConvolved(const graph::Conv2dWeights& weights,
+                     const std::vector<float>& x, const std::vector<float>& y) {
+  const graph::Conv2dProblem& p = weights.problem;
   const int64_t rows = static_cast<int64_t>(x.size()) / p.input_width;
   ASSERT_EQ(static_cast<int64_t>(y.size()), rows * p.output_width);
   for (int64_t row = 0; row < rows; ++row) {
@@ -89,16 +89,17 @@ void ExpectConvolved(const Conv2dWeights& weights, const std::vector<float>& x,
   }
 }
 
-class Conv2dTest : public testing::TestWithParam<Conv2dKernelEntry> {
+class Conv2dTest
+    : public testing::TestWithParam<KernelEntry<graph::Conv2dWeights>> {
  protected:
   std::unique_ptr<Kernel> Make(
-      const std::shared_ptr<const Conv2dWeights>& weights) const {
+      const std::shared_ptr<const graph::Conv2dWeights>& weights) const {
     EXPECT_TRUE(GetParam().supports(weights->problem));
     EXPECT_GT(GetParam().cost(weights->problem, 1), 0);
     return GetParam().make(weights);
   }
 
-  void ExpectRight(const std::shared_ptr<const Conv2dWeights>& weights,
+  void ExpectRight(const std::shared_ptr<const graph::Conv2dWeights>& weights,
                    int64_t rows, int threads) const {
     const std::vector<float> x = Random(rows * weights->problem.input_width, 3);
     ExpectConvolved(*weights, x,
@@ -164,7 +165,7 @@ TEST_P(Conv2dTest, ARowIsTheSameAloneAndInABatch) {
 TEST_P(Conv2dTest, NanStaysInItsWindowsAndItsRow) {
   for (const ConvCase& c : kConvCases) {
     const auto weights = Conv(c);
-    const Conv2dProblem& p = weights->problem;
+    const graph::Conv2dProblem& p = weights->problem;
     std::vector<float> x = Random(3 * p.input_width, 4);
     x[static_cast<size_t>(p.input_width + p.input_width / 2)] = kNan;
     ExpectConvolved(*weights, x, Compute(*Make(weights), p, x, 2));
@@ -174,7 +175,7 @@ TEST_P(Conv2dTest, NanStaysInItsWindowsAndItsRow) {
 TEST_P(Conv2dTest, NanReachesNoOtherElementWhateverTheActivation) {
   for (const Activation activation : graph::kActivations) {
     const auto weights = Conv({{4, 9, 9}, 6, {3, 3}}, activation);
-    const Conv2dProblem& p = weights->problem;
+    const graph::Conv2dProblem& p = weights->problem;
     std::vector<float> x = Random(p.input_width, 5);
     const auto kernel = Make(weights);
     const std::vector<float> clean = Compute(*kernel, p, x);
@@ -191,7 +192,7 @@ TEST_P(Conv2dTest, NanReachesNoOtherElementWhateverTheActivation) {
 // 0 * infinity of the padded channels or the border would be NaN.
 TEST_P(Conv2dTest, AnInfinityMeetsNoZeroOfThePadding) {
   const auto weights = Conv({{3, 5, 5}, 5, {3, 3}, {1, 1}, {1, 1}});
-  const Conv2dProblem& p = weights->problem;
+  const graph::Conv2dProblem& p = weights->problem;
   std::vector<float> x = Random(p.input_width, 6);
   x[12] = std::numeric_limits<float>::infinity();
   const std::vector<float> y = Compute(*Make(weights), p, x);
@@ -199,8 +200,8 @@ TEST_P(Conv2dTest, AnInfinityMeetsNoZeroOfThePadding) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, Conv2dTest,
-                         testing::ValuesIn(Conv2dKernels()),
-                         NameOf<Conv2dKernelEntry>);
+                         testing::ValuesIn(KernelsOf<graph::Conv2d>()),
+                         NameOf<KernelEntry<graph::Conv2dWeights>>);
 
 }  // namespace
 }  // namespace fff::engine

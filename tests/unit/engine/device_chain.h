@@ -61,22 +61,23 @@ struct AddDeviceOp {
     const graph::ValueId leaf = *builder.Add(graph::FffLeaf{{op.leaf}}, in);
     const graph::ValueId master = *builder.AddChain(
         {graph::Linear{{op.hidden}}, graph::Linear{{op.output}}}, in);
-    return builder.Add(graph::Blend{{std::make_shared<const BlendWeights>(
-                           BlendWeights{{out, out, op.share}})}},
-                       {leaf, master});
+    return builder.Add(
+        graph::Blend{{std::make_shared<const graph::BlendWeights>(
+            graph::BlendWeights{{out, out, op.share}})}},
+        {leaf, master});
   }
   Added operator()(const ActivationOp& op) const {
     const int64_t width = builder.WidthOf(in);
     return builder.Add(
-        graph::Activate{{std::make_shared<const ActivationWeights>(
-            ActivationWeights{{width, width, op.activation}})}},
+        graph::Activate{{std::make_shared<const graph::ActivationWeights>(
+            graph::ActivationWeights{{width, width, op.activation}})}},
         in);
   }
   Added operator()(const LayerNormOp& op) const {
     const int64_t width = op.weight.size();
     return builder.Add(
-        graph::LayerNorm{
-            {std::make_shared<const LayerNormWeights>(LayerNormWeights{
+        graph::LayerNorm{{std::make_shared<const graph::LayerNormWeights>(
+            graph::LayerNormWeights{
                 {width, width, op.epsilon, !op.bias.empty(), op.centred},
                 op.weight,
                 op.bias})}},

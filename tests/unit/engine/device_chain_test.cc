@@ -182,10 +182,10 @@ TEST_F(DeviceChainTest, ABlendWhoseFirstInputIsReadAgainIsRefused) {
       builder.AddInput({"x", tensor::DataType::kF32, {8}, {}});
   builder.BeginLayer({});
   const graph::ValueId h = *builder.Add(graph::Linear{{IntegerDense(8, 8)}}, x);
-  const graph::ValueId y = *builder.Add(
-      graph::Blend{
-          {std::make_shared<const BlendWeights>(BlendWeights{{8, 8, 0.5F}})}},
-      {x, h});
+  const graph::ValueId y =
+      *builder.Add(graph::Blend{{std::make_shared<const graph::BlendWeights>(
+                       graph::BlendWeights{{8, 8, 0.5F}})}},
+                   {x, h});
   ASSERT_TRUE(builder.AddOutput({}, y).ok());
   const auto chain =
       Chain::Make(std::move(builder).Build(), DeviceOptions(), device_);

@@ -242,36 +242,36 @@ TEST(KernelPlan, ABatchOfNoRowsIsFine) {
 
 TEST(KernelList, NamesAreUniqueAndMatchTheirKernels) {
   std::set<std::string> names;
-  for (const PathKernelEntry& entry : PathKernels()) {
+  for (const PathKernelEntry& entry : KernelsOf<graph::FffPath>()) {
     EXPECT_TRUE(names.insert(std::string(entry.name)).second) << entry.name;
     EXPECT_EQ(entry.make(Path(4, 2))->name(), entry.name);
   }
-  for (const LeafKernelEntry& entry : LeafKernels()) {
+  for (const LeafKernelEntry& entry : KernelsOf<graph::FffLeaf>()) {
     EXPECT_TRUE(names.insert(std::string(entry.name)).second) << entry.name;
     EXPECT_EQ(entry.make(Leaf(4, 2, 3, 2))->name(), entry.name);
   }
-  for (const DenseKernelEntry& entry : DenseKernels()) {
+  for (const DenseKernelEntry& entry : KernelsOf<graph::Linear>()) {
     EXPECT_TRUE(names.insert(std::string(entry.name)).second) << entry.name;
     EXPECT_EQ(entry.make(Dense(4, 3))->name(), entry.name);
   }
 }
 
 TEST(KernelList, EveryFamilyHasItsOracle) {
-  EXPECT_TRUE(PathKernels()[0].is_reference);
-  EXPECT_TRUE(LeafKernels()[0].is_reference);
-  EXPECT_TRUE(DenseKernels()[0].is_reference);
+  EXPECT_TRUE(KernelsOf<graph::FffPath>()[0].is_reference);
+  EXPECT_TRUE(KernelsOf<graph::FffLeaf>()[0].is_reference);
+  EXPECT_TRUE(KernelsOf<graph::Linear>()[0].is_reference);
 }
 
 TEST(KernelList, CostsArePositiveAndGrowWithTheBatch) {
   const PathProblem path = {768, 768, 12, 1, Tie::kLeft, Activation::kGelu,
                             true};
-  for (const PathKernelEntry& entry : PathKernels()) {
+  for (const PathKernelEntry& entry : KernelsOf<graph::FffPath>()) {
     EXPECT_GT(entry.cost(path, 1), 0) << entry.name;
     EXPECT_GT(entry.cost(path, 4096), entry.cost(path, 64)) << entry.name;
   }
   const LeafProblem leaf = {784, 8, 10, 4, Tie::kRight, Activation::kRelu,
                             true};
-  for (const LeafKernelEntry& entry : LeafKernels()) {
+  for (const LeafKernelEntry& entry : KernelsOf<graph::FffLeaf>()) {
     EXPECT_GT(entry.cost(leaf, 1), 0) << entry.name;
     EXPECT_GT(entry.cost(leaf, 4096), entry.cost(leaf, 64)) << entry.name;
   }

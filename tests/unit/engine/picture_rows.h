@@ -22,7 +22,8 @@ inline std::vector<float> Random(int64_t count, uint64_t seed) {
 }
 
 template <class Problem>
-void SetWidths(const Pair& size, const Pair& dilation, Problem& p) {
+void SetWidths(const graph::Pair& size, const graph::Pair& dilation,
+               Problem& p) {
   p.to.height =
       graph::WindowPositions(p.from.height, size.height, p.stride.height,
                              p.padding.height, dilation.height);
@@ -72,7 +73,7 @@ void ExpectRowsToBeIndependent(const Kernel& kernel, const Problem& p) {
 
 // body(output, channel, i, j) for every element of one row's answer.
 template <class Body>
-void ForEachOutput(const Picture& to, const Body& body) {
+void ForEachOutput(const graph::Picture& to, const Body& body) {
   int64_t output = 0;
   for (int64_t c = 0; c < to.channels; ++c) {
     for (int64_t i = 0; i < to.height; ++i) {
@@ -81,7 +82,7 @@ void ForEachOutput(const Picture& to, const Body& body) {
   }
 }
 
-inline bool IsOn(const Picture& picture, int64_t i, int64_t j) {
+inline bool IsOn(const graph::Picture& picture, int64_t i, int64_t j) {
   return i >= 0 && i < picture.height && j >= 0 && j < picture.width;
 }
 

@@ -14,10 +14,10 @@ namespace fff::engine {
 namespace {
 
 struct PoolCase {
-  Picture from;
-  Pair size;
-  Pair stride = {1, 1};
-  Pair padding = {0, 0};
+  graph::Picture from;
+  graph::Pair size;
+  graph::Pair stride = {1, 1};
+  graph::Pair padding = {0, 0};
 };
 
 const PoolCase kPoolCases[] = {
@@ -32,10 +32,10 @@ const PoolCase kPoolCases[] = {
     {{2, 3, 2}, {2, 2}, {1, 1}, {3, 2}},  // windows wholly in the padding
 };
 
-std::shared_ptr<const Pool2dWeights> Pool(const PoolCase& c,
-                                          Pool2dProblem::Kind kind) {
-  auto weights = std::make_shared<Pool2dWeights>();
-  Pool2dProblem& p = weights->problem;
+std::shared_ptr<const graph::Pool2dWeights> Pool(
+    const PoolCase& c, graph::Pool2dProblem::Kind kind) {
+  auto weights = std::make_shared<graph::Pool2dWeights>();
+  graph::Pool2dProblem& p = weights->problem;
   p.kind = kind;
   p.from = c.from;
   p.to.channels = c.from.channels;
@@ -47,8 +47,8 @@ std::shared_ptr<const Pool2dWeights> Pool(const PoolCase& c,
 }
 
 // What of a window lies on the picture.
-std::vector<float> WindowAt(const Pool2dProblem& p, const float* x, int64_t c,
-                            int64_t i, int64_t j) {
+std::vector<float> WindowAt(const graph::Pool2dProblem& p, const float* x,
+                            int64_t c, int64_t i, int64_t j) {
   std::vector<float> window;
   for (int64_t u = 0; u < p.size.height; ++u) {
     for (int64_t v = 0; v < p.size.width; ++v) {
@@ -74,7 +74,8 @@ void ExpectGreatest(float got, const std::vector<float>& window) {
 }
 
 // A sum of all elements, padding too, and one rounding of the division.
-void ExpectMean(float got, const Pool2dProblem& p, std::vector<float> window) {
+void ExpectMean(float got, const graph::Pool2dProblem& p,
+                std::vector<float> window) {
   const int64_t elements = p.size.height * p.size.width;
   window.resize(static_cast<size_t>(elements), 0);
   const std::vector<float> ones(window.size(), 1);
@@ -87,7 +88,7 @@ void ExpectMean(float got, const Pool2dProblem& p, std::vector<float> window) {
                "mean");
 }
 
-void ExpectPooled(const Pool2dProblem& p, const std::vector<float>& x,
+void ExpectPooled(const graph::Pool2dProblem& p, const std::vector<float>& x,
                   const std::vector<float>& y) {
   const int64_t rows = static_cast<int64_t>(x.size()) / p.input_width;
   ASSERT_EQ(static_cast<int64_t>(y.size()), rows * p.output_width);
@@ -98,7 +99,7 @@ void ExpectPooled(const Pool2dProblem& p, const std::vector<float>& x,
       const float got = y[static_cast<size_t>(row * p.output_width + at)];
       const std::vector<float> window =
           WindowAt(p, x.data() + row * p.input_width, c, i, j);
-      if (p.kind == Pool2dProblem::Kind::kMax) {
+      if (p.kind == graph::Pool2dProblem::Kind::kMax) {
         ExpectGreatest(got, window);
       } else {
         ExpectMean(got, p, window);
@@ -107,14 +108,15 @@ void ExpectPooled(const Pool2dProblem& p, const std::vector<float>& x,
   }
 }
 
-class Pool2dTest : public testing::TestWithParam<Pool2dKernelEntry> {
+class Pool2dTest
+    : public testing::TestWithParam<KernelEntry<graph::Pool2dWeights>> {
  protected:
   // body(weights, kernel) for every shape and both kinds.
   template <class Body>
   void ForEachPool(const Body& body) const {
     for (const PoolCase& c : kPoolCases) {
-      for (const auto kind :
-           {Pool2dProblem::Kind::kMax, Pool2dProblem::Kind::kMean}) {
+      for (const auto kind : {graph::Pool2dProblem::Kind::kMax,
+                              graph::Pool2dProblem::Kind::kMean}) {
         const auto weights = Pool(c, kind);
         ASSERT_TRUE(GetParam().supports(weights->problem));
         ASSERT_GT(GetParam().cost(weights->problem, 1), 0);
@@ -125,7 +127,7 @@ class Pool2dTest : public testing::TestWithParam<Pool2dKernelEntry> {
 };
 
 TEST_P(Pool2dTest, EveryShapeWithAnyNumberOfRowsAndThreads) {
-  ForEachPool([](const Pool2dProblem& p, const Kernel& kernel) {
+  ForEachPool([](const graph::Pool2dProblem& p, const Kernel& kernel) {
     for (const int64_t rows : {0, 1, 9}) {
       for (const int threads : {1, 3}) {
         const std::vector<float> x = Random(rows * p.input_width, 7);
@@ -136,13 +138,13 @@ TEST_P(Pool2dTest, EveryShapeWithAnyNumberOfRowsAndThreads) {
 }
 
 TEST_P(Pool2dTest, ARowIsTheSameAloneAndInABatch) {
-  ForEachPool([](const Pool2dProblem& p, const Kernel& kernel) {
+  ForEachPool([](const graph::Pool2dProblem& p, const Kernel& kernel) {
     ExpectRowsToBeIndependent(kernel, p);
   });
 }
 
 TEST_P(Pool2dTest, NanIsTheResultOfEachWindowThatHoldsOne) {
-  ForEachPool([](const Pool2dProblem& p, const Kernel& kernel) {
+  ForEachPool([](const graph::Pool2dProblem& p, const Kernel& kernel) {
     // Every place of a row holds it once.
     for (int64_t at = 0; at < p.input_width; at += 1 + p.input_width / 40) {
       std::vector<float> x = Random(2 * p.input_width, 8);
@@ -154,7 +156,7 @@ TEST_P(Pool2dTest, NanIsTheResultOfEachWindowThatHoldsOne) {
 
 TEST_P(Pool2dTest, InfinitiesAreValuesLikeOthers) {
   const auto weights =
-      Pool({{1, 2, 4}, {2, 2}, {2, 2}}, Pool2dProblem::Kind::kMax);
+      Pool({{1, 2, 4}, {2, 2}, {2, 2}}, graph::Pool2dProblem::Kind::kMax);
   const float infinity = std::numeric_limits<float>::infinity();
   const auto kernel = GetParam().make(weights);
   EXPECT_EQ(Compute(*kernel, weights->problem,
@@ -164,8 +166,8 @@ TEST_P(Pool2dTest, InfinitiesAreValuesLikeOthers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, Pool2dTest,
-                         testing::ValuesIn(Pool2dKernels()),
-                         NameOf<Pool2dKernelEntry>);
+                         testing::ValuesIn(KernelsOf<graph::Pool2d>()),
+                         NameOf<KernelEntry<graph::Pool2dWeights>>);
 
 }  // namespace
 }  // namespace fff::engine

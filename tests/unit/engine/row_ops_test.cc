@@ -41,18 +41,18 @@ std::vector<float> Compute(const Kernel& kernel,
 
 std::unique_ptr<Kernel> Norm(FloatArray weight, FloatArray bias, double epsilon,
                              bool centred = true) {
-  auto weights = std::make_shared<LayerNormWeights>();
+  auto weights = std::make_shared<graph::LayerNormWeights>();
   weights->problem = {weight.size(), weight.size(), epsilon, !bias.empty(),
                       centred};
   weights->weight = std::move(weight);
   weights->bias = std::move(bias);
-  return LayerNormKernels()[0].make(std::move(weights));
+  return KernelsOf<graph::LayerNorm>()[0].make(std::move(weights));
 }
 
 std::unique_ptr<Kernel> Blend(int64_t width, float share) {
-  auto weights = std::make_shared<BlendWeights>();
+  auto weights = std::make_shared<graph::BlendWeights>();
   weights->problem = {width, width, share};
-  return BlendKernels()[0].make(std::move(weights));
+  return KernelsOf<graph::Blend>()[0].make(std::move(weights));
 }
 
 // Every test once per instruction set that this machine has.
@@ -65,9 +65,10 @@ class RowOps : public testing::TestWithParam<int64_t> {
 TEST_P(RowOps, ActivatesEveryElementOfEveryWidth) {
   for (const Activation activation : graph::kActivations) {
     for (const int64_t width : {1, 3, 37, 64, 1000}) {
-      auto weights = std::make_shared<ActivationWeights>();
+      auto weights = std::make_shared<graph::ActivationWeights>();
       weights->problem = {width, width, activation};
-      const auto kernel = ActivationKernels()[0].make(std::move(weights));
+      const auto kernel =
+          KernelsOf<graph::Activate>()[0].make(std::move(weights));
       // More than one chunk and more than one thread's grain.
       const std::vector<float> x = Random(301 * width, 1);
       const std::vector<float> y = Compute(*kernel, {x}, width, 2);
@@ -83,7 +84,7 @@ TEST_P(RowOps, ActivatesEveryElementOfEveryWidth) {
 TEST_P(RowOps, NormalisesEveryWidthWithinTheBound) {
   for (const int64_t width : {1, 2, 15, 33, 64, 65, 768, 1001}) {
     for (const int kind : {0, 1, 2}) {  // with a bias, without, not centred
-      LayerNormWeights weights;
+      graph::LayerNormWeights weights;
       weights.problem = {width, width, 1e-5, kind == 0, kind != 2};
       weights.weight = tensor::RandomNormal(width, 2);
       if (kind == 0) weights.bias = tensor::RandomNormal(width, 3);
@@ -128,9 +129,9 @@ TEST_P(RowOps, GatesOneHalfByTheActivationOfTheOther) {
   for (const Activation activation : graph::kActivations) {
     for (const int64_t width : {1, 3, 37, 64, 3000}) {
       for (const bool first : {false, true}) {
-        GateWeights weights = {{2 * width, width, activation, first}};
-        const auto kernel =
-            GateKernels()[0].make(std::make_shared<GateWeights>(weights));
+        graph::GateWeights weights = {{2 * width, width, activation, first}};
+        const auto kernel = KernelsOf<graph::Gate>()[0].make(
+            std::make_shared<graph::GateWeights>(weights));
         constexpr int64_t kRows = 23;
         const std::vector<float> x = Random(kRows * 2 * width, 9);
         std::vector<float> y(static_cast<size_t>(kRows * width), NAN);
@@ -154,9 +155,10 @@ TEST_P(RowOps, GatesOneHalfByTheActivationOfTheOther) {
 
 TEST_P(RowOps, SoftmaxOfEveryWidthIsWithinTheBoundAlsoInPlace) {
   for (const int64_t width : {1, 2, 7, 16, 33, 1000, 32768}) {
-    const SoftmaxProblem problem = {width, width};
-    const auto kernel = SoftmaxKernels()[0].make(
-        std::make_shared<SoftmaxWeights>(SoftmaxWeights{problem}));
+    const graph::SoftmaxProblem problem = {width, width};
+    const auto kernel = KernelsOf<graph::Softmax>()[0].make(
+        std::make_shared<graph::SoftmaxWeights>(
+            graph::SoftmaxWeights{problem}));
     constexpr int64_t kRows = 9;
     std::vector<float> x = Random(kRows * width, 11);
     // A row that underflows but for one element; one of equal elements.
@@ -182,8 +184,9 @@ TEST_P(RowOps, SoftmaxOfEveryWidthIsWithinTheBoundAlsoInPlace) {
 TEST_P(RowOps, SoftmaxOfWhatIsNotFiniteIsThatOfTorch) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   constexpr int64_t kWidth = 19;
-  const auto kernel = SoftmaxKernels()[0].make(
-      std::make_shared<SoftmaxWeights>(SoftmaxWeights{{kWidth, kWidth}}));
+  const auto kernel = KernelsOf<graph::Softmax>()[0].make(
+      std::make_shared<graph::SoftmaxWeights>(
+          graph::SoftmaxWeights{{kWidth, kWidth}}));
   for (const float bad : {NAN, kInf}) {
     for (const size_t at : {size_t{0}, size_t{18}}) {
       std::vector<float> x(kWidth, 1);

@@ -13,18 +13,18 @@ namespace {
 
 std::unique_ptr<Kernel> Embedding(const std::vector<float>& table,
                                   int64_t width) {
-  auto weights = std::make_shared<EmbeddingWeights>();
+  auto weights = std::make_shared<graph::EmbeddingWeights>();
   weights->problem = {1, width, static_cast<int64_t>(table.size()) / width};
   weights->table = tensor::FloatArray::CopyOf(table);
-  return EmbeddingKernels()[0].make(std::move(weights));
+  return KernelsOf<graph::Embedding>()[0].make(std::move(weights));
 }
 
 std::unique_ptr<Kernel> Positions(const std::vector<float>& table,
                                   int64_t width) {
-  auto weights = std::make_shared<PositionsWeights>();
+  auto weights = std::make_shared<graph::PositionsWeights>();
   weights->problem = {width, width, static_cast<int64_t>(table.size()) / width};
   weights->table = tensor::FloatArray::CopyOf(table);
-  return PositionsKernels()[0].make(std::move(weights));
+  return KernelsOf<graph::Positions>()[0].make(std::move(weights));
 }
 
 std::vector<float> Embed(const Kernel& kernel, const std::vector<int32_t>& ids,

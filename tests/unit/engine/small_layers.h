@@ -87,13 +87,13 @@ inline Answers Expected(const std::shared_ptr<const PathWeights>& weights,
                         const tensor::FloatArray& x) {
   const PathProblem& p = weights->problem;
   return Run(
-      *PathKernels()[0].make(weights), x, p.input_width,
+      *KernelsOf<graph::FffPath>()[0].make(weights), x, p.input_width,
       RoomFor(x.size() / p.input_width, p.output_width, p.trees, p.levels));
 }
 inline Answers Expected(const std::shared_ptr<const LeafWeights>& weights,
                         const tensor::FloatArray& x) {
   const LeafProblem& p = weights->problem;
-  return Run(*LeafKernels()[0].make(weights), x, p.input_width,
+  return Run(*KernelsOf<graph::FffLeaf>()[0].make(weights), x, p.input_width,
              RoomFor(x.size() / p.input_width, p.output_width, 1, p.depth));
 }
 

@@ -17,24 +17,24 @@
 namespace fff::engine {
 namespace {
 
-using Over = PoolTokensProblem::Over;
+using Over = graph::PoolTokensProblem::Over;
 
 std::unique_ptr<Kernel> ScaleOf(const std::vector<float>& scale,
                                 const std::vector<float>& shift,
                                 int64_t inner) {
-  auto weights = std::make_shared<ScaleWeights>();
+  auto weights = std::make_shared<graph::ScaleWeights>();
   const auto channels = static_cast<int64_t>(scale.size());
   weights->problem = {channels * inner, channels * inner, channels, inner};
   weights->scale = tensor::FloatArray::CopyOf(scale);
   weights->shift = tensor::FloatArray::CopyOf(shift);
-  return ScaleKernels()[0].make(std::move(weights));
+  return KernelsOf<graph::Scale>()[0].make(std::move(weights));
 }
 
 std::unique_ptr<Kernel> Rearrange(int64_t input_width,
                                   const std::vector<int32_t>& index,
                                   const std::vector<float>& addend) {
-  auto weights = std::make_shared<RearrangeWeights>();
-  RearrangeProblem& p = weights->problem;
+  auto weights = std::make_shared<graph::RearrangeWeights>();
+  graph::RearrangeProblem& p = weights->problem;
   p.input_width = input_width;
   p.output_width =
       index.empty() ? input_width : static_cast<int64_t>(index.size());
@@ -43,41 +43,43 @@ std::unique_ptr<Kernel> Rearrange(int64_t input_width,
   p.adds = !addend.empty();
   weights->index = index;
   if (p.adds) weights->addend = tensor::FloatArray::CopyOf(addend);
-  return RearrangeKernels()[0].make(std::move(weights));
+  return KernelsOf<graph::Rearrange>()[0].make(std::move(weights));
 }
 
-PoolTokensWeights PoolOf(int64_t tokens, int64_t width, Over over) {
-  PoolTokensWeights weights;
+graph::PoolTokensWeights PoolOf(int64_t tokens, int64_t width, Over over) {
+  graph::PoolTokensWeights weights;
   weights.problem = {tokens * width, width, tokens, over};
   return weights;
 }
 
-std::vector<float> Pool(const PoolTokensWeights& weights,
+std::vector<float> Pool(const graph::PoolTokensWeights& weights,
                         const std::vector<float>& x, int64_t rows,
                         int threads = 1) {
-  const auto kernel =
-      PoolTokensKernels()[0].make(std::make_shared<PoolTokensWeights>(weights));
+  const auto kernel = KernelsOf<graph::PoolTokens>()[0].make(
+      std::make_shared<graph::PoolTokensWeights>(weights));
   return Compute(*kernel, {x}, rows, weights.problem.output_width, threads);
 }
 
 constexpr Over kOvers[] = {Over::kMean, Over::kMax, Over::kLogSumExp,
                            Over::kFirst};
 
-PoolTokensWeights MaskedPoolOf(int64_t tokens, int64_t width, Over over) {
-  PoolTokensWeights weights = PoolOf(std::max<int64_t>(tokens, 1), width, over);
+graph::PoolTokensWeights MaskedPoolOf(int64_t tokens, int64_t width,
+                                      Over over) {
+  graph::PoolTokensWeights weights =
+      PoolOf(std::max<int64_t>(tokens, 1), width, over);
   weights.problem.tokens = tokens;
   weights.problem.masked = true;
   return weights;
 }
 
 // Of sequences of `lengths`; an absent mask is empty.
-std::vector<float> PoolSequences(const PoolTokensWeights& weights,
+std::vector<float> PoolSequences(const graph::PoolTokensWeights& weights,
                                  const std::vector<float>& x,
                                  const std::vector<int32_t>& mask,
                                  const std::vector<int64_t>& lengths,
                                  int threads = 1) {
-  const auto kernel =
-      PoolTokensKernels()[0].make(std::make_shared<PoolTokensWeights>(weights));
+  const auto kernel = KernelsOf<graph::PoolTokens>()[0].make(
+      std::make_shared<graph::PoolTokensWeights>(weights));
   const int64_t width = weights.problem.output_width;
   const int64_t tokens = StartsOf(lengths).back();
   const tensor::TypedRows in[] = {tensor::ConstRows{x.data(), tokens, width},
@@ -114,9 +116,9 @@ TEST_P(TokenOps, ScalesEveryChannel) {
 
 TEST_P(TokenOps, AddsAlsoInPlace) {
   for (const int64_t width : {1, 7, 64, 4097}) {
-    auto weights = std::make_shared<AddWeights>();
+    auto weights = std::make_shared<graph::AddWeights>();
     weights->problem = {width, width};
-    const auto kernel = AddKernels()[0].make(std::move(weights));
+    const auto kernel = KernelsOf<graph::Add>()[0].make(std::move(weights));
     const std::vector<float> a = Random(9 * width, 4);
     const std::vector<float> b = Random(9 * width, 5);
     std::vector<float> wanted(a.size());
@@ -186,7 +188,7 @@ TEST_P(TokenOps, PoolsEveryShapeWithinTheBound) {
       {1, 1}, {1, 37}, {2, 64}, {65, 20}, {50, 67}, {9, 130}, {1000, 3}};
   for (const Over over : {Over::kMean, Over::kMax, Over::kLogSumExp}) {
     for (const auto& [tokens, width] : shapes) {
-      const PoolTokensWeights weights = PoolOf(tokens, width, over);
+      const graph::PoolTokensWeights weights = PoolOf(tokens, width, over);
       const int64_t rows = 2 * 16384 / (tokens * width) + 3;
       const std::vector<float> x = Random(rows * tokens * width, 8);
       const std::vector<float> y = Pool(weights, x, rows, 2);
@@ -206,7 +208,7 @@ TEST_P(TokenOps, PoolsEveryShapeWithinTheBound) {
 
 TEST_P(TokenOps, PoolingKeepsLargeAndInfiniteTokens) {
   const float inf = std::numeric_limits<float>::infinity();
-  const PoolTokensWeights logsumexp = PoolOf(3, 4, Over::kLogSumExp);
+  const graph::PoolTokensWeights logsumexp = PoolOf(3, 4, Over::kLogSumExp);
   const std::vector<float> x = {1e4F, -1e4F, inf, -inf,  //
                                 0,    -1e4F, 0,   -inf,  //
                                 1e4F, -2e4F, 0,   -inf};
@@ -251,7 +253,7 @@ TEST_P(TokenOps, PoolsSequencesWithinTheBound) {
          {std::pair{1, kOvers[0]}, std::pair{67, kOvers[0]},
           std::pair{67, kOvers[1]}, std::pair{40, kOvers[2]},
           std::pair{67, kOvers[2]}, std::pair{3, kOvers[3]}}) {
-      const PoolTokensWeights weights = MaskedPoolOf(0, width, over);
+      const graph::PoolTokensWeights weights = MaskedPoolOf(0, width, over);
       const std::vector<float> x = Random(starts.back() * width, 10);
       const std::vector<float> y = PoolSequences(weights, x, masks, lengths, 2);
       EXPECT_EQ(PoolSequences(weights, x, masks, lengths, 1), y);
@@ -282,8 +284,8 @@ TEST_P(TokenOps, PoolsMaskedRowsOfOneLengthLikeSequences) {
   }
   const std::vector<float> x = Random(5 * 7 * 19, 11);
   for (const Over over : kOvers) {
-    const auto kernel = PoolTokensKernels()[0].make(
-        std::make_shared<PoolTokensWeights>(MaskedPoolOf(7, 19, over)));
+    const auto kernel = KernelsOf<graph::PoolTokens>()[0].make(
+        std::make_shared<graph::PoolTokensWeights>(MaskedPoolOf(7, 19, over)));
     const tensor::TypedRows in[] = {tensor::ConstRows{x.data(), 5, 7 * 19},
                                     IntsOf(mask, 5)};
     std::vector<float> y(5 * 19, std::nanf(""));
