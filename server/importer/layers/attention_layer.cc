@@ -12,8 +12,8 @@
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/dense_weights.h"
+#include "server/importer/layers/layer_type.h"
 #include "server/importer/layers/sequence.h"
-#include "server/importer/layers/sequence_layers.h"
 
 namespace fff::importer {
 namespace {
@@ -180,8 +180,8 @@ absl::StatusOr<ValueId> AddAttention(GraphBuilder& builder, ValueId in,
   return builder.Add(graph::Attention{{std::move(weights)}}, inputs);
 }
 
-}  // namespace
-
+// Queries, keys and values by linear layers, graph::Attention, and a linear
+// layer behind it. With "mask_value" it sees the network's mask.
 void ReadAttention(JsonFields& fields, LayerConfig& config) {
   const auto heads = fields.Integer("heads", kHeads);
   if (!heads.has_value()) {
@@ -229,6 +229,15 @@ absl::StatusOr<LoadedLayer> LoadAttention(const LayerConfig& config,
     return builder.AddChain(behind, mixed);
   };
   return loaded;
+}
+
+}  // namespace
+
+absl::Span<const LayerType> AttentionLayers() {
+  static constexpr LayerType kTypes[] = {
+      {"attention", false, true, ReadAttention, LoadAttention},
+  };
+  return kTypes;
 }
 
 }  // namespace fff::importer

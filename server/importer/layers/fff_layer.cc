@@ -1,15 +1,16 @@
-#include "server/importer/layers/fff_layer.h"
-
 #include <set>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/importer/conventions.h"
 #include "server/importer/detect.h"
+#include "server/importer/layers/layer_fields.h"
+#include "server/importer/layers/layer_type.h"
 
 namespace fff::importer {
 namespace {
@@ -133,8 +134,73 @@ void SayWhatWasAssumed(const TensorShapes& tensors,
                              ": name it in config.json where that is meant"));
 }
 
-}  // namespace
+// Fields that contradict the family are refused here, before any tensor is
+// read; without a convention the family may still be detected, and then the
+// reader checks again.
+void CheckFamily(const LayerConfig& config, JsonFields& fields) {
+  const Convention* convention = FindConvention(config.convention);
+  if (convention != nullptr && config.family.has_value() &&
+      *config.family != convention->family()) {
+    fields.errors().Add(
+        fields.PathOf("family"),
+        absl::StrCat("found \"", Name(*config.family), "\", but convention \"",
+                     convention->name, "\" is of family \"",
+                     Name(convention->family()), "\"; leave one of them out"));
+  }
+}
 
+// The name of its row, "" when the key is absent.
+std::string ReadConvention(JsonFields& fields) {
+  const auto name =
+      fields.String("convention", checkpoint::kTensorNameBytesMax);
+  if (!name.has_value()) return "";
+  const Convention* convention = FindConvention(*name);
+  if (convention != nullptr) return std::string(convention->name);
+  fields.errors().Add(
+      fields.PathOf("convention"),
+      absl::StrCat("found the string \"", base::Printable(*name),
+                   "\", wanted one of ", ConventionNames()));
+  return "";
+}
+
+// 0 <= share <= 1.
+std::optional<double> ReadShare(JsonFields& fields, const char* key) {
+  const std::vector<double> share = fields.Numbers(key, 1);
+  if (share.empty()) return std::nullopt;
+  if (share[0] >= 0 && share[0] <= 1) return share[0];
+  fields.errors().Add(fields.PathOf(key),
+                      absl::StrCat("found ", share[0], ", wanted 0 to 1"));
+  return std::nullopt;
+}
+
+void ReadArguments(JsonFields& layer, FffArguments& arguments) {
+  const nlohmann::json* value = layer.Find("arguments");
+  if (value == nullptr) return;
+  JsonFields fields(*value, layer.PathOf("arguments"), layer.errors());
+  arguments.region_leak = ReadShare(fields, "region_leak");
+  arguments.master_leaf = fields.Bool("master_leaf");
+  arguments.fallback_leaf = fields.Bool("fallback_leaf");
+  arguments.route_rows_output_count =
+      fields.Integer("route_rows_output_count", {0, graph::kWidthMax});
+  fields.RejectUnknownKeys();
+}
+
+void ReadFff(JsonFields& fields, LayerConfig& config) {
+  config.convention = ReadConvention(fields);
+  ReadPrefix(fields, config);
+  config.activation = ReadActivation(fields);
+  config.trees = fields.Integer("trees", {1, graph::kTreesMax});
+  config.family = fields.OneOf<Family>(
+      "family", {{"leaf", Family::kLeaf}, {"path", Family::kPath}});
+  config.tie = fields.OneOf<graph::Tie>(
+      "tie", {{"right", graph::Tie::kRight}, {"left", graph::Tie::kLeft}});
+  config.output_bias = fields.Bool("output_bias");
+  ReadArguments(fields, config.arguments);
+  CheckFamily(config, fields);
+}
+
+// Detects prefix and convention where the config leaves them out and reads the
+// tensors (fff_tensors.h).
 absl::StatusOr<LoadedLayer> LoadFff(const LayerConfig& config,
                                     TensorReader& reader) {
   const DetectionHints hints = HintsOf(config);
@@ -154,6 +220,15 @@ absl::StatusOr<LoadedLayer> LoadFff(const LayerConfig& config,
       convention->layout->read(config, *convention, tensors, reader));
   FFF_RETURN_IF_ERROR(CheckOwnModules(tensors, reader));
   return loaded;
+}
+
+}  // namespace
+
+absl::Span<const LayerType> FffLayers() {
+  static constexpr LayerType kTypes[] = {
+      {"fff", true, false, ReadFff, LoadFff},
+  };
+  return kTypes;
 }
 
 }  // namespace fff::importer

@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "server/importer/layers/layer_type.h"
 #include "server/importer/layers/picture.h"
-#include "server/importer/layers/picture_layers.h"
 
 namespace fff::importer {
 namespace {
@@ -71,8 +71,7 @@ absl::StatusOr<graph::Op> MakePatches(
       absl::StrCat("patches of ", size.height, "x", size.width));
 }
 
-}  // namespace
-
+// A picture's places as tokens of all channels.
 absl::StatusOr<LoadedLayer> LoadTokens(const LayerConfig& config,
                                        TensorReader& /*reader*/) {
   return FromPicture(config.type, [](const Picture& from) {
@@ -104,11 +103,24 @@ absl::StatusOr<LoadedLayer> LoadPatches(const LayerConfig& config,
   });
 }
 
+// Patches of five pictures, itself and moved by a pixel right, left, down and
+// up (arXiv 2112.13492), channels one behind the other.
 absl::StatusOr<LoadedLayer> LoadShiftedPatches(const LayerConfig& config,
                                                TensorReader& /*reader*/) {
   return FromPicture(config.type, [size = *config.size](const Picture& from) {
     return MakePatches(from, size, {{0, 0}, {0, 1}, {0, -1}, {1, 0}, {-1, 0}});
   });
+}
+
+}  // namespace
+
+absl::Span<const LayerType> PatchLayers() {
+  static constexpr LayerType kTypes[] = {
+      {"tokens", false, true, ReadNothing, LoadTokens},
+      {"patches", false, true, ReadPatches, LoadPatches},
+      {"shifted_patches", false, true, ReadPatches, LoadShiftedPatches},
+  };
+  return kTypes;
 }
 
 }  // namespace fff::importer

@@ -1,5 +1,3 @@
-#include "server/importer/layers/picture_layers.h"
-
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -12,6 +10,7 @@
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/dense_weights.h"
+#include "server/importer/layers/layer_type.h"
 #include "server/importer/layers/picture.h"
 
 namespace fff::importer {
@@ -132,6 +131,8 @@ absl::StatusOr<Picture> PictureOf(const graph::ValueType& type) {
                    "\"input\": {\"shape\": [..]} in config.json"));
 }
 
+namespace {
+
 void ReadConv2d(JsonFields& fields, LayerConfig& config) {
   config.prefix =
       fields.String("prefix", checkpoint::kTensorNameBytesMax).value_or("");
@@ -202,6 +203,7 @@ absl::StatusOr<LoadedLayer> LoadAvgPool2d(const LayerConfig& config,
   return LoadPool2d(config, graph::Pool2dProblem::Kind::kMean);
 }
 
+// Also over flat rows, an element being a channel.
 void ReadBatchNorm(JsonFields& fields, LayerConfig& config) {
   config.prefix =
       fields.String("prefix", checkpoint::kTensorNameBytesMax).value_or("");
@@ -281,6 +283,19 @@ absl::StatusOr<LoadedLayer> LoadNormalize(const LayerConfig& config,
     shift.push_back(-config.mean[c] / config.deviation[c]);
   }
   return PerChannel(config.type, std::move(scale), std::move(shift));
+}
+
+}  // namespace
+
+absl::Span<const LayerType> PictureLayers() {
+  static constexpr LayerType kTypes[] = {
+      {"conv2d", true, true, ReadConv2d, LoadConv2d},
+      {"max_pool2d", false, true, ReadPool2d, LoadMaxPool2d},
+      {"avg_pool2d", false, true, ReadPool2d, LoadAvgPool2d},
+      {"batch_norm", true, true, ReadBatchNorm, LoadBatchNorm},
+      {"normalize", false, true, ReadNormalize, LoadNormalize},
+  };
+  return kTypes;
 }
 
 }  // namespace fff::importer

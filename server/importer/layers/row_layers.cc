@@ -1,5 +1,3 @@
-#include "server/importer/layers/row_layers.h"
-
 #include <memory>
 #include <string>
 #include <utility>
@@ -7,11 +5,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "nlohmann/json.hpp"
 #include "server/base/status_macros.h"
-#include "server/checkpoint/checkpoint.h"
-#include "server/importer/activation_names.h"
 #include "server/importer/dense_weights.h"
+#include "server/importer/layers/layer_fields.h"
+#include "server/importer/layers/layer_type.h"
 
 namespace fff::importer {
 namespace {
@@ -53,26 +50,77 @@ absl::StatusOr<Op> GateOf(const LayerConfig& config, int64_t width) {
       graph::GateWeights{problem})}};
 }
 
-}  // namespace
-
-std::optional<Activation> ReadActivation(JsonFields& fields) {
-  const nlohmann::json* value = fields.Find("activation");
-  if (value != nullptr && value->is_string()) {
-    const auto named = ActivationNamed(value->get_ref<const std::string&>());
-    if (named.has_value()) return named;
-  }
-  std::vector<JsonFields::Named<Activation>> allowed;
-  for (const Activation activation : graph::kActivations) {
-    allowed.emplace_back(graph::Name(activation), activation);
-  }
-  return fields.OneOf<Activation>("activation", allowed);
+void ReadLinear(JsonFields& fields, LayerConfig& config) {
+  ReadPrefix(fields, config);
+  config.activation = ReadActivation(fields);
 }
 
-void ReadPrefix(JsonFields& fields, LayerConfig& config) {
-  config.prefix =
-      fields.String("prefix", checkpoint::kTensorNameBytesMax).value_or("");
+void ReadActivationLayer(JsonFields& fields, LayerConfig& config) {
+  config.activation = ReadActivation(fields);
+  if (!config.activation.has_value()) {
+    fields.errors().Add(fields.PathOf("activation"),
+                        "this key is missing; an activation layer needs it, "
+                        "for example \"relu\"");
+  }
 }
 
+absl::StatusOr<LoadedLayer> LoadLinear(const LayerConfig& config,
+                                       TensorReader& reader) {
+  FFF_ASSIGN_OR_RETURN(graph::DenseWeights weights,
+                       ReadDense(absl::StrCat(config.prefix, "weight"),
+                                 absl::StrCat(config.prefix, "bias"), reader));
+  weights.problem.activation =
+      config.activation.value_or(Activation::kIdentity);
+  const int64_t width = weights.problem.input_width;
+  return OneOp("linear", width,
+               graph::Linear{{std::make_shared<const graph::DenseWeights>(
+                   std::move(weights))}});
+}
+
+absl::StatusOr<LoadedLayer> LoadActivation(const LayerConfig& config,
+                                           TensorReader& /*reader*/) {
+  LoadedLayer loaded;
+  const Activation activation = *config.activation;
+  loaded.layer.type = config.type;
+  loaded.add = [activation](
+                   GraphBuilder& builder, ValueId in,
+                   const LayerContext& /*context*/) -> absl::StatusOr<ValueId> {
+    const int64_t width = builder.WidthOf(in);
+    const graph::ActivationProblem problem = {width, width, activation};
+    builder.layer().text = problem.ToString();
+    if (activation == Activation::kIdentity) return in;
+    return builder.Add(
+        graph::Activate{{std::make_shared<const graph::ActivationWeights>(
+            graph::ActivationWeights{problem})}},
+        in);
+  };
+  return loaded;
+}
+
+// Elements lie in this order already: no op.
+absl::StatusOr<LoadedLayer> LoadFlatten(const LayerConfig& config,
+                                        TensorReader& /*reader*/) {
+  LoadedLayer loaded;
+  loaded.layer.type = config.type;
+  loaded.add = [](GraphBuilder& builder, ValueId in,
+                  const LayerContext& /*context*/) -> absl::StatusOr<ValueId> {
+    if (builder.TypeOf(in).per_token()) {
+      return absl::InvalidArgumentError(
+          "got sequences of any length, wanted rows of one length; \"pool\" "
+          "makes one vector of a sequence");
+    }
+    if (builder.TypeOf(in).data_type != tensor::DataType::kF32) {
+      return absl::InvalidArgumentError(
+          "got whole numbers, which \"embedding\" must come first for");
+    }
+    builder.layer().text = absl::StrCat("to ", builder.WidthOf(in));
+    builder.Flatten(in);
+    return in;
+  };
+  return loaded;
+}
+
+// torch.nn.LayerNorm.
 void ReadLayerNorm(JsonFields& fields, LayerConfig& config) {
   ReadPrefix(fields, config);
   config.epsilon =
@@ -91,6 +139,7 @@ absl::StatusOr<LoadedLayer> LoadLayerNorm(const LayerConfig& config,
   return NormLayer("layer_norm", std::move(norm));
 }
 
+// torch.nn.RMSNorm. "epsilon" has no default: code bases differ.
 void ReadRmsNorm(JsonFields& fields, LayerConfig& config) {
   ReadPrefix(fields, config);
   const auto epsilon = fields.PositiveNumber("epsilon", kEpsilonMax);
@@ -110,6 +159,8 @@ absl::StatusOr<LoadedLayer> LoadRmsNorm(const LayerConfig& config,
   return NormLayer("rms_norm", std::move(norm));
 }
 
+// One half of the row times the activation of the other (graph::GateProblem),
+// behind a linear layer where it has a prefix.
 void ReadGlu(JsonFields& fields, LayerConfig& config) {
   ReadPrefix(fields, config);
   config.activation = ReadActivation(fields);
@@ -145,6 +196,7 @@ absl::StatusOr<LoadedLayer> LoadGlu(const LayerConfig& config,
   return loaded;
 }
 
+// Over the last dimension.
 absl::StatusOr<LoadedLayer> LoadSoftmax(const LayerConfig& config,
                                         TensorReader& /*reader*/) {
   LoadedLayer loaded;
@@ -159,6 +211,21 @@ absl::StatusOr<LoadedLayer> LoadSoftmax(const LayerConfig& config,
         in);
   };
   return loaded;
+}
+
+}  // namespace
+
+absl::Span<const LayerType> RowLayers() {
+  static constexpr LayerType kTypes[] = {
+      {"linear", true, true, ReadLinear, LoadLinear},
+      {"activation", false, true, ReadActivationLayer, LoadActivation},
+      {"layer_norm", true, true, ReadLayerNorm, LoadLayerNorm},
+      {"rms_norm", true, true, ReadRmsNorm, LoadRmsNorm},
+      {"glu", false, true, ReadGlu, LoadGlu},
+      {"softmax", false, true, ReadNothing, LoadSoftmax},
+      {"flatten", false, true, ReadNothing, LoadFlatten},
+  };
+  return kTypes;
 }
 
 }  // namespace fff::importer

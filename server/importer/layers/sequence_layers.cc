@@ -1,5 +1,3 @@
-#include "server/importer/layers/sequence_layers.h"
-
 #include <algorithm>
 #include <memory>
 #include <numeric>
@@ -11,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
+#include "server/importer/layers/layer_type.h"
 #include "server/importer/layers/sequence.h"
 
 namespace fff::importer {
@@ -123,6 +122,9 @@ graph::Op MakeRearrange(graph::RearrangeWeights weights) {
       {std::make_shared<const graph::RearrangeWeights>(std::move(weights))}};
 }
 
+namespace {
+
+// A trained vector in front of the sequence, of one length.
 void ReadClassToken(JsonFields& fields, LayerConfig& config) {
   config.tensor = ReadName(fields, "tensor");
   if (!config.tensor.empty()) return;
@@ -140,6 +142,7 @@ absl::StatusOr<LoadedLayer> LoadClassToken(const LayerConfig& config,
       });
 }
 
+// One vector from all tokens, or, "masked", from those that the mask names.
 void ReadPool(JsonFields& fields, LayerConfig& config) {
   const auto over =
       fields.OneOf<Over>("over", {{"mean", Over::kMean},
@@ -165,6 +168,16 @@ absl::StatusOr<LoadedLayer> LoadPool(const LayerConfig& config,
     return AddPool(builder, in, context, over, masked);
   };
   return loaded;
+}
+
+}  // namespace
+
+absl::Span<const LayerType> SequenceLayers() {
+  static constexpr LayerType kTypes[] = {
+      {"class_token", false, true, ReadClassToken, LoadClassToken},
+      {"pool", false, true, ReadPool, LoadPool},
+  };
+  return kTypes;
 }
 
 }  // namespace fff::importer

@@ -10,8 +10,8 @@
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/dense_weights.h"
+#include "server/importer/layers/layer_type.h"
 #include "server/importer/layers/sequence.h"
-#include "server/importer/layers/sequence_layers.h"
 
 namespace fff::importer {
 namespace {
@@ -101,8 +101,7 @@ absl::StatusOr<graph::Op> AddLearned(const FloatArray& table, double scale,
                   from);
 }
 
-}  // namespace
-
+// A row of a table per id.
 void ReadEmbedding(JsonFields& fields, LayerConfig& config) {
   config.prefix = ReadName(fields, "prefix");
 }
@@ -124,6 +123,7 @@ absl::StatusOr<LoadedLayer> LoadEmbedding(const LayerConfig& config,
   return loaded;
 }
 
+// A vector per position, trained or of sines (arXiv 1706.03762, 3.5), added.
 void ReadPositions(JsonFields& fields, LayerConfig& config) {
   const auto sinusoidal =
       fields.OneOf<bool>("kind", {{"learned", false}, {"sinusoidal", true}});
@@ -174,6 +174,16 @@ absl::StatusOr<LoadedLayer> LoadPositions(const LayerConfig& config,
                        name = config.tensor](const Sequence& from) {
                         return AddLearned(table, scale, from, name);
                       });
+}
+
+}  // namespace
+
+absl::Span<const LayerType> TokenLayers() {
+  static constexpr LayerType kTypes[] = {
+      {"embedding", true, true, ReadEmbedding, LoadEmbedding},
+      {"positions", false, true, ReadPositions, LoadPositions},
+  };
+  return kTypes;
 }
 
 }  // namespace fff::importer
