@@ -17,13 +17,17 @@
 // batch. Elsewhere sums differ from batch size to batch size (dense_onednn), or
 // are slower (dense_dot).
 //
-// us per batch on one thread of a Zen 3 (AVX2), dense_onednn beside from the
-// same run; other processes took part of the machine, so only ratios count:
+// GFLOP/s on one thread of a Zen 4, dense_onednn beside from the same run, W of
+// several layers in turns, so that none is in L2 (one run):
 //
-//   rows         6          16           64           512
-//   768->768     79  117    208   252    839   941    7198   7251
-//   768->3072    351 693    1096  1984   4494  7687   33808  31792
-//   1024->1024   178 313    474   929    1955  3735   14143  14193
+//                        AVX-512     AVX2
+//   768->768,    128     111  110    106  109
+//   768->2304,   128     110  110    106  107
+//   768->2304, 1,024     108  112    104  109
+//   768->32768,  128     106  109    104  107
+//   768->3072,    16      96   84     72   81
+//   768->2304,     6      71   58     56   57
+//   128->384,     65     109   87    109   88
 //
 // Work is split by outputs. A row takes 2 I O FLOPs; a chunk reads 4 I O bytes
 // of weights once.
@@ -44,14 +48,18 @@
 #define FFF_ENGINE_CPU_DENSE_PANEL_ONCE
 namespace fff::engine {
 
-// A chunk's block of x (48 KB) stays in L2, a panel's block of W (AVX2: 16 KB,
-// AVX-512: 32 KB) in L1. Blocks of 1,024 terms took up to 1.1 times as long.
-constexpr int64_t kChunkRows = 48;
-constexpr int64_t kBlockTerms = 256;
+// A chunk's block of x (at most 393 KB) and a panel's block of W (AVX2: 48 KB,
+// AVX-512: 96 KB) stay in L2. Smaller blocks, for L1, load and store y once
+// more per block: 384 terms took up to 1.07 times as long, 256 terms 1.1 (both
+// instruction sets). Chunks of 48 rows read W from L3 more often: 1.05.
+constexpr int64_t kChunkRows = 128;
+constexpr int64_t kBlockTerms = 768;
 constexpr int64_t kGroupPanels = 8;
-// How far ahead W is fetched, in terms: alone, one stream of W from L3 runs at
-// half the speed.
+// How far ahead W is fetched, in terms, every cache line of it. Alone, one
+// stream of W from L3 runs at half the speed; with every other line (a term of
+// AVX-512 has two) the whole product took 1.1 to 1.3 times as long.
 constexpr int64_t kFetchAhead = 32;
+constexpr int64_t kLineFloats = 16;
 
 struct DensePanelArgs {
   const DenseProblem* problem;
@@ -100,7 +108,10 @@ HWY_NOINLINE void AddTerms(const DenseBlock& block, int64_t row, int64_t col) {
   for (int64_t k = 0; k < block.terms; ++k) {
     V weight[kPanels * kVectors];
     for (int q = 0; q < kPanels; ++q) {
-      hwy::Prefetch(w + (q * p.input_width + kFetchAhead) * panel);
+      const float* ahead = w + (q * p.input_width + kFetchAhead) * panel;
+      for (int64_t at = 0; at < panel; at += kLineFloats) {
+        hwy::Prefetch(ahead + at);
+      }
     }
     for (int q = 0; q < kPanels; ++q) {
       for (int c = 0; c < kVectors; ++c) {
