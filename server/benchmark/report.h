@@ -12,6 +12,14 @@
 // fff.v1.BenchmarkReport.
 namespace fff::benchmark {
 
+// What the layers of one description take of one call, all of them together.
+struct LayerTime {
+  std::string layer;  // "linear: 768 -> 3072, gelu"
+  int64_t count = 1;
+  bool routes = false;  // an FFF layer
+  double seconds = 0;
+};
+
 // One implementation at one batch size. A sample is the mean of `repetitions`
 // calls in a row, so that the clock's resolution does not matter for calls of
 // less than a microsecond.
@@ -27,6 +35,9 @@ struct Measurement {
   // inputs read once, outputs written once.
   double least_bytes = 0;
   std::string kernel;  // those of the model's layers, each once, joined by '+'
+  // Of a network: where the time of one call goes, in the network's order.
+  // Empty for a layer alone and where a device computes.
+  std::vector<LayerTime> layers;
 };
 
 // What a dense network stands for.

@@ -15,6 +15,21 @@ double Fraction(double part, double whole) {
   return whole > 0 ? part / whole : 0;
 }
 
+// Where the time of one call goes; empty for a layer alone.
+Json LayersToJson(const Measurement& measured) {
+  double sum = 0;
+  for (const LayerTime& line : measured.layers) sum += line.seconds;
+  Json layers = Json::array();
+  for (const LayerTime& line : measured.layers) {
+    layers.push_back({{"layer", line.layer},
+                      {"count", line.count},
+                      {"routes", line.routes},
+                      {"seconds", line.seconds},
+                      {"share", Fraction(line.seconds, sum)}});
+  }
+  return layers;
+}
+
 Json ToJson(const BenchmarkReport& report, const Measurement& measured) {
   const Latency& latency = measured.latency;
   return {{"median_s", latency.median_s},
@@ -31,7 +46,8 @@ Json ToJson(const BenchmarkReport& report, const Measurement& measured) {
           {"bandwidth_fraction", Fraction(measured.gbps, report.memory_gbps)},
           {"peak_fraction", Fraction(measured.gflops, report.peak_gflops)},
           {"least_bytes", measured.least_bytes},
-          {"kernel", measured.kernel}};
+          {"kernel", measured.kernel},
+          {"layers", LayersToJson(measured)}};
 }
 
 // The name of a kind with how often slower than the FFF it was.

@@ -8,6 +8,7 @@
 #include "server/base/log.h"
 #include "server/benchmark/feedforward_share.h"
 #include "server/benchmark/format.h"
+#include "server/benchmark/layers_text.h"
 #include "server/benchmark/text_table.h"
 
 namespace fff::benchmark {
@@ -168,7 +169,8 @@ std::string Spreads(const BenchmarkReport& report) {
 
 std::string ReportText(const BenchmarkReport& report) {
   return absl::StrCat(
-      Title(report), Figures(report), "\n", Shares(report), Spreads(report),
+      Title(report), Figures(report), "\n", Shares(report), LayersText(report),
+      Spreads(report),
       "\nMedian wall time of one call, FFF and dense measured in turns on the "
       "same random rows, ",
       report.cold_weights ? "caches\nflushed before each call"

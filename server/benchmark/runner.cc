@@ -11,6 +11,7 @@
 #include "server/base/cpu_info.h"
 #include "server/base/status_macros.h"
 #include "server/benchmark/input_rows.h"
+#include "server/benchmark/layer_times.h"
 #include "server/benchmark/machine_probe.h"
 #include "server/benchmark/sampler.h"
 #include "server/benchmark/touched.h"
@@ -27,6 +28,9 @@ using Clock = std::chrono::steady_clock;
 constexpr double kBlocks = 10;
 // And short enough that a cancelled run ends soon.
 constexpr double kBlockSecondsMax = 0.25;
+// What timing the layers of a network may take of the time of an
+// implementation.
+constexpr double kLayersPart = 0.2;
 
 // Whether what is made for one may be given to the other.
 bool SameInputs(const graph::Graph& a, const graph::Graph& b) {
@@ -84,10 +88,7 @@ absl::Status CheckMemory(const model::Model& fff, const model::Model& dense,
 std::string KernelNames(const model::Model& model, int64_t rows) {
   std::vector<std::string> names;
   for (size_t i = 0; i < model.layers().size(); ++i) {
-    std::string name;
-    for (const engine::KernelPlan::Step& step : model.KernelSteps(i)) {
-      if (step.rows_min <= rows) name = step.kernel;
-    }
+    std::string name = model.KernelFor(i, rows);
     if (name.empty()) continue;
     if (std::find(names.begin(), names.end(), name) == names.end()) {
       names.push_back(std::move(name));
@@ -139,6 +140,8 @@ class CaseRun {
           CacheFlusher* flusher)
       : sides_(sides.begin(), sides.end()),
         options_(options),
+        context_(context),
+        flusher_(flusher),
         inputs_(rows, sides[0]->graph(), options.seed),
         output_(sides[0]->output(), inputs_.extent()),
         y_(output_.rows()),
@@ -171,6 +174,15 @@ class CaseRun {
     return true;
   }
 
+  // Where the time of both sides goes.
+  void MeasureNetworkLayers() {
+    const NodeGroups of_fff = NodeGroups::Of(*sides_[0]);
+    if (of_fff.lines.size() < 2) return;
+    result_.fff.layers = Layers(*sides_[0], of_fff);
+    result_.dense.layers =
+        Layers(*sides_[1], NodeGroups::OfTwin(*sides_[1], *sides_[0], of_fff));
+  }
+
   BenchmarkCase Result() {
     const int64_t rows = result_.rows;
     result_.fff = Finish(samplers_[0], *sides_[0], rows,
@@ -192,10 +204,20 @@ class CaseRun {
     result_.top_leaf_share = fff_touched_.top_leaf_share;
     result_.leaves_per_call = fff_touched_.leaves_per_call;
     result_.input_rows = inputs_.rows();
+    MeasureNetworkLayers();
     return std::move(result_);
   }
 
  private:
+  std::vector<LayerTime> Layers(const model::Model& model,
+                                const NodeGroups& groups) {
+    const model::DeviceCopy* const device = model.device_copy();
+    if (device != nullptr && result_.rows >= device->rows_min()) return {};
+    return MeasureLayers(model, groups, inputs_, {&y_, 1},
+                         kLayersPart * options_.seconds_per_case, context_,
+                         flusher_);
+  }
+
   bool Enough(const Sampler& sampler) const {
     return sampler.spent_s() >= options_.seconds_per_case &&
            static_cast<int64_t>(sampler.samples_s().size()) >= kSamplesMin;
@@ -203,6 +225,8 @@ class CaseRun {
 
   const std::vector<const model::Model*> sides_;
   const BenchmarkOptions& options_;
+  engine::ExecutionContext& context_;
+  CacheFlusher* const flusher_;
   InputRows inputs_;
   model::SampleOutput output_;
   tensor::MutableRows y_;

@@ -70,6 +70,18 @@ std::string Model::device() const {
              : absl::StrCat("cpu+", device_copy_->device());
 }
 
+std::string Model::KernelFor(size_t i, int64_t rows) const {
+  std::string name;
+  if (MainNode(i) < 0) return name;
+  const graph::Node& node = graph_.nodes()[static_cast<size_t>(MainNode(i))];
+  const int64_t tokens =
+      rows * node.tokens * (node.per_token ? SampleTokens(graph_) : 1);
+  for (const engine::KernelPlan::Step& step : KernelSteps(i)) {
+    if (step.rows_min <= tokens) name = step.kernel;
+  }
+  return name;
+}
+
 std::vector<engine::KernelPlan::Step> Model::KernelSteps(size_t i) const {
   std::vector<engine::KernelPlan::Step> steps;
   if (MainNode(i) < 0) return steps;

@@ -49,6 +49,9 @@ class Model {
   // Which kernel serves which batch size of layer i, on either side: that of
   // the op that routes, else of the first; empty for a layer without ops.
   std::vector<engine::KernelPlan::Step> KernelSteps(size_t i) const;
+  // The name of that for a batch of `rows` rows, whose tokens the op may see as
+  // rows of its own; sequences of any length have SampleTokens.
+  std::string KernelFor(size_t i, int64_t rows) const;
 
   // On the device from device_copy()->rows_min() rows on, else on the CPU,
   // which also answers when the device has failed, so that no request is lost

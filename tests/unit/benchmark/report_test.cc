@@ -234,6 +234,43 @@ TEST(FeedforwardShareTest, NoiseMakesNoNegativeTime) {
   EXPECT_EQ(share->layers_speedup, 0);
 }
 
+TEST(LayersTextTest, StandsInBothReportsSideBySide) {
+  BenchmarkReport report = OfANetwork();
+  report.cases[0].fff.layers = {{"linear: a", 4, false, 3e-6},
+                                {"fff: b", 4, true, 1e-6},
+                                {"residual: c", 8, false, 1e-9}};
+  report.cases[0].dense.layers = {{"linear: a", 4, false, 3e-6},
+                                  {"linear: b", 4, true, 27e-6},
+                                  {"residual: c", 8, false, 1e-9}};
+  const auto json = nlohmann::json::parse(ReportJson(report));
+  const auto& layers = json["cases"][0]["fff"]["layers"];
+  EXPECT_EQ(layers[1]["layer"], "fff: b");
+  EXPECT_EQ(layers[1]["count"], 4);
+  EXPECT_TRUE(layers[1]["routes"]);
+  EXPECT_NEAR(layers[1]["share"], 0.25, 1e-3);
+  const std::string text = ReportText(report);
+  EXPECT_THAT(text, HasSubstr("Where the time of a call of 1 row goes:"));
+  EXPECT_THAT(text, HasSubstr("27.0x  fff: b"));
+  EXPECT_THAT(text, HasSubstr("90.0%"));
+  EXPECT_THAT(text, Not(HasSubstr("residual: c")));
+  EXPECT_THAT(text, HasSubstr("what takes less"));
+}
+
+TEST(LayersTextTest, ATwinOfOtherLayersStandsBelow) {
+  BenchmarkReport report = OfANetwork();
+  report.cases[0].fff.layers = {{"linear: a", 1, false, 3e-6},
+                                {"fff: b", 1, true, 1e-6}};
+  report.cases[0].dense.layers = {{"linear: d\x1b", 1, false, 3e-6}};
+  const std::string text = ReportText(report);
+  EXPECT_THAT(text, HasSubstr("FFF:\n"));
+  EXPECT_THAT(text, HasSubstr("Dense:\n"));
+  EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+}
+
+TEST(LayersTextTest, OfALayerAloneNothingIsSaid) {
+  EXPECT_THAT(ReportText(Sample(1)), Not(HasSubstr("Where the time")));
+}
+
 TEST(FeedforwardShareTest, StandsInBothReports) {
   const BenchmarkReport report = OfANetwork();
   const auto json = nlohmann::json::parse(ReportJson(report));

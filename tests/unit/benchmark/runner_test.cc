@@ -12,6 +12,7 @@
 #include "server/benchmark/case.h"
 #include "server/benchmark/case_models.h"
 #include "server/benchmark/feedforward_share.h"
+#include "server/benchmark/layer_times.h"
 #include "server/benchmark/touched.h"
 
 namespace fff::benchmark {
@@ -144,6 +145,80 @@ TEST(RunnerTest, ANetworkIsAlsoMeasuredWithoutItsFffLayers) {
   for (const BenchmarkCase& one : report->cases) {
     EXPECT_TRUE(ShareOf(*report, one).has_value());
   }
+}
+
+TEST(RunnerTest, SaysWhereTheTimeOfANetworkGoes) {
+  const CaseModels models = Build(Spec(kNetwork));
+  const auto report =
+      RunBenchmark(*models.fff, models.dense, Quick({8}), nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  const std::vector<LayerTime>& fff = report->cases[0].fff.layers;
+  const std::vector<LayerTime>& dense = report->cases[0].dense.layers;
+  ASSERT_EQ(fff.size(), 3U);
+  ASSERT_EQ(dense.size(), 3U);
+  EXPECT_EQ(fff[0].layer, "linear: 7 -> 12 without bias");
+  EXPECT_THAT(fff[1].layer, HasSubstr("fff: sap-fff: 12 -> 9"));
+  EXPECT_THAT(dense[1].layer, HasSubstr("linear: 12 -> "));
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(fff[i].count, 1);
+    EXPECT_EQ(fff[i].routes, i == 1);
+    EXPECT_GT(fff[i].seconds, 0);
+    EXPECT_GT(dense[i].seconds, 0);
+  }
+}
+
+TEST(RunnerTest, OfALayerAloneThereIsNothingToDivide) {
+  const CaseModels models = Build(Spec(kLeaf));
+  const auto report =
+      RunBenchmark(*models.fff, models.dense, Quick({8}), nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->cases[0].fff.layers.empty());
+}
+
+TEST(NodeGroupsTest, LayersThatAreDescribedAlikeAreOneLine) {
+  const CaseModels models = Build(
+      Spec("config: {\"layers\": [{\"type\": \"repeat\", \"count\": 3,\n"
+           "config: \"prefix\": \"a{i}.\", \"layers\":"
+           " [{\"type\": \"linear\"}]},\n"
+           "config: {\"type\": \"fff\", \"convention\": \"sap-fff\","
+           " \"prefix\": \"f.\"}]}\n"
+           "tensor: a0.weight 5,5\ntensor: a1.weight 5,5\n"
+           "tensor: a2.weight 5,5\ntensor: f.X 7,5\ntensor: f.Y 7,9 3\n"));
+  const NodeGroups groups = NodeGroups::Of(*models.fff);
+  ASSERT_EQ(groups.lines.size(), 2U);
+  EXPECT_EQ(groups.lines[0].count, 3);
+  EXPECT_THAT(groups.of_node, ElementsAre(0, 0, 0, 1));
+  const NodeGroups twin =
+      NodeGroups::OfTwin(*models.dense.model, *models.fff, groups);
+  EXPECT_EQ(twin.lines.size(), 2U);
+  EXPECT_EQ(twin.of_node.size(), models.dense.model->graph().nodes().size());
+}
+
+TEST(NodeGroupsTest, ANetworkOfOtherLayersHasItsOwnLines) {
+  const CaseModels models = Build(Spec(kNetwork));
+  const CaseModels others = Build(Spec(kLeaf));
+  const NodeGroups groups = NodeGroups::Of(*models.fff);
+  const NodeGroups other = NodeGroups::OfTwin(*others.fff, *models.fff, groups);
+  ASSERT_EQ(other.lines.size(), 1U);
+  EXPECT_TRUE(other.lines[0].routes);
+}
+
+// A row of 64 tokens meets the kernel that is chosen for 64 rows.
+TEST(RunnerTest, NamesTheKernelsThatTokensMeet) {
+  const CaseModels models =
+      Build(Spec("config: {\"input\": {\"shape\": [64, 256]}, \"layers\":\n"
+                 "config: [{\"type\": \"fff\", \"convention\": \"sap-fff\","
+                 " \"prefix\": \"f.\"}]}\n"
+                 "tensor: f.X 1023,256\ntensor: f.Y 1023,256 10\n"));
+  const auto steps = models.fff->KernelSteps(0);
+  std::string of_one;
+  std::string of_64;
+  for (const auto& step : steps) {
+    if (step.rows_min <= 1) of_one = step.kernel;
+    if (step.rows_min <= 64) of_64 = step.kernel;
+  }
+  EXPECT_NE(of_one, of_64);
+  EXPECT_EQ(models.fff->KernelFor(0, 1), of_64);
 }
 
 TEST(RunnerTest, ANetworkMayBeHeldAgainstDenseLayersOfAWidth) {
