@@ -57,7 +57,8 @@ class CpuExecutable : public Executable {
 
   absl::Status Run(const Batch& batch,
                    ExecutionContext& context) const override {
-    FFF_CHECK(batch.sink != nullptr || batch.outputs.size() == outputs_.size());
+    FFF_CHECK(batch.outputs.size() == outputs_.size() ||
+              (batch.sink != nullptr && outputs_.size() == 1));
     FFF_CHECK(batch.routes.empty() || batch.routes.size() == layers_);
     FFF_CHECK(batch.inputs.sequences().empty() != sequences_);
     if (!batch.in_parts()) {
@@ -65,7 +66,7 @@ class CpuExecutable : public Executable {
     } else if (tail_ < steps_.size()) {
       RunTailApart(batch, context);
     } else {
-      FFF_CHECK(batch.selected.empty() && outputs_.size() == 1);
+      FFF_CHECK(batch.selected.empty());
       RunBlocks(batch, nullptr, context);
     }
     return absl::OkStatus();
@@ -95,7 +96,7 @@ class CpuExecutable : public Executable {
     const Batch& batch;
     Cut cut;
     absl::InlinedVector<float*, 4> slots = {};
-    // Instead of the batch's outputs, the block's own rows.
+    // Instead of the batch's first output, the block's own rows.
     float* y = nullptr;
     // Of the tail's input: room for that of the whole batch, or the block's.
     float* hidden = nullptr;
@@ -225,10 +226,14 @@ class CpuExecutable : public Executable {
     if (place.where == Place::Where::kArena) {
       return {block.slots[place.index], rows, stored.width};
     }
-    float* const y = block.y != nullptr
-                         ? block.y
-                         : block.batch.outputs[place.index].row(first);
-    return {y, rows, stored.width};
+    return {OutputIn(block, place.index, first), rows, stored.width};
+  }
+
+  // Where the block's rows of an output go, whose first is `first`.
+  static float* OutputIn(const Block& block, size_t output, int64_t first) {
+    return block.y != nullptr && output == 0
+               ? block.y
+               : block.batch.outputs[output].row(first);
   }
 
   void TakeSlots(ScratchScope& scratch, Block& block) const {
@@ -270,12 +275,10 @@ class CpuExecutable : public Executable {
       const Place& place = memory_.places[static_cast<size_t>(outputs_[i])];
       if (place.where == Place::Where::kOutput && place.index == i) continue;
       const tensor::ConstRows from = ValueIn(block, outputs_[i]).floats();
-      float* const y =
-          block.y != nullptr
-              ? block.y
-              : block.batch.outputs[i].row(block.cut.first.Of(
-                    values_[static_cast<size_t>(outputs_[i])].per_token));
-      std::copy_n(from.data, from.rows * from.width, y);
+      const bool per_token =
+          values_[static_cast<size_t>(outputs_[i])].per_token;
+      std::copy_n(from.data, from.rows * from.width,
+                  OutputIn(block, i, block.cut.first.Of(per_token)));
     }
   }
 

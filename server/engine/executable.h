@@ -29,14 +29,16 @@ struct Batch {
   absl::Span<const RouteSink> routes;
   // Null, or called after every node of every block. By the CPU alone.
   const NodeObserver* observer = nullptr;
-  // Null, or what takes the only output instead of `outputs`, which may then be
-  // empty: every row once, in order, in blocks of a few MB.
+  // Null, or what takes the first output instead of outputs[0], which is then
+  // not written: every row once, in order, in blocks of a few MB. `outputs` may
+  // be empty where there is no other.
   const OutputSink* sink = nullptr;
   // Empty, or, of a graph with a tail (graph::Graph), the tokens whose outputs
   // are wanted, counted from the batch's first; the output has a row for each.
   absl::Span<const int32_t> selected = {};
 
-  // Whether the output goes another way than from the nodes into `outputs`.
+  // Whether the first output goes another way than from the nodes into
+  // `outputs`.
   bool in_parts() const { return sink != nullptr || !selected.empty(); }
 
   // An input of sequences has a row per token, as has such an output.

@@ -148,6 +148,11 @@ void GraphBuilder::Flatten(ValueId value) {
   type = ValueType::Rows(type.width());
 }
 
+void GraphBuilder::Restore(ValueId value, ValueType type) {
+  FFF_CHECK(WidthOf(value) == type.width());
+  graph_.types_[static_cast<size_t>(value)] = std::move(type);
+}
+
 void GraphBuilder::BeginLayer(Layer layer) {
   graph_.layers_.push_back(std::move(layer));
 }
@@ -200,6 +205,12 @@ absl::Status GraphBuilder::AddOutput(Port port, ValueId value) {
         "output: found ", TypeOf(value).ToString(), ", wanted F32"));
   }
   if (port.name.empty()) port.name = "output";
+  if (std::any_of(graph_.outputs_.begin(), graph_.outputs_.end(),
+                  [&](const Port& other) { return other.name == port.name; })) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("output.name: found \"", port.name,
+                     "\" a second time, wanted a name of its own"));
+  }
   port.sequence = TypeOf(value).per_token();
   if (port.shape.empty()) port.shape = TypeOf(value).shape();
   if (port.width() != width) {

@@ -156,8 +156,12 @@ class GraphBuilder {
   // From here on `value`, of one length, is one flat row: no op is applied to
   // parts of it.
   void Flatten(ValueId value);
-  // INVALID_ARGUMENT (key "output", found, wanted) when shape or labels do not
-  // fit the value; an empty name is "output", an empty shape the value's.
+  // `value` has the type again that it had before Flatten: for what else reads
+  // it.
+  void Restore(ValueId value, ValueType type);
+  // The first output is the main one. INVALID_ARGUMENT (key "output", found,
+  // wanted) when shape or labels do not fit the value, or the name is that of
+  // another; an empty name is "output", an empty shape the value's.
   absl::Status AddOutput(Port port, ValueId value);
   // Requests may name the tokens whose outputs they want, under the port's
   // name. After all nodes and outputs; false, and nothing done, where the graph

@@ -117,6 +117,62 @@ TEST(CompileTest, AValueReadTwiceReachesBothReaders) {
   }
 }
 
+// One output comes block by block, the other lies where it shall; both also
+// where the same value is two outputs, and where a reader could overwrite one.
+TEST(CompileTest, ASinkTakesTheFirstOutputBesideOthers) {
+  constexpr int64_t kWide = 1 << 18;
+  constexpr int64_t kRows = 40;
+  GraphBuilder builder;
+  const ValueId x = builder.AddInput({"x", tensor::DataType::kF32, {2}, {}});
+  builder.BeginLayer({"linear"});
+  const ValueId wide = *builder.Add(graph::test::RandomLinear(2, kWide), x);
+  const ValueId few = *builder.Add(graph::test::RandomLinear(kWide, 3), wide);
+  ASSERT_TRUE(
+      builder.AddOutput({"wide", tensor::DataType::kF32, {}}, wide).ok());
+  ASSERT_TRUE(builder.AddOutput({"few", tensor::DataType::kF32, {}}, few).ok());
+  ASSERT_TRUE(
+      builder.AddOutput({"again", tensor::DataType::kF32, {}}, wide).ok());
+  ASSERT_TRUE(builder.AddOutput({"input", tensor::DataType::kF32, {}}, x).ok());
+  const auto made = Compile(std::move(builder).Build(), {});
+  ASSERT_TRUE(made.ok()) << made.status();
+
+  const std::vector<float> rows = Random(2 * kRows);
+  const tensor::TypedRows in = tensor::ConstRows{rows.data(), kRows, 2};
+  std::vector<float> whole(kRows * kWide, NAN);
+  std::vector<float> y[3] = {std::vector<float>(kRows * 3, NAN),
+                             std::vector<float>(kRows * kWide, NAN),
+                             std::vector<float>(kRows * 2, NAN)};
+  std::vector<tensor::MutableRows> outputs = {{},
+                                              {y[0].data(), kRows, 3},
+                                              {y[1].data(), kRows, kWide},
+                                              {y[2].data(), kRows, 2}};
+  Batch batch = {KernelInputs({&in, 1}), outputs, {}};
+  int blocks = 0;
+  const OutputSink sink = [&](int64_t first, tensor::ConstRows block) {
+    ++blocks;
+    std::copy_n(block.data, block.rows * kWide, &whole[first * kWide]);
+  };
+  batch.sink = &sink;
+  ExecutionContext context(1);
+  ASSERT_TRUE((*made)->Run(batch, context).ok());
+  EXPECT_GT(blocks, 1);
+  EXPECT_EQ(y[1], whole);
+  EXPECT_EQ(y[2], rows);
+
+  batch.sink = nullptr;
+  std::vector<float> in_place(kRows * kWide, NAN);
+  std::vector<float> few_again(kRows * 3, NAN);
+  outputs[0] = {in_place.data(), kRows, kWide};
+  outputs[1] = {few_again.data(), kRows, 3};
+  ASSERT_TRUE((*made)->Run(batch, context).ok());
+  for (size_t i = 0; i < whole.size(); ++i) {
+    ASSERT_NEAR(in_place[i], whole[i], 1e-4);
+  }
+  for (size_t i = 0; i < few_again.size(); ++i) {
+    ASSERT_NEAR(few_again[i], y[0][i], 0.1);  // sums of 2^18 terms
+  }
+}
+
 TEST(CompileTest, TheReportNamesAKernelForEveryNode) {
   const auto made = Compile(graph::test::MasterLeaf(6, 5, 2, 0.5F), {});
   ASSERT_TRUE(made.ok());

@@ -49,6 +49,18 @@ TEST(GraphTest, TypesThatDoNotFitAreRefused) {
               HasSubstr("output.labels: found 1 labels, wanted 4"));
 }
 
+TEST(GraphTest, OutputsHaveNamesOfTheirOwn) {
+  GraphBuilder builder;
+  const ValueId x = builder.AddInput({"x", tensor::DataType::kF32, {2}, {}});
+  ASSERT_TRUE(builder.AddOutput({"y", tensor::DataType::kF32, {}}, x).ok());
+  ASSERT_TRUE(builder.AddOutput({"z", tensor::DataType::kF32, {}}, x).ok());
+  const absl::Status again =
+      builder.AddOutput({"y", tensor::DataType::kF32, {}}, x);
+  EXPECT_EQ(again.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(again.message()),
+              ::testing::HasSubstr("found \"y\" a second time"));
+}
+
 TEST(FuseTest, AnActivationBehindALinearOpBecomesPartOfIt) {
   const auto fused = Fuse(Chain(
       4, {test::RandomLinear(4, 6), test::Relu(6), test::RandomLinear(6, 2)}));
