@@ -45,17 +45,32 @@ bool SameInputs(const graph::Graph& a, const graph::Graph& b) {
                     });
 }
 
+// Of all outputs, those of a row or token.
+int64_t OutputWidth(const model::Model& model) {
+  int64_t width = 0;
+  for (const graph::Port& port : model.graph().outputs()) width += port.width();
+  return width;
+}
+
+bool SameOutputs(const graph::Graph& a, const graph::Graph& b) {
+  return std::equal(
+      a.outputs().begin(), a.outputs().end(), b.outputs().begin(),
+      b.outputs().end(), [](const graph::Port& left, const graph::Port& right) {
+        return left.width() == right.width() && left.sequence == right.sequence;
+      });
+}
+
 absl::Status CheckModels(const model::Model& fff, const model::Model& dense) {
   if (!SameInputs(fff.graph(), dense.graph())) {
     return absl::InvalidArgumentError(
         "the dense model takes other inputs than the FFF model");
   }
   if (fff.input().width() != dense.input().width() ||
-      fff.output().width() != dense.output().width()) {
+      !SameOutputs(fff.graph(), dense.graph())) {
     return absl::InvalidArgumentError(
         absl::StrCat("the dense model maps ", dense.input().width(), " to ",
-                     dense.output().width(), ", wanted ", fff.input().width(),
-                     " to ", fff.output().width(), " as the FFF model"));
+                     OutputWidth(dense), ", wanted ", fff.input().width(),
+                     " to ", OutputWidth(fff), " as the FFF model"));
   }
   return absl::OkStatus();
 }
@@ -70,7 +85,7 @@ int64_t WidestLayer(const model::Model& model) {
 
 absl::Status CheckMemory(const model::Model& fff, const model::Model& dense,
                          int64_t rows) {
-  const int64_t floats = fff.input().width() + fff.output().width() +
+  const int64_t floats = fff.input().width() + OutputWidth(fff) +
                          std::max(WidestLayer(fff), WidestLayer(dense));
   const int64_t tokens = model::SampleTokens(fff.graph());
   const int64_t bytes =
@@ -113,7 +128,7 @@ Measurement Finish(const Sampler& sampler, const model::Model& model,
   return result;
 }
 
-// Of the inputs that are always sent, and the output.
+// Of the inputs that are always sent, and the outputs.
 double EdgeFloatsPerRow(const model::Model& model) {
   const int64_t tokens = model::SampleTokens(model.graph());
   int64_t floats = 0;
@@ -121,7 +136,7 @@ double EdgeFloatsPerRow(const model::Model& model) {
     if (!port.optional) floats += port.width() * (port.sequence ? tokens : 1);
   };
   for (const graph::Port& port : model.graph().inputs()) add(port);
-  add(model.output());
+  for (const graph::Port& port : model.graph().outputs()) add(port);
   return static_cast<double>(floats);
 }
 
@@ -143,11 +158,11 @@ class CaseRun {
         context_(context),
         flusher_(flusher),
         inputs_(rows, sides[0]->graph(), options.seed),
-        output_(sides[0]->output(), inputs_.extent()),
-        y_(output_.rows()),
-        fff_touched_(CountTouched(*sides[0], inputs_, y_, context)) {
+        outputs_(sides[0]->graph().outputs(), inputs_.extent()),
+        fff_touched_(
+            CountTouched(*sides[0], inputs_, outputs_.rows(), context)) {
     for (const model::Model* side : sides_) {
-      samplers_.emplace_back(*side, inputs_, y_, context, flusher);
+      samplers_.emplace_back(*side, inputs_, outputs_.rows(), context, flusher);
     }
     result_.rows = rows;
   }
@@ -228,8 +243,7 @@ class CaseRun {
   engine::ExecutionContext& context_;
   CacheFlusher* const flusher_;
   InputRows inputs_;
-  model::SampleOutput output_;
-  tensor::MutableRows y_;
+  model::SampleOutputs outputs_;
   Touched fff_touched_;
   std::vector<Sampler> samplers_;  // one a side
   BenchmarkCase result_;

@@ -23,11 +23,11 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 Sampler::Sampler(const model::Model& model, const InputRows& inputs,
-                 tensor::MutableRows output, engine::ExecutionContext& context,
-                 CacheFlusher* flusher)
+                 absl::Span<const tensor::MutableRows> outputs,
+                 engine::ExecutionContext& context, CacheFlusher* flusher)
     : model_(model),
       inputs_(inputs),
-      output_(output),
+      outputs_(outputs),
       context_(context),
       flusher_(flusher) {}
 
@@ -35,7 +35,7 @@ double Sampler::TimeCalls(int64_t calls) {
   if (flusher_ != nullptr) flusher_->Flush();
   const auto start = std::chrono::steady_clock::now();
   for (int64_t i = 0; i < calls; ++i) {
-    model_.Run({inputs_.inputs(next_batch_++), {&output_, 1}, {}}, context_);
+    model_.Run({inputs_.inputs(next_batch_++), outputs_, {}}, context_);
   }
   return SecondsSince(start) / static_cast<double>(calls);
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "server/benchmark/input_rows.h"
 #include "server/benchmark/machine_probe.h"
 #include "server/engine/execution_context.h"
@@ -17,8 +18,8 @@ class Sampler {
  public:
   // `flusher` is null (warm weights) or is run before every single call.
   Sampler(const model::Model& model, const InputRows& inputs,
-          tensor::MutableRows output, engine::ExecutionContext& context,
-          CacheFlusher* flusher);
+          absl::Span<const tensor::MutableRows> outputs,
+          engine::ExecutionContext& context, CacheFlusher* flusher);
 
   // Runs a few calls: faults pages in, fills caches, and chooses the
   // repetitions so that a sample lasts at least 50 us (one call when cold).
@@ -39,7 +40,7 @@ class Sampler {
 
   const model::Model& model_;
   const InputRows& inputs_;
-  tensor::MutableRows output_;
+  absl::Span<const tensor::MutableRows> outputs_;
   engine::ExecutionContext& context_;
   CacheFlusher* flusher_;
   int64_t next_batch_ = 0;

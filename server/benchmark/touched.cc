@@ -109,7 +109,7 @@ double TouchedWeightBytes(const model::LayerFacts& layer,
 }
 
 Touched CountTouched(const model::Model& model, const InputRows& inputs,
-                     tensor::MutableRows output,
+                     absl::Span<const tensor::MutableRows> outputs,
                      engine::ExecutionContext& context) {
   Touched touched;
   const int widest = WidestRoutedLayer(model);
@@ -118,8 +118,9 @@ Touched CountTouched(const model::Model& model, const InputRows& inputs,
   for (int64_t b = 0; b < inputs.batches(); ++b) {
     const engine::KernelInputs x = inputs.inputs(b);
     routes.Prepare(model, inputs.extent(), /*margins=*/false);
-    model.Run({x, {&output, 1}, routes.sinks()}, context);
-    int64_t floats = output.rows * output.width;
+    model.Run({x, outputs, routes.sinks()}, context);
+    int64_t floats = 0;
+    for (const tensor::MutableRows& y : outputs) floats += y.rows * y.width;
     for (size_t i = 0; i < x.size(); ++i) {
       if (x[i].data != nullptr) floats += x[i].rows * x[i].width;
     }

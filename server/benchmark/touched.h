@@ -22,10 +22,10 @@ struct Touched {
   double least_bytes_per_call = 0;
 };
 
-// Runs `model` once over every batch of `inputs` and counts. `output` has room
-// for one batch.
+// Runs `model` once over every batch of `inputs` and counts. `outputs`, one per
+// output of the model, have room for one batch.
 Touched CountTouched(const model::Model& model, const InputRows& inputs,
-                     tensor::MutableRows output,
+                     absl::Span<const tensor::MutableRows> outputs,
                      engine::ExecutionContext& context);
 
 // Nodes of one tree on the ways from the root to the given bottom positions,

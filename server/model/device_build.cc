@@ -87,6 +87,10 @@ absl::StatusOr<std::unique_ptr<DeviceCopy>> Build(const graph::Graph& graph,
 
 // What keeps the network off every device; "" when nothing does.
 std::string WhyNotOnDevices(const graph::Graph& graph) {
+  if (graph.outputs().size() > 1) {
+    return absl::StrCat("devices compute one output, this network has ",
+                        graph.outputs().size());
+  }
   for (const graph::Node& node : graph.nodes()) {
     const bool whole_rows = node.tokens == 1 && !node.per_token;
     if (graph::OnDevices(node.op) && whole_rows) continue;

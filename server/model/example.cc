@@ -157,11 +157,39 @@ absl::StatusOr<SampleRows::Size> SizeOfAll(const Checkpoint& file,
   return *size;
 }
 
+// Which outputs are there; one is at least.
+absl::StatusOr<std::vector<bool>> FindOutputs(const Checkpoint& file,
+                                              absl::Span<const Port> ports) {
+  std::vector<bool> has;
+  for (const Port& port : ports) {
+    has.push_back(file.Find(OutputName(port)) != nullptr);
+  }
+  if (absl::c_linear_search(has, true)) return has;
+  return TensorError(file, OutputName(ports[0]), "is missing");
+}
+
+// The numbers of all outputs of so many rows are not too many.
+absl::Status CheckOutputSize(const Checkpoint& file, const graph::Graph& graph,
+                             const SampleRows::Size& size) {
+  int64_t floats = 0;
+  bool too_many = false;
+  for (const Port& port : graph.outputs()) {
+    const int64_t rows = size.rows * (port.sequence ? size.tokens : 1);
+    const int64_t width = std::max<int64_t>(port.width(), 1);
+    too_many |= rows > (kExampleFloatsMax - floats) / width;
+    floats += rows * width;
+  }
+  if (!too_many) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(file.source(), ": found rows with ", floats,
+                   " numbers of output, wanted at most ", kExampleFloatsMax,
+                   "; fewer rows prove as much"));
+}
+
 absl::Status ReadOutput(const Checkpoint& file, const Port& port,
                         tensor::MutableRows to) {
   const std::string name = OutputName(port);
   const NamedTensor* const found = file.Find(name);
-  if (found == nullptr) return TensorError(file, name, "is missing");
   if (!found->unreadable.empty()) {
     return TensorError(file, name, found->unreadable);
   }
@@ -195,22 +223,20 @@ absl::StatusOr<Example> Example::Read(const Checkpoint& file,
         file.source(), ": found sequences of ", size.tokens,
         " tokens, the network takes ", graph.tokens_max(), " at most"));
   }
-  const graph::Port& output = graph.outputs()[0];
-  const int64_t floats = size.rows * (output.sequence ? size.tokens : 1);
-  if (floats > kExampleFloatsMax / std::max<int64_t>(output.width(), 1)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        file.source(), ": found rows with ", floats * output.width(),
-        " numbers of output, wanted at most ", kExampleFloatsMax,
-        "; fewer rows prove as much"));
-  }
+  FFF_ASSIGN_OR_RETURN(std::vector<bool> has,
+                       FindOutputs(file, graph.outputs()));
+  FFF_RETURN_IF_ERROR(CheckOutputSize(file, graph, size));
   auto x = std::make_unique<SampleRows>(graph.inputs(), size);
   for (const size_t i : present) {
     x->Include(i);
     FFF_RETURN_IF_ERROR(ReadInput(file, graph.inputs()[i], x->values(i)));
   }
-  auto y = std::make_unique<SampleOutput>(output, x->extent());
-  FFF_RETURN_IF_ERROR(ReadOutput(file, output, y->rows()));
-  return Example(std::move(x), std::move(y));
+  SampleOutputs y(graph.outputs(), x->extent());
+  for (size_t i = 0; i < has.size(); ++i) {
+    if (!has[i]) continue;
+    FFF_RETURN_IF_ERROR(ReadOutput(file, graph.outputs()[i], y.rows(i)));
+  }
+  return Example(std::move(x), std::move(y), std::move(has));
 }
 
 }  // namespace fff::model

@@ -37,7 +37,7 @@ class Model {
   const graph::Graph& graph() const { return graph_; }
   // Of a model of one input; what is asked of rows of floats alone asks this.
   const graph::Port& input() const { return graph_.inputs()[0]; }
-  // There is one output.
+  // The main output, which is the first. Labels, top_k and positions are of it.
   const graph::Port& output() const { return graph_.outputs()[0]; }
   absl::Span<const LayerFacts> layers() const { return layers_; }
   int64_t weights_bytes() const;                     // in host memory

@@ -20,16 +20,15 @@ constexpr int64_t kRandomFloatsMax = int64_t{16} << 20;
 
 // What one model, or one side of it, makes of rows.
 struct Outcome {
-  SampleOutput y;
+  SampleOutputs y;
   Routes routes;
 };
 
 template <class RunSide>
 Outcome Evaluate(const Model& model, const SampleRows& x, const RunSide& run) {
-  Outcome outcome = {SampleOutput(model.output(), x.extent()), {}};
+  Outcome outcome = {SampleOutputs(model.graph().outputs(), x.extent()), {}};
   outcome.routes.Prepare(model, x.extent(), /*margins=*/false);
-  const tensor::MutableRows y = outcome.y.rows();
-  run({x.batch(0), {&y, 1}, outcome.routes.sinks()});
+  run({x.batch(0), outcome.y.rows(), outcome.routes.sinks()});
   return outcome;
 }
 
@@ -55,11 +54,18 @@ int64_t RoutesChanged(const Model& model, const Outcome& a, const Outcome& b,
 }  // namespace
 
 std::string PrecisionReport::ToString() const {
-  return absl::StrCat(graph::Name(precision), ": ", routes_changed, " of ",
-                      routes, " routes changed against fp32 on ", rows, " ",
-                      rows_source, ", largest output difference ",
-                      absl::StrFormat("%.3g (outputs up to %.3g)",
-                                      output_difference_max, output_max));
+  std::string text =
+      absl::StrCat(graph::Name(precision), ": ", routes_changed, " of ", routes,
+                   " routes changed against fp32 on ", rows, " ", rows_source,
+                   ", largest output difference ",
+                   absl::StrFormat("%.3g (outputs up to %.3g)",
+                                   outputs[0].difference_max, outputs[0].max));
+  for (size_t i = 1; i < outputs.size(); ++i) {
+    absl::StrAppendFormat(&text, ", of \"%s\" %.3g (up to %.3g)",
+                          outputs[i].name, outputs[i].difference_max,
+                          outputs[i].max);
+  }
+  return text;
 }
 
 ReportRows RandomReportRows(const graph::Graph& graph) {
@@ -67,8 +73,9 @@ ReportRows RandomReportRows(const graph::Graph& graph) {
   constexpr int64_t kTokens = 16;
   SampleRows::Size size;
   if (graph.sequences()) size.tokens = std::min(kTokens, graph.tokens_max());
-  const int64_t width =
-      std::max(graph.inputs()[0].width(), graph.outputs()[0].width());
+  int64_t width = 0;
+  for (const graph::Port& port : graph.outputs()) width += port.width();
+  width = std::max(width, graph.inputs()[0].width());
   const int64_t tokens = std::clamp<int64_t>(
       kRandomFloatsMax / std::max<int64_t>(width, 1), 1, kReportRowsRandom);
   size.rows = std::max<int64_t>(1, tokens / size.tokens);
@@ -140,12 +147,17 @@ PrecisionReport ReportPrecision(graph::Precision precision, const Model& fp32,
   for (int64_t row = 0; row < report.rows; ++row) {
     report.routes_changed += RoutesChanged(fp32, wanted, got, x.extent(), row);
   }
-  const tensor::MutableRows y = wanted.y.rows();
-  for (int64_t i = 0; i < y.rows * y.width; ++i) {
-    const float value = y.data[i];
-    report.output_difference_max = std::max<double>(
-        report.output_difference_max, std::abs(value - got.y.rows().data[i]));
-    report.output_max = std::max<double>(report.output_max, std::abs(value));
+  for (size_t output = 0; output < wanted.y.size(); ++output) {
+    report.outputs.push_back({fp32.graph().outputs()[output].name});
+    PrecisionReport::Output& most = report.outputs.back();
+    const tensor::MutableRows y = wanted.y.rows(output);
+    const tensor::MutableRows other = got.y.rows(output);
+    for (int64_t i = 0; i < y.rows * y.width; ++i) {
+      const float value = y.data[i];
+      most.difference_max = std::max<double>(most.difference_max,
+                                             std::abs(value - other.data[i]));
+      most.max = std::max<double>(most.max, std::abs(value));
+    }
   }
   return report;
 }

@@ -53,7 +53,7 @@ void AddNoise(tensor::Random& random, tensor::MutableRows y) {
 
 // What one run made of the example.
 struct Outcome {
-  SampleOutput y;
+  SampleOutputs y;
   Routes routes;
 };
 
@@ -61,11 +61,11 @@ Outcome Run(const Model& model, const Example& example,
             const engine::KernelInputs& inputs, bool routes,
             const engine::NodeObserver* observer) {
   const engine::Extent extent = example.extent();
-  Outcome outcome = {SampleOutput(model.output(), extent), {}};
+  Outcome outcome = {SampleOutputs(model.graph().outputs(), extent), {}};
   if (routes) outcome.routes.Prepare(model, extent, /*margins=*/true);
-  const tensor::MutableRows y = outcome.y.rows();
   engine::ExecutionContext context(/*threads=*/1);
-  model.RunOnCpu({inputs, {&y, 1}, outcome.routes.sinks(), observer}, context);
+  model.RunOnCpu({inputs, outcome.y.rows(), outcome.routes.sinks(), observer},
+                 context);
   return outcome;
 }
 
@@ -169,7 +169,7 @@ double UsualShare(const std::vector<double>& moved,
   return *middle;
 }
 
-absl::Status Check(tensor::ConstRows got, const Model& model,
+absl::Status Check(const SampleOutputs& got, const Model& model,
                    const Example& example, const Rounding& rounding,
                    const std::string& device, Proof& proof) {
   const Difference difference = Compare(got, example, rounding);
@@ -181,9 +181,10 @@ absl::Status Check(tensor::ConstRows got, const Model& model,
     }
     return absl::OkStatus();
   }
-  const int64_t width = example.wanted().width;
+  const size_t output = difference.output;
+  const int64_t width = example.wanted(output).width;
   std::string place = absl::StrCat("row ", difference.row);
-  if (example.wanted_per_row() > 1) {
+  if (example.wanted_per_row(output) > 1) {
     absl::StrAppend(&place, ", token ", difference.index / width);
   }
   return absl::InvalidArgumentError(absl::StrFormat(
@@ -191,64 +192,43 @@ absl::Status Check(tensor::ConstRows got, const Model& model,
       "%.7g, wanted %.7g; rounding explains %.2g there; %d of %d rows differ "
       "by "
       "more",
-      kExampleFile, device, model.output().name, place,
+      kExampleFile, device, model.graph().outputs()[output].name, place,
       difference.index % width, difference.got, difference.wanted,
       difference.tolerance, difference.rows, example.extent().rows));
 }
 
-}  // namespace
-
-Rounding FindRounding(const Model& model, const Example& example) {
-  const Outcome exact =
-      Run(model, example, example.inputs(), /*routes=*/true, nullptr);
-  const tensor::ConstRows y = exact.y.rows();
-  tensor::Random random(/*seed=*/1);
-  Rounding rounding;
-  rounding.undecided.assign(static_cast<size_t>(example.extent().rows), false);
-  std::vector<double> moved(static_cast<size_t>(y.rows), 0);
-  for (int run = 0; run < kNoisyRuns; ++run) {
-    const Outcome noisy = RunNoisily(model, example, random);
-    for (size_t row = 0; row < rounding.undecided.size(); ++row) {
-      if (MayTurn(model, example, exact, noisy, static_cast<int64_t>(row))) {
-        rounding.undecided[row] = true;
-      }
-    }
-    KeepFarthest(y, noisy.y.rows(), moved);
-  }
+// By row of one output that the runs moved by as much.
+std::vector<double> TolerancesOf(const std::vector<double>& moved,
+                                 tensor::ConstRows y) {
   const std::vector<double> largest = LargestOf(y);
   const double usual = UsualShare(moved, largest);
+  std::vector<double> tolerances;
   for (size_t r = 0; r < moved.size(); ++r) {
-    rounding.tolerances.push_back(
-        kSafety * std::max(moved[r], usual * largest[r]) +
-        kFloorRoundoffs * (kUnitRoundoff * largest[r] + kLeastSubnormal));
+    tolerances.push_back(kSafety * std::max(moved[r], usual * largest[r]) +
+                         kFloorRoundoffs *
+                             (kUnitRoundoff * largest[r] + kLeastSubnormal));
   }
-  return rounding;
+  return tolerances;
 }
 
-SampleOutput AnswerOnCpu(const Model& model, const Example& example) {
-  return Run(model, example, example.inputs(), /*routes=*/false, nullptr).y;
-}
-
-Difference Compare(tensor::ConstRows got, const Example& example,
-                   const Rounding& rounding) {
-  const tensor::ConstRows wanted = example.wanted();
-  const int64_t per_row = example.wanted_per_row();
-  Difference difference;
-  bool first = true;
-  int64_t last_row = -1;
+// Compares one output; counts in `wrong` the rows of the request that differ,
+// and keeps in `difference` what is furthest off. `first`: nothing is in it.
+void CompareOutput(tensor::ConstRows got, size_t output, const Example& example,
+                   const Rounding& rounding, bool& first,
+                   std::vector<bool>& wrong, Difference& difference) {
+  const tensor::ConstRows wanted = example.wanted(output);
+  const int64_t per_row = example.wanted_per_row(output);
   for (int64_t r = 0; r < wanted.rows; ++r) {
     const int64_t row = r / per_row;
     if (rounding.undecided[static_cast<size_t>(row)]) continue;
-    const double tolerance = rounding.tolerances[static_cast<size_t>(r)];
+    const double tolerance =
+        rounding.tolerances[output][static_cast<size_t>(r)];
     for (int64_t i = 0; i < wanted.width; ++i) {
       double apart = std::abs(static_cast<double>(got.row(r)[i]) -
                               static_cast<double>(wanted.row(r)[i]));
       // What is not finite is as far from a number as can be.
       if (!std::isfinite(apart)) apart = HUGE_VAL;
-      if (apart > tolerance && row != last_row) {
-        last_row = row;
-        ++difference.rows;
-      }
+      if (apart > tolerance) wrong[static_cast<size_t>(row)] = true;
       if (!first &&
           apart / tolerance <= difference.apart / difference.tolerance) {
         continue;
@@ -256,13 +236,60 @@ Difference Compare(tensor::ConstRows got, const Example& example,
       first = false;
       difference = {apart,
                     tolerance,
+                    output,
                     row,
                     (r % per_row) * wanted.width + i,
                     got.row(r)[i],
                     wanted.row(r)[i],
-                    difference.rows};
+                    0};
     }
   }
+}
+
+}  // namespace
+
+Rounding FindRounding(const Model& model, const Example& example) {
+  const Outcome exact =
+      Run(model, example, example.inputs(), /*routes=*/true, nullptr);
+  const SampleOutputs& y = exact.y;
+  tensor::Random random(/*seed=*/1);
+  Rounding rounding;
+  rounding.undecided.assign(static_cast<size_t>(example.extent().rows), false);
+  std::vector<std::vector<double>> moved;
+  for (size_t i = 0; i < y.size(); ++i) {
+    moved.emplace_back(static_cast<size_t>(y.rows(i).rows), 0);
+  }
+  for (int run = 0; run < kNoisyRuns; ++run) {
+    const Outcome noisy = RunNoisily(model, example, random);
+    for (size_t row = 0; row < rounding.undecided.size(); ++row) {
+      if (MayTurn(model, example, exact, noisy, static_cast<int64_t>(row))) {
+        rounding.undecided[row] = true;
+      }
+    }
+    for (size_t i = 0; i < y.size(); ++i) {
+      KeepFarthest(y.rows(i), std::as_const(noisy).y.rows(i), moved[i]);
+    }
+  }
+  for (size_t i = 0; i < y.size(); ++i) {
+    rounding.tolerances.push_back(TolerancesOf(moved[i], y.rows(i)));
+  }
+  return rounding;
+}
+
+SampleOutputs AnswerOnCpu(const Model& model, const Example& example) {
+  return Run(model, example, example.inputs(), /*routes=*/false, nullptr).y;
+}
+
+Difference Compare(const SampleOutputs& got, const Example& example,
+                   const Rounding& rounding) {
+  Difference difference;
+  bool first = true;
+  std::vector<bool> wrong(static_cast<size_t>(example.extent().rows), false);
+  for (size_t i = 0; i < example.outputs(); ++i) {
+    if (!example.has(i)) continue;
+    CompareOutput(got.rows(i), i, example, rounding, first, wrong, difference);
+  }
+  difference.rows = std::count(wrong.begin(), wrong.end(), true);
   return difference;
 }
 
@@ -285,18 +312,17 @@ absl::StatusOr<Proof> Prove(const Model& model, const Example& example,
   proof.undecided =
       std::count(rounding.undecided.begin(), rounding.undecided.end(), true);
   proof.devices = "cpu";
-  const SampleOutput y = AnswerOnCpu(model, example);
-  FFF_RETURN_IF_ERROR(Check(y.rows(), model, example, rounding, "cpu", proof));
+  const SampleOutputs y = AnswerOnCpu(model, example);
+  FFF_RETURN_IF_ERROR(Check(y, model, example, rounding, "cpu", proof));
   const DeviceCopy* const copy = model.device_copy();
   if (copy == nullptr) return proof;
   absl::StrAppend(&proof.devices, " and ", copy->device());
-  SampleOutput device(model.output(), example.extent());
-  const tensor::MutableRows rows = device.rows();
+  SampleOutputs device(model.graph().outputs(), example.extent());
   engine::ExecutionContext context(/*threads=*/1);
   FFF_RETURN_IF_ERROR(
-      copy->Run({example.inputs(), {&rows, 1}, {}, nullptr}, context));
-  FFF_RETURN_IF_ERROR(Check(std::as_const(device).rows(), model, example,
-                            rounding, copy->device(), proof));
+      copy->Run({example.inputs(), device.rows(), {}, nullptr}, context));
+  FFF_RETURN_IF_ERROR(
+      Check(device, model, example, rounding, copy->device(), proof));
   return proof;
 }
 

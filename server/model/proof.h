@@ -19,8 +19,9 @@ namespace fff::model {
 // every node moved at random, as far as rounding moves it. The tolerance is a
 // multiple of how far the answers move.
 struct Rounding {
-  // By row of Example::wanted(): one large answer hides nothing in others.
-  std::vector<double> tolerances;
+  // By output and row of Example::wanted(): one large answer hides nothing in
+  // others.
+  std::vector<std::vector<double>> tolerances;
   // By row: rounding may turn one of its decisions in an FFF layer.
   std::vector<bool> undecided;
 };
@@ -31,17 +32,19 @@ struct Difference {
   // infinite for what is not finite.
   double apart = 0;
   double tolerance = 1;
+  size_t output = 0;
   int64_t row = 0;    // of the request
   int64_t index = 0;  // of the row's answer
   float got = 0;
   float wanted = 0;
-  int64_t rows = 0;  // with an element beyond the tolerance
+  int64_t rows = 0;  // with an element beyond the tolerance, of any output
 };
 
 Rounding FindRounding(const Model& model, const Example& example);
 // The example's answers by the CPU.
-SampleOutput AnswerOnCpu(const Model& model, const Example& example);
-Difference Compare(tensor::ConstRows got, const Example& example,
+SampleOutputs AnswerOnCpu(const Model& model, const Example& example);
+// Of the outputs that the example has.
+Difference Compare(const SampleOutputs& got, const Example& example,
                    const Rounding& rounding);
 
 // That a model reproduces its example.

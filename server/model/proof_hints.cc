@@ -197,15 +197,24 @@ class Search {
     if (stopped_) return false;
     // What the tensors contradict is no hint.
     const auto graph = importer::Import(config, files_.checkpoint);
-    if (!graph.ok() || graph->outputs()[0].width() != example_.wanted().width) {
-      return false;
-    }
+    if (!graph.ok() || !FitsExample(*graph)) return false;
     const auto model = BuildGraph(*graph, BuildOptions());
     if (!model.ok()) return false;
-    const SampleOutput y = AnswerOnCpu(**model, example_);
-    const SampleOutput& answered = y;
-    return answered.rows().rows == example_.wanted().rows &&
-           Compare(answered.rows(), example_, rounding_).rows == 0;
+    const SampleOutputs y = AnswerOnCpu(**model, example_);
+    return Compare(y, example_, rounding_).rows == 0;
+  }
+
+  // Whether the outputs are as large as the example's.
+  bool FitsExample(const graph::Graph& graph) const {
+    const SampleOutputs y(graph.outputs(), example_.extent());
+    if (y.size() != example_.outputs()) return false;
+    for (size_t i = 0; i < y.size(); ++i) {
+      if (y.rows(i).rows != example_.wanted(i).rows ||
+          y.rows(i).width != example_.wanted(i).width) {
+        return false;
+      }
+    }
+    return true;
   }
 
   const VersionFiles& files_;
@@ -271,10 +280,9 @@ void LogLayers(const std::string& version_dir, const Model& model,
     seen[node] = true;
     texts[nodes[node].layer] = Beginning(y);
   };
-  SampleOutput answers(model.output(), example.extent());
-  const tensor::MutableRows rows = answers.rows();
+  SampleOutputs answers(model.graph().outputs(), example.extent());
   engine::ExecutionContext context(/*threads=*/1);
-  model.RunOnCpu({example.inputs(), {&rows, 1}, {}, &observer}, context);
+  model.RunOnCpu({example.inputs(), answers.rows(), {}, &observer}, context);
   for (size_t i = 0; i < std::min(texts.size(), kLayersLogged); ++i) {
     if (texts[i].empty()) continue;
     base::LogWarning(absl::StrCat(

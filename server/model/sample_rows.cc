@@ -84,4 +84,13 @@ engine::KernelInputs SampleRows::batch(int64_t index) const {
       engine::Sequences(starts_));
 }
 
+SampleOutputs::SampleOutputs(absl::Span<const graph::Port> ports,
+                             const engine::Extent& extent) {
+  for (const graph::Port& port : ports) {
+    const int64_t rows = extent.Of(port.sequence);
+    values_.emplace_back(rows * port.width());
+    rows_.push_back({values_.back().data(), rows, port.width()});
+  }
+}
+
 }  // namespace fff::model

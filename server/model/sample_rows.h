@@ -50,20 +50,24 @@ class SampleRows {
   std::vector<int64_t> starts_;              // of a batch's sequences
 };
 
-// Room for the output of one batch: as rows, or as tokens, of the output.
-class SampleOutput {
+// Room for the outputs of one batch: of each as many rows as the batch has, or
+// as it has tokens. May be moved; views stay valid.
+class SampleOutputs {
  public:
-  SampleOutput(const graph::Port& port, const engine::Extent& extent)
-      : rows_(extent.Of(port.sequence)),
-        width_(port.width()),
-        values_(rows_ * width_) {}
-  tensor::MutableRows rows() { return {values_.data(), rows_, width_}; }
-  tensor::ConstRows rows() const { return {values_.data(), rows_, width_}; }
+  SampleOutputs(absl::Span<const graph::Port> ports,
+                const engine::Extent& extent);
+  size_t size() const { return rows_.size(); }
+  // By output, as engine::Batch::outputs.
+  absl::Span<const tensor::MutableRows> rows() { return rows_; }
+  tensor::MutableRows rows(size_t output) { return rows_[output]; }
+  tensor::ConstRows rows(size_t output) const {
+    const tensor::MutableRows& rows = rows_[output];
+    return {rows.data, rows.rows, rows.width};
+  }
 
  private:
-  int64_t rows_;
-  int64_t width_;
-  tensor::FloatBuffer values_;
+  std::vector<tensor::FloatBuffer> values_;
+  std::vector<tensor::MutableRows> rows_;
 };
 
 }  // namespace fff::model

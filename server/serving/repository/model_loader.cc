@@ -66,10 +66,9 @@ absl::Status WarmUp(const model::Model& model,
     const int64_t tokens =
         std::max<int64_t>(1, model::SampleTokens(model.graph()) / rows);
     const model::SampleRows x(model.graph().inputs(), {rows, tokens});
-    model::SampleOutput y(model.output(), x.extent());
-    const tensor::MutableRows output = y.rows();
+    model::SampleOutputs y(model.graph().outputs(), x.extent());
     FFF_RETURN_IF_ERROR(base::Advance(progress, 0));
-    model.Run({x.batch(0), {&output, 1}, {}}, context);
+    model.Run({x.batch(0), y.rows(), {}}, context);
   }
   return base::Advance(progress, 0);
 }

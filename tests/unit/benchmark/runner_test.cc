@@ -431,8 +431,9 @@ TEST(TouchedTest, ManyRowsTouchNoMoreThanAllWeights) {
   const InputRows inputs(512, 24, 1);
   std::vector<float> y(512 * 5);
   engine::ExecutionContext context(1);
+  const tensor::MutableRows output = {y.data(), 512, 5};
   const Touched touched =
-      CountTouched(*models.fff, inputs, {y.data(), 512, 5}, context);
+      CountTouched(*models.fff, inputs, {&output, 1}, context);
   const double all_weights = 4.0 * (7 * 25 + 8 * (3 * (24 + 5 + 1) + 5));
   EXPECT_DOUBLE_EQ(touched.least_bytes_per_call,
                    all_weights + 4.0 * 512 * (24 + 5));

@@ -118,6 +118,21 @@ class DeviceCopyTest : public testing::Test {
   std::unique_ptr<Model> model_;
 };
 
+TEST_F(DeviceCopyTest, ANetworkOfSeveralOutputsStaysOnTheCpu) {
+  graph::GraphBuilder builder;
+  const graph::ValueId x =
+      builder.AddInput({"x", tensor::DataType::kF32, {1}, {}});
+  builder.BeginLayer({"linear"});
+  const graph::ValueId y = *builder.Add(Doubles().nodes()[0].op, x);
+  ASSERT_TRUE(builder.AddOutput({"y", tensor::DataType::kF32, {}}, y).ok());
+  ASSERT_TRUE(builder.AddOutput({"again", tensor::DataType::kF32, {}}, y).ok());
+  const graph::Graph graph = std::move(builder).Build();
+  const auto cpu = engine::Compile(graph, {});
+  const auto copy = CopyToDevice(graph, **cpu, placement_);
+  ASSERT_TRUE(copy.ok()) << copy.status();
+  EXPECT_EQ(*copy, nullptr);
+}
+
 TEST_F(DeviceCopyTest, TakesBatchesFromItsSizeOn) {
   auto copy = Copy();
   ASSERT_TRUE(copy.ok()) << copy.status();

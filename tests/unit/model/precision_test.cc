@@ -87,12 +87,12 @@ TEST(PrecisionTest, TheReportCountsRoutesAndTheLargestDifference) {
   EXPECT_EQ(report.routes, 1024);
   EXPECT_GT(report.routes_changed, 0);
   EXPECT_LT(report.routes_changed, 200);
-  EXPECT_GT(report.output_difference_max, 0);
-  EXPECT_GT(report.output_max, 1);
+  EXPECT_GT(report.outputs[0].difference_max, 0);
+  EXPECT_GT(report.outputs[0].max, 1);
   const PrecisionReport none =
       ReportPrecision(graph::Precision::kFp32, *fp32, *fp32, rows);
   EXPECT_EQ(none.routes_changed, 0);
-  EXPECT_EQ(none.output_difference_max, 0);
+  EXPECT_EQ(none.outputs[0].difference_max, 0);
 }
 
 TEST(PrecisionTest, AWeightBeyondBf16IsAnErrorThatNamesItsPlace) {
