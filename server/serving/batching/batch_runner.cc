@@ -15,6 +15,21 @@ int64_t RowWidth(const graph::Port& port, const Task& task) {
   return port.width() * (port.sequence ? task.tokens : 1);
 }
 
+// What decode promises of the places of a task's outputs.
+void CheckOutputs(const model::Model& model, const Task& task) {
+  const absl::Span<const graph::Port> ports = model.graph().outputs();
+  FFF_CHECK(task.others.size() < ports.size());
+  FFF_CHECK(task.y.data != nullptr || task.top_k == 0);
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const tensor::MutableRows y = task.output(i);
+    if (y.data == nullptr) continue;
+    const int64_t columns =
+        i == 0 && task.top_k > 0 ? task.top_k : ports[i].width();
+    FFF_CHECK(y.rows == task.rows());
+    FFF_CHECK(y.width == task.outputs_per_row(ports[i].sequence) * columns);
+  }
+}
+
 // What decode and the queue promise of a piece.
 void CheckPiece(const model::Model& model, const Piece& piece) {
   const Task& task = *piece.task;
@@ -29,14 +44,12 @@ void CheckPiece(const model::Model& model, const Piece& piece) {
     FFF_CHECK(input.rows == task.rows());
     FFF_CHECK(input.width == RowWidth(ports[i], task));
   }
-  const graph::Port& output = model.output();
+  CheckOutputs(model, task);
   FFF_CHECK(task.positions.empty() ||
             (model.graph().positions() != nullptr &&
              static_cast<int64_t>(task.positions.size()) % task.rows() == 0));
-  FFF_CHECK(task.top_k <= output.width() &&
+  FFF_CHECK(task.top_k <= model.output().width() &&
             (task.top_k == 0 || task.top_ids != nullptr));
-  FFF_CHECK(task.y.width == task.outputs_per_row(output.sequence) *
-                                (task.top_k > 0 ? task.top_k : output.width()));
   FFF_CHECK(task.routes.empty() || task.routes.size() == model.layers().size());
 }
 
@@ -88,11 +101,12 @@ void RecordBatch(const Servable& servable, const engine::Extent& extent,
   }
 }
 
-// Takes the outputs of a batch, in order, and gives each piece its own.
+// Takes one output of a batch, in order, and gives each piece its own rows.
 class Scatter {
  public:
-  Scatter(const graph::Port& port, absl::Span<const Piece> pieces)
-      : port_(port), pieces_(pieces) {}
+  Scatter(const graph::Port& port, size_t output,
+          absl::Span<const Piece> pieces)
+      : port_(port), output_(output), pieces_(pieces) {}
 
   void Take(tensor::ConstRows y) {
     for (int64_t i = 0; i < y.rows;) {
@@ -112,20 +126,22 @@ class Scatter {
   // Behind those that it has been given.
   void Give(const Piece& piece, tensor::ConstRows y) const {
     const Task& task = *piece.task;
+    float* const to_task = task.output(output_).data;
+    if (to_task == nullptr) return;  // not wanted
     const int64_t first =
         piece.first_row * task.outputs_per_row(port_.sequence) + taken_;
-    if (task.top_k == 0) {
-      std::copy_n(y.data, y.rows * y.width, task.y.data + first * y.width);
+    if (output_ > 0 || task.top_k == 0) {
+      std::copy_n(y.data, y.rows * y.width, to_task + first * y.width);
       return;
     }
     for (int64_t r = 0; r < y.rows; ++r) {
       const int64_t to = (first + r) * task.top_k;
-      SelectTop(y.row(r), y.width, task.top_k, task.y.data + to,
-                task.top_ids + to);
+      SelectTop(y.row(r), y.width, task.top_k, to_task + to, task.top_ids + to);
     }
   }
 
   const graph::Port& port_;
+  const size_t output_;
   const absl::Span<const Piece> pieces_;
   size_t piece_ = 0;   // that the next row belongs to
   int64_t taken_ = 0;  // rows that it has been given
@@ -248,10 +264,25 @@ void BatchRunner::Select(absl::Span<const Piece> pieces) {
   }
 }
 
+tensor::MutableRows BatchRunner::RoomFor(const graph::Port& port, size_t output,
+                                         absl::Span<const Piece> pieces) {
+  tensor::MutableRows y = {nullptr, 0, port.width()};
+  for (const Piece& piece : pieces) y.rows += piece.outputs(port.sequence);
+  if (pieces.size() == 1) y.data = pieces[0].output(output);
+  if (y.data == nullptr) {
+    Reserve(results_[output], y.rows * y.width);
+    y.data = results_[output].data();
+  }
+  return y;
+}
+
 void BatchRunner::RunModel(const model::Model& model,
                            absl::Span<const Piece> pieces) {
-  const graph::Port& port = model.output();
-  Scatter scatter(port, pieces);
+  const absl::Span<const graph::Port> ports = model.graph().outputs();
+  // The main output goes through a sink where some of its columns are wanted.
+  const bool top = absl::c_any_of(
+      pieces, [](const Piece& piece) { return piece.task->top_k > 0; });
+  Scatter scatter(ports[0], 0, pieces);
   const engine::OutputSink sink =
       [&scatter](int64_t /*first*/, tensor::ConstRows y) { scatter.Take(y); };
   engine::Batch batch = {
@@ -259,21 +290,20 @@ void BatchRunner::RunModel(const model::Model& model,
       {},
       routes_.sinks()};
   batch.selected = selected_;
-  if (absl::c_any_of(
-          pieces, [](const Piece& piece) { return piece.task->top_k > 0; })) {
-    batch.sink = &sink;
-    model.Run(batch, context_);
-    return;
+  if (top) batch.sink = &sink;
+  results_.resize(std::max(results_.size(), ports.size()));
+  outputs_.clear();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    outputs_.push_back(top && i == 0 ? tensor::MutableRows()
+                                     : RoomFor(ports[i], i, pieces));
   }
-  tensor::MutableRows y = {pieces[0].y().data, 0, port.width()};
-  for (const Piece& piece : pieces) y.rows += piece.outputs(port.sequence);
-  if (pieces.size() > 1) {
-    Reserve(output_, y.rows * y.width);
-    y.data = output_.data();
-  }
-  batch.outputs = {&y, 1};
+  batch.outputs = outputs_;
   model.Run(batch, context_);
-  if (pieces.size() > 1) scatter.Take({y.data, y.rows, y.width});
+  if (pieces.size() == 1) return;  // in place
+  for (size_t i = top ? 1 : 0; i < ports.size(); ++i) {
+    const tensor::MutableRows& y = outputs_[i];
+    Scatter(ports[i], i, pieces).Take({y.data, y.rows, y.width});
+  }
 }
 
 void BatchRunner::Run(const Servable& servable,
@@ -304,7 +334,7 @@ void BatchRunner::Run(const Servable& servable,
   }
   RecordBatch(servable, total, compute_ns, routes_.sinks());
   for (tensor::FloatBuffer& buffer : gathered_) Cap(buffer);
-  Cap(output_);
+  for (tensor::FloatBuffer& buffer : results_) Cap(buffer);
 }
 
 }  // namespace fff::serving

@@ -39,6 +39,9 @@ class BatchRunner {
                      const Piece& piece);
   // Which tokens' outputs are wanted; empty: all.
   void Select(absl::Span<const Piece> pieces);
+  // Room for all pieces' rows of an output: in place of a single piece.
+  tensor::MutableRows RoomFor(const graph::Port& port, size_t output,
+                              absl::Span<const Piece> pieces);
   // Runs the model; its outputs go to the pieces.
   void RunModel(const model::Model& model, absl::Span<const Piece> pieces);
   static void RecordTiming(const Piece& piece, int64_t compute_ns,
@@ -49,7 +52,9 @@ class BatchRunner {
   std::vector<tensor::TypedRows> inputs_;      // likewise
   std::vector<int64_t> starts_;                // of sequences
   std::vector<int32_t> selected_;              // tokens of the batch
-  tensor::FloatBuffer output_;
+  // One per output: of several pieces, or of one that does not want it.
+  std::vector<tensor::FloatBuffer> results_;
+  std::vector<tensor::MutableRows> outputs_;  // likewise, maybe in a task
   model::Routes routes_;
 };
 

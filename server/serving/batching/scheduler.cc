@@ -34,11 +34,14 @@ BatchPolicy PolicyOf(const Servable& servable) {
                         std::chrono::microseconds(batching.max_queue_delay_us)};
   if (servable.model().graph().sequences()) {
     policy.max_batch_tokens = batching.max_batch_tokens;
-    const graph::Port& output = servable.model().output();
-    if (output.sequence) {
+    int64_t width = 0;  // of all that a token answers
+    for (const graph::Port& output : servable.model().graph().outputs()) {
+      if (output.sequence) width += output.width();
+    }
+    if (width > 0) {
       policy.max_batch_tokens =
           std::min(policy.max_batch_tokens,
-                   std::max<int64_t>(1, kOutputFloatsMax / output.width()));
+                   std::max<int64_t>(1, kOutputFloatsMax / width));
     }
   }
   return policy;

@@ -48,6 +48,11 @@ class Task {
   // Cost is counted in tokens: one per row, where rows are no sequences of any
   // length.
   engine::Extent extent() const { return {y.rows, y.rows * tokens}; }
+  // The place of the model's output `i`; without data where it is not wanted.
+  tensor::MutableRows output(size_t i) const {
+    if (i == 0) return y;
+    return i <= others.size() ? others[i - 1] : tensor::MutableRows();
+  }
   // Of a row of the request: one, one per token, or one per position.
   int64_t outputs_per_row(bool per_token) const {
     if (positions.empty()) return per_token ? tokens : 1;
@@ -69,8 +74,12 @@ class Task {
   // first, in y, and which they are in top_ids, shaped as y.
   int64_t top_k = 0;
   int64_t* top_ids = nullptr;
-  // [rows, elements of a row]: of outputs_per_row() times the columns.
+  // Of the model's main output: [rows, elements of a row], of outputs_per_row()
+  // times the columns. It has rows, but no data, where it is not wanted.
   tensor::MutableRows y;
+  // Likewise of each output behind the main one, all columns; those without
+  // data are not wanted. Empty: none is.
+  absl::InlinedVector<tensor::MutableRows, 1> others;
   // Empty, or one sink per layer of the model; sinks with null members are
   // skipped. A layer over tokens has a row for each.
   absl::Span<const engine::RouteSink> routes;
@@ -108,8 +117,10 @@ struct Piece {
   tensor::TypedRows input(size_t i) const {
     return task->inputs[i].Slice(first_row, rows);
   }
-  tensor::MutableRows y() const {
-    return {task->y.row(first_row), rows, task->y.width};
+  // Where its rows of output `i` begin; null where that is not wanted.
+  float* output(size_t i) const {
+    const tensor::MutableRows y = task->output(i);
+    return y.data == nullptr ? nullptr : y.row(first_row);
   }
   int64_t outputs(bool per_token) const {
     return rows * task->outputs_per_row(per_token);
