@@ -1,133 +1,21 @@
 #include "server/importer/import.h"
 
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "server/graph/passes.h"
 #include "server/importer/crammed_bert.h"
 #include "server/importer/dense_names.h"
+#include "server/importer/layer_adder.h"
 #include "server/importer/layer_loader.h"
 
 namespace fff::importer {
 namespace {
-
-// "rows of width 784", "tokens of width 48", "rows of [17, 32]".
-std::string RowsText(const graph::ValueType& type) {
-  const tensor::Shape shape = type.shape();
-  const char* what = type.per_token() ? "tokens" : "rows";
-  if (shape.size() == 1) return absl::StrCat(what, " of width ", shape[0]);
-  return absl::StrCat(what, " of ", tensor::ToString(shape));
-}
-
-std::string ShapeText(const graph::ValueType& type) {
-  return absl::StrCat(tensor::ToString(type.shape()),
-                      type.per_token() ? " per token" : "");
-}
-
-// Layers one after another on a value.
-class LayerAdder {
- public:
-  // `giver`: who makes the rows, for messages.
-  LayerAdder(const Names& names, std::string giver, LayerContext context,
-             graph::GraphBuilder& builder)
-      : names_(names),
-        giver_(std::move(giver)),
-        context_(context),
-        builder_(builder) {}
-
-  absl::StatusOr<graph::ValueId> Add(absl::Span<const LoadedLayer> layers,
-                                     graph::ValueId value) {
-    for (const LoadedLayer& layer : layers) {
-      auto next = layer.inside.empty() ? AddOne(layer, value)
-                                       : AddResidual(layer, value);
-      if (!next.ok()) return next;
-      value = *next;
-    }
-    return value;
-  }
-
- private:
-  std::string Here(const LoadedLayer& layer) const {
-    return absl::StrCat(layer.place, " (", layer.layer.type, ")");
-  }
-
-  absl::Status Failed(const LoadedLayer& layer,
-                      const absl::Status& status) const {
-    return base::Annotate(status,
-                          absl::StrCat(names_.source, ": ", Here(layer)));
-  }
-
-  absl::StatusOr<graph::ValueId> AddOne(const LoadedLayer& layer,
-                                        graph::ValueId value) {
-    builder_.BeginLayer(layer.layer);
-    builder_.layer().input_width = builder_.WidthOf(value);
-    const int64_t wanted = layer.input_width;
-    const graph::ValueType& type = builder_.TypeOf(value);
-    // Of ids the op says that it wants floats.
-    if (wanted > 0 && type.data_type == tensor::DataType::kF32 &&
-        graph::TokensOf(type, wanted) == 0) {
-      return Failed(layer, absl::InvalidArgumentError(
-                               absl::StrCat("got ", RowsText(type), " from ",
-                                            giver_, ", wanted ", wanted)));
-    }
-    auto next = layer.add(builder_, value, context_);
-    if (!next.ok()) return Failed(layer, next.status());
-    builder_.layer().output_width = builder_.WidthOf(*next);
-    if (wanted > 0) giver_ = Here(layer);
-    return next;
-  }
-
-  // Its layers, and its input added to what they make.
-  absl::StatusOr<graph::ValueId> AddResidual(const LoadedLayer& layer,
-                                             graph::ValueId value) {
-    const graph::ValueType input = builder_.TypeOf(value);
-    FFF_ASSIGN_OR_RETURN(const graph::ValueId inside, Add(layer.inside, value));
-    const graph::ValueType& output = builder_.TypeOf(inside);
-    if (output.shape() != input.shape() ||
-        output.per_token() != input.per_token() || inside == value) {
-      return Failed(
-          layer, absl::InvalidArgumentError(absl::StrCat(
-                     "its layers make ", ShapeText(output), " of ",
-                     ShapeText(input), "; to be added the two must be alike")));
-    }
-    builder_.BeginLayer(layer.layer);
-    builder_.layer().input_width = builder_.WidthOf(value);
-    builder_.layer().output_width = builder_.WidthOf(inside);
-    const int64_t width = builder_.WidthOf(value);
-    const graph::ValueId both[] = {inside, value};
-    auto sum =
-        builder_.Add(graph::Add{{std::make_shared<const graph::AddWeights>(
-                         graph::AddWeights{{width, width}})}},
-                     both);
-    if (!sum.ok()) return Failed(layer, sum.status());
-    return sum;
-  }
-
-  const Names& names_;
-  std::string giver_;
-  const LayerContext context_;
-  graph::GraphBuilder& builder_;
-};
-
-graph::Port PortOf(const EdgeConfig& edge) {
-  graph::Port port;
-  port.name = edge.name;
-  port.data_type = edge.data_type;
-  port.shape.assign(edge.shape.begin(), edge.shape.end());
-  port.labels = edge.labels;
-  port.sequence = edge.sequence;
-  port.optional = edge.optional;
-  if (edge.mask) {
-    port.role = graph::Port::Role::kMask;
-    port.limit = 2;
-  }
-  return port;
-}
 
 // "input.shape [28, 28]", "input "pixels"".
 std::string GiverOf(const graph::Port& port, bool only) {
@@ -135,11 +23,11 @@ std::string GiverOf(const graph::Port& port, bool only) {
   return absl::StrCat("input.shape ", tensor::ToString(port.shape));
 }
 
-// The inputs, and the layers on the one of data.
-absl::StatusOr<graph::ValueId> AddLayers(absl::Span<const LoadedLayer> layers,
-                                         absl::Span<const graph::Port> inputs,
-                                         const Names& names,
-                                         graph::GraphBuilder& builder) {
+// The inputs, and the layers on the one of data. The outputs: that of the end
+// of the layers, which has the port `main`, then those among the layers.
+absl::StatusOr<std::vector<Output>> AddLayers(
+    absl::Span<const LoadedLayer> layers, absl::Span<const graph::Port> inputs,
+    graph::Port main, const Names& names, graph::GraphBuilder& builder) {
   graph::ValueId value = 0;
   std::string giver;
   LayerContext context;
@@ -152,8 +40,11 @@ absl::StatusOr<graph::ValueId> AddLayers(absl::Span<const LoadedLayer> layers,
       giver = GiverOf(port, inputs.size() == 1 && !port.sequence);
     }
   }
-  return LayerAdder(names, std::move(giver), context, builder)
-      .Add(layers, value);
+  LayerAdder adder(names, std::move(giver), context, builder);
+  FFF_ASSIGN_OR_RETURN(const graph::ValueId end, adder.Add(layers, value));
+  std::vector<Output> outputs = std::move(adder.outputs());
+  outputs.insert(outputs.begin(), {std::move(main), end});
+  return outputs;
 }
 
 // The ports of the config's inputs; a width that is left out is the layers'.
@@ -191,8 +82,9 @@ absl::Status AddPositions(const ModelConfig& config, const Names& names,
     if (builder.AcceptPositions(edge.name)) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
         names.source, ": input \"", edge.name,
-        "\" of role \"positions\": the network has no output per token, or "
-        "its last layer sees several tokens; leave the input out"));
+        "\" of role \"positions\": the network has no output per token, it "
+        "has several outputs, or its last layer sees several tokens; leave the "
+        "input out"));
   }
   if (!taken) builder.AcceptPositions(kPositionsName);
   return absl::OkStatus();
@@ -213,16 +105,19 @@ absl::StatusOr<graph::Graph> ImportLayers(
   graph::GraphBuilder builder;
   // A row is never cut, so what a batch may hold bounds a row, too.
   builder.LimitTokens(config.batching.max_batch_tokens);
-  FFF_ASSIGN_OR_RETURN(const graph::ValueId result,
-                       AddLayers(layers, inputs, names, builder));
-  FFF_RETURN_IF_ERROR(base::Annotate(
-      builder.AddOutput(PortOf(config.output), result), names.source));
+  FFF_ASSIGN_OR_RETURN(
+      const std::vector<Output> outputs,
+      AddLayers(layers, inputs, PortOf(config.output), names, builder));
+  for (const Output& output : outputs) {
+    FFF_RETURN_IF_ERROR(base::Annotate(
+        builder.AddOutput(output.port, output.value), names.source));
+  }
   FFF_RETURN_IF_ERROR(AddPositions(config, names, builder));
   return graph::Fuse(std::move(builder).Build());
 }
 
 // What a trained dense network must have in common with the FFF model.
-absl::Status CheckDenseEdge(const char* edge, const graph::ValueType& got,
+absl::Status CheckDenseEdge(absl::string_view edge, const graph::ValueType& got,
                             const graph::ValueType& wanted,
                             const std::string& source) {
   if (got.width() == wanted.width() && got.per_token() == wanted.per_token()) {
@@ -234,6 +129,35 @@ absl::Status CheckDenseEdge(const char* edge, const graph::ValueType& got,
   return absl::InvalidArgumentError(
       absl::StrCat(source, ": the dense network has ", edge, " width ",
                    text(got), ", wanted ", text(wanted), ", the FFF model's"));
+}
+
+// The outputs of the FFF model, in its order, by the names of the dense
+// network's.
+absl::Status AddDenseOutputs(const std::vector<Output>& outputs,
+                             const graph::Graph& fff, const Names& names,
+                             graph::GraphBuilder& builder) {
+  for (size_t i = 0; i < fff.outputs().size(); ++i) {
+    const graph::Port& wanted = fff.outputs()[i];
+    const auto found = absl::c_find_if(outputs, [&](const Output& output) {
+      return output.port.name == wanted.name;
+    });
+    if (found == outputs.end()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          names.source, ": the dense network has no output \"", wanted.name,
+          "\", which the FFF model has; add it to \"dense_layers\""));
+    }
+    const std::string edge =
+        i == 0 ? "output"
+               : absl::StrCat("for output \"", wanted.name, "\" the");
+    FFF_RETURN_IF_ERROR(CheckDenseEdge(edge, builder.TypeOf(found->value),
+                                       fff.type(fff.output_value(i)),
+                                       names.source));
+    FFF_RETURN_IF_ERROR(builder.AddOutput(wanted, found->value));
+  }
+  if (outputs.size() == fff.outputs().size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      names.source, ": the dense network has ", outputs.size(),
+      " outputs, wanted ", fff.outputs().size(), ", the FFF model's"));
 }
 
 // It takes every id and every sequence that the FFF model takes.
@@ -310,13 +234,10 @@ absl::StatusOr<graph::Graph> ImportDense(const ModelConfig& config,
                                        input.type(), names.source));
   }
   graph::GraphBuilder builder;
-  FFF_ASSIGN_OR_RETURN(const graph::ValueId result,
-                       AddLayers(layers, fff.inputs(), names, builder));
-  const graph::Port& output = fff.outputs()[0];
-  FFF_RETURN_IF_ERROR(CheckDenseEdge("output", builder.TypeOf(result),
-                                     fff.type(fff.output_value(0)),
-                                     names.source));
-  FFF_RETURN_IF_ERROR(builder.AddOutput(output, result));
+  FFF_ASSIGN_OR_RETURN(
+      const std::vector<Output> outputs,
+      AddLayers(layers, fff.inputs(), fff.outputs()[0], names, builder));
+  FFF_RETURN_IF_ERROR(AddDenseOutputs(outputs, fff, names, builder));
   builder.LimitTokens(fff.tokens_max());
   if (fff.positions() != nullptr) {
     builder.AcceptPositions(fff.positions()->name);

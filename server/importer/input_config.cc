@@ -53,6 +53,13 @@ void ReadName(JsonFields& fields, EdgeConfig& edge) {
   edge.name = *std::move(name);
 }
 
+void ReadLabels(JsonFields& fields, EdgeConfig& edge) {
+  if (auto labels = fields.Strings("labels", {1, kLabelsMax}, kLabelBytesMax,
+                                   /*numbers_too=*/true)) {
+    edge.labels = *std::move(labels);
+  }
+}
+
 void CheckProduct(const EdgeConfig& edge, JsonFields& fields) {
   const auto width = tensor::NumElements(edge.shape);
   if (!width.ok() || *width > graph::kWidthMax) {
@@ -234,11 +241,20 @@ EdgeConfig ReadOutput(JsonFields& model) {
     edge.shape = *std::move(shape);
     CheckProduct(edge, fields);
   }
-  if (auto labels = fields.Strings("labels", {1, kLabelsMax}, kLabelBytesMax,
-                                   /*numbers_too=*/true)) {
-    edge.labels = *std::move(labels);
-  }
+  ReadLabels(fields, edge);
   fields.RejectUnknownKeys();
+  return edge;
+}
+
+EdgeConfig ReadFurtherOutput(JsonFields& layer) {
+  EdgeConfig edge;
+  ReadName(layer, edge);
+  if (layer.Find("name") == nullptr) {
+    layer.errors().Add(layer.PathOf("name"),
+                       "this key is missing; an output needs one, for example "
+                       "\"hidden\"");
+  }
+  ReadLabels(layer, edge);
   return edge;
 }
 

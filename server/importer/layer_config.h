@@ -8,6 +8,7 @@
 #include "server/graph/picture_ops.h"
 #include "server/graph/problem.h"
 #include "server/graph/sequence_ops.h"
+#include "server/importer/input_config.h"
 
 namespace fff::importer {
 
@@ -55,7 +56,8 @@ struct LayerConfig {
   std::optional<graph::Tie> tie;
   std::optional<bool> output_bias;
   FffArguments arguments;
-  // Of repeat and residual.
+  EdgeConfig output;  // of output: name and labels
+  // Of repeat, residual and output.
   int64_t count = 1;
   std::vector<LayerConfig> layers;
   // Of what sees pictures.

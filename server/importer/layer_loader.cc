@@ -126,9 +126,10 @@ class Loader {
           kLayersInAllMax, " layers"));
     }
     LoadedLayer layer;
-    if (type.nests == Nests::kOnce) {
+    if (type.nests != Nests::kNothing) {
       layer.layer.type = config.type;
       FFF_RETURN_IF_ERROR(Load(config.layers, inside, outer, layer.inside));
+      if (type.nests == Nests::kBranch) layer.output = config.output;
     } else {
       const LayerConfig named = Prefixed(config, outer);
       all_prefixed_ &= !type.reads_tensors || !named.prefix.empty();
@@ -168,6 +169,7 @@ absl::StatusOr<std::vector<LoadedLayer>> LoadLayers(
 
 int64_t FirstWidth(absl::Span<const LoadedLayer> layers) {
   for (const LoadedLayer& layer : layers) {
+    if (layer.output.has_value()) continue;
     if (layer.reshapes || !layer.inside.empty()) return 0;
     if (layer.input_width > 0) return layer.input_width;
   }

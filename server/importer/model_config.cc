@@ -11,6 +11,7 @@
 #include "server/importer/input_config.h"
 #include "server/importer/json_fields.h"
 #include "server/importer/layers/layer_types.h"
+#include "server/importer/layers/output_layer.h"
 #include "server/importer/strict_json.h"
 
 namespace fff::importer {
@@ -188,6 +189,8 @@ ModelConfig ReadModel(JsonFields& fields) {
   config.dense_layers = ReadLayers(fields, "dense_layers");
   config.inputs = ReadInputs(fields);
   config.output = ReadOutput(fields);
+  CheckOutputs(config.layers, "layers", config.output, errors);
+  CheckOutputs(config.dense_layers, "dense_layers", config.output, errors);
   config.checkpoint_entry = ReadCheckpointEntry(fields);
   config.batching = ReadBatching(fields.Find("batching"), errors);
   config.precision = fields.OneOf<Precision>("precision", PrecisionNames())

@@ -12,8 +12,9 @@
 // becomes. Included by .cc files of this folder only.
 namespace fff::importer {
 
-// Whether an entry has "layers" of its own.
-enum class Nests { kNothing, kOnce, kRepeated };
+// Whether an entry has "layers" of its own. kBranch: it may have some; what
+// they make goes elsewhere, and the layers behind the entry see what it saw.
+enum class Nests { kNothing, kOnce, kRepeated, kBranch };
 
 struct LayerType {
   absl::string_view name;  // as "type" says it

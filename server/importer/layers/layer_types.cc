@@ -10,6 +10,7 @@
 #include "nlohmann/json.hpp"
 #include "server/base/check.h"
 #include "server/importer/layers/layer_fields.h"
+#include "server/importer/layers/output_layer.h"
 
 namespace fff::importer {
 namespace {
@@ -33,6 +34,7 @@ void ReadRepeat(JsonFields& fields, LayerConfig& config) {
 constexpr LayerType kNesting[] = {
     {"residual", false, true, ReadNothing, nullptr, Nests::kOnce},
     {"repeat", false, true, ReadRepeat, nullptr, Nests::kRepeated},
+    {"output", false, true, ReadOutputLayer, nullptr, Nests::kBranch},
 };
 
 // In the order in which messages list them.
@@ -74,7 +76,7 @@ LayerConfig ReadLayer(const nlohmann::json& value, std::string path,
   (*type)->read(fields, config);
   if ((*type)->nests != Nests::kNothing) {
     config.layers = ReadLayersAt(fields, "layers", trained_dense, depth + 1);
-    if (config.layers.empty()) {
+    if (config.layers.empty() && (*type)->nests != Nests::kBranch) {
       errors.Add(fields.PathOf("layers"), "this key is missing");
     }
   }

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "server/base/status_macros.h"
 #include "server/graph/graph.h"
+#include "server/importer/input_config.h"
 
 namespace fff::importer {
 
@@ -31,8 +32,10 @@ struct LoadedLayer {
                                                const LayerContext& context)>
       add;
   std::string place = {};  // in config.json: "layers[2].layers[0]"
-  // Of a residual block, which has no `add`: these, and its input added.
+  // Of a residual block, which has no `add`: these, and its input added. Of an
+  // output, which has none either: what it is computed by; maybe none.
   std::vector<LoadedLayer> inside = {};
+  std::optional<EdgeConfig> output = {};
 };
 
 // A layer of one op.
