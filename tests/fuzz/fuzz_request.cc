@@ -1,10 +1,10 @@
 // The first byte says which message the rest is: 'P' fff.v1.PredictRequest, 'I'
 // inference.ModelInferRequest, 'V' a model version; small letters, a request to
 // another model. That of the capital ones has one input of three columns and
-// one output of two; the other has pixels, token ids of sequences of up to nine
-// tokens, their mask, and positions whose outputs are wanted. Requests are
-// parsed into a new message and into one that has held all requests before:
-// both must say the same.
+// two outputs, the main one of two; the other has pixels, token ids of
+// sequences of up to nine tokens, their mask, and positions whose outputs are
+// wanted. Requests are parsed into a new message and into one that has held all
+// requests before: both must say the same.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -63,9 +63,11 @@ const InputSpec& SeveralInputs() {
   spec->positions = positions;
   return *spec;
 }
-const Port& OutputSpec() {
-  static const auto* const spec =
-      new Port{"output", fff::tensor::DataType::kF32, {2}, {}};
+const fff::rpc::OutputSpec& Outputs() {
+  static const auto* const ports = new std::vector<Port>{
+      {"output", DataType::kF32, {2}, {}}, {"hidden", DataType::kF32, {5}, {}}};
+  static auto* const spec = new fff::rpc::OutputSpec(ports->front());
+  spec->ports = *ports;
   return *spec;
 }
 
@@ -131,10 +133,22 @@ void CheckInputs(const Inputs& inputs, const InputSpec& spec) {
   Require(non_finite_rows == 0 || !spec.refuse_non_finite);
 }
 
-void CheckTopK(const absl::StatusOr<fff::rpc::TopK>& top) {
-  if (!top.ok()) return CheckError(top.status());
-  Require(top->k >= 0 && top->k <= OutputSpec().width());
+template <class Request>
+void CheckOptions(const Request& request) {
+  const auto top = fff::rpc::DecodeTopK(request, Outputs());
+  const auto wanted = fff::rpc::DecodeOutputs(request, Outputs());
+  if (!top.ok()) CheckError(top.status());
+  if (!wanted.ok()) CheckError(wanted.status());
+  if (wanted.ok()) {
+    Require(wanted->size() == Outputs().ports.size());
+    Require(std::find(wanted->begin(), wanted->end(), true) != wanted->end());
+  }
+  if (!top.ok()) return;
+  Require(top->k >= 0 && top->k <= Outputs().main().width());
   Require(top->k > 0 || !top->classification);
+  if (!wanted.ok()) return;
+  const auto fits = fff::rpc::CheckTopKWanted(*top, *wanted, Outputs());
+  if (!fits.ok()) CheckError(fits);
 }
 
 InputSpec Refusing(InputSpec spec) {
@@ -197,7 +211,7 @@ void DecodePredict(const std::string& bytes, const InputSpec& spec) {
   InputScratch reused_scratch;
   RequireSame(inputs,
               fff::rpc::DecodePredictInput(*reused, spec, reused_scratch));
-  CheckTopK(fff::rpc::DecodeTopK(request, OutputSpec()));
+  CheckOptions(request);
   if (!request.has_input()) reused->clear_input();
   Require(request.SerializeAsString() == reused->SerializeAsString());
 }
@@ -213,17 +227,17 @@ void DecodeInfer(const std::string& bytes, const InputSpec& spec) {
   if (!parsed) return;
   InputScratch scratch;
   const Inputs inputs =
-      fff::rpc::DecodeInferInput(request, spec, OutputSpec(), scratch);
+      fff::rpc::DecodeInferInput(request, spec, Outputs(), scratch);
   CheckInputs(inputs, spec);
   InputScratch refused_scratch;
   const InputSpec refusing = Refusing(spec);
-  CheckInputs(fff::rpc::DecodeInferInput(request, refusing, OutputSpec(),
-                                         refused_scratch),
-              refusing);
+  CheckInputs(
+      fff::rpc::DecodeInferInput(request, refusing, Outputs(), refused_scratch),
+      refusing);
   InputScratch reused_scratch;
-  RequireSame(inputs, fff::rpc::DecodeInferInput(*reused, spec, OutputSpec(),
+  RequireSame(inputs, fff::rpc::DecodeInferInput(*reused, spec, Outputs(),
                                                  reused_scratch));
-  CheckTopK(fff::rpc::DecodeTopK(request, OutputSpec()));
+  CheckOptions(request);
   const auto timeout = fff::rpc::DecodeTimeout(request);
   if (timeout.ok()) {
     Require(timeout->count() >= 0);

@@ -261,9 +261,10 @@ absl::StatusOr<DecodedInputs> DecodePredictInput(
 
 absl::StatusOr<DecodedInputs> DecodeInferInput(
     const inference::ModelInferRequest& request, const InputSpec& spec,
-    const graph::Port& output_spec, InputScratch& scratch) {
+    const OutputSpec& output_spec, InputScratch& scratch) {
   FFF_RETURN_IF_ERROR(CheckInputCount(request, spec));
-  FFF_RETURN_IF_ERROR(InField("outputs", CheckOutputs(request, output_spec)));
+  FFF_RETURN_IF_ERROR(
+      InField("outputs", DecodeOutputs(request, output_spec).status()));
   const int raw = request.raw_input_contents_size();
   if (raw != 0 && raw != request.inputs_size()) return WrongRawCount(request);
   InputDecoder decoder(spec, /*bare_row=*/false, scratch);

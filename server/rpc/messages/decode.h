@@ -29,7 +29,7 @@ absl::StatusOr<DecodedInputs> DecodePredictInput(
 // the outputs asked for exist. Same promises as DecodePredictInput.
 absl::StatusOr<DecodedInputs> DecodeInferInput(
     const inference::ModelInferRequest& request, const InputSpec& spec,
-    const graph::Port& output_spec, InputScratch& scratch);
+    const OutputSpec& output_spec, InputScratch& scratch);
 
 // "" = 0, the default version; otherwise a positive decimal number.
 absl::StatusOr<int64_t> DecodeVersion(const std::string& version);

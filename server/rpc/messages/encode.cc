@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/base/check.h"
@@ -21,33 +22,67 @@ Number* NumbersIn(std::string& bytes, int64_t count) {
   return reinterpret_cast<Number*>(bytes.data());
 }
 
-// `y` and, where they are wanted, `ids` make room.
-template <class Ids>
-AnswerRoom RoomIn(const AnswerShape& shape, std::string& y, const Ids& ids) {
+// `y`, `ids` and `other` make room, each called where it is wanted, in the
+// order of the outputs.
+template <class Y, class Ids, class Other>
+AnswerRoom RoomIn(const AnswerShape& shape, const Y& y, const Ids& ids,
+                  const Other& other) {
   const int64_t count = shape.rows * shape.row_width();
   AnswerRoom room;
-  room.y = {NumbersIn<float>(y, count), shape.rows, shape.row_width()};
+  room.y = {nullptr, shape.rows, shape.row_width()};
+  if (count > 0) room.y.data = NumbersIn<float>(*y(), count);
   if (shape.top.k > 0) room.top_ids = NumbersIn<int64_t>(*ids(), count);
+  for (const int64_t width : shape.others) {
+    room.others.push_back({nullptr, shape.rows, width});
+    if (width == 0) continue;
+    room.others.back().data = NumbersIn<float>(*other(), shape.rows * width);
+  }
   return room;
 }
 
-// [rows, tokens or positions where the output has a row for each, the port's
-// shape or the strongest columns].
+// Of output `i`: [rows, tokens or positions where it has a row for each, the
+// port's shape or the strongest columns].
 template <class AddDim>
 void AddShape(const serving::Servable& servable, const serving::Task& task,
-              const AddDim& add) {
-  const graph::Port& port = servable.model().output();
+              size_t i, const AddDim& add) {
+  const graph::Port& port = servable.model().graph().outputs()[i];
   add(task.rows());
   if (port.sequence) add(task.outputs_per_row(/*per_token=*/true));
-  if (task.top_k > 0) return add(task.top_k);
+  if (i == 0 && task.top_k > 0) return add(task.top_k);
   for (const int64_t dim : port.shape) add(dim);
+}
+
+// Names, types and shapes of the outputs behind the main one.
+void DescribeOthers(const serving::Servable& servable,
+                    const serving::Task& task, v1::PredictResponse& response) {
+  int next = 0;
+  for (size_t i = 1; i <= task.others.size(); ++i) {
+    if (task.output(i).data == nullptr) continue;
+    v1::NamedTensor& named = *response.mutable_outputs(next++);
+    named.set_name(servable.model().graph().outputs()[i].name);
+    v1::Tensor& tensor = *named.mutable_tensor();
+    tensor.set_datatype(v1::DATA_TYPE_FP32);
+    AddShape(servable, task, i, [&](int64_t dim) { tensor.add_shape(dim); });
+  }
+}
+
+// Likewise of the main one, whose numbers are there.
+void DescribeMain(const serving::Servable& servable, const serving::Task& task,
+                  v1::PredictResponse& response) {
+  if (task.y.data == nullptr) return;
+  v1::Tensor& output = *response.mutable_output();
+  output.set_datatype(v1::DATA_TYPE_FP32);
+  AddShape(servable, task, 0, [&](int64_t dim) { output.add_shape(dim); });
+  if (task.top_k == 0) return;
+  response.mutable_top_ids()->set_datatype(v1::DATA_TYPE_INT64);
+  *response.mutable_top_ids()->mutable_shape() = output.shape();
 }
 
 // Of the strongest column of each output, or of all that were asked for.
 void AppendLabels(const serving::Servable& servable, const serving::Task& task,
                   v1::PredictResponse& response) {
   const std::vector<std::string>& labels = servable.model().output().labels;
-  if (labels.empty()) return;
+  if (labels.empty() || task.y.data == nullptr) return;
   const auto width = static_cast<int64_t>(labels.size());
   if (task.top_k > 0) {
     for (int64_t i = 0; i < task.y.rows * task.y.width; ++i) {
@@ -106,18 +141,19 @@ void AppendRouting(const model::Model& model, const serving::Task& task,
 
 }  // namespace
 
-int64_t AnswerFloats(const graph::Port& output, const AnswerShape& shape) {
-  if (shape.top.k == 0) return shape.rows * shape.row_width();
+int64_t AnswerFloats(const graph::Port& main, const AnswerShape& shape) {
+  const int64_t others = shape.rows * absl::c_accumulate(shape.others, 0L);
+  if (shape.top.k == 0) return others + shape.rows * shape.row_width();
   int64_t floats = 3;  // with an id of eight bytes
   if (shape.top.classification) {
     constexpr size_t kNumbersBytes = 32;
     size_t longest = 0;
-    for (const std::string& label : output.labels) {
+    for (const std::string& label : main.labels) {
       longest = std::max(longest, label.size());
     }
     floats += static_cast<int64_t>((kNumbersBytes + longest) / sizeof(float));
   }
-  return shape.rows * shape.row_width() * floats;
+  return others + shape.rows * shape.row_width() * floats;
 }
 
 absl::Status CheckAnswerSize(const model::Model& model,
@@ -163,14 +199,16 @@ void EncodeError(const absl::Status& status, v1::StreamError& error) {
 
 AnswerRoom PrepareOutput(const AnswerShape& shape,
                          v1::PredictResponse& response) {
-  return RoomIn(shape, *response.mutable_output()->mutable_data(),
-                [&] { return response.mutable_top_ids()->mutable_data(); });
+  return RoomIn(
+      shape, [&] { return response.mutable_output()->mutable_data(); },
+      [&] { return response.mutable_top_ids()->mutable_data(); },
+      [&] { return response.add_outputs()->mutable_tensor()->mutable_data(); });
 }
 
 AnswerRoom PrepareOutput(const AnswerShape& shape,
                          inference::ModelInferResponse& response) {
-  return RoomIn(shape, *response.add_raw_output_contents(),
-                [&] { return response.add_raw_output_contents(); });
+  const auto add = [&] { return response.add_raw_output_contents(); };
+  return RoomIn(shape, add, add, add);
 }
 
 void FinishResponse(const v1::PredictRequest& request,
@@ -184,13 +222,8 @@ void FinishResponse(const v1::PredictRequest& request,
                                   ? v1::IMPLEMENTATION_FFF
                                   : v1::IMPLEMENTATION_DENSE);
   response.set_request_id(request.request_id());
-  v1::Tensor& output = *response.mutable_output();
-  output.set_datatype(v1::DATA_TYPE_FP32);
-  AddShape(servable, task, [&](int64_t dim) { output.add_shape(dim); });
-  if (task.top_k > 0) {
-    response.mutable_top_ids()->set_datatype(v1::DATA_TYPE_INT64);
-    *response.mutable_top_ids()->mutable_shape() = output.shape();
-  }
+  DescribeMain(servable, task, response);
+  DescribeOthers(servable, task, response);
   response.mutable_timing()->set_queue_ns(task.timing.queue_ns);
   response.mutable_timing()->set_compute_ns(task.timing.compute_ns);
   response.mutable_timing()->set_batch_rows(task.timing.batch_rows);
@@ -206,20 +239,28 @@ void FinishResponse(const inference::ModelInferRequest& request,
   response.set_model_name(request.model_name());
   response.set_model_version(absl::StrCat(servable.parts().version));
   response.set_id(request.id());
-  const graph::Port& port = servable.model().output();
-  const auto add = [&](const std::string& name, const char* datatype) {
+  const absl::Span<const graph::Port> ports =
+      servable.model().graph().outputs();
+  const auto add = [&](size_t i, const std::string& name,
+                       const char* datatype) {
     auto& output = *response.add_outputs();
     output.set_name(name);
     output.set_datatype(datatype);
-    AddShape(servable, task, [&](int64_t dim) { output.add_shape(dim); });
+    AddShape(servable, task, i, [&](int64_t dim) { output.add_shape(dim); });
   };
-  if (top.classification) {
-    *response.mutable_raw_output_contents(0) = ClassTexts(port.labels, task);
-    response.mutable_raw_output_contents()->RemoveLast();
-    return add(port.name, "BYTES");
+  const std::string& main = ports[0].name;
+  if (top.classification) {  // the texts take the place of numbers and ids
+    *response.mutable_raw_output_contents(0) =
+        ClassTexts(ports[0].labels, task);
+    response.mutable_raw_output_contents()->DeleteSubrange(1, 1);
+    add(0, main, "BYTES");
+  } else if (task.y.data != nullptr) {
+    add(0, main, "FP32");
+    if (top.k > 0) add(0, absl::StrCat(main, kTopIdsSuffix), "INT64");
   }
-  add(port.name, "FP32");
-  if (top.k > 0) add(absl::StrCat(port.name, kTopIdsSuffix), "INT64");
+  for (size_t i = 1; i < ports.size(); ++i) {
+    if (task.output(i).data != nullptr) add(i, ports[i].name, "FP32");
+  }
 }
 
 }  // namespace fff::rpc

@@ -178,7 +178,10 @@ v1::GetModelResponse DescribeModel(
     response.set_max_batch_tokens(parts.batching.max_batch_tokens);
     response.set_max_sequence(graph.tokens_max());
   }
-  FillTensor(servable.model().output(), *response.mutable_output());
+  FillTensor(graph.outputs()[0], *response.mutable_output());
+  for (const graph::Port& port : graph.outputs()) {
+    FillTensor(port, *response.add_outputs());
+  }
   for (size_t i = 0; i < servable.model().layers().size(); ++i) {
     FillLayer(servable.model(), i, *response.add_layers());
   }
@@ -210,7 +213,9 @@ void FillMetadata(const serving::Servable& servable,
   for (const graph::Port* port : RequestPorts(servable.model().graph())) {
     FillTensor(*port, *response.add_inputs());
   }
-  FillTensor(servable.model().output(), *response.add_outputs());
+  for (const graph::Port& port : servable.model().graph().outputs()) {
+    FillTensor(port, *response.add_outputs());
+  }
   auto& properties = *response.mutable_properties();
   properties["implementation"] = std::string(Name(parts.implementation));
   properties["description"] = Description(servable);
@@ -233,11 +238,11 @@ void FillConfig(const serving::Servable& servable,
     for (const int64_t dim : RowShape(*port)) input.add_dims(dim);
     input.set_optional(port->optional);
   }
-  inference::ModelOutput& output = *config.add_output();
-  output.set_name(servable.model().output().name);
-  output.set_data_type(inference::TYPE_FP32);
-  for (const int64_t dim : RowShape(servable.model().output())) {
-    output.add_dims(dim);
+  for (const graph::Port& port : servable.model().graph().outputs()) {
+    inference::ModelOutput& output = *config.add_output();
+    output.set_name(port.name);
+    output.set_data_type(inference::TYPE_FP32);
+    for (const int64_t dim : RowShape(port)) output.add_dims(dim);
   }
   config.mutable_dynamic_batching()->set_max_queue_delay_microseconds(
       static_cast<uint64_t>(parts.batching.max_queue_delay_us));

@@ -4,8 +4,11 @@
 #include <limits>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/rpc/messages/bad_field.h"
@@ -56,31 +59,80 @@ absl::Status CheckTopK(absl::string_view name, int64_t k,
                    output.width(), ", the columns of '", output.name, "'"));
 }
 
+// "'scores', 'scores_ids', 'hidden'".
+std::string NamesOf(const OutputSpec& spec, const std::string& ids) {
+  std::vector<std::string> names;
+  for (const graph::Port& port : spec.ports) {
+    names.push_back(absl::StrCat("'", port.name, "'"));
+  }
+  if (!ids.empty()) {
+    names.insert(names.begin() + 1, absl::StrCat("'", ids, "'"));
+  }
+  return absl::StrJoin(names, ", ");
+}
+
+// Takes the names of one request, one after the other.
+class OutputNames {
+ public:
+  // `with_ids`: the main output's ids have a name, too.
+  OutputNames(const OutputSpec& spec, bool with_ids) : spec_(spec) {
+    if (with_ids) ids_ = absl::StrCat(spec.main().name, kTopIdsSuffix);
+  }
+
+  absl::Status Add(const std::string& name) {
+    const absl::Span<const graph::Port> ports = spec_.ports;
+    size_t found = 0;
+    while (found < ports.size() && ports[found].name != name) ++found;
+    if (!ids_.empty() && name == ids_) found = 0;
+    if (found == ports.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("got requested output '", base::Printable(name),
+                       "', wanted ", NamesOf(spec_, ids_), " or none (all)"));
+    }
+    if (!asked_.insert(name).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("got output '", name, "' requested twice, wanted once"));
+    }
+    wanted_.resize(ports.size(), false);
+    wanted_[found] = true;
+    return absl::OkStatus();
+  }
+
+  WantedOutputs Wanted() && {
+    if (wanted_.empty()) wanted_.resize(spec_.ports.size(), true);
+    return std::move(wanted_);
+  }
+
+ private:
+  const OutputSpec& spec_;
+  std::string ids_;
+  std::set<std::string> asked_;
+  WantedOutputs wanted_;
+};
+
 }  // namespace
 
-absl::Status CheckOutputs(const inference::ModelInferRequest& request,
-                          const graph::Port& spec) {
-  const std::string ids = absl::StrCat(spec.name, kTopIdsSuffix);
-  const bool has_ids = request.parameters().contains(kTopK);
-  std::set<absl::string_view> asked;
+absl::StatusOr<WantedOutputs> DecodeOutputs(
+    const inference::ModelInferRequest& request, const OutputSpec& spec) {
+  OutputNames names(spec, request.parameters().contains(kTopK));
   for (const auto& output : request.outputs()) {
-    if (output.name() != spec.name && !(has_ids && output.name() == ids)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "got requested output '", base::Printable(output.name()),
-          "', wanted '", spec.name, has_ids ? absl::StrCat("', '", ids) : "",
-          "' or none (all)"));
-    }
+    FFF_RETURN_IF_ERROR(names.Add(output.name()));
     if (output.parameters().contains("shared_memory_region")) {
       return absl::InvalidArgumentError(
           absl::StrCat("output '", output.name(),
                        "': the shared memory extension is not supported"));
     }
-    if (!asked.insert(output.name()).second) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "got output '", output.name(), "' requested twice, wanted once"));
-    }
   }
-  return absl::OkStatus();
+  return std::move(names).Wanted();
+}
+
+absl::StatusOr<WantedOutputs> DecodeOutputs(const v1::PredictRequest& request,
+                                            const OutputSpec& spec) {
+  OutputNames names(spec, /*with_ids=*/false);
+  for (const std::string& name : request.outputs()) {
+    FFF_RETURN_IF_ERROR(names.Add(name));
+  }
+  return std::move(names).Wanted();
 }
 
 absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
@@ -115,18 +167,18 @@ absl::StatusOr<serving::Priority> DecodePriority(
 }
 
 absl::StatusOr<TopK> DecodeTopK(const v1::PredictRequest& request,
-                                const graph::Port& output) {
+                                const OutputSpec& spec) {
   FFF_RETURN_IF_ERROR(
-      InField(kTopK, CheckTopK(kTopK, request.top_k(), output)));
+      InField(kTopK, CheckTopK(kTopK, request.top_k(), spec.main())));
   return TopK{request.top_k(), false};
 }
 
 absl::StatusOr<TopK> DecodeTopK(const inference::ModelInferRequest& request,
-                                const graph::Port& output) {
+                                const OutputSpec& spec) {
   TopK top;
   FFF_ASSIGN_OR_RETURN(top.k, IntegerParameter(request, kTopK, ""));
   FFF_RETURN_IF_ERROR(InField(absl::StrCat("parameters.", kTopK),
-                              CheckTopK(kTopK, top.k, output)));
+                              CheckTopK(kTopK, top.k, spec.main())));
   for (int i = 0; i < request.outputs_size(); ++i) {
     const auto& parameters = request.outputs(i).parameters();
     const auto found = parameters.find(kClassification);
@@ -139,11 +191,27 @@ absl::StatusOr<TopK> DecodeTopK(const inference::ModelInferRequest& request,
                                 "of them"));
     }
     const int64_t classes = NumberOf(found->second);
+    if (classes != 0 && request.outputs(i).name() != spec.main().name) {
+      return InField(field, absl::InvalidArgumentError(absl::StrCat(
+                                "got classification of output '",
+                                base::Printable(request.outputs(i).name()),
+                                "', wanted it of '", spec.main().name,
+                                "' alone, the main output")));
+    }
     FFF_RETURN_IF_ERROR(
-        InField(field, CheckTopK(kClassification, classes, output)));
+        InField(field, CheckTopK(kClassification, classes, spec.main())));
     return TopK{classes, classes > 0};
   }
   return top;
+}
+
+absl::Status CheckTopKWanted(const TopK& top, const WantedOutputs& wanted,
+                             const OutputSpec& spec) {
+  if (top.k == 0 || wanted[0]) return absl::OkStatus();
+  return InField("outputs",
+                 absl::InvalidArgumentError(absl::StrCat(
+                     "got top_k ", top.k, ", which is of '", spec.main().name,
+                     "', but the requested outputs do not name that one")));
 }
 
 }  // namespace fff::rpc

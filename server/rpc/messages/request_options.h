@@ -15,10 +15,13 @@
 // a peer wrote. Errors are INVALID_ARGUMENT with the field (bad_field.h).
 namespace fff::rpc {
 
-// That the outputs that the request names exist: the model's, and with the
-// parameter "top_k" their ids. They are answered in any case.
-absl::Status CheckOutputs(const inference::ModelInferRequest& request,
-                          const graph::Port& spec);
+// The outputs that the request names, all where it names none. The main
+// output's ids, which exist with the parameter "top_k", go with it.
+// INVALID_ARGUMENT for a name that the model does not have, or one named twice.
+absl::StatusOr<WantedOutputs> DecodeOutputs(
+    const inference::ModelInferRequest& request, const OutputSpec& spec);
+absl::StatusOr<WantedOutputs> DecodeOutputs(const v1::PredictRequest& request,
+                                            const OutputSpec& spec);
 
 // The request's own time limit, zero when there is none: timeout_us of our API,
 // the protocol's request parameter "timeout" in microseconds. INVALID_ARGUMENT
@@ -28,13 +31,17 @@ absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
 absl::StatusOr<std::chrono::microseconds> DecodeTimeout(
     const inference::ModelInferRequest& request);
 
-// Which columns of the output are wanted: top_k of our API; the protocol's
+// Which columns of the main output are wanted: top_k of our API; the protocol's
 // request parameter "top_k", or "classification" of the requested output.
-// INVALID_ARGUMENT when it is not 1 to the output's columns, or 0.
+// INVALID_ARGUMENT when it is not 1 to the output's columns, or 0, or is said
+// of another output.
 absl::StatusOr<TopK> DecodeTopK(const v1::PredictRequest& request,
-                                const graph::Port& output);
+                                const OutputSpec& spec);
 absl::StatusOr<TopK> DecodeTopK(const inference::ModelInferRequest& request,
-                                const graph::Port& output);
+                                const OutputSpec& spec);
+// INVALID_ARGUMENT when columns of the main output are wanted, but not itself.
+absl::Status CheckTopKWanted(const TopK& top, const WantedOutputs& wanted,
+                             const OutputSpec& spec);
 
 // 0 = the default, which is the second of three levels; 1 is the highest, 3 and
 // above the lowest.

@@ -29,6 +29,7 @@ struct RequestOptions {
   serving::Priority priority = serving::Priority::kNormal;
   bool routing = false;
   TopK top;
+  WantedOutputs outputs;
 };
 
 struct PredictApi {
@@ -62,9 +63,13 @@ struct PredictApi {
                                                 const model::Model& model) {
     FFF_ASSIGN_OR_RETURN(const std::chrono::microseconds timeout,
                          DecodeTimeout(request));
-    FFF_ASSIGN_OR_RETURN(const TopK top, DecodeTopK(request, model.output()));
+    const OutputSpec spec = model.graph();
+    FFF_ASSIGN_OR_RETURN(WantedOutputs outputs,
+                         InField("outputs", DecodeOutputs(request, spec)));
+    FFF_ASSIGN_OR_RETURN(const TopK top, DecodeTopK(request, spec));
+    FFF_RETURN_IF_ERROR(CheckTopKWanted(top, outputs, spec));
     return RequestOptions{timeout, PriorityOf(request.priority()),
-                          request.include_routing(), top};
+                          request.include_routing(), top, std::move(outputs)};
   }
   static void Finish(const Request& request, const serving::Servable& servable,
                      const serving::Task& task, const TopK& /*top*/,
@@ -115,7 +120,7 @@ struct ModelInferApi {
                                               const model::Model& model,
                                               const InputSpec& spec,
                                               InputScratch& scratch) {
-    return DecodeInferInput(request, spec, model.output(), scratch);
+    return DecodeInferInput(request, spec, model.graph(), scratch);
   }
   static absl::StatusOr<RequestOptions> Options(const Request& request,
                                                 const model::Model& model) {
@@ -123,8 +128,12 @@ struct ModelInferApi {
                          DecodeTimeout(request));
     FFF_ASSIGN_OR_RETURN(const serving::Priority priority,
                          DecodePriority(request));
-    FFF_ASSIGN_OR_RETURN(const TopK top, DecodeTopK(request, model.output()));
-    return RequestOptions{timeout, priority, false, top};
+    const OutputSpec spec = model.graph();
+    FFF_ASSIGN_OR_RETURN(WantedOutputs outputs,
+                         InField("outputs", DecodeOutputs(request, spec)));
+    FFF_ASSIGN_OR_RETURN(const TopK top, DecodeTopK(request, spec));
+    FFF_RETURN_IF_ERROR(CheckTopKWanted(top, outputs, spec));
+    return RequestOptions{timeout, priority, false, top, std::move(outputs)};
   }
   static void Finish(const Request& request, const serving::Servable& servable,
                      const serving::Task& task, const TopK& top,

@@ -106,6 +106,7 @@ class InferTask final : public serving::Task {
     top_k = 0;
     top_ids = nullptr;
     y = {};
+    others.clear();
     servable_.reset();
     answer_bytes_.Clear();
     routing_ = model::Routes();
@@ -166,8 +167,9 @@ class InferTask final : public serving::Task {
     FFF_ASSIGN_OR_RETURN(const RequestOptions options,
                          Api::Options(request_, model));
     const engine::Extent extent = {decoded.rows, decoded.rows * decoded.tokens};
-    const AnswerShape shape = ShapeOfAnswer(
-        model.output(), extent, decoded.positions_per_row(), options.top);
+    const AnswerShape shape =
+        ShapeOfAnswer(model.graph(), options.outputs, extent,
+                      decoded.positions_per_row(), options.top);
     FFF_RETURN_IF_ERROR(CheckAnswerSize(model, extent, shape, options.routing));
     // What was converted, the numbers, and their copy on the way out.
     int64_t floats = 2 * AnswerFloats(model.output(), shape);
@@ -182,8 +184,9 @@ class InferTask final : public serving::Task {
     inputs = std::move(decoded.matrices);
     tokens = decoded.tokens;
     positions = decoded.Positions();
-    const AnswerRoom room = PrepareOutput(shape, response());
+    AnswerRoom room = PrepareOutput(shape, response());
     y = room.y;
+    others = std::move(room.others);
     top_ = options.top;
     top_k = top_.k;
     top_ids = room.top_ids;

@@ -143,6 +143,7 @@ TEST(DecodeTopK, OfTheProtocolIsAParameterOrAClassification) {
   EXPECT_EQ(DecodeTopK(request, kOutput)->k, 2);
   EXPECT_FALSE(DecodeTopK(request, kOutput)->classification);
   auto& output = *request.add_outputs();
+  output.set_name("output");
   (*output.mutable_parameters())["classification"].set_int64_param(1);
   EXPECT_THAT(std::string(DecodeTopK(request, kOutput).status().message()),
               HasSubstr("got both top_k and classification"));
