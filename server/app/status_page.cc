@@ -21,6 +21,13 @@ Json LayerJson(const model::Model& model, size_t index) {
           {"kernels", std::move(kernels)}};
 }
 
+// By name, the main one first.
+Json OutputsJson(const graph::Graph& graph) {
+  Json outputs = Json::array();
+  for (const graph::Port& port : graph.outputs()) outputs.push_back(port.name);
+  return outputs;
+}
+
 Json ImplementationJson(const serving::Servable& servable) {
   const serving::Servable::Parts& parts = servable.parts();
   Json layers = Json::array();
@@ -33,6 +40,7 @@ Json ImplementationJson(const serving::Servable& servable) {
           {"description", dense ? parts.dense_description : ""},
           {"weights_bytes", servable.model().weights_bytes()},
           {"load_seconds", parts.load_seconds},
+          {"outputs", OutputsJson(servable.model().graph())},
           {"layers", std::move(layers)}};
 }
 

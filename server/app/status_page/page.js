@@ -111,7 +111,8 @@ function modelRows({name, version, state, reason, default: isDefault, implementa
   return implementations.map((one) => {
     const network = document.createElement("div");
     const text = one.description || one.layers.map((layer) => layer.description).join(" | ");
-    network.append(implementationName(one.name), ` ${text}`);
+    const outputs = one.outputs.length > 1 ? ` | outputs: ${one.outputs.join(", ")}` : "";
+    network.append(implementationName(one.name), ` ${text}${outputs}`);
     if (reason) {
       const why = document.createElement("div");
       why.className = "bad-text";

@@ -65,6 +65,8 @@ TEST(StatusJson, OfAVersionThatIsServed) {
   ASSERT_EQ(model["implementations"].size(), 2u);
   EXPECT_EQ(model["implementations"][0]["name"], "fff");
   EXPECT_EQ(model["implementations"][1]["name"], "dense");
+  EXPECT_EQ(model["implementations"][0]["outputs"],
+            nlohmann::json::array({"output"}));
   EXPECT_EQ(model["implementations"][0]["layers"][0]["depth"], 5);
   EXPECT_EQ(model["implementations"][0]["layers"][0]["description"],
             "doubling");
