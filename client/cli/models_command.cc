@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/input_port.h"
+#include "client/cli/output_rows.h"
 #include "nlohmann/json.hpp"
 #include "server/base/status_macros.h"
 #include "server/benchmark/text_table.h"
@@ -21,6 +22,7 @@ struct Described {
   std::string dense_kind;  // "" when the server does not say
   // "input_ids INT64 [sequence]", one per input.
   std::vector<std::string> inputs;
+  std::vector<std::string> outputs;  // likewise, the main one first
 };
 
 Described Describe(const client::Client& client,
@@ -32,6 +34,9 @@ Described Describe(const client::Client& client,
   described.dense_kind = DenseKindName(model->dense_kind());
   for (const v1::TensorMetadata& port : PortsOf(*model)) {
     described.inputs.push_back(absl::StrCat(port.name(), " ", PortText(port)));
+  }
+  for (const v1::TensorMetadata& port : OutputsOf(*model)) {
+    described.outputs.push_back(absl::StrCat(port.name(), " ", PortText(port)));
   }
   return described;
 }
@@ -95,6 +100,7 @@ absl::Status ModelsCommand::Run(const GlobalOptions& global) const {
          model.is_default_version() ? "default" : "",
          ImplementationName(model.implementation()), described.dense_kind,
          absl::StrJoin(described.inputs, "; "),
+         absl::StrJoin(described.outputs, "; "),
          model.reason().empty() ? model.description() : model.reason()});
     models.push_back(
         {{"name", model.name()},
@@ -104,6 +110,7 @@ absl::Status ModelsCommand::Run(const GlobalOptions& global) const {
          {"implementation", ImplementationName(model.implementation())},
          {"dense_kind", described.dense_kind},
          {"inputs", described.inputs},
+         {"outputs", described.outputs},
          {"reason", model.reason()},
          {"description", model.description()}});
   }
@@ -116,7 +123,7 @@ absl::Status ModelsCommand::Run(const GlobalOptions& global) const {
   } else {
     std::cout << benchmark::TextTable(
         {"name", "version", "state", "", "kind", "dense twin", "inputs",
-         "description or reason"},
+         "outputs", "description or reason"},
         rows);
   }
   return absl::OkStatus();

@@ -7,13 +7,16 @@
 #include "CLI/Error.hpp"
 #include "CLI/Option.hpp"
 #include "CLI/Validators.hpp"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cli/formats/npy.h"
+#include "client/cli/formats/npz.h"
 #include "client/cli/input_file.h"
 #include "client/cli/input_part.h"
 #include "client/cli/input_port.h"
+#include "client/cli/output_rows.h"
 #include "client/cli/predictions.h"
 #include "client/cli/read_file.h"
 #include "server/base/status_macros.h"
@@ -59,8 +62,23 @@ absl::StatusOr<Ports> ReadPorts(const PredictCommand& command,
 }
 
 // One answer per token: the output's first dimension is the sequence.
+bool AnswersTokens(const v1::TensorMetadata& output) {
+  return output.shape_size() > 0 && output.shape(0) == -1;
+}
 bool AnswersTokens(const v1::GetModelResponse& model) {
-  return model.output().shape_size() > 0 && model.output().shape(0) == -1;
+  return AnswersTokens(model.output());
+}
+
+// The main output as .npy, or all of them, by name, as .npz.
+absl::StatusOr<std::string> OutputFile(const std::string& path,
+                                       const Predictions& predictions) {
+  std::string npy = WriteNpy(predictions.output, predictions.Shape());
+  if (!absl::EndsWith(path, ".npz")) return npy;
+  std::vector<NpzEntry> entries = {{predictions.name, std::move(npy)}};
+  for (const OutputRows& other : predictions.others) {
+    entries.push_back({other.name, WriteNpy(other.values, other.Shape())});
+  }
+  return WriteNpz(entries);
 }
 
 // Rows of that length for one request: of a model of sequences, no more than
@@ -68,10 +86,12 @@ bool AnswersTokens(const v1::GetModelResponse& model) {
 int64_t RowsOfRequest(const PredictCommand& command,
                       const v1::GetModelResponse& model, int64_t sequence) {
   constexpr int64_t kAnswerFloatsMax = int64_t{1} << 24;  // 64 MiB
+  int64_t floats = 0;
+  for (const v1::TensorMetadata& output : OutputsOf(model)) {
+    floats += ElementsOf(output, sequence);
+  }
   int64_t rows =
-      std::min(command.batch,
-               kAnswerFloatsMax /
-                   std::max<int64_t>(1, ElementsOf(model.output(), sequence)));
+      std::min(command.batch, kAnswerFloatsMax / std::max<int64_t>(1, floats));
   if (model.max_sequence() > 0 && model.max_batch_tokens() > 0) {
     rows = std::min(rows, model.max_batch_tokens() / sequence);
   }
@@ -107,6 +127,14 @@ absl::Status Append(client::Prediction answer, int64_t first, bool tokens,
     all->tokens.insert(all->tokens.end(), static_cast<size_t>(answer.rows),
                        per_row);
   }
+  if (answer.others.size() != all->others.size()) {
+    return absl::InternalError(
+        absl::StrCat("the server answered ", answer.others.size() + 1,
+                     " outputs, wanted ", all->others.size() + 1));
+  }
+  for (size_t i = 0; i < answer.others.size(); ++i) {
+    FFF_RETURN_IF_ERROR(all->others[i].Append(answer.others[i]));
+  }
   if (!answer.routing.empty()) {
     all->routing.push_back({first, answer.rows, std::move(answer.routing)});
   }
@@ -118,6 +146,14 @@ absl::StatusOr<Predictions> PredictAll(const client::Client& client,
                                        const v1::GetModelResponse& model,
                                        const Ports& ports) {
   Predictions all;
+  const std::vector<v1::TensorMetadata> outputs = OutputsOf(model);
+  all.name = outputs[0].name();
+  for (size_t i = 1; i < outputs.size(); ++i) {
+    OutputRows rows;
+    rows.name = outputs[i].name();
+    rows.tokens = AnswersTokens(outputs[i]);
+    all.others.push_back(std::move(rows));
+  }
   client::PredictOptions options;
   options.version = command.version;
   options.dense = command.dense;
@@ -229,8 +265,9 @@ CLI::App* PredictCommand::Register(CLI::App& app) {
                 "Draw the way of each row through the tree, with margins");
   sub->add_flag("--json", json, "Print JSON");
   sub->add_option("--output", output,
-                  "Write the outputs to FILE.npy: [rows, <output shape>]; "
-                  "[all tokens, width] where sequences differ in length");
+                  "Write the main output to FILE.npy, or all outputs by name "
+                  "to FILE.npz: [rows, <output shape>]; [all tokens, width] "
+                  "where sequences differ in length");
   sub->footer(
       "Example:\n  fffctl predict --model fashion-mnist --input "
       "t10k-images-idx3-ubyte.gz \\\n      --truth t10k-labels-idx1-ubyte.gz "
@@ -261,7 +298,8 @@ absl::Status PredictCommand::Run(const GlobalOptions& global) const {
   std::cout << (json ? PredictionsJson(predictions)
                      : PredictionsText(predictions, show));
   if (output.empty()) return absl::OkStatus();
-  return WriteFile(output, WriteNpy(predictions.output, predictions.Shape()));
+  FFF_ASSIGN_OR_RETURN(const std::string file, OutputFile(output, predictions));
+  return WriteFile(output, file);
 }
 
 }  // namespace fff::cli

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/routing_tree.h"
 #include "nlohmann/json.hpp"
 #include "server/base/log.h"
@@ -75,6 +76,22 @@ std::string Table(const Predictions& predictions, int64_t show) {
   return benchmark::TextTable(header, rows);
 }
 
+// "outputs: scores [5, 10], hidden [5, 64]"; "" of one output.
+std::string OutputsText(const Predictions& predictions) {
+  if (predictions.others.empty()) return "";
+  const auto text = [](const std::string& name,
+                       const std::vector<int64_t>& shape) {
+    return absl::StrCat(base::Printable(name), " [", absl::StrJoin(shape, ", "),
+                        "]");
+  };
+  std::vector<std::string> outputs = {
+      text(predictions.name, predictions.Shape())};
+  for (const OutputRows& other : predictions.others) {
+    outputs.push_back(text(other.name, other.Shape()));
+  }
+  return absl::StrCat("outputs: ", absl::StrJoin(outputs, ", "), "\n");
+}
+
 std::string Summary(const Predictions& predictions) {
   const double total_s = Sum(predictions.request_s);
   const benchmark::Latency latency =
@@ -91,7 +108,8 @@ std::string Summary(const Predictions& predictions) {
       predictions.rows == 1 ? " row" : " rows", tokens, " in ", requests,
       requests == 1 ? " request, " : " requests, ",
       benchmark::FormatSeconds(total_s), " (median request ",
-      benchmark::FormatSeconds(latency.median_s), ")\n");
+      benchmark::FormatSeconds(latency.median_s), ")\n",
+      OutputsText(predictions));
   if (!predictions.truth.empty()) {
     absl::StrAppendFormat(&text, "accuracy %.2f %% (%d of %d)\n",
                           100 * Accuracy(predictions), predictions.Correct(),
@@ -143,6 +161,11 @@ Json AnswerJson(const Predictions& predictions, int64_t a,
     json["truth"] = predictions.truth[static_cast<size_t>(a)];
   }
   if (place.token > 0) return json;
+  for (const OutputRows& other : predictions.others) {
+    const absl::Span<const float> row = other.row(r);
+    json["outputs"][base::Printable(other.name)] =
+        std::vector<float>(row.begin(), row.end());
+  }
   for (const Predictions::RoutedRows& request : predictions.routing) {
     if (r < request.first_row || r >= request.first_row + request.rows) {
       continue;

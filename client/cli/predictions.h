@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "client/cli/output_rows.h"
 #include "fff/v1/inference.pb.h"
 
 namespace fff::cli {
@@ -16,6 +17,7 @@ struct Predictions {
   int64_t version = 0;
   bool dense = false;
   int64_t rows = 0;
+  std::string name;           // of the main output, which all below are of
   int64_t width = 0;          // columns of one answer
   std::vector<float> output;  // [answers, width]
   // Which columns these are, strongest first; empty: all, in their order.
@@ -32,7 +34,8 @@ struct Predictions {
     std::vector<v1::LayerRouting> layers;
   };
   std::vector<RoutedRows> routing;
-  std::vector<double> request_s;  // wall time of every request
+  std::vector<double> request_s;   // wall time of every request
+  std::vector<OutputRows> others;  // of the outputs beside the main one
 
   int64_t answers() const;
   absl::Span<const float> answer(int64_t a) const;
@@ -58,15 +61,16 @@ struct Predictions {
 };
 
 // For people: a table of the first `show` answers (none when 0), drawings of
-// their rows' routing, a blank line, and a summary with time and, given the
-// truth, accuracy.
+// their rows' routing, a blank line, and a summary with time, the outputs where
+// there are several and, given the truth, accuracy.
 std::string PredictionsText(const Predictions& predictions, int64_t show);
 
 // For programs: one JSON object with model, version, implementation, rows,
 // seconds, correct and accuracy (given the truth), and `predictions`, one per
 // answer: row, token (where there are several), index, label, scores, ids
-// (where these are the strongest alone), truth and routing (leaf and margins
-// per layer, token and tree; of the whole row, at its first answer).
+// (where these are the strongest alone), truth, routing (leaf and margins per
+// layer, token and tree) and outputs (the numbers of each output beside the
+// main one, by name); the last two of the whole row, at its first answer.
 std::string PredictionsJson(const Predictions& predictions);
 
 }  // namespace fff::cli

@@ -38,8 +38,19 @@ struct PredictOptions {
   // Of one of `Rows`, as the model's input has it; its product is their width.
   // Empty: [width].
   std::vector<int64_t> row_shape = {};
-  // Above 0: instead of all columns of the output so many, the strongest first.
+  // Above 0: instead of all columns of the main output so many, the strongest
+  // first.
   int64_t top_k = 0;
+  // Names of the outputs that are wanted; empty: all that the model has.
+  std::vector<std::string> outputs = {};
+};
+
+// An output beside the main one.
+struct NamedOutput {
+  std::string name;
+  int64_t width = 0;           // numbers per row
+  std::vector<int64_t> shape;  // [rows, <the output's shape>]
+  std::vector<float> values;   // product(shape) = rows x width
 };
 
 struct Prediction {
@@ -47,9 +58,11 @@ struct Prediction {
   int64_t version = 0;
   bool dense = false;  // answered by the dense twin, asked as either
   int64_t rows = 0;
-  int64_t width = 0;           // product of the model's output shape
-  std::vector<int64_t> shape;  // [rows, <the model's output shape>]
-  std::vector<float> output;   // product(shape) = rows x width
+  // The main output; width 0 where PredictOptions::outputs does not name it.
+  int64_t width = 0;                // product of the model's output shape
+  std::vector<int64_t> shape;       // [rows, <the model's output shape>]
+  std::vector<float> output;        // product(shape) = rows x width
+  std::vector<NamedOutput> others;  // in the model's order
   // With top_k: the columns that `output` holds, one for each of its numbers.
   std::vector<int64_t> top_ids;
   // When asked for and known: of every answer's strongest column, with top_k of

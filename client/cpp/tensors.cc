@@ -128,7 +128,38 @@ v1::PredictRequest Asking(const std::string& model,
   request.set_include_labels(options.labels);
   request.set_request_id(options.request_id);
   request.set_top_k(options.top_k);
+  request.mutable_outputs()->Add(options.outputs.begin(),
+                                 options.outputs.end());
   return request;
+}
+
+// Everything of the main output.
+absl::Status DecodeMain(const v1::PredictResponse& response, int64_t rows,
+                        Prediction& prediction) {
+  // It is absent where the request names others alone.
+  const bool absent =
+      response.output().shape().empty() && response.outputs_size() > 0;
+  if (absent) return absl::OkStatus();
+  FFF_ASSIGN_OR_RETURN(prediction.width, OutputWidth(response.output(), rows));
+  prediction.shape.assign(response.output().shape().begin(),
+                          response.output().shape().end());
+  prediction.output = NumbersOf<float>(response.output().data());
+  prediction.top_ids = NumbersOf<int64_t>(response.top_ids().data());
+  if (response.has_top_ids() &&
+      prediction.top_ids.size() != prediction.output.size()) {
+    return absl::InternalError(
+        absl::StrCat("the server answered ", prediction.top_ids.size(),
+                     " ids of ", prediction.output.size(), " numbers"));
+  }
+  prediction.labels.assign(response.labels().begin(), response.labels().end());
+  // One per row, per token of each, or per number of the strongest.
+  const size_t labels = prediction.labels.size();
+  if (labels > 0 && (labels % static_cast<size_t>(rows) != 0 ||
+                     prediction.output.size() % labels != 0)) {
+    return absl::InternalError(absl::StrCat("the server answered ", labels,
+                                            " labels for ", rows, " rows"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -175,28 +206,19 @@ absl::StatusOr<v1::PredictRequest> EncodeRequest(
 absl::StatusOr<Prediction> DecodePrediction(v1::PredictResponse response,
                                             int64_t rows) {
   Prediction prediction;
-  FFF_ASSIGN_OR_RETURN(prediction.width, OutputWidth(response.output(), rows));
+  FFF_RETURN_IF_ERROR(DecodeMain(response, rows, prediction));
   prediction.model = response.model();
   prediction.version = response.version();
   prediction.dense = response.implementation() == v1::IMPLEMENTATION_DENSE;
   prediction.rows = rows;
-  prediction.shape.assign(response.output().shape().begin(),
-                          response.output().shape().end());
-  prediction.output = NumbersOf<float>(response.output().data());
-  prediction.top_ids = NumbersOf<int64_t>(response.top_ids().data());
-  if (response.has_top_ids() &&
-      prediction.top_ids.size() != prediction.output.size()) {
-    return absl::InternalError(
-        absl::StrCat("the server answered ", prediction.top_ids.size(),
-                     " ids of ", prediction.output.size(), " numbers"));
-  }
-  prediction.labels.assign(response.labels().begin(), response.labels().end());
-  // One per row, per token of each, or per number of the strongest.
-  const size_t labels = prediction.labels.size();
-  if (labels > 0 && (labels % static_cast<size_t>(rows) != 0 ||
-                     prediction.output.size() % labels != 0)) {
-    return absl::InternalError(absl::StrCat("the server answered ", labels,
-                                            " labels for ", rows, " rows"));
+  for (const v1::NamedTensor& named : response.outputs()) {
+    const v1::Tensor& tensor = named.tensor();
+    NamedOutput other;
+    other.name = named.name();
+    FFF_ASSIGN_OR_RETURN(other.width, OutputWidth(tensor, rows));
+    other.shape.assign(tensor.shape().begin(), tensor.shape().end());
+    other.values = NumbersOf<float>(tensor.data());
+    prediction.others.push_back(std::move(other));
   }
   for (v1::LayerRouting& layer : *response.mutable_routing()) {
     prediction.routing.push_back(std::move(layer));

@@ -28,7 +28,7 @@ absl::StatusOr<v1::PredictRequest> EncodeRequest(
     const std::string& model, absl::Span<const NamedInput> inputs,
     const PredictOptions& options);
 
-// Checks that the answer's tensor fits its own shape and holds `rows` rows.
+// Checks that the answer's tensors fit their own shapes and hold `rows` rows.
 // INTERNAL otherwise.
 absl::StatusOr<Prediction> DecodePrediction(v1::PredictResponse response,
                                             int64_t rows);

@@ -38,6 +38,22 @@ absl::Status AtArray(absl::string_view name, absl::string_view what) {
       absl::StrCat(".npz array '", base::Printable(name, 80), "': ", what));
 }
 
+// All that a source holds.
+absl::StatusOr<std::string> BytesOf(zip_source_t* source) {
+  zip_stat_t stat;
+  zip_stat_init(&stat);
+  if (zip_source_stat(source, &stat) != 0 || zip_source_open(source) != 0) {
+    return absl::InternalError("libzip cannot give the archive it has made");
+  }
+  std::string bytes(stat.size, '\0');
+  const zip_int64_t got = zip_source_read(source, bytes.data(), bytes.size());
+  zip_source_close(source);
+  if (got != static_cast<zip_int64_t>(bytes.size())) {
+    return absl::InternalError("libzip cannot give the archive it has made");
+  }
+  return bytes;
+}
+
 }  // namespace
 
 bool IsZip(absl::string_view bytes) {
@@ -78,6 +94,45 @@ absl::StatusOr<NpzArchive> NpzArchive::Open(absl::string_view bytes) {
                      "numpy.savez writes them"));
   }
   return archive;
+}
+
+absl::StatusOr<std::string> WriteNpz(const std::vector<NpzEntry>& entries) {
+  ZipError error;
+  const auto failed = [&error](absl::string_view what) {
+    return absl::InternalError(
+        absl::StrCat("libzip cannot ", what, ": ", error.text()));
+  };
+  zip_source_t* const made =
+      zip_source_buffer_create(nullptr, 0, /*freep=*/0, error.get());
+  if (made == nullptr) return failed("make an archive");
+  const std::unique_ptr<zip_source_t, void (*)(zip_source_t*)> source(
+      made, zip_source_free);
+  zip_t* const archive =
+      zip_open_from_source(source.get(), ZIP_TRUNCATE, error.get());
+  if (archive == nullptr) return failed("make an archive");
+  zip_source_keep(source.get());  // the archive has the other share
+  std::unique_ptr<zip_t, void (*)(zip_t*)> open(archive, zip_discard);
+  for (const NpzEntry& entry : entries) {
+    zip_source_t* const bytes =
+        zip_source_buffer(archive, entry.npy.data(), entry.npy.size(), 0);
+    const std::string name = absl::StrCat(entry.name, ".npy");
+    const zip_int64_t index =
+        zip_file_add(archive, name.c_str(), bytes, ZIP_FL_ENC_UTF_8);
+    if (index < 0) {
+      if (bytes != nullptr) zip_source_free(bytes);
+      return AtArray(entry.name,
+                     absl::StrCat("cannot be added: ",
+                                  base::Printable(zip_strerror(archive))));
+    }
+    zip_set_file_compression(archive, static_cast<zip_uint64_t>(index),
+                             ZIP_CM_STORE, 0);
+  }
+  if (zip_close(archive) != 0) {
+    return absl::InternalError(
+        absl::StrCat("libzip: ", base::Printable(zip_strerror(archive))));
+  }
+  open.release();
+  return BytesOf(source.get());
 }
 
 absl::Status NpzArchive::AddEntry(uint64_t index) {

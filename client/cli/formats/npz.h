@@ -21,6 +21,16 @@ inline constexpr int64_t kNpzBytesMax = int64_t{1} << 30;
 // Whether the bytes start like a zip archive.
 bool IsZip(absl::string_view bytes);
 
+// An array of an archive to be written.
+struct NpzEntry {
+  std::string name;  // without ".npy"
+  std::string npy;   // the .npy file
+};
+
+// An archive of the arrays, stored. INVALID_ARGUMENT for a name twice, INTERNAL
+// when libzip cannot.
+absl::StatusOr<std::string> WriteNpz(const std::vector<NpzEntry>& entries);
+
 // Owned by one thread.
 class NpzArchive {
  public:

@@ -279,6 +279,45 @@ TEST(DecodePredictionTest, RefusesShapesThatDoNotFit) {
   EXPECT_EQ(DecodePrediction(labelled, 2).status().code(), kInternal);
 }
 
+void AddOutput(const std::string& name, const std::vector<int64_t>& shape,
+               size_t bytes, v1::PredictResponse& response) {
+  v1::NamedTensor& named = *response.add_outputs();
+  named.set_name(name);
+  *named.mutable_tensor() = Response(shape, bytes).output();
+}
+
+TEST(DecodePredictionTest, HoldsTheOtherOutputsByName) {
+  v1::PredictResponse response = Response({2, 3}, 24);
+  AddOutput("hidden", {2, 4, 2}, 64, response);
+  const auto both = DecodePrediction(response, 2);
+  ASSERT_TRUE(both.ok()) << both.status();
+  EXPECT_EQ(both->width, 3);
+  ASSERT_EQ(both->others.size(), 1u);
+  EXPECT_EQ(both->others[0].name, "hidden");
+  EXPECT_EQ(both->others[0].width, 8);
+  EXPECT_THAT(both->others[0].shape, ElementsAre(2, 4, 2));
+  EXPECT_EQ(both->others[0].values.size(), 16u);
+  // A request may name others alone.
+  v1::PredictResponse alone;
+  alone.mutable_output();
+  AddOutput("hidden", {2, 1}, 8, alone);
+  const auto one = DecodePrediction(alone, 2);
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ(one->width, 0);
+  EXPECT_TRUE(one->output.empty());
+  AddOutput("other", {3, 1}, 12, alone);
+  EXPECT_EQ(DecodePrediction(alone, 2).status().code(),
+            absl::StatusCode::kInternal);
+}
+
+TEST(EncodeRequestTest, NamesTheOutputsThatAreWanted) {
+  const std::vector<float> values = {1, 2};
+  PredictOptions options;
+  options.outputs = {"hidden", "kind"};
+  EXPECT_THAT(EncodeRequest("m", Rows{values.data(), 1, 2}, options).outputs(),
+              ElementsAre("hidden", "kind"));
+}
+
 TEST(EncodeRowsTest, WritesShapeAndLittleEndianFloats) {
   const std::vector<float> values = {1, 2};
   const v1::Tensor tensor = EncodeRows({values.data(), 1, 2});

@@ -91,6 +91,19 @@ TEST(NpzTest, ReadsStoredAndDeflatedArrays) {
   }
 }
 
+TEST(NpzTest, WhatIsWrittenIsRead) {
+  const std::vector<float> values = {1, 2, 3, 4, 5, 6};
+  const auto bytes = WriteNpz(
+      {{"a", WriteNpy(values, {2, 3})}, {"b/c", WriteNpy(values, {3, 2})}});
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  auto archive = NpzArchive::Open(*bytes);
+  ASSERT_TRUE(archive.ok()) << archive.status();
+  EXPECT_EQ(archive->ListText(), "a float32 (2, 3), b/c float32 (3, 2)");
+  const std::string file = *archive->Read(*archive->Find("b/c"));
+  EXPECT_THAT(*NpyFloats(*ParseNpy(file)), ElementsAre(1, 2, 3, 4, 5, 6));
+  EXPECT_EQ(WriteNpz({{"a", "x"}, {"a", "y"}}).status().code(), kInvalid);
+}
+
 TEST(NpzTest, ArchivesWithoutArraysAndCutOnesAreErrors) {
   EXPECT_THAT(
       NpzArchive::Open(Zip({{"word/document.xml", "<x/>"}})).status().message(),

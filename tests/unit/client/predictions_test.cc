@@ -182,6 +182,38 @@ TEST(PredictionsTest, JsonHoldsScoresAndAccuracy) {
   EXPECT_EQ(json["predictions"][1]["truth"], 2);
 }
 
+// Rows of two lengths, of an output with a number per token.
+TEST(OutputRowsTest, JoinsRequestsOfDifferentLengths) {
+  OutputRows rows;
+  rows.name = "hidden";
+  rows.tokens = true;
+  ASSERT_TRUE(
+      rows.Append({"hidden", 4, {2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8}}).ok());
+  EXPECT_THAT(rows.Shape(), ElementsAre(2, 2, 2));
+  ASSERT_TRUE(rows.Append({"hidden", 2, {1, 1, 2}, {9, 10}}).ok());
+  EXPECT_THAT(rows.Shape(), ElementsAre(5, 2));
+  EXPECT_EQ(rows.rows(), 3);
+  EXPECT_THAT(rows.row(1), ElementsAre(5, 6, 7, 8));
+  EXPECT_THAT(rows.row(2), ElementsAre(9, 10));
+  EXPECT_EQ(rows.Append({"hidden", 3, {1, 1, 3}, {1, 2, 3}}).code(),
+            absl::StatusCode::kInternal);
+}
+
+TEST(PredictionsTest, OtherOutputsAreNamedAndStandAtTheirRow) {
+  Predictions predictions = Sample();
+  predictions.name = "scores";
+  OutputRows hidden;
+  hidden.name = "hidden";
+  ASSERT_TRUE(hidden.Append({"hidden", 2, {2, 2}, {1, 2, 3, 4}}).ok());
+  predictions.others.push_back(hidden);
+  EXPECT_THAT(PredictionsText(predictions, 0),
+              HasSubstr("\noutputs: scores [2, 3], hidden [2, 2]\n"));
+  const auto json = nlohmann::json::parse(PredictionsJson(predictions));
+  EXPECT_EQ(json["predictions"][1]["outputs"]["hidden"],
+            nlohmann::json::array({3, 4}));
+  EXPECT_THAT(PredictionsText(Sample(), 0), Not(HasSubstr("outputs")));
+}
+
 TEST(PredictionsTest, LabelsThatAreNotUtf8DoNotBreakTheDocument) {
   Predictions predictions = Sample();
   predictions.labels = {"\xff", "\xfe\x1b", "c"};
