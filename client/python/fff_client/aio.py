@@ -94,6 +94,7 @@ class AsyncClient:
         timeout: Optional[float] = None,
         request_id: str = "",
         top_k: int = 0,
+        outputs: Sequence[str] = (),
     ) -> Prediction:
         """Evaluates a model.
 
@@ -107,7 +108,7 @@ class AsyncClient:
         """
         return await self._predict(
             "Predict", timeout, model, array, version=version, routing=routing,
-            labels=labels, request_id=request_id, top_k=top_k,
+            labels=labels, request_id=request_id, top_k=top_k, outputs=outputs,
         )
 
     async def predict_dense(
@@ -119,11 +120,12 @@ class AsyncClient:
         timeout: Optional[float] = None,
         request_id: str = "",
         top_k: int = 0,
+        outputs: Sequence[str] = (),
     ) -> Prediction:
         """Evaluates the model's dense twin on the same input; see predict."""
         return await self._predict(
             "PredictDense", timeout, model, array, version=version, labels=labels,
-            request_id=request_id, top_k=top_k,
+            request_id=request_id, top_k=top_k, outputs=outputs,
         )
 
     async def predict_stream(

@@ -95,6 +95,7 @@ class Client:
         timeout: Optional[float] = None,
         request_id: str = "",
         top_k: int = 0,
+        outputs: Sequence[str] = (),
     ) -> Prediction:
         """Evaluates a model.
 
@@ -111,8 +112,10 @@ class Client:
         labels: also report the label of each row's strongest output.
         timeout: seconds; left out, the client's.
         request_id: comes back in the answer and stands in the server's log.
-        top_k: above 0, so many of the output's columns, the strongest first,
+        top_k: above 0, so many of the main output's columns, the strongest first,
             and their numbers as ids, instead of all columns.
+        outputs: names of the model's outputs that are wanted; none: all. Those
+            beside the main one are the prediction's outputs.
 
         Of a model that answers a row per token, an input "positions", integers
         [rows, any number], asks for the outputs of these tokens alone. A batch
@@ -127,6 +130,7 @@ class Client:
         return self._predict(
             self._stub.Predict, timeout, model, array, version=version,
             routing=routing, labels=labels, request_id=request_id, top_k=top_k,
+            outputs=outputs,
         )
 
     def predict_dense(
@@ -138,6 +142,7 @@ class Client:
         timeout: Optional[float] = None,
         request_id: str = "",
         top_k: int = 0,
+        outputs: Sequence[str] = (),
     ) -> Prediction:
         """Evaluates the model's dense twin on the same input; see predict.
 
@@ -146,7 +151,7 @@ class Client:
         """
         return self._predict(
             self._stub.PredictDense, timeout, model, array, version=version,
-            labels=labels, request_id=request_id, top_k=top_k,
+            labels=labels, request_id=request_id, top_k=top_k, outputs=outputs,
         )
 
     def predict_stream(

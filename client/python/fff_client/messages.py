@@ -49,7 +49,8 @@ _DATATYPES = {
 
 
 def predict_request(
-    model, inputs, version=0, routing=False, labels=False, request_id="", top_k=0
+    model, inputs, version=0, routing=False, labels=False, request_id="", top_k=0,
+    outputs=(),
 ) -> "pb.PredictRequest":
     """Encodes a request; inputs as Client.predict takes them.
 
@@ -63,6 +64,7 @@ def predict_request(
         include_labels=labels,
         request_id=request_id,
         top_k=top_k,
+        outputs=_names(outputs),
     )
     arrays = prepared(inputs)
     if isinstance(arrays, Mapping):
@@ -135,6 +137,12 @@ def stream_answer(message) -> Tuple[int, Union["Prediction", ServingError]]:
     return int(message.request_id), prediction(message.response)
 
 
+def _names(outputs):
+    if isinstance(outputs, str):
+        raise InputError(f"outputs: got {outputs!r}, wanted a list of names")
+    return outputs
+
+
 def _tensor(array) -> "pb.Tensor":
     # Little-endian on the wire, whatever the array's order in memory.
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -147,7 +155,11 @@ def _tensor(array) -> "pb.Tensor":
 
 def prediction(response) -> Prediction:
     """Decodes an answer."""
-    output = np.frombuffer(response.output.data, "<f4")
+    outputs = {each.name: _floats(each.tensor) for each in response.outputs}
+    if response.output.shape or not outputs:
+        output = _floats(response.output)
+    else:  # not asked for
+        output = np.empty((len(next(iter(outputs.values()))), 0), np.float32)
     ids = None
     if response.top_ids.data:
         ids = np.frombuffer(response.top_ids.data, "<i8")
@@ -156,7 +168,8 @@ def prediction(response) -> Prediction:
         model=response.model,
         version=response.version,
         implementation=_word(pb.Implementation, response.implementation),
-        output=output.reshape(tuple(response.output.shape)),
+        output=output,
+        outputs=outputs,
         labels=tuple(response.labels),
         routing=tuple(map(_routing, response.routing)),
         queue_seconds=response.timing.queue_ns * 1e-9,
@@ -165,6 +178,10 @@ def prediction(response) -> Prediction:
         request_id=response.request_id,
         ids=ids,
     )
+
+
+def _floats(tensor) -> np.ndarray:
+    return np.frombuffer(tensor.data, "<f4").reshape(tuple(tensor.shape))
 
 
 def _routing(message) -> LayerRouting:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import html
-from typing import Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -60,7 +60,10 @@ class Prediction:
     It stands for its output wherever an array is wanted: np.asarray(prediction),
     len(prediction), prediction[0], `for row in prediction`.
 
-    output: float32 [rows, *model output shape].
+    output: float32 [rows, *model output shape], the model's main output; without
+        columns where the request names other outputs alone.
+    outputs: the others by name, in the model's order, float32 each as the model
+        describes it; those that the request names, if it names any.
     ids: with top_k, int64 shaped as output: the columns that it holds, the
         strongest first. Else None.
     labels: of the strongest column of every row, or token; with top_k of every
@@ -83,6 +86,7 @@ class Prediction:
     batch_rows: int
     request_id: str
     ids: Optional[np.ndarray] = None
+    outputs: Dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def shape(self) -> Tuple[int, ...]:
@@ -117,6 +121,9 @@ class Prediction:
         ]
         if self.ids is not None:
             parts.append(f"ids={_kind(self.ids)}")
+        if self.outputs:
+            others = (f"{name!r}: {_kind(each)}" for name, each in self.outputs.items())
+            parts.append(f"outputs={{{', '.join(others)}}}")
         if self.labels:
             shown = ", ".join(map(repr, self.labels[:_LABELS_SHOWN]))
             more = ", .." if len(self.labels) > _LABELS_SHOWN else ""
@@ -154,6 +161,10 @@ def joined(parts: Sequence[Prediction]) -> Prediction:
         first,
         output=np.concatenate([each.output for each in parts]),
         ids=None if first.ids is None else np.concatenate([each.ids for each in parts]),
+        outputs={
+            name: np.concatenate([each.outputs[name] for each in parts])
+            for name in first.outputs
+        },
         labels=sum((each.labels for each in parts), ()),
         routing=tuple(map(_joined_routing, zip(*(each.routing for each in parts)))),
         queue_seconds=sum(each.queue_seconds for each in parts),

@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
-from fff_client import Client, ServingError
+from fff_client import Client, InputError, ServingError, messages
 from fff_client.client import pb, pb_grpc
 
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
@@ -177,6 +177,22 @@ def test_what_is_not_real_numbers_is_refused_before_the_call(
     with pytest.raises(TypeError, match="real numbers"):
         client.predict("m", array)
     assert service.request is None
+
+
+def test_outputs_are_asked_for_and_come_by_name(client, service):
+    assert client.predict("m", [[1.0]], outputs=["hidden"]).outputs == {}
+    assert list(service.request.outputs) == ["hidden"]
+    client.predict_dense("m", [[1.0]], outputs=["hidden", "kind"])
+    assert list(service.request.outputs) == ["hidden", "kind"]
+    with pytest.raises(InputError, match="outputs: got 'hidden', wanted a list of names"):
+        client.predict("m", [[1.0]], outputs="hidden")
+    hidden = pb.Tensor(shape=[2, 1], data=np.array([3, 4], "<f4").tobytes())
+    response = pb.PredictResponse(outputs=[pb.NamedTensor(name="hidden", tensor=hidden)])
+    alone = messages.prediction(response)
+    assert alone.outputs["hidden"].tolist() == [[3], [4]]
+    assert alone.output.shape == (2, 0)  # not asked for
+    response.output.CopyFrom(hidden)
+    assert messages.prediction(response).output.tolist() == [[3], [4]]
 
 
 def test_a_status_becomes_an_error_with_code_and_message(client):

@@ -51,6 +51,14 @@ def test_it_says_what_it_is_in_a_line():
         "margin=float32 [2, 1, 2])")
 
 
+def test_other_outputs_are_named_and_joined():
+    parts = [prediction([[1.0]], outputs={"hidden": np.ones((1, 2), np.float32)}),
+             prediction([[2.0]], outputs={"hidden": np.zeros((1, 2), np.float32)})]
+    assert joined(parts).outputs["hidden"].tolist() == [[1, 1], [0, 0]]
+    assert "outputs={'hidden': float32 [1, 2]}" in repr(parts[0])
+    assert prediction([[1.0]]).outputs == {}
+
+
 def test_a_notebook_shows_its_first_rows():
     shown = prediction(np.arange(240).reshape(12, 20), labels=["<b>"] * 12)._repr_html_()
     assert shown.count("<tr>") == 12  # a head, ten rows, and that there are more
