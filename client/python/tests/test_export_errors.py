@@ -86,11 +86,11 @@ REFUSED = {
         "cannot follow module itself (Does)", line_of("if x.sum() > 0:"),
         "control flow"]),
     "number": (Does(one_number), ROWS, ["item() takes numbers", line_of("x[0, 0].item()")]),
-    "two outputs": (Does(lambda x: (x, x + 1)), ROWS, [
-        "answers 2 tensors (0, 1), wanted one"]),
-    "no tensor": (Does(lambda x: 3), ROWS, ["answers a int, wanted one tensor"]),
+    "a second output": (Does(lambda x: (x, x.cumsum(0))), ROWS, [
+        "output 'output_1': FFF Serving has no layer for cumsum"]),
+    "no tensor": (Does(lambda x: 3), ROWS, ["answers a int, wanted tensors"]),
     "module": (nn.Sequential(nn.Linear(4, 4), nn.GRU(4, 4), nn.Identity()), TOKENS, [
-        "answers 2 tensors"]),
+        "output 'output': FFF Serving has no layer for getitem"]),
     "activation": (nn.Sequential(nn.Linear(4, 4), nn.ReLU6()), ROWS, [
         "no layer for ReLU6", "in module 1"]),
     "channels": (nn.Sequential(nn.Conv2d(1, 4, 3), nn.GLU(1)), torch.randn(2, 1, 4, 4), [

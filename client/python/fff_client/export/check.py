@@ -5,7 +5,7 @@ of the network alone, which the difference between float32 and float64 runs of
 the layers measures.
 """
 
-from typing import Dict, Iterator, List, NamedTuple, Optional
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import torch
 
@@ -29,9 +29,10 @@ FAR = (1e-3, 30.0, 1e3, 1e5)
 
 
 class Network(NamedTuple):
-    """A network and what was found: the layers, and the tensors they use."""
+    """A network and what was found: the layers, and the tensors they use. module:
+    an outputs.Answering."""
 
-    module: torch.nn.Module
+    module: Callable[..., torch.Tensor]
     layers: List[dict]
     tensors: Dict[str, torch.Tensor]
     lowering: object

@@ -28,6 +28,7 @@ def export_network(
     mask: Optional[str] = None,
     any_length: Optional[bool] = None,
     labels: Optional[List[str]] = None,
+    outputs: Optional[Mapping[str, Any]] = None,
 ) -> Exported:
     """Writes a network as one version of a model that FFF Serving serves.
 
@@ -49,7 +50,10 @@ def export_network(
         in its name when left out.
     any_length: whether sequences of any length are served; when left out, those
         of ids are. False serves the example's length alone.
-    labels: the names of the classes.
+    labels: the names of the classes, of the main output.
+    outputs: of a module that answers a tuple or a dict of tensors, {name: its key
+        there}, the main output first. Left out, all: a dict's under their keys, a
+        tuple's as "output", "output_1", ...
 
     The module is traced with torch.fx. What it answers is compared with what
     the layers of config.json compute: row by row, on tiny and huge numbers, on
@@ -68,7 +72,7 @@ def export_network(
 
     write.check_folder(folder)
     made = translate.translate(
-        module, example_inputs, input_shape, mask, any_length, labels
+        module, example_inputs, input_shape, mask, any_length, labels, outputs
     )
     config_path = write.write(folder, made)
     for note in made.notes:

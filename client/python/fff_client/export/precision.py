@@ -58,11 +58,14 @@ def in_float32(module) -> Iterator[Dtypes]:
             value.data = data
 
 
-def own_answer(module, inputs: Dict[str, torch.Tensor]) -> Optional[torch.Tensor]:
+def own_answer(answering, inputs: Dict[str, torch.Tensor]) -> Optional[torch.Tensor]:
     """What a module in eval mode answers in its own dtype; None of float32, and where torch
-    cannot compute it, as float16 on a CPU."""
+    cannot compute it, as float16 on a CPU.
+
+    answering: an outputs.Answering.
+    """
     dtype = next(
-        (value.dtype for _, value in _tensors(module)
+        (value.dtype for _, value in _tensors(answering.module)
          if value.is_floating_point() and value.dtype != torch.float32), None)
     if dtype is None:
         return None
@@ -71,7 +74,7 @@ def own_answer(module, inputs: Dict[str, torch.Tensor]) -> Optional[torch.Tensor
         for name, value in inputs.items()
     }
     try:
-        return answer_of(module, inputs)
+        return answer_of(answering, inputs)
     except Exception:  # torch's or the module's own
         return None
 

@@ -137,14 +137,15 @@ class _Holder(torch.nn.Module):
 class ValueTracer(torch.fx.Tracer):
     """One trace; `run` starts it."""
 
-    def __init__(self, module, inputs: Dict[str, torch.Tensor]):
-        """inputs: of the forward, by the names of its parameters. looked_up: as
-        Weights has it."""
+    def __init__(self, module, inputs: Dict[str, torch.Tensor], key=None):
+        """inputs: of the forward, by the names of its parameters. key: of the
+        output that is followed, as only_output has it. looked_up: as Weights."""
         self.looked_up = []
         einops = sys.modules.get("einops")
         super().__init__(autowrap_modules=(math, einops) if einops else (math,))
         self._holder = _Holder(module)
         self._inputs = inputs
+        self._key = key
         self._evaluating = False
         self._inside = [("", "")]
 
@@ -161,7 +162,7 @@ class ValueTracer(torch.fx.Tracer):
                 name: self.create_proxy("placeholder", name, (), {})
                 for name in self._inputs
             }
-            return only_output(root.net(**proxies))
+            return only_output(root.net(**proxies), self._key)
 
         return call, [self.root]
 
@@ -294,31 +295,44 @@ def name_of(node) -> str:
     return str(node.target)
 
 
-def only_output(result):
-    """The one tensor of a forward's result; ExportError where there are more."""
+def outputs_of(result) -> dict:
+    """The tensors of a forward's result by their keys, {None: it} of one alone."""
     if isinstance(result, torch.Tensor):
-        return result
+        return {None: result}
     if isinstance(result, torch.fx.Proxy):
         if isinstance(result.node.meta["value"], torch.Tensor):
-            return result
-        result = {i: result[i] for i in range(len(result))}
+            return {None: result}
+        keys = list(result.keys() if hasattr(result._value, "keys") else
+                    range(len(result)))
+        result = {key: result[key] for key in keys}
     items = result.items() if hasattr(result, "items") else None
     if items is None and isinstance(result, (tuple, list)):
         items = enumerate(result)
     if items is None:
         raise ExportError(
-            f"the network answers a {type(result).__name__}, wanted one tensor"
+            f"the network answers a {type(result).__name__}, wanted tensors"
         )
-    tensors = {
+    return {
         key: value for key, value in items
         if isinstance(value, (torch.Tensor, torch.fx.Proxy))
     }
+
+
+def only_output(result, key=None):
+    """The tensor at `key` of a forward's result, for None the only one in it;
+    ExportError where there is none, or are more."""
+    tensors = outputs_of(result)
+    if key is not None and None not in tensors:
+        if key not in tensors:
+            raise ExportError(f"the network answers no tensor {key!r}")
+        return only_output(tensors[key])
     if len(tensors) != 1:
         raise ExportError(
             f"the network answers {len(tensors)} tensors "
             f"({', '.join(map(str, tensors)) or 'none'}), wanted one"
         )
-    return only_output(next(iter(tensors.values())))
+    (found,) = tensors.values()
+    return found if None in tensors else only_output(found)
 
 
 def _callable(root, node, lookup: Optional[Callable] = None):
