@@ -189,6 +189,20 @@ def config():
                 {"type": "pool", "over": "first", "masked": True}],
             "batching": {"max_batch_tokens": 512}},
         "tokens": {"input": {"datatype": "UINT8", "shape": ["sequence", 48]}},
+        "outputs": {
+            "output": {"name": "scores"},
+            "layers": [
+                {"type": "linear", "prefix": "trunk."},
+                {"type": "output", "name": "hidden"},
+                {"type": "output", "name": "kind", "labels": ["a", "b"],
+                 "layers": [{**layer, "prefix": "kind."},
+                            {"type": "output", "name": "within"}]},
+                {"type": "linear", "prefix": "main."}]},
+        "outputs_twice": {
+            "layers": [
+                {"type": "repeat", "count": 2, "layers": [
+                    {"type": "output", "name": "output"}]},
+                {"type": "output", "name": "output_ids"}]},
         "crammed_bert": {
             "model_type": "crammedBERT", "device": "cpu",
             "architectures": ["ScriptableLMForSequenceClassification"],
@@ -257,10 +271,10 @@ def requests():
         write("fuzz_request", "infer_named_" + name,
               b"i" + field(1, "m") + inputs + raw)
 
-    def predict(name, *shape, datatype=1, data=rows):
+    def predict(name, *shape, datatype=1, data=rows, more=b""):
         tensor = tensor_of(shape, datatype, data)
         write("fuzz_request", "predict_" + name,
-              b"P" + field(1, "m") + field(3, tensor) + field(4, 1))
+              b"P" + field(1, "m") + field(3, tensor) + field(4, 1) + more)
 
     def infer(name, *shape, raw=rows, contents=None, more=b"", input="input",
               datatype="FP32"):
@@ -280,6 +294,8 @@ def requests():
     predict("other_type", 2, 3, datatype=77)
     predict("bf16", 2, 3, datatype=6, data=rows[:12])
     predict("fp64", 1, 3, datatype=7)
+    predict("outputs", 2, 3, more=field(11, "hidden") + field(11, "output"))
+    predict("top_k_of_another", 2, 3, more=field(10, 1) + field(11, "hidden"))
     pixels = bytes(range(8))
     ids = struct.pack("<6q", 0, 1, 2, 97, 98, 99)
     mask = struct.pack("<6q", 1, 1, 0, 1, 0, 0)
@@ -303,6 +319,10 @@ def requests():
     infer("both", 2, 3, contents=rows)
     infer("output", 2, 3, more=field(6, field(1, "output")))
     infer("other_output", 2, 3, more=field(6, field(1, "x")))
+    infer("outputs", 2, 3, more=field(6, field(1, "hidden")) + field(
+        6, field(1, "output")))
+    infer("classes_of_another", 2, 3, more=field(6, field(1, "hidden") + field(
+        2, field(1, "classification") + field(2, field(2, 1)))))
     infer("other_input", 2, 3, input="x")
     infer("other_type", 2, 3, datatype="BYTES")
     infer("timeout", 2, 3, more=field(
