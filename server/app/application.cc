@@ -238,8 +238,8 @@ class Server {
 
   HttpHandlers Handlers() {
     HttpHandlers handlers;
-    handlers.metrics = [this] {
-      return metrics::ExportText(metrics_, Ready());
+    handlers.metrics = [this](metrics::TextFormat format) {
+      return metrics::ExportText(metrics_, Ready(), format);
     };
     handlers.status = [this] { return StatusJson(Facts(), registry_.List()); };
     handlers.ready = [this] { return Ready(); };

@@ -6,6 +6,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -66,7 +67,14 @@ HttpRequestReader::State HttpRequestReader::Read(absl::string_view bytes) {
 
 HttpRequest HttpRequestReader::request() const {
   const auto& message = parser_->beast.get();
-  return {std::string(message.method_string()), std::string(message.target())};
+  std::string accept;
+  const auto [begin, end] = message.equal_range(http::field::accept);
+  for (auto field = begin; field != end; ++field) {
+    if (!accept.empty()) accept += ", ";  // RFC 9110, 5.3
+    accept.append(field->value().data(), field->value().size());
+  }
+  return {std::string(message.method_string()), std::string(message.target()),
+          std::move(accept)};
 }
 
 }  // namespace fff::app

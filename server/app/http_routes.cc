@@ -4,14 +4,12 @@
 #include <optional>
 #include <vector>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "server/app/accepted_format.h"
+#include "server/app/percent_decoded.h"
 #include "server/app/status_page.h"
-#include "server/metrics/exporter.h"
 
 namespace fff::app {
 namespace {
@@ -94,26 +92,6 @@ Match MatchTarget(absl::string_view target) {
   return MatchModel(path);
 }
 
-// The text with every %XX as its byte (RFC 3986, 2.1); none when one is wrong.
-std::optional<std::string> PercentDecoded(absl::string_view text) {
-  std::string decoded;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      decoded.push_back(text[i]);
-      continue;
-    }
-    const absl::string_view digits = text.substr(i + 1, 2);
-    if (digits.size() != 2 ||
-        !absl::ascii_isxdigit(static_cast<unsigned char>(digits[0])) ||
-        !absl::ascii_isxdigit(static_cast<unsigned char>(digits[1]))) {
-      return std::nullopt;
-    }
-    decoded += absl::HexStringToBytes(digits);
-    i += 2;
-  }
-  return decoded;
-}
-
 HttpAnswer Text(int status, absl::string_view body) {
   HttpAnswer answer;
   answer.status = status;
@@ -136,6 +114,17 @@ HttpAnswer Page(absl::string_view page) {
       absl::StrCat("Content-Security-Policy: ", kStatusPagePolicy,
                    "\r\nReferrer-Policy: no-referrer\r\n");
   answer.body = std::string(page);
+  return answer;
+}
+
+HttpAnswer Metrics(const HttpHandlers& handlers, absl::string_view accept) {
+  const metrics::TextFormat format = AcceptedFormat(accept);
+  HttpAnswer answer;
+  answer.content_type = format == metrics::TextFormat::kOpenMetrics
+                            ? metrics::kOpenMetricsContentType
+                            : metrics::kTextContentType;
+  answer.more_headers = "Vary: Accept\r\n";
+  answer.body = handlers.metrics(format);
   return answer;
 }
 
@@ -203,9 +192,7 @@ HttpAnswer Answer(const HttpHandlers& handlers, const HttpRequest& request) {
       answer.body = handlers.status();
       return answer;
     case Route::kMetrics:
-      answer.content_type = metrics::kTextContentType;
-      answer.body = handlers.metrics();
-      return answer;
+      return Metrics(handlers, request.accept);
     case Route::kReady:
       return handlers.ready() ? Text(200, "ready\n") : Text(503, "not ready\n");
     case Route::kServer:  // no extension of the protocol is served over HTTP

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "server/metrics/text_format.h"
 
 // What the HTTP port answers to which request. Knows neither sockets nor bytes.
 namespace fff::app {
@@ -12,9 +13,9 @@ namespace fff::app {
 // What the answers are made of. The functions are called on the threads of
 // http_endpoint.h, several at once.
 struct HttpHandlers {
-  std::function<std::string()> metrics;  // Prometheus text
-  std::function<std::string()> status;   // JSON that the status page reads
-  std::function<bool()> ready;           // does not block
+  std::function<std::string(metrics::TextFormat)> metrics;
+  std::function<std::string()> status;  // JSON that the status page reads
+  std::function<bool()> ready;          // does not block
   // OK when that version of the model is ready, UNAVAILABLE when it is not,
   // NOT_FOUND when it is unknown, INVALID_ARGUMENT for no version at all;
   // `version` "" is the default one. Does not block.
@@ -27,8 +28,9 @@ struct HttpHandlers {
 };
 
 struct HttpRequest {
-  std::string method;  // as it came: "GET"
-  std::string target;  // as it came: "/metrics?x=1"
+  std::string method;    // as it came: "GET"
+  std::string target;    // as it came: "/metrics?x=1"
+  std::string accept{};  // its Accept fields, as one list
 };
 
 struct HttpAnswer {

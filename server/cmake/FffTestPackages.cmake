@@ -17,7 +17,7 @@ foreach(package GTest benchmark)
 endforeach()
 
 # grpc_tools makes the stubs while the project is built; the others are for runs.
-set(modules pytest numpy yaml grpc google.protobuf grpc_tools)
+set(modules pytest numpy yaml grpc google.protobuf prometheus_client grpc_tools)
 execute_process(
   COMMAND ${FFF_SYSTEM_PYTHON} -c
     "import importlib.util as u, sys

@@ -10,13 +10,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "server/metrics/metric_table.h"
+#include "server/metrics/openmetrics.h"
 #include "server/metrics/process_metrics.h"
 
 namespace fff::metrics {
 namespace {
 
 using prometheus::ClientMetric;
-using prometheus::MetricFamily;
 
 prometheus::MetricType ToPrometheus(MetricType type) {
   switch (type) {
@@ -37,9 +37,10 @@ class FamilyBuilder {
       : description_(DescriptionOf(name)),
         label_names_(
             absl::StrSplit(description_.labels, ',', absl::SkipEmpty())) {
-    family_.name = std::string(description_.name);
-    family_.help = std::string(description_.help);
-    family_.type = ToPrometheus(description_.type);
+    exported_.family.name = std::string(description_.name);
+    exported_.family.help = std::string(description_.help);
+    exported_.family.type = ToPrometheus(description_.type);
+    exported_.unit = std::string(description_.unit);
   }
 
   void Add(const std::vector<std::string>& label_values, double value) {
@@ -51,11 +52,17 @@ class FamilyBuilder {
     }
   }
 
+  // Of the histogram that is added next.
+  void AddExemplars(const Exemplars& exemplars) {
+    exported_.exemplars.push_back(exemplars.Snapshot());
+  }
+
   // `unit_scale` turns observed units into exported ones (1e-9: ns to s).
   void Add(const std::vector<std::string>& label_values,
            const Histogram& histogram, double unit_scale) {
     const HistogramSnapshot snapshot = histogram.Snapshot();
     ClientMetric& metric = NewMetric(label_values);
+    exported_.unit_scale = unit_scale;
     metric.histogram.sample_count = snapshot.count;
     metric.histogram.sample_sum =
         static_cast<double>(snapshot.sum) * unit_scale;
@@ -70,11 +77,11 @@ class FamilyBuilder {
     }
   }
 
-  MetricFamily Take() { return std::move(family_); }
+  ExportedFamily Take() { return std::move(exported_); }
 
  private:
   ClientMetric& NewMetric(const std::vector<std::string>& label_values) {
-    ClientMetric& metric = family_.metric.emplace_back();
+    ClientMetric& metric = exported_.family.metric.emplace_back();
     for (size_t i = 0; i < label_names_.size(); ++i) {
       metric.label.push_back({label_names_[i], label_values[i]});
     }
@@ -83,7 +90,7 @@ class FamilyBuilder {
 
   const MetricDescription& description_;
   std::vector<std::string> label_names_;
-  MetricFamily family_;
+  ExportedFamily exported_;
 };
 
 constexpr double kSecondsPerNs = 1e-9;
@@ -92,7 +99,7 @@ std::vector<std::string> Labels3(const ModelLabels& labels) {
   return {labels.model, labels.version, labels.implementation};
 }
 
-MetricFamily Requests(const ServerMetrics::Snapshot& snapshot) {
+ExportedFamily Requests(const ServerMetrics::Snapshot& snapshot) {
   FamilyBuilder family("fff_requests_total");
   for (const auto& served : snapshot.served) {
     for (size_t m = 0; m < kMethods; ++m) {
@@ -109,7 +116,7 @@ MetricFamily Requests(const ServerMetrics::Snapshot& snapshot) {
   return family.Take();
 }
 
-MetricFamily RequestDurations(const ServerMetrics::Snapshot& snapshot) {
+ExportedFamily RequestDurations(const ServerMetrics::Snapshot& snapshot) {
   FamilyBuilder family("fff_request_duration_seconds");
   for (const auto& served : snapshot.served) {
     for (size_t m = 0; m < kMethods; ++m) {
@@ -117,6 +124,7 @@ MetricFamily RequestDurations(const ServerMetrics::Snapshot& snapshot) {
       if (histogram.Snapshot().count == 0) continue;
       std::vector<std::string> labels = Labels3(served.metrics->labels);
       labels.emplace_back(Name(static_cast<Method>(m)));
+      family.AddExemplars(served.metrics->request_exemplars[m]);
       family.Add(labels, histogram, kSecondsPerNs);
     }
   }
@@ -125,8 +133,8 @@ MetricFamily RequestDurations(const ServerMetrics::Snapshot& snapshot) {
 
 // A family with one series a served implementation; `add` fills in one.
 template <class Add>
-MetricFamily PerModel(const ServerMetrics::Snapshot& snapshot,
-                      absl::string_view name, Add add) {
+ExportedFamily PerModel(const ServerMetrics::Snapshot& snapshot,
+                        absl::string_view name, Add add) {
   FamilyBuilder family(name);
   for (const auto& served : snapshot.served) {
     if (served.loaded) add(family, served);
@@ -135,7 +143,7 @@ MetricFamily PerModel(const ServerMetrics::Snapshot& snapshot,
 }
 
 void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
-                         std::vector<MetricFamily>& families) {
+                         std::vector<ExportedFamily>& families) {
   using Served = ServerMetrics::Served;
   const auto add = [&](absl::string_view name, auto add_series) {
     families.push_back(PerModel(snapshot, name, add_series));
@@ -195,7 +203,7 @@ void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
 }
 
 void AppendLifecycleFamilies(const ServerMetrics::Snapshot& snapshot,
-                             std::vector<MetricFamily>& families) {
+                             std::vector<ExportedFamily>& families) {
   FamilyBuilder ready("fff_model_ready");
   for (const auto& [model, is_ready] : snapshot.model_ready) {
     ready.Add({model}, is_ready ? 1 : 0);
@@ -230,7 +238,7 @@ void AppendLifecycleFamilies(const ServerMetrics::Snapshot& snapshot,
 }
 
 void AppendProcessFamilies(const ServerMetrics::Snapshot& snapshot,
-                           std::vector<MetricFamily>& families) {
+                           std::vector<ExportedFamily>& families) {
   FamilyBuilder lost("fff_access_log_lines_lost_total");
   lost.Add({}, static_cast<double>(snapshot.access_log_lines_lost));
   families.push_back(lost.Take());
@@ -256,11 +264,10 @@ void AppendProcessFamilies(const ServerMetrics::Snapshot& snapshot,
   }
 }
 
-}  // namespace
-
-std::string ExportText(const ServerMetrics& metrics, bool server_ready) {
+std::vector<ExportedFamily> Collect(const ServerMetrics& metrics,
+                                    bool server_ready) {
   const ServerMetrics::Snapshot snapshot = metrics.TakeSnapshot();
-  std::vector<MetricFamily> families;
+  std::vector<ExportedFamily> families;
   families.push_back(Requests(snapshot));
   families.push_back(RequestDurations(snapshot));
   AppendModelFamilies(snapshot, families);
@@ -269,7 +276,21 @@ std::string ExportText(const ServerMetrics& metrics, bool server_ready) {
   ready.Add({}, server_ready ? 1 : 0);
   families.push_back(ready.Take());
   AppendProcessFamilies(snapshot, families);
-  return prometheus::TextSerializer().Serialize(families);
+  return families;
+}
+
+}  // namespace
+
+std::string ExportText(const ServerMetrics& metrics, bool server_ready,
+                       TextFormat format) {
+  const std::vector<ExportedFamily> families = Collect(metrics, server_ready);
+  if (format == TextFormat::kOpenMetrics) return OpenMetricsText(families);
+  std::vector<prometheus::MetricFamily> plain;
+  plain.reserve(families.size());
+  for (const ExportedFamily& exported : families) {
+    plain.push_back(exported.family);
+  }
+  return prometheus::TextSerializer().Serialize(plain);
 }
 
 }  // namespace fff::metrics

@@ -23,7 +23,7 @@ constexpr size_t kCellsPerLine = 64 / sizeof(uint64_t);
 
 // Index of the first bound that is not below `value`. Steps do not branch:
 // durations are spread over buckets, and std::lower_bound guesses wrong.
-size_t BucketOf(absl::Span<const uint64_t> bounds, uint64_t value) {
+size_t FindBucket(absl::Span<const uint64_t> bounds, uint64_t value) {
   const uint64_t* base = bounds.data();
   for (size_t left = bounds.size(); left > 1;) {
     const size_t half = left / 2;
@@ -59,11 +59,15 @@ Histogram::Histogram(absl::Span<const uint64_t> bounds)
       cells_(std::make_unique<std::atomic<uint64_t>[]>(stride_ * kShards)) {}
 
 void Histogram::Observe(uint64_t value) {
-  const size_t bucket = BucketOf(bounds_, value);
+  const size_t bucket = BucketOf(value);
   const size_t shard = ThisThreadShard();
   std::atomic<uint64_t>* cells = &cells_[stride_ * shard];
   AddToShard(shard, cells[0], value);
   AddToShard(shard, cells[1 + bucket], 1);
+}
+
+size_t Histogram::BucketOf(uint64_t value) const {
+  return FindBucket(bounds_, value);
 }
 
 HistogramSnapshot Histogram::Snapshot() const {

@@ -33,6 +33,8 @@ class Histogram {
   explicit Histogram(absl::Span<const uint64_t> bounds);
 
   void Observe(uint64_t value);
+  // Where `value` is counted: an index of HistogramSnapshot::counts.
+  size_t BucketOf(uint64_t value) const;
   HistogramSnapshot Snapshot() const;
   absl::Span<const uint64_t> bounds() const { return bounds_; }
 

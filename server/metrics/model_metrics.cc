@@ -83,4 +83,11 @@ void ModelMetrics::RecordRequest(Method method, int code,
   (code == 0 ? success_ns : fail_ns).Add(duration_ns);
 }
 
+void ModelMetrics::RecordTrace(Method method, uint64_t duration_ns,
+                               const base::TraceIds& trace, int64_t unix_ms) {
+  const auto m = static_cast<size_t>(method);
+  request_exemplars[m].Record(request_duration[m].BucketOf(duration_ns),
+                              {trace, duration_ns, unix_ms});
+}
+
 }  // namespace fff::metrics

@@ -8,6 +8,8 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "server/base/trace_ids.h"
+#include "server/metrics/exemplars.h"
 #include "server/metrics/histogram.h"
 #include "server/metrics/shard.h"
 
@@ -81,11 +83,15 @@ struct ModelMetrics {
   explicit ModelMetrics(ModelLabels labels_in);
 
   void RecordRequest(Method method, int code, uint64_t duration_ns);
+  // The trace of a request that was recorded, at the time `unix_ms`.
+  void RecordTrace(Method method, uint64_t duration_ns,
+                   const base::TraceIds& trace, int64_t unix_ms);
 
   const ModelLabels labels;
   std::array<std::array<Counter, kStatusCodes>, kMethods> requests;
   // Of answered requests, any code, a method.
   std::array<Histogram, kMethods> request_duration;
+  std::array<Exemplars, kMethods> request_exemplars;
   Histogram queue_duration;
   Histogram compute_duration;
   Histogram batch_rows;

@@ -34,14 +34,14 @@ absl::Status ModelReady(const std::string& name, const std::string& version) {
 }
 
 const HttpHandlers& Handlers() {
-  static const auto* const handlers =
-      new HttpHandlers{[] { return std::string("rows 1\n"); },
-                       [] { return std::string("{}"); },
-                       [] { return false; },
-                       ModelReady,
-                       "<html></html>",
-                       "fff",
-                       "1"};
+  static const auto* const handlers = new HttpHandlers{
+      [](fff::metrics::TextFormat) { return std::string("rows 1\n"); },
+      [] { return std::string("{}"); },
+      [] { return false; },
+      ModelReady,
+      "<html></html>",
+      "fff",
+      "1"};
   return *handlers;
 }
 
@@ -96,6 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (state == State::kDone) {
     Require(whole.request().method == pieces.request().method);
     Require(whole.request().target == pieces.request().target);
+    Require(whole.request().accept == pieces.request().accept);
     CheckAnswer(whole.request());
   } else if (state != State::kMore) {
     CheckBytes(fff::app::ErrorAnswer(400, whole.error()), "");

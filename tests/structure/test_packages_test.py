@@ -42,7 +42,8 @@ class TestPackagesTest(unittest.TestCase):
         # -S: without Debian's modules.
         code, output = configure(python="exec /usr/bin/python3 -S \"$@\"")
         self.assertNotEqual(code, 0)
-        self.assertIn("pytest, numpy, yaml, grpc, google.protobuf, grpc_tools; ", output)
+        self.assertIn("pytest, numpy, yaml, grpc, google.protobuf, prometheus_client, "
+                      "grpc_tools; ", output)
         self.assertIn(ADVICE, output)
 
     def test_says_that_python_does_not_run(self):

@@ -113,7 +113,7 @@ class HttpEndpointTest : public ::testing::Test {
 
   static HttpHandlers Handlers() {
     HttpHandlers handlers;
-    handlers.metrics = [] {
+    handlers.metrics = [](metrics::TextFormat) {
       ++scrapes_;
       return std::string("fff_rows_total 1\n");
     };
@@ -277,7 +277,9 @@ TEST_F(HttpEndpointTest, AnAddressOfAnotherMachineIsRefused) {
 class HttpLimitsTest : public ::testing::Test {
  protected:
   HttpLimitsTest() {
-    handlers_.metrics = [] { return std::string("rows 1\n"); };
+    handlers_.metrics = [](metrics::TextFormat) {
+      return std::string("rows 1\n");
+    };
     // Far beyond what a test takes: nothing here ends by itself.
     limits_.head_time = limits_.answer_time = limits_.close_time =
         std::chrono::hours(1);
@@ -301,7 +303,7 @@ class HttpLimitsTest : public ::testing::Test {
 TEST_F(HttpLimitsTest, AProbeDoesNotWaitForAScrape) {
   absl::Notification scraped;
   absl::Notification answer;
-  handlers_.metrics = [&] {
+  handlers_.metrics = [&](metrics::TextFormat) {
     scraped.Notify();
     answer.WaitForNotification();
     return std::string("late\n");
@@ -354,7 +356,9 @@ TEST_F(HttpLimitsTest, AHeadThatTricklesIsCut) {
 }
 
 TEST_F(HttpLimitsTest, AnAnswerThatIsNotReadIsCut) {
-  handlers_.metrics = [] { return std::string(64 << 20, 'x'); };
+  handlers_.metrics = [](metrics::TextFormat) {
+    return std::string(64 << 20, 'x');
+  };
   limits_.answer_time = std::chrono::milliseconds(50);
   Start();
   const int fd = Open();

@@ -22,6 +22,17 @@ TEST(HttpRequestReader, ReadsMethodAndTarget) {
   EXPECT_EQ(reader.request().target, "/metrics?x=1");
 }
 
+TEST(HttpRequestReader, JoinsTheAcceptFields) {
+  HttpRequestReader none;
+  ASSERT_EQ(none.Read(kGet), State::kDone);
+  EXPECT_EQ(none.request().accept, "");
+  HttpRequestReader two;
+  ASSERT_EQ(two.Read("GET / HTTP/1.1\r\nAccept: a/b;q=0.5\r\nHost: a\r\n"
+                     "accept: c/d\r\n\r\n"),
+            State::kDone);
+  EXPECT_EQ(two.request().accept, "a/b;q=0.5, c/d");
+}
+
 TEST(HttpRequestReader, ReadsByteByByte) {
   HttpRequestReader reader;
   const std::string bytes = kGet;

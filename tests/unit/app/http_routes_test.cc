@@ -17,7 +17,11 @@ using ::testing::StartsWith;
 class HttpRoutesTest : public ::testing::Test {
  protected:
   HttpRoutesTest() {
-    handlers_.metrics = [] { return std::string("rows 1\n"); };
+    handlers_.metrics = [](metrics::TextFormat format) {
+      return std::string(format == metrics::TextFormat::kOpenMetrics
+                             ? "rows 1\n# EOF\n"
+                             : "rows 1\n");
+    };
     handlers_.status = [] { return std::string("{}"); };
     handlers_.ready = [this] { return ready_; };
     handlers_.model_ready = [this](const std::string& name,
@@ -48,6 +52,17 @@ TEST_F(HttpRoutesTest, MetricsStatusAndPage) {
   EXPECT_EQ(Get("/").body, "<html></html>");
   EXPECT_THAT(Get("/").more_headers,
               StartsWith("Content-Security-Policy: default-src 'none'"));
+}
+
+TEST_F(HttpRoutesTest, MetricsInTheTextThatIsAskedFor) {
+  const HttpAnswer answer = Answer(
+      handlers_, {"GET", "/metrics", "application/openmetrics-text;q=0.5"});
+  EXPECT_EQ(answer.content_type,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8");
+  EXPECT_EQ(answer.body, "rows 1\n# EOF\n");
+  // A cache between keeps the two apart.
+  EXPECT_EQ(answer.more_headers, "Vary: Accept\r\n");
+  EXPECT_EQ(Get("/metrics").more_headers, "Vary: Accept\r\n");
 }
 
 TEST_F(HttpRoutesTest, ReadinessFollowsTheServer) {
