@@ -17,6 +17,7 @@
 #include "server/app/http_endpoint.h"
 #include "server/app/signals.h"
 #include "server/app/status_page.h"
+#include "server/app/tracing_choice.h"
 #include "server/base/cpu_info.h"
 #include "server/base/listen.h"
 #include "server/base/log.h"
@@ -69,6 +70,7 @@ rpc::GrpcServerOptions GrpcOptions(const Config& config, int threads) {
   options.refuse_non_finite = config.non_finite == "refuse";
   options.access_log = config.access_log;
   options.access_log_share = config.access_log_sample;
+  options.traces = ChooseTracing(config.traces);
   options.queues = QueueThreads(config, threads);
   options.benchmark_enabled = config.benchmark;
   options.connections = {config.max_connection_age_seconds,

@@ -371,6 +371,7 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   AddReadyOptions(app, config);
   AddServingOptions(app, config);
   AddLogOptions(app, config);
+  AddTraceOptions(app, config.traces);
   AddNetworkOptions(app, config);
   AddConnectionOptions(app, config);
   AddTlsOptions(app, config);

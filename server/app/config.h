@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "server/app/trace_flags.h"
 #include "server/serving/repository/model_repository.h"
 
 namespace fff::app {
@@ -50,6 +51,7 @@ struct Config {
   std::string log_format = "text";  // or json
   std::string access_log;           // a file, "-", or "" for none
   double access_log_sample = 1;     // share of the requests that succeed
+  TraceFlags traces;
 };
 
 // Why the process should end before it serves: help or version was printed, or

@@ -245,6 +245,12 @@ void AppendProcessFamilies(const ServerMetrics::Snapshot& snapshot,
   FamilyBuilder refused("fff_metadata_refused_total");
   refused.Add({}, static_cast<double>(snapshot.metadata_refused));
   families.push_back(refused.Take());
+  FamilyBuilder exported("fff_spans_exported_total");
+  exported.Add({}, static_cast<double>(snapshot.spans_exported));
+  families.push_back(exported.Take());
+  FamilyBuilder dropped("fff_spans_dropped_total");
+  dropped.Add({}, static_cast<double>(snapshot.spans_dropped));
+  families.push_back(dropped.Take());
   FamilyBuilder build("fff_build_info");
   build.Add({snapshot.server_version}, 1);
   families.push_back(build.Take());

@@ -68,6 +68,10 @@ constexpr MetricDescription kTable[] = {
     {"fff_metadata_refused_total", MetricType::kCounter, "", "",
      "Inference, health and reflection calls refused because their metadata "
      "were larger than --max-metadata-bytes."},
+    {"fff_spans_exported_total", MetricType::kCounter, "", "",
+     "Spans that the receiver of --otlp-endpoint has taken."},
+    {"fff_spans_dropped_total", MetricType::kCounter, "", "",
+     "Spans that it has not: it was away or too slow, or refused them."},
     {"fff_build_info", MetricType::kGauge, "", "version",
      "1; the version of the server."},
     {"process_cpu_seconds_total", MetricType::kCounter, "seconds", "",

@@ -138,6 +138,8 @@ ServerMetrics::Snapshot ServerMetrics::TakeSnapshot() const {
   snapshot.server_version = server_version_;
   snapshot.access_log_lines_lost = access_log_lines_lost_.load();
   snapshot.metadata_refused = metadata_refused_.load();
+  snapshot.spans_exported = spans_exported_.load();
+  snapshot.spans_dropped = spans_dropped_.load();
   snapshot.served.push_back({unknown_model_, nullptr, {}, false});
   absl::MutexLock lock(&mutex_);
   snapshot.served.insert(snapshot.served.end(), served_.begin(), served_.end());

@@ -67,6 +67,15 @@ class ServerMetrics {
     metadata_refused_.fetch_add(1, std::memory_order_relaxed);
   }
 
+  // Spans that a receiver has taken, and those that it has not; any thread, no
+  // lock.
+  void AddSpansExported(uint64_t spans) {
+    spans_exported_.fetch_add(spans, std::memory_order_relaxed);
+  }
+  void AddSpansDropped(uint64_t spans) {
+    spans_dropped_.fetch_add(spans, std::memory_order_relaxed);
+  }
+
   // Ends every series of one version, or of the whole model with all its
   // versions. Requests in flight may go on recording into what they hold.
   void ForgetVersion(const std::string& model, const std::string& version);
@@ -80,6 +89,8 @@ class ServerMetrics {
     std::string server_version;
     uint64_t access_log_lines_lost = 0;
     uint64_t metadata_refused = 0;
+    uint64_t spans_exported = 0;
+    uint64_t spans_dropped = 0;
     std::vector<Served> served;  // unknown_model first
     std::map<std::string, bool> model_ready;
     std::map<std::pair<std::string, std::string>, double> load_seconds;
@@ -99,6 +110,8 @@ class ServerMetrics {
   const std::shared_ptr<ModelMetrics> unknown_model_;
   std::atomic<uint64_t> access_log_lines_lost_{0};
   std::atomic<uint64_t> metadata_refused_{0};
+  std::atomic<uint64_t> spans_exported_{0};
+  std::atomic<uint64_t> spans_dropped_{0};
   mutable absl::Mutex mutex_;
   std::vector<Served> served_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, bool> model_ready_ ABSL_GUARDED_BY(mutex_);

@@ -65,3 +65,22 @@ def test_types_and_units_are_told(server):
     assert parsed["process_cpu_seconds"].unit == "seconds"
     assert parsed["fff_model_weights_bytes"].unit == "bytes"
     assert parsed["fff_model_info"].type == "gauge"
+
+
+def test_a_traced_request_is_an_exemplar_on_its_bucket(server):
+    ask(server, ("traceparent", f"00-{TRACE}-{PARENT}-00"))
+    ask(server)
+
+    def exemplars():
+        parsed = families(scrape(server, PROMETHEUS)[1])
+        return [sample for family in parsed.values() for sample in family.samples
+                if sample.exemplar]
+
+    assert exemplars() == []  # nobody records these
+    ask(server, ("traceparent", f"00-{TRACE}-{PARENT}-01"))
+    sample, = exemplars()
+    assert sample.name == "fff_request_duration_seconds_bucket"
+    assert sample.labels["model"] == MODEL and sample.labels["method"] == "Predict"
+    assert sample.exemplar.labels == {"trace_id": TRACE, "span_id": PARENT}
+    assert 0 < sample.exemplar.value <= float(sample.labels["le"])
+    assert abs(float(sample.exemplar.timestamp) - time.time()) < 3600

@@ -29,11 +29,13 @@ FOLDERS = {
     "server/rpc": _CORE + ["metrics", "benchmark", "serving"],
     "server/rpc/access": ["base"],
     "server/rpc/observe": ["base", "serving/batching"],
+    "server/rpc/tracing": ["base", "rpc/observe"],
     "server/rpc/messages": _CORE + ["benchmark", "serving"],
     "server/rpc/transport": _CORE + [
-        "metrics", "serving", "rpc/messages", "rpc/observe"],
+        "metrics", "serving", "rpc/messages", "rpc/observe", "rpc/tracing"],
     "server/rpc/service": _CORE + [
-        "metrics", "serving", "rpc/access", "rpc/messages", "rpc/transport"],
+        "metrics", "serving", "rpc/access", "rpc/messages", "rpc/tracing",
+        "rpc/transport"],
     "server/app": _CORE + ["metrics", "benchmark", "serving", "rpc"],
     "server/main.cc": ["base", "app"],
     "client/cpp": ["base", "tensor"],
@@ -60,7 +62,7 @@ SIBLINGS_APART = [
 THIRD_PARTY = {
     "gRPC and protobuf": (
         ["grpc/", "grpc++/", "grpcpp/", "google/protobuf/", "google/rpc/", "fff/v1/",
-         "inference/"],
+         "inference/", "opentelemetry/"],
         ["server/rpc", "client"]),
     "OpenSSL": (["openssl/"], ["server/rpc/access"]),
     "oneDNN": (["dnnl", "oneapi/dnnl/"], ["server/engine/cpu"]),

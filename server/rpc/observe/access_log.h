@@ -15,11 +15,14 @@ namespace fff::rpc {
 // What is known of a request when it is answered.
 struct AccessEntry {
   int64_t unix_ms = 0;
+  absl::string_view service;  // of the method, "fff.v1.InferenceService"
   absl::string_view method;
-  absl::string_view model;  // as it was asked for
-  int64_t version = 0;      // that answered; 0 = none
+  absl::string_view model;           // as it was asked for
+  absl::string_view implementation;  // that answered; "" = none
+  int64_t version = 0;               // that answered; 0 = none
   absl::string_view request_id;
-  absl::string_view status;   // "OK", "NOT_FOUND", ...
+  int code = 0;               // of gRPC
+  absl::string_view status;   // its name: "OK", "NOT_FOUND", ...
   absl::string_view message;  // of an error
   int64_t rows = 0;
   int64_t batch_rows = 0;

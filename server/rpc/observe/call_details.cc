@@ -1,5 +1,7 @@
 #include "server/rpc/observe/call_details.h"
 
+#include <map>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/serving/batching/retry_after.h"
@@ -8,6 +10,18 @@ namespace fff::rpc {
 namespace {
 
 double Microseconds(int64_t ns) { return static_cast<double>(ns) / 1000; }
+
+// Several headers are one list.
+std::string TraceState(
+    const std::multimap<grpc::string_ref, grpc::string_ref>& metadata) {
+  std::string state;
+  const auto [begin, end] = metadata.equal_range("tracestate");
+  for (auto at = begin; at != end; ++at) {
+    if (!state.empty()) state.push_back(',');
+    state.append(at->second.data(), at->second.size());
+  }
+  return state.size() <= kTraceStateBytesMax ? state : "";
+}
 
 }  // namespace
 
@@ -25,6 +39,9 @@ CallDetails ReadDetails(const grpc::ServerContext& context) {
   if (trace != metadata.end()) {
     details.trace =
         ParseTraceparent({trace->second.data(), trace->second.size()});
+    if (details.trace.has_value() && details.trace->sampled) {
+      details.trace->state = TraceState(metadata);
+    }
   }
   return details;
 }

@@ -23,6 +23,16 @@ constexpr std::chrono::seconds kFarewellTimeMax(2);
 constexpr std::chrono::seconds kRefusalTimeMax(2);
 constexpr std::chrono::milliseconds kQuietTime(20);
 
+// How long spans may take to leave once everything is answered.
+constexpr std::chrono::milliseconds kFlushTimeMin(500);
+constexpr std::chrono::seconds kFlushTimeMax(5);
+
+absl::Time FlushUntil(std::chrono::system_clock::time_point deadline) {
+  const auto now = std::chrono::system_clock::now();
+  return absl::FromChrono(
+      std::clamp(deadline, now + kFlushTimeMin, now + kFlushTimeMax));
+}
+
 std::shared_ptr<grpc::ServerCredentials> Credentials(
     const GrpcServerOptions& options) {
   return options.tls.enabled() ? ReloadingTlsCredentials(options.tls)
@@ -119,6 +129,7 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
                    &health_,
                    &memory_,
                    nullptr,
+                   nullptr,
                    Seconds(options.unread_answer_seconds),
                    options.overload_is_unavailable,
                    options.refuse_non_finite,
@@ -144,6 +155,18 @@ absl::Status GrpcServer::Start() {
     access_log_ = std::make_unique<AccessLog>(std::move(lines),
                                               options_.access_log_share);
     environment_.access_log = access_log_.get();
+  }
+  if (options_.traces.enabled()) {
+    FFF_ASSIGN_OR_RETURN(tracing_,
+                         Tracing::Start(
+                             options_.traces,
+                             [metrics = environment_.metrics](uint64_t spans) {
+                               metrics->AddSpansExported(spans);
+                             },
+                             [metrics = environment_.metrics](uint64_t spans) {
+                               metrics->AddSpansDropped(spans);
+                             }));
+    environment_.tracing = tracing_.get();
   }
   // gRPC does not say why it cannot listen; the system does.
   FFF_RETURN_IF_ERROR(base::CheckListen(options_.host, options_.port, "gRPC"));
@@ -232,6 +255,7 @@ void GrpcServer::Stop(std::chrono::system_clock::time_point deadline) {
   for (const auto& queue : queues_) queue->Stop();
   queues_.clear();
   server_.reset();
+  if (tracing_ != nullptr) tracing_->Stop(FlushUntil(deadline));
 }
 
 }  // namespace fff::rpc

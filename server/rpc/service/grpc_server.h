@@ -16,6 +16,7 @@
 #include "server/rpc/service/inference_service.h"
 #include "server/rpc/service/open_inference_service.h"
 #include "server/rpc/service/reflection_service.h"
+#include "server/rpc/tracing/tracing.h"
 #include "server/rpc/transport/infer_queue.h"
 #include "server/serving/batching/scheduler.h"
 #include "server/serving/repository/model_repository.h"
@@ -73,6 +74,7 @@ struct GrpcServerOptions {
   // output, "" for nowhere. And which part of those that succeed, 0 to 1.
   std::string access_log;
   double access_log_share = 1;
+  TraceOptions traces;
   int queues = 1;  // completion queues, a thread each, for inference calls
   bool benchmark_enabled = true;
   ConnectionOptions connections;
@@ -106,8 +108,9 @@ class GrpcServer {
   void ReopenAccessLog();
 
   // Sends clients away, then refuses new calls, and gives those in flight until
-  // `deadline`, after which they are cancelled. Stops the scheduler. Blocks;
-  // call once after Start.
+  // `deadline`, after which they are cancelled. Stops the scheduler. Exports
+  // the spans that wait, until the deadline too, but for 5 s at most and half a
+  // second at least. Blocks; call once after Start.
   void Stop(std::chrono::system_clock::time_point deadline);
 
  private:
@@ -132,6 +135,7 @@ class GrpcServer {
   const Reflection reflection_;
   serving::MemoryBudget memory_;
   std::unique_ptr<AccessLog> access_log_;
+  std::unique_ptr<Tracing> tracing_;
   CallEnvironment environment_;
   ReflectionService reflection_service_{&reflection_, &environment_};
   ReflectionAlphaService reflection_alpha_service_{&reflection_, &environment_};

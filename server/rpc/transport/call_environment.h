@@ -9,6 +9,7 @@
 #include "server/metrics/server_metrics.h"
 #include "server/rpc/observe/access_log.h"
 #include "server/rpc/observe/call_details.h"
+#include "server/rpc/tracing/tracing.h"
 #include "server/rpc/transport/health_service.h"
 #include "server/serving/batching/memory_budget.h"
 #include "server/serving/batching/scheduler.h"
@@ -38,6 +39,7 @@ struct CallEnvironment {
   HealthService* health = nullptr;
   serving::MemoryBudget* memory = nullptr;
   AccessLog* access_log = nullptr;  // null = requests are not logged
+  Tracing* tracing = nullptr;       // null = requests become no spans
   // How long an answer may wait for its client while memory is short; 0 = for
   // ever (unread_answers.h).
   serving::Clock::duration unread_timeout{0};

@@ -36,6 +36,8 @@ struct PredictApi {
   using Request = v1::PredictRequest;
   using Response = v1::PredictResponse;
   using StreamResponse = v1::PredictStreamResponse;
+  static constexpr absl::string_view kService =
+      v1::InferenceService::service_full_name();
   static constexpr absl::string_view kRequestName = "fff.v1.PredictRequest";
   static constexpr int kIdField = Request::kRequestIdFieldNumber;
 
@@ -105,6 +107,8 @@ struct ModelInferApi {
   using Request = inference::ModelInferRequest;
   using Response = inference::ModelInferResponse;
   using StreamResponse = inference::ModelStreamInferResponse;
+  static constexpr absl::string_view kService =
+      inference::GRPCInferenceService::service_full_name();
   static constexpr absl::string_view kRequestName =
       "inference.ModelInferRequest";
   static constexpr int kIdField = Request::kIdFieldNumber;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -228,12 +229,13 @@ class InferTask final : public serving::Task {
   }
 
   void Record(const absl::Status& status) {
+    const int64_t unix_ns = absl::GetCurrentTimeNanos();
     metrics::ModelMetrics& metrics =
         servable_ != nullptr ? servable_->metrics()
                              : environment_->metrics->unknown_model();
     metrics.RecordRequest(arrival_.method, static_cast<int>(status.code()),
                           static_cast<uint64_t>(split_.total_ns));
-    if (environment_->access_log != nullptr) Log(status);
+    Tell(status, unix_ns, metrics);
     if (servable_ == nullptr) return;
     metrics.inflight.Add(-1);
     if (!status.ok()) return;
@@ -241,26 +243,50 @@ class InferTask final : public serving::Task {
     metrics.encode_ns.Add(static_cast<uint64_t>(split_.encode_ns));
     metrics.queued_ns.Add(static_cast<uint64_t>(timing.queue_ns));
     metrics.computed_ns.Add(static_cast<uint64_t>(timing.compute_ns));
-    metrics.last_inference_ms.store(absl::GetCurrentTimeNanos() / 1'000'000,
+    metrics.last_inference_ms.store(unix_ns / 1'000'000,
                                     std::memory_order_relaxed);
   }
 
-  void Log(const absl::Status& status) {
-    const TraceContext* trace = arrival_.details->trace.has_value()
-                                    ? &*arrival_.details->trace
-                                    : nullptr;
-    if (!environment_->access_log->Wants(status.ok(),
-                                         trace != nullptr && trace->sampled)) {
-      return;
+  // The request's line of the access log, its span and its exemplar, where it
+  // has them.
+  void Tell(const absl::Status& status, int64_t unix_ns,
+            metrics::ModelMetrics& metrics) {
+    const TraceContext* caller = arrival_.details->trace.has_value()
+                                     ? &*arrival_.details->trace
+                                     : nullptr;
+    const bool traced = caller != nullptr && caller->sampled;
+    const bool logged = environment_->access_log != nullptr &&
+                        environment_->access_log->Wants(status.ok(), traced);
+    std::optional<SpanIds> span;
+    if (environment_->tracing != nullptr) {
+      span = environment_->tracing->Sample(caller);
     }
+    if (span.has_value() || traced) {
+      metrics.RecordTrace(
+          arrival_.method, static_cast<uint64_t>(split_.total_ns),
+          span.has_value() ? span->own : IdsOf(*caller), unix_ns / 1'000'000);
+    }
+    if (!logged && !span.has_value()) return;
+    const AccessEntry entry = Entry(status, caller, unix_ns);
+    if (logged) environment_->access_log->Write(entry);
+    if (span.has_value()) environment_->tracing->Add(entry, *span, unix_ns);
+  }
+
+  AccessEntry Entry(const absl::Status& status, const TraceContext* caller,
+                    int64_t unix_ns) const {
     AccessEntry entry;
-    entry.unix_ms = absl::GetCurrentTimeNanos() / 1'000'000;
+    entry.unix_ms = unix_ns / 1'000'000;
+    entry.service = Api::kService;
     entry.method = metrics::Name(arrival_.method);
-    entry.model = servable_ != nullptr ? absl::string_view(servable_->name())
-                                       : Api::ModelName(request_);
-    entry.version = servable_ != nullptr ? servable_->parts().version : 0;
+    entry.model = Api::ModelName(request_);
+    if (servable_ != nullptr) {
+      entry.model = servable_->name();
+      entry.implementation = servable_->metrics().labels.implementation;
+      entry.version = servable_->parts().version;
+    }
     entry.request_id = Api::Id(request_);
-    entry.status = metrics::StatusCodeName(static_cast<int>(status.code()));
+    entry.code = static_cast<int>(status.code());
+    entry.status = metrics::StatusCodeName(entry.code);
     entry.message = status.message();
     entry.rows = y.rows;
     entry.batch_rows = timing.batch_rows;
@@ -271,8 +297,8 @@ class InferTask final : public serving::Task {
     entry.compute_ns = timing.compute_ns;
     entry.encode_ns = split_.encode_ns;
     entry.total_ns = split_.total_ns;
-    entry.trace = trace;
-    environment_->access_log->Write(entry);
+    entry.trace = caller;
+    return entry;
   }
 
   const CallEnvironment* environment_ = nullptr;

@@ -117,6 +117,8 @@ TEST_F(ConfigTest, HasDefaultsForAllButTheRepository) {
   EXPECT_EQ(config_.log_format, "text");
   EXPECT_EQ(config_.access_log, "");
   EXPECT_EQ(config_.access_log_sample, 1);
+  EXPECT_EQ(config_.traces.endpoint, "");
+  EXPECT_EQ(config_.traces.sample, 0.01);
   EXPECT_EQ(config_.request_memory_bytes, 0);
   EXPECT_EQ(config_.unread_answer_timeout_seconds, 10);
   EXPECT_EQ(config_.overload_status, "resource_exhausted");
@@ -218,6 +220,14 @@ TEST_F(ConfigTest, TakesEveryFlag) {
   EXPECT_TRUE(config_.insecure);
   EXPECT_EQ(config_.admin_token_file, pem);
   EXPECT_EQ(config_.admin_client_names, std::vector<std::string>{"operator"});
+}
+
+TEST_F(ConfigTest, TakesWhereSpansGo) {
+  ExpectTaken({"--otlp-endpoint=collector:4317", "--otlp-ca-file=/dev/null",
+               "--trace-sample=1"});
+  EXPECT_EQ(config_.traces.endpoint, "collector:4317");
+  EXPECT_EQ(config_.traces.ca_file, "/dev/null");
+  EXPECT_EQ(config_.traces.sample, 1);
 }
 
 TEST_F(ConfigTest, TakesEveryModelControlByName) {
@@ -516,6 +526,10 @@ TEST_F(ConfigTest, RefusesOtherValuesOutOfBounds) {
   EXPECT_THAT(Refused({"--log-format=xml"}), HasSubstr("--log-format"));
   EXPECT_THAT(Refused({"--access-log-sample=1.5"}),
               HasSubstr("--access-log-sample"));
+  EXPECT_THAT(Refused({"--trace-sample=2"}), HasSubstr("--trace-sample"));
+  EXPECT_THAT(Refused({"--otlp-endpoint=http://a/v1/traces"}),
+              HasSubstr("--otlp-endpoint: got 'http://a/v1/traces', wanted "
+                        "host:port, http://host:port or https://host:port"));
   EXPECT_THAT(Refused({"--request-memory-bytes=-1"}),
               HasSubstr("--request-memory-bytes"));
 }
