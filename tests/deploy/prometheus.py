@@ -17,7 +17,7 @@ class Prometheus:
     """Scrapes `targets` (job -> list of addresses) and evaluates `rules` twice a
     second. Use as a context manager."""
 
-    def __init__(self, directory, targets, rules):
+    def __init__(self, directory, targets, rules, *flags):
         self.directory = pathlib.Path(directory)
         config = {
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms",
@@ -32,7 +32,7 @@ class Prometheus:
         with open(self.log, "w", encoding="utf-8") as output:
             self._process = subprocess.Popen(
                 ["prometheus", f"--config.file={path}", "--web.listen-address=127.0.0.1:0",
-                 f"--storage.tsdb.path={self.directory / 'data'}", "--log.level=info"],
+                 f"--storage.tsdb.path={self.directory / 'data'}", "--log.level=info", *flags],
                 stdout=output, stderr=subprocess.STDOUT)
         self.port = self._await_port()
 
