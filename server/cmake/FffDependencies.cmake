@@ -1,4 +1,4 @@
-# Every third-party package, found once. README.md names each with its reason.
+# Every third-party package, found once. CONTRIBUTING.md names each with its reason.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(absl CONFIG REQUIRED)

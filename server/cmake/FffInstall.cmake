@@ -24,6 +24,8 @@ install(FILES ${fff_packaging}/completion/fff-server
 install(FILES ${CMAKE_SOURCE_DIR}/README.md ${CMAKE_SOURCE_DIR}/CHANGELOG.md
               ${CMAKE_SOURCE_DIR}/SECURITY.md ${CMAKE_SOURCE_DIR}/LICENSE
         DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT serving)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/server/docs  # README.md links to these
+        DESTINATION ${CMAKE_INSTALL_DOCDIR}/server COMPONENT serving)
 
 # --demo in a build tree finds what it finds in an installation.
 foreach(folder models samples)

@@ -4,14 +4,12 @@ import json
 import re
 import subprocess
 
-import pytest
 import yaml
 
 import paths
 from scale import SERVICE_CONFIG
 
 README = (paths.DEPLOY / "README.md").read_text()
-PAGES = sorted(paths.DEPLOY.glob("**/README.md"))
 METRIC_TABLE = paths.SOURCE / "server" / "metrics" / "metric_table.cc"
 RULES = paths.DEPLOY / "prometheus" / "fff-rules.yml"
 GENERAL = {"--help", "--version"}
@@ -54,21 +52,6 @@ def test_alerts_table_is_that_of_the_rules():
               for rule in group["rules"] if "alert" in rule}
     section = README[README.index("| alert |"):]
     assert set(re.findall(r"`(Fff\w+)`", section)) == alerts
-
-
-def anchors(page):
-    """Those of its headings, as GitHub makes them."""
-    found = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page, flags=re.S), re.M)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in found}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.parent.name))
-def test_links_lead_somewhere(page):
-    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)",
-                                   page.read_text()):
-        target = page.parent / path if path else page
-        assert target.exists(), path
-        assert not anchor or anchor in anchors(target.read_text()), f"{path}#{anchor}"
 
 
 def test_files_named_exist():

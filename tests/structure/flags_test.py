@@ -14,7 +14,15 @@ import sys
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "server/README.md", "deploy/models/README.md"]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix() for path in
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("client/*/README.md"),
+     *ROOT.glob("deploy/**/README.md"), *ROOT.glob("server/**/*.md"),
+     ROOT / "tests" / "bench" / "README.md"])
+# Pages that name no flags but those of the two programs.
+OURS = ["README.md", "client/cli/README.md", "server/README.md", *sorted(
+    path.relative_to(ROOT).as_posix() for path in ROOT.glob("server/docs/*.md"))]
+COMMANDS = ["predict", "benchmark", "models", "load", "unload", "status"]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 PROGRAMS = {}  # name -> path
 
@@ -46,7 +54,8 @@ class FlagsTest(unittest.TestCase):
                 seen += 1
                 known = known_flags(program)
                 if program == "fffctl":
-                    known = known | known_flags("fffctl", words[1])
+                    known = known.union(*(known_flags("fffctl", word) for word in words
+                                          if word in COMMANDS))
                 for word in words[1:]:
                     if word.startswith("--"):
                         with self.subTest(document=document, words=words):
@@ -55,9 +64,9 @@ class FlagsTest(unittest.TestCase):
 
     def test_flags_named_in_text_are_known(self):
         known = known_flags("fff-server") | known_flags("fffctl")
-        for command in ("predict", "benchmark", "models", "load", "unload", "status"):
+        for command in COMMANDS:
             known |= known_flags("fffctl", command)
-        for document in ("README.md", "server/README.md"):
+        for document in OURS:
             text = (ROOT / document).read_text(encoding="utf-8")
             text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
             for code in re.findall(r"`([^`\n]+)`", text):
@@ -68,8 +77,7 @@ class FlagsTest(unittest.TestCase):
                         self.assertIn(flag, known)
 
     def test_every_help_text_has_an_example(self):
-        for words in ([], ["predict"], ["benchmark"], ["models"], ["load"],
-                      ["unload"], ["status"]):
+        for words in [[], *([command] for command in COMMANDS)]:
             with self.subTest(words=words):
                 done = subprocess.run([PROGRAMS["fffctl"], *words, "--help"],
                                       stdout=subprocess.PIPE, text=True,

@@ -1,7 +1,7 @@
 """What the conventions of FFF layers compute, for comparison with a module.
 
 A convention names a public code base and settles what its tensors leave
-unsaid; README.md of the repository has the table. Here each is a function of
+unsaid; server/docs/conventions.md has the table. Here each is a function of
 the tensors of a layer and of what config.json says of it that gives a Form, or
 None where these tensors cannot be its.
 """
