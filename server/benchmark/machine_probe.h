@@ -7,7 +7,7 @@
 
 namespace fff::benchmark {
 
-// Copy bandwidth of this machine, 1e9 bytes a second, bytes read plus bytes
+// Copy bandwidth of this machine, 1e9 bytes per second, bytes read plus bytes
 // written: the best of several copies of a buffer far larger than the last
 // cache, split over the context's threads. Takes 0.1 to 0.5 s and two buffers
 // of at most 256 MiB, freed before it returns.

@@ -95,7 +95,7 @@ struct BenchmarkReport {
   // Why a baseline is not there; empty when all are.
   std::string baselines_left_out;
   Accuracy accuracy;
-  std::vector<BenchmarkCase> cases;  // one a batch size
+  std::vector<BenchmarkCase> cases;  // one per batch size
   int threads = 1;
   bool cold_weights = false;  // caches were flushed before every call
   std::string cpu_model;

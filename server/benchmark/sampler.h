@@ -36,7 +36,7 @@ class Sampler {
   double spent_s() const { return spent_s_; }
 
  private:
-  double TimeCalls(int64_t calls);  // seconds a call
+  double TimeCalls(int64_t calls);  // seconds per call
 
   const model::Model& model_;
   const InputRows& inputs_;

@@ -13,20 +13,22 @@ constexpr MetricDescription kTable[] = {
      "model,version,implementation,method",
      "From a request fully received to its answer handed to gRPC."},
     {"fff_queue_duration_seconds", MetricType::kHistogram, "seconds",
-     "model,version,implementation", "Waiting for a free worker, a request."},
+     "model,version,implementation",
+     "Time a request waited for a free worker."},
     {"fff_compute_duration_seconds", MetricType::kHistogram, "seconds",
-     "model,version,implementation,device", "Evaluating the model, a batch."},
+     "model,version,implementation,device",
+     "Time the model took to evaluate a batch."},
     {"fff_batch_rows", MetricType::kHistogram, "rows",
-     "model,version,implementation", "Rows in each batch that was evaluated."},
+     "model,version,implementation", "Rows per evaluated batch."},
     {"fff_rows_total", MetricType::kCounter, "rows",
      "model,version,implementation", "Rows evaluated."},
     {"fff_tokens_total", MetricType::kCounter, "tokens",
      "model,version,implementation",
-     "Tokens of the rows evaluated, where rows are sequences of any length; "
-     "else as many as rows."},
+     "Tokens of the rows evaluated. Models without sequences count one token "
+     "per row."},
     {"fff_nonfinite_rows_total", MetricType::kCounter, "rows",
      "model,version,implementation",
-     "Rows of requests that held NaN or infinity and were taken."},
+     "Rows that held NaN or infinity and were evaluated."},
     {"fff_queue_rows", MetricType::kGauge, "rows",
      "model,version,implementation", "Rows waiting for a free worker."},
     {"fff_inflight_requests", MetricType::kGauge, "",
@@ -34,13 +36,13 @@ constexpr MetricDescription kTable[] = {
      "Inference requests received and not yet answered."},
     {"fff_leaf_visits_total", MetricType::kCounter, "rows",
      "model,version,layer,subtree",
-     "Rows routed into each subtree of an FFF layer, all its trees together; "
-     "subtrees are those below the first levels, at most 16, left to right."},
+     "Rows routed into each subtree of an FFF layer, all its trees together. "
+     "Subtrees are counted left to right below the first levels, at most 16."},
     {"fff_model_info", MetricType::kGauge, "",
      "model,version,implementation,device,file,dense_kind,description",
      "1 for every model version that is being served."},
     {"fff_model_ready", MetricType::kGauge, "", "model",
-     "1 when the model's default version is loaded, else 0; none while the "
+     "1 when the model's default version is loaded, else 0. Absent while the "
      "model is unloaded on request."},
     {"fff_model_weights_bytes", MetricType::kGauge, "bytes",
      "model,version,implementation",
@@ -49,21 +51,20 @@ constexpr MetricDescription kTable[] = {
      "model,version", "Time the last load of this version took."},
     {"fff_model_load_done_bytes", MetricType::kGauge, "bytes",
      "model,version,stage",
-     "What the load that is under way has done of its stage; none without a "
+     "Bytes that the current stage of a load has done. Absent without a "
      "load."},
     {"fff_model_load_total_bytes", MetricType::kGauge, "bytes",
      "model,version,stage",
-     "What that stage has to do; 0 where nobody can tell."},
+     "Bytes that this stage has to do in all; 0 where that is unknown."},
     {"fff_model_load_failures_total", MetricType::kCounter, "", "model",
      "Versions of this model that could not be loaded."},
     {"fff_benchmark_speedup_ratio", MetricType::kGauge, "ratio",
      "model,version,rows,threads",
      "Dense median over FFF median in the last Benchmark call."},
     {"fff_server_ready", MetricType::kGauge, "", "",
-     "1 while the server is ready, as --ready-when says, else 0."},
+     "1 while the server is ready in the sense of --ready-when, else 0."},
     {"fff_access_log_lines_lost_total", MetricType::kCounter, "", "",
-     "Lines of the access log that could not be written: a full disk, or a "
-     "pipe "
+     "Access log lines that could not be written: a full disk, or a pipe "
      "that is read too slowly."},
     {"fff_metadata_refused_total", MetricType::kCounter, "", "",
      "Inference, health and reflection calls refused because their metadata "
@@ -73,7 +74,7 @@ constexpr MetricDescription kTable[] = {
     {"fff_spans_dropped_total", MetricType::kCounter, "", "",
      "Spans that it has not: it was away or too slow, or refused them."},
     {"fff_build_info", MetricType::kGauge, "", "version",
-     "1; the version of the server."},
+     "Always 1; the label holds the server's version."},
     {"process_cpu_seconds_total", MetricType::kCounter, "seconds", "",
      "CPU time of the process, user and system."},
     {"process_resident_memory_bytes", MetricType::kGauge, "bytes", "",

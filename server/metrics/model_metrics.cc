@@ -54,7 +54,7 @@ absl::string_view StatusCodeName(int code) {
 }
 
 void LeafVisits::Record(absl::Span<const int32_t> leaves) {
-  // Counted locally first: a batch costs one atomic add a bucket, not one a
+  // Counted locally first: a batch costs one atomic add per bucket, not one per
   // row.
   std::array<uint32_t, kSubtrees> counts{};
   for (const int32_t leaf : leaves) {

@@ -63,7 +63,8 @@ class Counter {
   std::array<Cell, kShards> cells_;
 };
 
-// A value that goes up and down; one atomic, for things changed once a request.
+// A value that goes up and down; one atomic, for things changed once per
+// request.
 class Gauge {
  public:
   void Add(int64_t n) { value_.fetch_add(n, std::memory_order_relaxed); }

@@ -21,7 +21,7 @@ struct Placement {
   Use use = Use::kMeasured;
   graph::Precision precision = graph::Precision::kFp32;
   // Called when a device fails for good, with its message, on the thread that
-  // met the failure and once a model.
+  // met the failure and once per model.
   std::function<void(const absl::Status&)> on_failure =
       [](const absl::Status&) {};
 };

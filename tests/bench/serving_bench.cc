@@ -86,7 +86,7 @@ struct Paired {
   double ours_cpu_us = 0;  // a request
   double echo_cpu_us = 0;
   double rate_ratio = 0;           // ours over echo
-  double cpu_ratio = 0;            // echo over ours, of CPU time a request
+  double cpu_ratio = 0;            // echo over ours, of CPU time per request
   double latency_overhead_us = 0;  // p50 over p50
 
   nlohmann::json Json() const {
@@ -257,7 +257,7 @@ int Run(int argc, char** argv) {
   app.add_option("--server", options.server, "The fff-server binary");
   app.add_option("--model-repository", options.repository, "With the model");
   app.add_option("--model", options.model, "Its name")->capture_default_str();
-  app.add_option("--width", options.width, "Input floats a row")
+  app.add_option("--width", options.width, "Input floats per row")
       ->capture_default_str();
   app.add_option("--seconds", options.seconds, "Of a case, server and round")
       ->capture_default_str();

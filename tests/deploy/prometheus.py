@@ -14,7 +14,7 @@ START_SECONDS_MAX = 120
 
 
 class Prometheus:
-    """Scrapes `targets` (job -> list of addresses) and evaluates `rules` twice a
+    """Scrapes `targets` (job -> list of addresses) and evaluates `rules` twice per
     second. Use as a context manager."""
 
     def __init__(self, directory, targets, rules, *flags):

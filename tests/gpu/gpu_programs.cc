@@ -303,7 +303,7 @@ TEST(Program, SaysWhenDeviceMemoryDoesNotSuffice) {
   options.rows_max = int64_t{1} << 24;
   engine::DeviceChain chain;
   chain.input_width = 8;
-  // The intermediate of 2^22 floats a row, a lane's worth of narrow rows.
+  // The intermediate of 2^22 floats per row, a lane's worth of narrow rows.
   auto narrow = std::make_shared<graph::DenseWeights>();
   narrow->problem = {int64_t{1} << 22, 8, graph::Activation::kIdentity, false};
   narrow->w = wide->w;

@@ -17,7 +17,7 @@ import safetensors_file
 from server_process import ServerProcess
 from test_metrics import scrape, total
 
-WIDTH, LEVELS = 64, 16  # some 3 ms a call: callers on a busy machine are quicker
+WIDTH, LEVELS = 64, 16  # some 3 ms per call: callers on a busy machine are quicker
 ROWS = 16  # a request
 BATCH_ROWS, QUEUE_ROWS = 64, 256
 # Calls that one worker and a full queue hold.

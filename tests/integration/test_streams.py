@@ -96,7 +96,7 @@ def test_the_protocols_stream_names_ids_and_errors(repository, x):
 
 
 def test_a_client_that_does_not_read_does_not_grow_the_server(repository):
-    rows = 4096  # 12.8 MB a request
+    rows = 4096  # 12.8 MB per request
     x = np.zeros((rows, 784), np.float32)
     with ServerProcess(repository) as server:
         api = fff_api.Api(server.target)

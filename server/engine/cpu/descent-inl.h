@@ -58,7 +58,7 @@ HWY_INLINE bool SameNode(const W* const (*w)[1]) {
 
 // Walks kPairs (row, tree) pairs from level_begin to level_end. node[b] is the
 // node to start at and becomes the node to visit next; z[b][level] is written.
-// `prefetch` is stepped once a level.
+// `prefetch` is stepped once per level.
 template <int kPairs, class W, class Prefetch>
 HWY_INLINE void Descend(const Router<W>* const* tree, const float* const* x,
                         int level_begin, int level_end, int32_t* node,

@@ -117,7 +117,7 @@ HWY_INLINE void ProductTail(const Product<W>& p, int64_t col) {
 }
 
 // All columns of kRows rows. Tiles keep 8 to 16 sums in flight: two fused
-// multiply-adds a cycle, four cycles each.
+// multiply-adds per cycle, four cycles each.
 template <int kRows, class W>
 HWY_INLINE void MultiplyRows(const Product<W>& p) {
   constexpr int kWide = kRows >= 4 ? 4 : 8 / kRows;

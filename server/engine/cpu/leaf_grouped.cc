@@ -260,7 +260,7 @@ class LeafGroupedKernel : public Kernel {
 
 bool Supports(const LeafProblem&) { return true; }
 
-// us a row on one Zen 5 thread at 1, 4, 16, 64, 2048 rows (leaf_walk beside):
+// us per row on one Zen 5 thread at 1, 4, 16, 64, 2048 rows (leaf_walk beside):
 //   784->(8)->10, depth 4      0.59 0.36 0.32 0.23 0.20 (0.54 0.53 0.54 0.55)
 //   256->(32)->256, depth 6    0.81 at 4, 0.60 at 64, 0.30 at 512 rows (0.98)
 //   768->(32)->768, depth 12   8.0 at 256 rows, as leaf_walk: memory-bound

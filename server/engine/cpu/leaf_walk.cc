@@ -128,8 +128,8 @@ class LeafWalkKernel : public Kernel {
 bool Supports(const LeafProblem&) { return true; }
 
 // us on one Zen 5 thread, any batch: 14.5 a MB of weights on the way from the
-// caches (784->(8)->10, depth 4: 0.55 a row; 256->(32)->256, depth 6: 0.98), 33
-// from memory (768->(32)->768, depth 12: 7.8).
+// caches (784->(8)->10, depth 4: 0.55 per row; 256->(32)->256, depth 6: 0.98),
+// 33 from memory (768->(32)->768, depth 12: 7.8).
 double Cost(const LeafProblem& p, int64_t rows) {
   const double bytes =
       4.0 *

@@ -15,8 +15,8 @@
 // Work is split by rows. A row takes 2 * trees * levels * (I + O) FLOPs; a
 // chunk reads the weights once.
 //
-// 128 trees of 768 -> 768, us a row on one thread of a Zen 5 and how many times
-// as long the faster of path_walk and path_two_phase took (`kernel_bench
+// 128 trees of 768 -> 768, us per row on one thread of a Zen 5 and how many
+// times as long the faster of path_walk and path_two_phase took (`kernel_bench
 // --benchmark_filter='path/.*/768-768-l.-t128/'`):
 //
 //   rows     1 level     2 levels    3 levels     4 levels     5 levels
@@ -276,9 +276,9 @@ HWY_EXPORT(PathTiledRows);
 
 namespace {
 
-// Zen 5, 768 -> 768, 256 rows, us a row. 128 trees of 2 levels: blocks of 6, 9,
-// 12, 18 and 48 rows 8.0, 7.4, 6.9, 7.6 and 8.1; chunks of 48, 96 and 256 rows
-// 7.0, 7.0 and 7.4; groups of 12, 24 and 48 levels 7.6, 7.0 and 8.4. Of 5
+// Zen 5, 768 -> 768, 256 rows, us per row. 128 trees of 2 levels: blocks of 6,
+// 9, 12, 18 and 48 rows 8.0, 7.4, 6.9, 7.6 and 8.1; chunks of 48, 96 and 256
+// rows 7.0, 7.0 and 7.4; groups of 12, 24 and 48 levels 7.6, 7.0 and 8.4. Of 5
 // levels: blocks of 16, 24 and 48 rows 33, 32 and 31; chunks of 96 and 256 rows
 // 41 and 31.
 constexpr int64_t kBlockBytes = 36 << 10;  // rows of x in L1

@@ -188,9 +188,9 @@ class PathWalkKernel : public Kernel {
 bool Supports(const PathProblem&) { return true; }
 
 // us on one Zen 5 thread: 26 a MB of weights on the way where each level waits
-// for the last one (768->768, 12 levels: 1.9 a row, weights in L3); 9 a MB with
-// four trees and more at once (16 trees of 5 levels: 4.2 a row). Fetching Y
-// rows or the first lines of both children ahead made no difference.
+// for the last one (768->768, 12 levels: 1.9 per row, weights in L3); 9 per MB
+// with four trees and more at once (16 trees of 5 levels: 4.2 per row).
+// Fetching Y rows or the first lines of both children ahead made no difference.
 double Cost(const PathProblem& p, int64_t rows) {
   const double bytes = 4.0 * static_cast<double>(p.trees * p.levels) *
                        static_cast<double>(p.input_width + p.output_width);

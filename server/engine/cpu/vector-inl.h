@@ -169,7 +169,7 @@ HWY_INLINE void AddProducts(const W* const (*w)[kNodes], const float* const* x,
 // is therefore bitwise the same in every kernel and batch on one instruction
 // set.
 //
-// Four partial sums cover the latency of fused multiply-add (4 cycles, two a
+// Four partial sums cover the latency of fused multiply-add (4 cycles, two per
 // cycle) for two products at once.
 template <bool kShared, int kRows, int kNodes, class W>
 HWY_INLINE void DotTile(const W* const (*w)[kNodes], const float* const* x,

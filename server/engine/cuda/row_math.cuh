@@ -132,7 +132,7 @@ __device__ inline const char* RowAt(const char* rows, int node,
 }
 
 // kChunks vectors of a row of x in each lane; zeros past the pitch. kExact: the
-// pitch is kChunks vectors a lane, so that nothing needs to be checked.
+// pitch is kChunks vectors per lane, so that nothing needs to be checked.
 template <class W, int kChunks, bool kExact>
 struct RowInLanes {
   static constexpr int kStride = kWarp * kVector<W>;

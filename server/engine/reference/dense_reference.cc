@@ -3,7 +3,7 @@
 //   y = act(x.W^T + b), x [rows, input_width], W [output_width, input_width],
 //   y [rows, output_width], accumulated in double, rounded to float once.
 //
-// One thread. 4 * I * O bytes of weights and 2 * I * O FLOPs a row.
+// One thread. 4 * I * O bytes of weights and 2 * I * O FLOPs per row.
 #include <utility>
 
 #include "server/engine/kernel_entry.h"

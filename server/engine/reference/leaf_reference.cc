@@ -5,7 +5,7 @@
 //
 // For each row: `depth` decisions on z = W[n].x + b[n] in double, then the
 // leaf's two products in double. The result is rounded to float once.
-// One thread. 4 * (depth * I + l * (I + O)) bytes of weights a row, half as
+// One thread. 4 * (depth * I + l * (I + O)) bytes of weights per row, half as
 // many multiply-adds as that in floats.
 #include <utility>
 

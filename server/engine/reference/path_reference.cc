@@ -6,7 +6,7 @@
 // For each row and tree: z = X[n].x + b[n] in double; y += act(z) * Y[n] in
 // double; go right on the double z. The result is rounded to float once.
 // One thread. 4 * levels * (input_width + output_width) bytes of weights and
-// twice as many FLOPs a row and tree as it reads floats.
+// twice as many FLOPs per row and tree as it reads floats.
 #include <utility>
 
 #include "server/engine/kernel_entry.h"

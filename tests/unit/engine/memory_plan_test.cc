@@ -77,7 +77,7 @@ TEST(RowsPerBlockTest, KeepsSmallBatchesWhole) {
 }
 
 TEST(RowsPerBlockTest, CutsWhatLeavesTheCacheIntoEvenBlocks) {
-  // 16 MiB of 4095 floats a row are 1024 rows.
+  // 16 MiB of 4095 floats per row are 1024 rows.
   EXPECT_EQ(RowsPerBlock(16384, 4095), 1024);  // 16 blocks
   EXPECT_EQ(RowsPerBlock(1025, 4095), 513);    // 2 blocks
   EXPECT_EQ(RowsPerBlock(2048, 131072), 256);  // wide: 256 rows pay for a pass

@@ -42,7 +42,7 @@ ModelConfig Config(const std::string& json) {
 
 // What one row should give, and how far fp32 may be away from it.
 struct Expected {
-  std::vector<engine::Route> routes;  // one a tree
+  std::vector<engine::Route> routes;  // one per tree
   std::vector<engine::Bounded> outputs;
   bool ambiguous = false;  // some |z| is inside its rounding bound
 };

@@ -11,7 +11,7 @@
 // epilogue: in fp32 it is a pass of its own, in tf32 and bf16 cuBLASLt's tanh
 // form stands for it, which is off by less than those precisions are. Which of
 // the eight algorithms that cuBLASLt proposes is fastest is measured when the
-// program is built. FLOPs a row: 2 * input_width * output_width.
+// program is built. FLOPs per row: 2 * input_width * output_width.
 #include <cublasLt.h>
 
 #include <algorithm>

@@ -1,14 +1,14 @@
-// leaf_grouped: rows sorted by leaf, then matrix products a leaf; for wide
+// leaf_grouped: rows sorted by leaf, then matrix products per leaf; for wide
 // leaves that many rows share.
 //
 //   Shapes as leaf_walk.cu; hidden [rows, hidden_pitch] floats between.
 //
-// A plain walk reads a leaf's weights once a row. So, once leaf_split.cu has
+// A plain walk reads a leaf's weights once per row. So, once leaf_split.cu has
 // filed the rows under their leaves, two products of 64 rows of one leaf by 64
-// columns a block, through shared memory: first x times w1, bias and activation
-// into `hidden`, then hidden times w2. fp32 multiply-adds; a thread has 4 x 4
-// sums, each over k in order, so that a row's result does not depend on its
-// neighbours. A leaf with most of the rows only has more blocks.
+// columns per block, through shared memory: first x times w1, bias and
+// activation into `hidden`, then hidden times w2. fp32 multiply-adds; a thread
+// has 4 x 4 sums, each over k in order, so that a row's result does not depend
+// on its neighbours. A leaf with most of the rows only has more blocks.
 // Weights: a leaf's once for 64 of its rows; hidden written and read once.
 // Benchmark case: leaf-768-128-768-d4, an H100, the dense layer in brackets:
 // 16,384 rows 295 us fp32 (2,077), 22 TFLOP/s, 260 us bf16 (150); 2,048 rows 79

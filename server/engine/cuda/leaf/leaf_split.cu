@@ -23,7 +23,7 @@ constexpr int kBlocks = kChunks*(kVector<W> + 4) <= 36   ? 5
                         : kChunks*(kVector<W> + 4) <= 48 ? 4
                                                          : 3;
 
-// x in the lanes, for rows of up to kChunks vectors a lane; kChunks 0: any
+// x in the lanes, for rows of up to kChunks vectors per lane; kChunks 0: any
 // width, x read anew on every level. The same sums.
 template <class W, int kChunks>
 __device__ inline Descent DescendAll(const LeafArgs& layer, const W* x,

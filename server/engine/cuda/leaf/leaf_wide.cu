@@ -166,8 +166,8 @@ bool Supports(const LeafShape& shape) {
   return shape.args.leaf_width <= kLeafWidthMax;
 }
 
-// A cluster of blocks a row pays while there are few, and a leaf that takes one
-// block long to read.
+// A cluster of blocks per row pays while there are few, and a leaf that takes
+// one block long to read.
 std::vector<int> Variants(const LeafShape& shape, const Ask& ask) {
   const bool large =
       shape.args.leaf_width * (shape.x_bytes() + shape.y_bytes()) >=

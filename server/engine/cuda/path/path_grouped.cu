@@ -8,7 +8,7 @@
 // whose nodes fit that cache, and files each row under the subtree it reached;
 // (2) PathFinish gives every block a contiguous range of the rows so sorted,
 // which share one or two subtrees, and finishes the walk and the output from
-// the first-level cache. x is read twice, weights once a block.
+// the first-level cache. x is read twice, weights once per block.
 // Which block takes which row depends on the order of arrival; a row's result
 // does not.
 // Weights: as path_walk, but from the first-level cache; x twice, y once.

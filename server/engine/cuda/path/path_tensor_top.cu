@@ -1,4 +1,4 @@
-// path_tensor, first kernel: 128 rows a block times the nodes of the first
+// path_tensor, first kernel: 128 rows per block times the nodes of the first
 // levels, by tensor cores.
 //
 //   x [rows, x_pitch], tiles of X (path_tensor.h) -> top_z [rows, kSplitMax],

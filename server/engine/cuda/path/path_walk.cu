@@ -3,7 +3,7 @@
 //   x [rows, x_pitch], X [trees * nodes, x_pitch], Y [trees * nodes, y_pitch]
 //   -> y [rows, y_pitch], leaves [rows, trees], margins [rows, trees, levels]
 //
-// The warp holds its row of x in registers (up to 16 vectors of 16 bytes a
+// The warp holds its row of x in registers (up to 16 vectors of 16 bytes per
 // lane), reads a node's weights with coalesced 16-byte loads and sums over the
 // lanes; lane l keeps the z of level l, so that one call of the activation
 // serves all levels. Then it adds up the Y rows of the path, whose loads do not
@@ -27,12 +27,12 @@ constexpr int kBlockWarps = 4;
 constexpr int kKept = 96;
 
 struct Parts {
-  int count;        // warps a row
+  int count;        // warps per row
   int trees;        // a part, the last may have fewer
   float* partials;  // null: the one part writes y
 };
 
-// Blocks a multiprocessor: 28 warps for rows of up to 24 numbers a lane.
+// Blocks per multiprocessor: 28 warps for rows of up to 24 numbers per lane.
 template <class W, int kChunks>
 inline constexpr int kBlocksMin = kChunks* kVector<W> <= 24   ? 6
                                   : kChunks* kVector<W> <= 32 ? 5

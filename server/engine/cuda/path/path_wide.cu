@@ -207,7 +207,7 @@ bool Supports(const PathShape&) { return true; }
 
 // Only where nothing else can: another order of sums than the others', where x
 // is not in registers. Clusters pay when one block would have to read tens of
-// KiB a level.
+// KiB per level.
 std::vector<int> Variants(const PathShape& shape, const Ask& ask) {
   if (!ask.all) return {};
   const int64_t width = std::max(shape.input_width, shape.output_width);

@@ -14,7 +14,7 @@ namespace fff::engine::cuda {
 inline constexpr int kTensorTop = 7;
 inline constexpr int kTensorBottom = 5;
 inline constexpr int kTensorLevelsMax = kTensorTop + kTensorBottom;
-// Weight rows are multiplied in tiles of 8, 32 numbers a step, the number of
+// Weight rows are multiplied in tiles of 8, 32 numbers per step, the number of
 // steps a multiple of kTensorSteps.
 inline constexpr int kTensorSteps = 4;
 // A subtree's tiles.
