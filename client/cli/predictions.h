@@ -65,12 +65,12 @@ struct Predictions {
 // there are several and, given the truth, accuracy.
 std::string PredictionsText(const Predictions& predictions, int64_t show);
 
-// For programs: one JSON object with model, version, implementation, rows,
-// seconds, correct and accuracy (given the truth), and `predictions`, one per
-// answer: row, token (where there are several), index, label, scores, ids
-// (where these are the strongest alone), truth, routing (leaf and margins per
-// layer, token and tree) and outputs (the numbers of each output beside the
-// main one, by name); the last two of the whole row, at its first answer.
+// For programs: one JSON object. It has model, version, implementation, rows,
+// seconds, correct and accuracy (given the truth), and `predictions`. One of
+// these per answer has row, token (where there are several), index, label,
+// scores, truth, and ids (where the scores are the strongest alone). The first
+// answer of a row also has the row's routing, leaf and margins per layer, token
+// and tree, and its outputs, the numbers of each output beside the main one.
 std::string PredictionsJson(const Predictions& predictions);
 
 }  // namespace fff::cli

@@ -32,13 +32,13 @@ class PredictionStream {
   PredictionStream(const PredictionStream&) = delete;
   PredictionStream& operator=(const PredictionStream&) = delete;
 
-  // Sends a request. options.request_id tells its answer from others: it must
-  // not be empty nor that of a request without an answer yet (INVALID_ARGUMENT;
-  // nothing is sent). options.timeout, when above zero, is the time the server
-  // may let the request wait. Blocks while the server takes no more, which it
-  // does not while many answers are not received: receive on another thread or
-  // keep fewer than 64 in flight. UNAVAILABLE when the stream has ended;
-  // Receive then says why.
+  // Sends a request. options.request_id tells its answer from others. An empty
+  // one, or that of a request without an answer yet, is INVALID_ARGUMENT, and
+  // nothing is sent. options.timeout, when above zero, is the time the server
+  // may let the request wait. Blocks while the server takes no more because
+  // many answers are not received. So receive on another thread, or keep fewer
+  // than 64 in flight. UNAVAILABLE when the stream has ended. Receive then says
+  // why.
   absl::Status Send(const std::string& model, Rows input,
                     const PredictOptions& options);
   // The same of inputs by name; INVALID_ARGUMENT as Client::Predict.

@@ -307,8 +307,8 @@ class Server {
 int RunServer(const Config& config) {
   // The queues' threads allocate for requests, workers hardly ever: a heap for
   // each queue. Ten minutes of mixed load (tests/integration/soak.py): 67 MB
-  // resident after one minute and 74 after seven with a heap a thread, 60 and
-  // 63 with one on two cores.
+  // resident after one minute and 74 after seven with one heap per thread, 60
+  // and 63 with one on two cores.
   base::LimitHeaps(QueueThreads(config, Threads(config)));
   // Debian builds Abseil with its search for lock cycles switched on, which
   // costs every lock of ours and of gRPC's. Sanitizer builds keep it.

@@ -23,10 +23,10 @@ struct LineLogOptions {
   std::function<void(uint64_t lines)> on_lost = [](uint64_t) {};
 };
 
-// Lines to a file, written by a thread of their own: whoever adds a line never
-// waits for the disk or the reader of a pipe. What comes faster than it can be
-// written, or cannot be written (a full disk), is lost and counted; the process
-// log says once that it began and once that it ended, at most every minute.
+// Lines to a file, written by a thread of their own. So no caller waits for the
+// disk or the reader of a pipe. Lines that come faster than they can be
+// written, or that a full disk refuses, are lost and counted. The process log
+// says once that it began and once that it ended, at most every minute.
 // Thread-safe.
 class LineLog {
  public:

@@ -27,9 +27,9 @@ inline void LogError(absl::string_view message) {
   Log(LogLevel::kError, message);
 }
 
-// `text` with control characters and bytes that are not UTF-8 as \xNN, cut at
-// `max_bytes` of `text` between characters, for names that came from a file or
-// a peer: a log line stays one line, and the result is UTF-8 whatever came in.
+// For names that came from a file or a peer: `text` with control characters and
+// bytes that are not UTF-8 as \xNN, cut at `max_bytes` of `text` between
+// characters. A log line stays one line, and the result is always UTF-8.
 std::string Printable(absl::string_view text, size_t max_bytes = 200);
 
 // `text` as a JSON string with its quotes, appended to `out`; bytes that are

@@ -17,8 +17,8 @@ int64_t ResidentBytes();
 int64_t AllocatedBytes();
 
 // Lets the allocator keep at most so many separate heaps (glibc: arenas), which
-// threads share; by default every thread has its own up to eight a CPU, and
-// each grows until it has met its own busiest moment. Before the first thread
+// threads share. By default every thread has its own, up to eight per CPU. Each
+// grows until it has met its own busiest moment. Before the first thread
 // starts.
 void LimitHeaps(int heaps);
 

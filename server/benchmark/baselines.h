@@ -28,15 +28,17 @@ struct Baselines {
   std::string left_out;  // why one is missing; empty when none is
 };
 
-// The baselines of kind kNeurons and kInferenceWidth that are not `primary`,
-// and where the model has other layers than those that route
-// kWithoutFeedforward: every layer of `fff` that routes becomes two linear
-// layers, input width to N with the layer's activation, N to output width; the
-// other layers are those of `fff` and share its weights. Weights are random
-// from `seed`: such a network shows cost alone. Left out, with the reason, are
-// those of more than weights_bytes_max, all of them when the model runs on a
-// device (they would run on the CPU), and those of a model that does not route.
-// Allocates the weights; errors are those of planning kernels.
+// The baselines of kind kNeurons and kInferenceWidth that are not `primary`.
+// Where the model has other layers than those that route, also
+// kWithoutFeedforward. Every layer of `fff` that routes becomes two linear
+// layers: input width to N with the layer's activation, N to output width. The
+// other layers are those of `fff` and share its weights. New weights are random
+// from `seed`, so such a network shows cost alone. Left out, with the reason,
+// are:
+//   - those of more than weights_bytes_max
+//   - all of them when the model runs on a device (they would run on the CPU)
+//   - those of a model that does not route. Allocates the weights; errors are
+//   those of planning kernels.
 absl::StatusOr<Baselines> BuildBaselines(
     const model::Model& fff, BaselineKind primary, uint64_t seed,
     int64_t weights_bytes_max = kBaselineWeightsBytesMax);

@@ -7,7 +7,7 @@
 namespace fff::benchmark {
 
 // The report for programs, one JSON object, indented, ends with a newline.
-// Times in seconds, rates in 1e9 a second. `cases` holds one object a batch
+// Times in seconds, rates in 1e9 per second. `cases` holds one object per batch
 // size with the keys
 //   case, rows, threads, fff, dense, speedup, kernel, gbps,
 //   bandwidth_fraction, distinct_leaves, top_leaf_share, leaves_per_call,

@@ -13,10 +13,11 @@ enum class ChartAxis {
 };
 
 // The report as a chart: latency against batch size or training width, both
-// logarithmic; FFF and dense medians with their p10 to p90 bands, the speed-up
-// at each point, and the time below which the FFF's bytes do not fit through
-// this machine's memory (dashed; only when the report knows it). A complete SVG
-// document that follows the reader's light or dark theme and loads nothing.
+// logarithmic. It has FFF and dense medians with their p10 to p90 bands, and
+// the speed-up at each point. Dashed, when the report knows it, is the time
+// below which the FFF's bytes do not fit through this machine's memory. A
+// complete SVG document that follows the reader's light or dark theme and loads
+// nothing.
 std::string ReportSvg(const BenchmarkReport& report,
                       ChartAxis axis = ChartAxis::kRows);
 

@@ -245,7 +245,7 @@ class CaseRun {
   InputRows inputs_;
   model::SampleOutputs outputs_;
   Touched fff_touched_;
-  std::vector<Sampler> samplers_;  // one a side
+  std::vector<Sampler> samplers_;  // one per side
   BenchmarkCase result_;
 };
 

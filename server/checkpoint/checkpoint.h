@@ -100,10 +100,10 @@ class Checkpoint {
   base::Progress* progress_ = nullptr;
 };
 
-// Opens a checkpoint file, recognising the format by content, never by name:
-// a zip archive is a torch archive, a pickle without zip is a legacy torch file
-// (refused with a message that says how to convert), content of other kinds is
-// named for what it is (foreign_content.h), anything else is read as
+// Opens a checkpoint file, recognising the format by content, never by name.
+// A zip archive is a torch archive. A pickle without zip is a legacy torch
+// file, refused with a message that says how to convert. Content of other kinds
+// is named for what it is (foreign_content.h). Anything else is read as
 // safetensors. `entry` names the dict of a torch archive that holds the weights
 // (state_dict_choice.h); empty, there must be one that can be meant. Errors
 // name the file: INVALID_ARGUMENT, or those of FileBytes::Read, which tells

@@ -22,14 +22,14 @@ struct Unpickled {
   ValueId root = 0;
 };
 
-// Runs a pickle of protocols 0 to 5 on a machine that knows plain data (None,
-// bool, int, float, str, tuple, list, dict) and the objects of torch_objects.h,
-// and that executes nothing: there is no import, no attribute, no call. Every
-// other global and all that is made of it are opaque values, which carry a name
-// and nothing else; so a scheduler's Counter or a class of the training script
-// is no error beside a state_dict. INVALID_ARGUMENT, with the byte's position
-// and the opcode's name, for a byte that is no opcode, a pickle above a bound,
-// truncation, and misuse of the stack or of plain data.
+// Runs a pickle of protocols 0 to 5 on a machine that executes nothing: there
+// is no import, no attribute, no call. It knows plain data (None, bool, int,
+// float, str, tuple, list, dict) and the objects of torch_objects.h. Every
+// other global, and all that is made of it, are opaque values, which carry a
+// name and nothing else. So a scheduler's Counter or a class of the training
+// script is no error beside a state_dict. INVALID_ARGUMENT for a byte that is
+// no opcode, a pickle above a bound, truncation, and misuse of the stack or of
+// plain data. It has the byte's position and the opcode's name.
 // Source: CPython, Lib/pickle.py, class _Unpickler.
 absl::StatusOr<Unpickled> Unpickle(absl::Span<const std::byte> pickle);
 

@@ -66,9 +66,9 @@ struct PickleStorage {
   absl::string_view key;
   int64_t numel;
 };
-// A tensor, or one that cannot be read: then `unreadable` says why, to follow
-// the tensor's name, and of the rest only view.shape may mean something (it is
-// empty where the shape is not known, too).
+// A tensor, or one that cannot be read. Then `unreadable` says why, to follow
+// the tensor's name. Of the rest only view.shape may mean something; it is
+// empty where the shape is not known, too.
 struct PickleTensor {
   PickleStorage storage;
   StridedView view;

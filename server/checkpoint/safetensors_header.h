@@ -39,11 +39,11 @@ struct SafetensorsHeader {
 
 // Parses the JSON header of a safetensors file: an object of tensor name ->
 // {"dtype", "shape", "data_offsets"}, and optionally "__metadata__", null or an
-// object of strings. Nothing but that form is accepted: INVALID_ARGUMENT for
-// text that is not UTF-8 or not JSON, for any other nesting, for a name or key
-// that occurs twice, for missing and unknown keys, and for a dimension or
-// offset out of range. Any dtype is. Whether offsets fit the data is the
-// caller's to check.
+// object of strings. Nothing but that form is accepted. INVALID_ARGUMENT for
+// text that is not UTF-8 or not JSON, and for any other nesting. Also for a
+// name or key that occurs twice, for missing and unknown keys, and for a
+// dimension or offset out of range. Any dtype is accepted. The caller checks
+// that offsets fit the data.
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(
     absl::string_view json);
 

@@ -31,7 +31,7 @@ struct StateDict {
 // named with dots ("encoder.weight").
 // INVALID_ARGUMENT when `entry` is not there, several dicts can be meant, a
 // name is not UTF-8, too long or occurs twice, or there are more than
-// kTensorsMax entries; NOT_FOUND when no dict of the pickle can be meant.
+// kTensorsMax entries. NOT_FOUND when no dict of the pickle can be meant.
 absl::StatusOr<StateDict> ReadStateDict(const Unpickled& unpickled,
                                         absl::string_view entry = {});
 

@@ -12,10 +12,10 @@ namespace fff::checkpoint {
 inline constexpr size_t kPickleTensorsMax = size_t{1} << 18;
 
 // The tensor that one of torch's functions _rebuild_* makes of its arguments,
-// or that argument itself where the function only passes it on. A tensor that
-// is not dense, of a dtype that tensor::DataType lacks, a view that is not
-// plain, or made of other arguments than torch passes becomes one that is
-// unreadable (PickleTensor::unreadable): what no layer wants is no error.
+// or that argument itself where the function only passes it on. Some become
+// unreadable (PickleTensor::unreadable), since a tensor that no layer wants is
+// no error. These are not dense, of a dtype that tensor::DataType lacks, views
+// that are not plain, or made of other arguments than torch passes.
 // INVALID_ARGUMENT for more than kPickleTensorsMax. Wants a `function` whose
 // callable is one of kRebuild*.
 absl::StatusOr<ValueId> RebuildTensor(PickleHeap& heap,

@@ -36,8 +36,8 @@ struct OwnedBytes {
 
 // A zip archive in memory that somebody else owns and keeps. Entries are read
 // through libzip into memory of their own, also those that are stored without
-// compression: that checks every byte against the archive's CRC, and leaves one
-// parser of the format rather than two that may disagree. Not thread-safe.
+// compression. That checks every byte against the archive's CRC. It also leaves
+// one parser of the format rather than two that may disagree. Not thread-safe.
 class ZipArchive {
  public:
   struct Entry {
@@ -48,10 +48,10 @@ class ZipArchive {
   using EntryMap = std::map<std::string, Entry, std::less<>>;
 
   // Reads and checks the directory; inflates nothing. INVALID_ARGUMENT when it
-  // is damaged, above a bound of this file, promises entries that overlap, or
-  // holds an entry whose name is absolute, has a ".." or empty part, a
-  // backslash or a control character, occurs twice, or that is encrypted or
-  // compressed by anything but deflate.
+  // is damaged, above a bound of this file, or promises entries that overlap.
+  // The same for entries that are encrypted or compressed by anything but
+  // deflate, and for names that are absolute, occur twice, or have a ".." or
+  // empty part, a backslash or a control character.
   static absl::StatusOr<ZipArchive> Open(absl::Span<const std::byte> bytes);
 
   const EntryMap& entries() const { return entries_; }

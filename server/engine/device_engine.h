@@ -45,10 +45,11 @@ struct DeviceFacts {
   int processors = 0;
 };
 
-// A graph on its devices. Run takes rows from and gives them to host memory and
-// blocks until they are there; errors are INTERNAL with the device's message:
-// the device is then lost to this process, and so is the program: every later
-// call returns the same error. The context is not used. Thread-safe.
+// A graph on its devices. Run takes rows from host memory, gives them back to
+// it, and blocks until they are there. Errors are INTERNAL with the device's
+// message. The device is then lost to this process, and so is the program:
+// every later call returns the same error. The context is not used.
+// Thread-safe.
 class DeviceProgram : public Executable {
  public:
   // OK, or the error that ended the program.
@@ -65,8 +66,8 @@ class DeviceEngine {
   virtual std::string Describe() const = 0;
   // Copies the weights to the devices and chooses kernels. RESOURCE_EXHAUSTED
   // when device memory does not suffice (the message has wanted and free
-  // bytes), UNIMPLEMENTED for a layer that no kernel of this engine computes,
-  // INVALID_ARGUMENT for a device or kernel that does not exist, INTERNAL for
+  // bytes). UNIMPLEMENTED for a layer that no kernel of this engine computes.
+  // INVALID_ARGUMENT for a device or kernel that does not exist. INTERNAL for
   // any other error of the device.
   virtual absl::StatusOr<std::unique_ptr<DeviceProgram>> Build(
       const graph::Graph& graph, const DeviceOptions& options) const = 0;

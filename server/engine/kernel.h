@@ -95,12 +95,12 @@ class Kernel {
   // Bytes this kernel holds beyond the weights it was given (packed copies).
   virtual int64_t packed_bytes() const { return 0; }
   // Computes y [rows, output_width] from the op's inputs, in its order, each
-  // [rows, its width] (for an op on the tokens of sequences, a row is a token,
-  // and y of what makes one vector per sequence has as many rows as there are
-  // sequences); y overlaps none of them, but that of a
-  // graph::MayOverwrite op may be the first. rows may be 0. Every element of y
-  // and of the sink is written. A row's result does not depend on the other
-  // rows beyond rounding, its route not at all.
+  // [rows, its width]. For an op on the tokens of sequences, a row is a token.
+  // An op that makes one vector per sequence has as many rows of y as there are
+  // sequences. y overlaps no input, but that of a graph::MayOverwrite op may be
+  // the first. rows may be 0. Every element of y and of the sink is written. A
+  // row's result does not depend on the other rows beyond rounding, its route
+  // not at all.
   virtual void RunOn(KernelInputs in, tensor::MutableRows y,
                      const RouteSink& routes,
                      ExecutionContext& context) const = 0;

@@ -32,10 +32,10 @@ struct MemoryPlan {
 MemoryPlan PlanMemory(const graph::Graph& graph);
 
 // Rows per block for a batch of `rows` whose intermediates hold
-// `floats_per_row`: as many as keep them in a shared cache, but enough rows
-// that a block's products outweigh reading the weights once more, and never
-// more than a fixed amount of memory. At least 1; blocks are of even size.
-// `tokens`: MemoryPlan::tokens.
+// `floats_per_row`: as many as keep them in a shared cache. There are enough
+// rows that a block's products outweigh reading the weights once more, and
+// never more than fit a fixed amount of memory. At least 1; blocks are of even
+// size. `tokens`: MemoryPlan::tokens.
 int64_t RowsPerBlock(int64_t rows, int64_t floats_per_row, int64_t tokens = 1);
 
 }  // namespace fff::engine

@@ -9,15 +9,16 @@
 
 namespace fff::importer {
 
-// The layers of a dense checkpoint that config.json says nothing about: every
-// `NAME.weight` of rank 2 (with or without `NAME.bias`) is a linear layer, in
-// the natural order of the names ("fc2" before "fc10"), with ReLU between two
-// and none after the last. This is what torch.nn.Sequential of Linear and ReLU
-// saves ("0.weight", "2.weight") and what fc1, fc2, ... or layers.0, layers.1
-// usually mean. It is a guess, so it is taken only where the names leave no
-// choice: names must be alike but for one number, no other tensor may be there,
-// and each layer's input width must be the output width of the one before.
-// Otherwise INVALID_ARGUMENT, which asks for "dense_layers". Pure function.
+// The layers of a dense checkpoint that config.json says nothing about. Every
+// `NAME.weight` of rank 2 (with or without `NAME.bias`) is a linear layer. They
+// come in the natural order of the names ("fc2" before "fc10"), with ReLU
+// between two and none after the last. This is what torch.nn.Sequential of
+// Linear and ReLU saves ("0.weight", "2.weight") and what fc1, fc2, ... or
+// layers.0, layers.1 usually mean. It is a guess, so it is taken only where the
+// names leave no choice. Names must be alike but for one number, and no other
+// tensor may be there. Each layer's input width must be the output width of the
+// one before. Otherwise INVALID_ARGUMENT, which asks for "dense_layers". Pure
+// function.
 absl::StatusOr<std::vector<LayerConfig>> DetectDenseLayers(
     const checkpoint::Checkpoint& checkpoint);
 

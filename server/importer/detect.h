@@ -37,19 +37,20 @@ struct DetectionHints {
 };
 
 // The one convention that fits, or the one that was named. INVALID_ARGUMENT
-// when none fits (the message shows tensors and what is recognised), several do
-// (the message lists them with the line of config.json that settles it, and
-// which have the names but not the shapes), the one that does is not served,
-// or the one that was named has no such tensors.
+// when
+//   - none fits: the message shows tensors and what is recognised
+//   - several do: the message lists them with the line of config.json that
+//     settles it, and which have the names but not the shapes
+//   - the one that does is not served
+//   - the one that was named has no such tensors.
 absl::StatusOr<const Convention*> DetectConvention(const TensorShapes& tensors,
                                                    const DetectionHints& hints);
 
-// The prefix of the one FFF layer in `tensors`: "" when its tensors stand
-// there bare, otherwise the only prefix (ending in ".") under which a
-// convention, or the one that was named, fits; of prefixes inside another that
-// fits the outer one. INVALID_ARGUMENT when several
-// prefixes fit; the message lists them. "" when none does: DetectConvention
-// then tells what was found.
+// The prefix of the one FFF layer in `tensors`: "" when its tensors stand there
+// bare. Otherwise the only prefix (ending in ".") under which a convention, or
+// the one that was named, fits. Of prefixes inside another that fits it is the
+// outer one. INVALID_ARGUMENT when several prefixes fit; the message lists
+// them. "" when none does: DetectConvention then tells what was found.
 absl::StatusOr<std::string> DetectPrefix(const TensorShapes& tensors,
                                          const DetectionHints& hints);
 

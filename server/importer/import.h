@@ -11,11 +11,12 @@ namespace fff::importer {
 // config.layers over the checkpoint's tensors. Without layers the checkpoint is
 // that of a crammed BERT (crammed_bert.h) or of one fff layer, detected. Layers
 // without a width of their own (activation, flatten) take that of their input.
-// Tensors that no layer uses are errors, unless inference is known not to need
-// them, they belong to a convention that config.json decided against, or every
-// layer names its own prefix and they stand in another module than the tensors
-// that are used. INVALID_ARGUMENT messages name file, layer, tensor, got and
-// wanted.
+// Tensors that no layer uses are errors, unless
+//   - inference is known not to need them,
+//   - they belong to a convention that config.json decided against, or
+//   - every layer names its own prefix, and they stand in another module than
+//     the tensors that are used.
+// INVALID_ARGUMENT messages name file, layer, tensor, got and wanted.
 absl::StatusOr<graph::Graph> Import(const ModelConfig& config,
                                     const checkpoint::Checkpoint& checkpoint);
 

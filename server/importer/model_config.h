@@ -37,7 +37,7 @@ struct AccuracyConfig {
 
 // How fp32 fff layers may be evaluated on the CPU. kFff: the nodes on the path
 // alone. kAuto: also all nodes with those beside the path masked, at the batch
-// sizes at which that is faster; routes and outputs are the same bits, but for
+// sizes at which that is faster. Routes and outputs are the same bits, but for
 // the sign of a zero output.
 enum class EngineChoice { kFff, kAuto };
 

@@ -55,9 +55,9 @@ class TensorReader {
 bool IsCounter(absl::string_view name, const tensor::Shape& shape);
 
 // "not read: "w1s", which is sparse, ...; "w2s", which is list": up to a dozen
-// names of the file that stand for no tensor that can be read, for the message
-// `error` of a layer that was not found. Empty when there are none that `error`
-// does not explain.
+// names of the file that stand for no tensor that can be read. For the message
+// `error` of a layer that was not found. Empty when `error` explains all of
+// them.
 std::string DescribeUnread(const checkpoint::Checkpoint& checkpoint,
                            absl::string_view error);
 

@@ -89,7 +89,7 @@ struct ModelMetrics {
 
   const ModelLabels labels;
   std::array<std::array<Counter, kStatusCodes>, kMethods> requests;
-  // Of answered requests, any code, a method.
+  // Of answered requests of any code, per method.
   std::array<Histogram, kMethods> request_duration;
   std::array<Exemplars, kMethods> request_exemplars;
   Histogram queue_duration;

@@ -40,7 +40,7 @@ class ServerMetrics {
   // Starts (or, for labels seen before, goes on with) the metrics of a version:
   // counters never go back when a version is loaded again. The leaf visits of
   // one that comes back with other FFF layers are new ones, since they count
-  // other subtrees; requests that are still in flight then count in the old
+  // other subtrees. Requests that are still in flight then count in the old
   // ones, which are exported no more.
   Served Register(const ModelLabels& labels, ModelInfo info,
                   absl::Span<const RoutingLayer> fff_layers);

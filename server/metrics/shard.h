@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// Recording without locks: every recorder is split into shards, a thread always
+// Recording without locks. Every recorder is split into shards, a thread always
 // writes the same shard, and a scrape sums the shards.
 // (prometheus-cpp 1.0.1 takes a mutex in every Histogram::Observe, which is why
 // its own metric classes are not on the request path.)

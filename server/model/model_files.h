@@ -37,19 +37,18 @@ absl::StatusOr<importer::ModelConfig> ReadModelConfig(
     const std::string& model_dir);
 
 // Opens the one checkpoint of `version_dir`, with the config.json that stands
-// beside it where `config` has no layers, and builds the model and, when the
-// config wants it at once, its dense twin: the trained network of
+// beside it where `config` has no layers, and builds the model. Builds its
+// dense twin as well, when the config wants it at once: the trained network of
 // dense.safetensors when that file is there, the cost baseline otherwise. A
-// precision other than fp32 is held against fp32 on
-// the rows of config.precision_rows, or random ones. The fp32 network is held
-// against example.safetensors where there is one (proof.h). Touches the disk
-// and allocates; thread-safe. The result holds no file: what happens to them
-// later does not reach it. NOT_FOUND when there is no directory or no
-// checkpoint in it, FAILED_PRECONDITION when there are several,
-// RESOURCE_EXHAUSTED when the weights do not fit into memory, ABORTED when a
-// file changed while it was read, INVALID_ARGUMENT when the example has other
-// answers, else the errors of OpenCheckpoint, BuildModel, BuildCostTwin and
-// BuildTrainedTwin.
+// precision other than fp32 is held against fp32 on the rows of
+// config.precision_rows, or random ones. The fp32 network is held against
+// example.safetensors where there is one (proof.h). Touches the disk and
+// allocates; thread-safe. The result holds no file, so later changes do not
+// reach it. NOT_FOUND when there is no directory or no checkpoint in it.
+// FAILED_PRECONDITION when there are several. RESOURCE_EXHAUSTED when the
+// weights do not fit into memory. ABORTED when a file changed while it was
+// read. INVALID_ARGUMENT when the example has other answers. Else the errors of
+// OpenCheckpoint, BuildModel, BuildCostTwin and BuildTrainedTwin.
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,
                                           const importer::ModelConfig& config,
                                           const BuildOptions& options);

@@ -14,9 +14,9 @@ namespace fff::model {
 struct Placement {
   std::shared_ptr<const engine::DeviceEngine> engine;  // null: the CPU alone
   std::vector<int> devices = {0};  // of the engine; a copy of the model each
-  // kAlways: every batch, and a model that does not fit is an error. kMeasured:
+  // kAlways: every batch. A model that does not fit is an error. kMeasured:
   // batches from the size on at which the device was faster when the model was
-  // built; a model that the device cannot take stays on the CPU.
+  // built. A model that the device cannot take stays on the CPU.
   enum class Use { kAlways, kMeasured };
   Use use = Use::kMeasured;
   graph::Precision precision = graph::Precision::kFp32;

@@ -9,13 +9,13 @@
 
 namespace fff::model {
 
-// What could be said in config.json instead so that the network reproduces its
-// example, to follow the message of a proof that failed: every key that no
-// tensor tells (activations, ties, conventions, epsilons, the layout of
-// attention, pooling) is tried with its other values, in all layers of a type
-// and in each alone. Builds a network per try: bounded by their number and by
-// the size of the weights. Never empty: says also that nothing was found, or
-// why nothing was tried.
+// Follows the message of a proof that failed: other values for config.json with
+// which the network reproduces its example. Tries every key that no tensor
+// tells (activations, ties, conventions, epsilons, the layout of attention,
+// pooling) with its other values, in all layers of a type and in each alone.
+// Builds a network per try, bounded by their number and by the size of the
+// weights. Never empty: says also that nothing was found, or why nothing was
+// tried.
 std::string ProofHints(const VersionFiles& files, const Model& model,
                        const Example& example, const Rounding& rounding);
 

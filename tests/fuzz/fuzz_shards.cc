@@ -1,7 +1,7 @@
 // The input is an index of shards and, after a zero byte, a safetensors file
-// without its length as in fuzz_safetensors: every shard that the index names
-// holds that file's tensors whose names begin with the last letter of its own,
-// the last shard all.
+// without its length as in fuzz_safetensors. Every shard that the index names
+// holds that file's tensors whose names begin with the last letter of its own.
+// The last shard holds all.
 #include <cstdint>
 #include <cstdlib>
 #include <memory>

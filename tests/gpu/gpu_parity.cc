@@ -1,8 +1,8 @@
 // Every CUDA kernel over the grid of problems of tests/parity against the
-// double-precision oracle, within computed bounds: fp32 as it is; bf16 and tf32
-// with numbers that bf16 holds exactly, so that the same bounds apply (and for
-// bf16 the rounding of the outputs). Outputs
-// are poisoned before each run. Without a device every test is skipped.
+// double-precision oracle, within computed bounds. fp32 as it is; bf16 and tf32
+// with numbers that bf16 holds exactly, so that the same bounds apply. For bf16
+// the rounding of the outputs is added. Outputs are poisoned before each run.
+// Without a device every test is skipped.
 #include <algorithm>
 #include <cstring>
 #include <set>

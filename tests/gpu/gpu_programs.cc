@@ -225,7 +225,7 @@ TEST(Program, WhatOverflowsStaysOutOfThePaddingOfARow) {
   ExpectAllGoRight(leaves, Precision::kBf16, "leaf_tensor", 3);
 }
 
-// A copy on each device of a machine: which one a batch goes to changes no bit.
+// A copy on each device of a machine. Each answers with the same bits.
 // They are all of one kind here; other kinds may choose other kernels.
 TEST(Devices, AnswerAlike) {
   const size_t count = Engine() == nullptr ? 0 : Engine()->devices().size();
@@ -254,7 +254,7 @@ TEST(Devices, AnswerAlike) {
   }
   const auto together = make(all);
   ASSERT_TRUE(together.ok()) << together.status();
-  // With a lane a device, more callers than devices keep all of them busy.
+  // With one lane per device, more callers than devices keep all of them busy.
   std::vector<std::thread> threads;
   std::vector<int> equal(4 * count);
   for (size_t t = 0; t < equal.size(); ++t) {

@@ -71,7 +71,7 @@ def table(data):
 
 
 def svg(data):
-    """Bars of kernel time, a group a case and batch size, logarithmic."""
+    """Bars of kernel time, one group per case and batch size, logarithmic."""
     cases = {}
     for m in data["measurements"]:
         # The first is as planned; those behind it are of one kernel by name.

@@ -22,7 +22,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using engine::Buffer;
 
-// Rows that a measurement cycles through: many leaves at one row a call, and
+// Rows that a measurement cycles through: many leaves at one row per call, and
 // more bytes than the second-level cache holds at many.
 constexpr int64_t kPoolRowsMin = 256;
 constexpr int64_t kPoolBytes = int64_t{192} << 20;

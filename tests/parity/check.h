@@ -9,7 +9,7 @@
 #include "server/graph/weights.h"
 
 // Runs a kernel on a batch and holds every row against the double-precision
-// oracle: each decision right unless |z| is inside its rounding bound, each
+// oracle. Each decision is right unless |z| is inside its rounding bound, each
 // output inside its computed tolerance along the route that was taken.
 namespace fff::parity {
 

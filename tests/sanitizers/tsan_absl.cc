@@ -1,7 +1,7 @@
 // Tells ThreadSanitizer about Abseil's locks. Debian's libabsl_synchronization
-// is not instrumented: without this every absl::Mutex is invisible and all that
-// it guards looks like a race. server/cmake/FffTsan.cmake links this file into
-// every program of the tsan preset and passes --wrap for each symbol named
+// is not instrumented. Without this every absl::Mutex is invisible, and all
+// that it guards looks like a race. server/cmake/FffTsan.cmake links this file
+// into every program of the tsan preset. It passes --wrap for each symbol named
 // here, so that calls from our objects come to Wrap... first.
 //
 // Between a pre and a post annotation the sanitizer looks away from the thread.

@@ -305,5 +305,43 @@ class FunctionsTest(unittest.TestCase):
                      "95 in 100 functions have at most 31 lines, wanted 30")
 
 
+class ProseTest(unittest.TestCase):
+
+    def accepts(self, file, text):
+        code, output = run("check_prose.py", {file: text})
+        self.assertEqual(code, 0, output)
+
+    def refuses(self, file, text, finding):
+        code, output = run("check_prose.py", {file: text})
+        self.assertEqual(code, 1, output)
+        self.assertIn(f"{file}:{finding}", output)
+
+    def test_long_sentences_of_documents_are_refused(self):
+        sentence = "One " + "word " * 23 + "ends.\n"  # 25 words
+        self.accepts("README.md", "# T\n\n" + sentence + sentence)
+        for mark in ("", "- ", "1. ", "| "):
+            self.refuses("server/docs/a.md", f"# T\n\n{mark}And {sentence}",
+                         "3: a sentence of 26 words, at most 25: And One word")
+
+    def test_code_and_drawings_are_no_prose(self):
+        words = "word " * 60
+        self.accepts("README.md", f"```sh\n{words}\n```\n\n`{words}` is code.\n")
+        self.accepts("server/a/b.h", f"//   {words}\nint {words};\n")
+
+    def test_a_sentence_goes_on_over_lines_of_a_comment(self):
+        lines = "// " + "word " * 14 + "\n"
+        self.accepts("server/a/b.h", lines * 2 + "// end. Next.\n" + lines * 2)
+        self.refuses("server/a/b.h", "int a;\n" + lines * 3,
+                     "2: a sentence of 42 words, at most 40: word word")
+
+    def test_rates_say_per(self):
+        for amount, unit in [("2.5 us", "row"), ("once", "batch"), ("one sink", "layer")]:
+            for gap in (" ", "\n// "):
+                self.accepts("server/a/b.h", f"// It takes {amount} per{gap}{unit}.\n")
+                self.refuses("server/a/b.h", f"// It takes {amount} a{gap}{unit}.\n",
+                             '1: "per" is the word of a rate')
+        self.accepts("server/a/b.h", "// The 20 words a lane has. It sends a row on.\n")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -34,11 +34,13 @@ struct CsvForm {
 // Numbers between semicolons or tabs may have decimal commas. Where each comma
 // may also set thousands apart (1,234) the file is refused.
 //
-// INVALID_ARGUMENT names line and column, what was got and wanted: cells that
-// are empty, NA or no finite number, rows of differing widths unless they may
-// differ, an index column without a title as pandas' to_csv writes it, a first
-// line 0,1,2,.. which may be titles or a row, more titles than cells, UTF-16,
-// bytes that are no text.
+// INVALID_ARGUMENT names line and column, what was got and wanted. Refused are:
+//   - cells that are empty, NA or no finite number
+//   - rows of differing widths, unless they may differ
+//   - an index column without a title, as pandas' to_csv writes it
+//   - a first line 0,1,2,.. which may be titles or a row
+//   - more titles than cells
+//   - UTF-16, and bytes that are no text.
 absl::StatusOr<CsvTable> ParseCsv(absl::string_view bytes,
                                   const CsvForm& form = {});
 

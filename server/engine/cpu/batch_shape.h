@@ -23,9 +23,10 @@ struct BatchShape {
 //
 // Eight rows of 768 floats, ahead of the four that are walked, are 36 KB: they
 // fill an L1 of 48 KB, but push each other out of one of 32 KB. One thread of a
-// Zen 4 with 32 KB, path-768-l12, fetched into L1, into L2 and not at all: 256
-// rows 466, 384 and 502 us, 2,048 rows 3.24, 2.93 and 3.35 ms, 16,384 rows
-// 18.9, 14.7 and 18.5 ms.
+// Zen 4 with 32 KB, path-768-l12, fetched into L1, into L2 and not at all:
+//   256 rows 466, 384 and 502 us
+//   2,048 rows 3.24, 2.93 and 3.35 ms
+//   16,384 rows 18.9, 14.7 and 18.5 ms.
 inline BatchShape ShapeFor(int64_t width, int64_t weight_bytes,
                            int64_t l1_bytes) {
   const bool small_l1 = l1_bytes > 0 && l1_bytes < (48 << 10);

@@ -27,8 +27,8 @@ HWY_INLINE int64_t InWholeVectors(int64_t count) {
 }
 
 // c [rows, columns] = factor [rows] * a [rows, terms] . b [terms, columns]. b
-// lies in panels of kPanelVectors vectors of columns, the last may be of fewer:
-// the panel of column `at` starts at b + at * terms and is [terms, its width].
+// lies in panels of kPanelVectors vectors of columns; the last may have fewer.
+// The panel of column `at` starts at b + at * terms and is [terms, its width].
 struct PanelProduct {
   int64_t rows;
   int64_t columns;

@@ -68,8 +68,9 @@ namespace HWY_NAMESPACE {
 // Tiles that fill the registers of the target, 32 of them with AVX-512 and 16
 // without. Step 1: rows x nodes of four partial sums each. Step 3: rows x
 // vectors of columns. Zen 5, us per row for 128 trees of 2 levels, whole
-// kernel: step 1 by 3 x 2 6.6, 2 x 2 6.6, 6 x 1 7.1; step 3 by 8 x 3 6.6, 6 x
-// 4 6.7, 4 x 6 6.7, 12 x 2 6.7.
+// kernel:
+//   step 1 by 3 x 2 6.6, 2 x 2 6.6, 6 x 1 7.1;
+//   step 3 by 8 x 3 6.6, 6 x 4 6.7, 4 x 6 6.7, 12 x 2 6.7.
 constexpr bool kManyRegisters = HWY_LANES(float) >= 16;
 constexpr int kDotRows = 3;
 constexpr int kDotNodes = kManyRegisters ? 2 : 1;
@@ -299,9 +300,10 @@ HWY_EXPORT(PathMaskedRows);
 
 namespace {
 
-// Zen 5, 128 trees of 2 levels, us per row: chunks of 24, 48 and 96
-// rows 7.3, 7.1 and 7.1, groups of 24 to 192 nodes 7.0 to 7.1, blocks of 6, 12,
-// 18, 24 and 36 KB 8.0, 6.9, 6.8, 6.7 and 6.7 (at three stages of the code).
+// Zen 5, 128 trees of 2 levels, us per row, at three stages of the code:
+//   chunks of 24, 48 and 96 rows 7.3, 7.1 and 7.1
+//   groups of 24 to 192 nodes 7.0 to 7.1
+//   blocks of 6, 12, 18, 24 and 36 KB 8.0, 6.9, 6.8, 6.7 and 6.7.
 constexpr int64_t kChunkRows = 48;
 constexpr int64_t kGroupNodes = 48;
 constexpr int64_t kBlockBytes = 24 << 10;

@@ -276,11 +276,13 @@ HWY_EXPORT(PathTiledRows);
 
 namespace {
 
-// Zen 5, 768 -> 768, 256 rows, us per row. 128 trees of 2 levels: blocks of 6,
-// 9, 12, 18 and 48 rows 8.0, 7.4, 6.9, 7.6 and 8.1; chunks of 48, 96 and 256
-// rows 7.0, 7.0 and 7.4; groups of 12, 24 and 48 levels 7.6, 7.0 and 8.4. Of 5
-// levels: blocks of 16, 24 and 48 rows 33, 32 and 31; chunks of 96 and 256 rows
-// 41 and 31.
+// Zen 5, 768 -> 768, 256 rows, us per row. 128 trees of 2 levels:
+//   blocks of 6, 9, 12, 18 and 48 rows 8.0, 7.4, 6.9, 7.6 and 8.1
+//   chunks of 48, 96 and 256 rows 7.0, 7.0 and 7.4
+//   groups of 12, 24 and 48 levels 7.6, 7.0 and 8.4.
+// Of 5 levels:
+//   blocks of 16, 24 and 48 rows 33, 32 and 31
+//   chunks of 96 and 256 rows 41 and 31.
 constexpr int64_t kBlockBytes = 36 << 10;  // rows of x in L1
 constexpr int64_t kDeepBlockRows = 48;
 static_assert(kDeepBlockRows <= kBlockRowsMax);
@@ -342,9 +344,12 @@ class PathTiledKernel : public Kernel {
 // For many trees: fewer do not fill the weighted sums of a group.
 bool Supports(const PathProblem& p) { return p.trees >= 4; }
 
-// us a MB of weights on the way, one Zen 5 thread, 128 trees of 768->768 and 1,
-// 2, 3, 4, 5 levels: 3.8, 4.2, 4.9, 6.3, 7.4 at 256 rows; 4.2, 4.9, 5.6, 6.9,
-// 12 at 16; 5.6, 7.0, 8.0, 9.2, 14 at 4; 13, 16, 17, 17, 24 at one.
+// us per MB of weights on the way, one Zen 5 thread, 128 trees of 768->768 and
+// 1, 2, 3, 4, 5 levels:
+//   3.8, 4.2, 4.9, 6.3, 7.4 at 256 rows
+//   4.2, 4.9, 5.6, 6.9, 12 at 16
+//   5.6, 7.0, 8.0, 9.2, 14 at 4
+//   13, 16, 17, 17, 24 at one.
 double Cost(const PathProblem& p, int64_t rows) {
   const double bytes = 4.0 * static_cast<double>(p.trees * p.levels) *
                        static_cast<double>(p.input_width + p.output_width);

@@ -187,9 +187,9 @@ class PathWalkKernel : public Kernel {
 
 bool Supports(const PathProblem&) { return true; }
 
-// us on one Zen 5 thread: 26 a MB of weights on the way where each level waits
-// for the last one (768->768, 12 levels: 1.9 per row, weights in L3); 9 per MB
-// with four trees and more at once (16 trees of 5 levels: 4.2 per row).
+// us on one Zen 5 thread: 26 per MB of weights on the way where each level
+// waits for the last one (768->768, 12 levels: 1.9 per row, weights in L3). 9
+// per MB with four trees and more at once (16 trees of 5 levels: 4.2 per row).
 // Fetching Y rows or the first lines of both children ahead made no difference.
 double Cost(const PathProblem& p, int64_t rows) {
   const double bytes = 4.0 * static_cast<double>(p.trees * p.levels) *

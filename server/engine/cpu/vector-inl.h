@@ -123,9 +123,9 @@ HWY_INLINE void SumLanesOf4(V a, V b, V c, V d4, float* HWY_RESTRICT out) {
 }
 
 // Makes a loaded vector stay in its register. gcc 12 folds the load into every
-// fused multiply-add that uses it, and a tile of 3 x 2 products then waits for
-// its 8 loads per step, not 5, in place of the multipliers: 4.3 and 3.0 us
-// per row for 384 nodes of width 768 (Zen 5).
+// fused multiply-add that uses it. A tile of 3 x 2 products then waits for 8
+// loads per step, not 5, in place of the multipliers: 4.3 and 3.0 us per row
+// for 384 nodes of width 768 (Zen 5).
 HWY_INLINE void KeepInRegister([[maybe_unused]] V& v) {
 #if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86
   asm("" : "+v"(v.raw));
@@ -163,8 +163,8 @@ HWY_INLINE void AddProducts(const W* const (*w)[kNodes], const float* const* x,
 // w[r][k] . x[r]. With kShared all rows meet the nodes w[0][..], which are then
 // loaded once.
 //
-// The order of summation is the same for every tile: vector c of a row goes to
-// partial sum c % 4, the rest to sum 0, the partial sums are added as
+// The order of summation is the same for every tile. Vector c of a row goes to
+// partial sum c % 4, the rest to sum 0. The partial sums are added as
 // (0+1)+(2+3), then across lanes as in SumLanesOf4. A row's z, hence its route,
 // is therefore bitwise the same in every kernel and batch on one instruction
 // set.

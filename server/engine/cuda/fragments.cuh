@@ -35,9 +35,9 @@ __device__ inline void MultiplyAdd8(unsigned low, unsigned high, unsigned b,
       : "r"(low), "r"(high), "r"(b));
 }
 
-// Four matrices of 8 x 8 numbers in shared memory, lane l giving the address of
-// row l % 8 of matrix l / 8: a word of each, of row `group`, numbers 2 quad and
-// the next; transposed: of column `group`, rows 2 quad and the next.
+// Four matrices of 8 x 8 numbers in shared memory. Lane l gives the address of
+// row l % 8 of matrix l / 8. It gets a word of each: of row `group`, numbers 2
+// quad and the next. Transposed: of column `group`, rows 2 quad and the next.
 __device__ inline uint4 LoadMatrices(const void* row) {
   const auto at = static_cast<unsigned>(__cvta_generic_to_shared(row));
   uint4 words;

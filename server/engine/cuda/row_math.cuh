@@ -112,7 +112,7 @@ __device__ inline float Activate(Activation activation, float z) {
 }
 
 // The sum over one row of weights in the order that all kernels share, so that
-// a row takes the same way whichever kernel it meets: each lane adds up the dot
+// a row takes the same way whichever kernel it meets. Each lane adds up the dot
 // products of its vectors, 32 vectors apart; then WarpSum. For any width.
 template <class W>
 __device__ inline float WarpDot(const W* w, const W* x, int pitch, int lane) {

@@ -13,8 +13,8 @@ __device__ inline void FileRow(const SortScratch& scratch, int bucket,
   scratch.order[int64_t{bucket} * scratch.rows_max + place] = row;
 }
 
-// Files every row of the block under its subtree; one addition a subtree and
-// block, so that rows that all go one way do not queue. below: of thread i's
+// Files every row of the block under its subtree, with one addition per subtree
+// and block. So rows that all go one way do not queue. below: of thread i's
 // row, negative where there is none. (Counts in cache lines of their own were
 // no faster.)
 template <int kThreads>

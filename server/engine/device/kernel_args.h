@@ -5,8 +5,8 @@
 #include "server/engine/problem.h"
 
 // What the host hands to a kernel. Rows and weight rows have a pitch: their
-// width rounded up to kPitch elements, the rest zero, so that every row starts
-// at a multiple of 16 bytes in fp32 and bf16 alike and loads never need a tail.
+// width rounded up to kPitch elements, the rest zero. So every row starts at a
+// multiple of 16 bytes, in fp32 and bf16 alike, and loads never need a tail.
 namespace fff::engine {
 
 inline constexpr int64_t kPitch = 8;

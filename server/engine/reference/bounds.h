@@ -10,11 +10,11 @@
 
 // The oracle's arithmetic in double, with a bound on what any fp32 evaluation
 // of the same formula may be away from it. Bounds follow Higham, "Accuracy and
-// Stability of Numerical Algorithms", chapter 3: a sum of n products in any
+// Stability of Numerical Algorithms", chapter 3. A sum of n products in any
 // order, with or without fused multiply-add, is off by at most
-// gamma_n * sum |w_i x_i| with gamma_n = n u / (1 - n u), u = 2^-24, plus n
-// halves of the least subnormal. Where a partial sum may overflow float the
-// bound is infinite. All functions are pure.
+//   gamma_n * sum |w_i x_i|, gamma_n = n u / (1 - n u), u = 2^-24
+// plus n halves of the least subnormal. Where a partial sum may overflow float
+// the bound is infinite. All functions are pure.
 namespace fff::engine {
 
 // |fp32 result - value| <= bound.

@@ -47,10 +47,9 @@ absl::StatusOr<LoadedLayer> ReadMlpUtils(const LayerConfig& config,
                                          const TensorShapes& tensors,
                                          TensorReader& reader);
 
-// catid/fffdistill FFFLinear: route_weight [2^d - 1, r, I], of which a node
-// goes right when z > 0 (r = 1) or z1 > z0 (r = 2); banks of rows with output
-// and bias: leaves [2^d, l], then a master and a fallback bank, and shared
-// rows.
+// catid/fffdistill FFFLinear. route_weight is [2^d - 1, r, I]; a node goes
+// right when z > 0 (r = 1) or z1 > z0 (r = 2). Banks of rows have output and
+// bias: leaves [2^d, l], then a master and a fallback bank, and shared rows.
 //   y = (1 - leak) * leaf + leak * (fallback, or the mean of all leaves)
 //       + master + shared + rows of the visited nodes + bias
 // The first route_rows_output_count rows of a node (route_output, or

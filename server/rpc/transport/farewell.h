@@ -8,12 +8,12 @@ namespace fff::rpc {
 // call.
 //
 // grpc::Server::Shutdown cancels calls from its first moment on: also those
-// that clients sent before they could know. An HTTP/2 server can do better
-// (RFC 9113, section 6.8): GOAWAY with the highest stream number says "open no
-// more streams here" and still takes those under way; a second GOAWAY closes
-// the connection after a round trip. gRPC 1.51 does that for connections that
-// reach their greatest age, and has methods that do it for all connections of
-// a server. They are not in its installed headers. They are used where gRPC is
+// that clients sent before they could know. An HTTP/2 server can do better (RFC
+// 9113, section 6.8): GOAWAY with the highest stream number says "open no more
+// streams here" and still takes those under way. A second GOAWAY closes the
+// connection after a round trip. gRPC 1.51 does that for connections that reach
+// their greatest age, and has methods that do it for all connections of a
+// server. They are not in its installed headers. They are used where gRPC is
 // 1.51 and its library exports them; elsewhere `supported` is false.
 class Farewell {
  public:

@@ -13,7 +13,8 @@ class InferQueue final : public CallQueue {
   // Calls waiting for a request, a unary method. Each that receives one arms
   // another, so an overload is answered at once and never waits inside gRPC.
   static constexpr int kArmedCalls = 64;
-  // Streams waiting to be opened, a streaming method; health calls, a method.
+  // Streams waiting to be opened, per streaming method; health calls, per
+  // method.
   static constexpr int kArmedStreams = 8;
 
   InferQueue(const CallEnvironment* environment,
@@ -24,7 +25,7 @@ class InferQueue final : public CallQueue {
   void Start(const std::string& thread_name);
 
  private:
-  struct Pools;  // the calls, a pool a method
+  struct Pools;  // the calls, one pool per method
   std::unique_ptr<Pools> pools_;
 };
 

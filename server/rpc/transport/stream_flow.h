@@ -4,10 +4,10 @@
 
 namespace fff::rpc {
 
-// Decides what a stream of requests does next. No gRPC in here, no threads: the
+// Decides what a stream of requests does next. No gRPC in here, no threads. The
 // stream tells what happened and does what the returned step says. Reading
 // stops while too much is unanswered, so a client that does not read its
-// answers holds a bounded part of the memory; the stream is finished when all
+// answers holds a bounded part of the memory. The stream is finished when all
 // that was read is answered and nothing more is to be read.
 class StreamFlow {
  public:

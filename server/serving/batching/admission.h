@@ -14,8 +14,8 @@ struct AdmissionState {
 };
 
 // May a request of that many rows and tokens enter? Pure. UNAVAILABLE when
-// stopping, DEADLINE_EXCEEDED when `deadline` has passed, RESOURCE_EXHAUSTED
-// when the queue would hold more than its bound; a request that is larger than
+// stopping. DEADLINE_EXCEEDED when `deadline` has passed. RESOURCE_EXHAUSTED
+// when the queue would hold more than its bound. A request that is larger than
 // the bound by itself is let into an empty queue, so that it can be served at
 // all.
 absl::Status Admit(const AdmissionState& state, const engine::Extent& request,

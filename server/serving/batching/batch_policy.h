@@ -29,18 +29,18 @@ Clock::time_point DispatchTime(const BatchPolicy& policy,
 
 // How much the next batch of a queue may hold while `idle` other workers have
 // nothing to do: an even share of what waits, at most policy.max(). No share
-// takes less than half a millisecond, ten times what it takes to wake a worker,
-// or less than 32 tokens, which would mostly read weights; `compute` is how
-// long all of it takes one worker, zero when not known. Then, with no idle
+// takes less than half a millisecond, ten times what it takes to wake a worker.
+// None has less than 32 tokens, which would mostly read weights. `compute` is
+// how long all of it takes one worker, zero when not known. Then, with no idle
 // worker, and where the policy waits for full batches, policy.max().
 engine::Extent BatchMax(const BatchPolicy& policy, const engine::Extent& queued,
                         int idle, std::chrono::nanoseconds compute);
 
 // How many rows of the task that comes next join a batch that holds `batch` and
-// may hold `max`, when `task_rows` of it are left, `row_tokens` each: all of
-// them where they fit, else none, so that a task stays whole; of a task that is
-// larger than the batch may be, a batch's worth, alone. Never 0 for an empty
-// batch: a row is not divided.
+// may hold `max`. `task_rows` of it are left, `row_tokens` each. All of them
+// join where they fit, else none, so that a task stays whole. Of a task that is
+// larger than the batch may be, a batch's worth joins, alone. Never 0 for an
+// empty batch: a row is not divided.
 int64_t RowsToTake(const engine::Extent& max, const engine::Extent& batch,
                    int64_t task_rows, int64_t row_tokens);
 
@@ -66,7 +66,7 @@ struct InlineState {
   std::chrono::nanoseconds compute{0};  // zero when not known
 };
 // Handing a task to another thread takes some microseconds, and the submitting
-// thread has other requests to see to: a task runs there when it is hardly
+// thread has other requests to see to. So a task runs there when it is hardly
 // longer than handing it over, or short and the only one.
 bool RunsInline(const InlineState& state);
 

@@ -18,7 +18,7 @@ class ComputeEstimate {
   int64_t Nanoseconds(int64_t rows) const;
 
   // A batch of `rows` took `ns`. A quick one counts for more than a slow one,
-  // and a very slow one no more than a slow one: a batch can be slow because
+  // and a very slow one no more than a slow one. A batch can be slow because
   // the machine was busy, but not quick by chance.
   void Add(int64_t rows, int64_t ns);
 

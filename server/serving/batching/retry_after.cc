@@ -31,10 +31,10 @@ std::optional<std::chrono::milliseconds> RetryAfter(
 std::chrono::milliseconds RetrySchedule::Next(Clock::time_point now,
                                               std::chrono::nanoseconds drain,
                                               std::chrono::nanoseconds work) {
-  // With 200 callers where 20 fit, 5,000 answers took 8,500 to 11,200 refusals;
-  // 17,300 to 26,700 when all were told what the queue holds, spread over twice
-  // that, and 19,600 to 20,900 at half of the work (the estimate is of an
-  // undisturbed machine, so that more come back than fit in any case).
+  // With 200 callers where 20 fit, 5,000 answers took 8,500 to 11,200 refusals.
+  // They took 17,300 to 26,700 when all were told what the queue holds, spread
+  // over twice that, and 19,600 to 20,900 at half of the work. The estimate is
+  // of an undisturbed machine, so more come back than fit in any case.
   // What is full for longer than the longest hint fills its second half anew.
   if (next_ > now + kDelayMax) next_ = now + kDelayMax / 2;
   next_ = std::max(next_, now + drain);

@@ -13,7 +13,7 @@
 namespace fff::serving {
 namespace {
 
-// What a batch is charged while nothing is known of the model: a microsecond a
+// The charge of a batch while nothing is known of the model: a microsecond per
 // token, so that queues take turns by tokens.
 constexpr int64_t kUnknownNsPerToken = 1000;
 

@@ -16,12 +16,12 @@
 namespace fff::serving {
 
 // Worker threads and the queues they serve, one for each servable that has been
-// submitted to and still lives. Work-conserving: a free worker
-// takes the next batch at once, and no more of it than leaves the other free
-// ones their share where that is worth waking them (see batch_policy.h). Fair:
-// of the queues that are due, the one served is that which has had the least
-// compute time, so one busy model, or its dense twin, does not starve another,
-// however long its batches are. Thread-safe.
+// submitted to and still lives. Work-conserving: a free worker takes the next
+// batch at once. It takes no more than leaves the other free ones their share,
+// where that is worth waking them (see batch_policy.h). Fair: of the queues
+// that are due, the one with the least compute time so far goes next. So a busy
+// model cannot starve another, nor its own dense twin, however long its batches
+// are. Thread-safe.
 class Scheduler {
  public:
   // workers >= 1 threads, each evaluating one batch at a time on one thread.

@@ -6,10 +6,10 @@
 
 #include "absl/strings/string_view.h"
 
-// What stands in a repository as if it were to be served and cannot be: a
-// folder `v1` or `latest` where a version is wanted, a checkpoint outside of
-// one, a repository that is one level too high or too deep. Pure where it takes
-// names, else it touches the disk.
+// Finds what stands in a repository as if it were to be served and cannot be.
+// Such are a folder `v1` or `latest` where a version is wanted, a checkpoint
+// outside of one, a repository that is one level too high or too deep. Pure
+// where it takes names, else it touches the disk.
 namespace fff::serving {
 
 struct Misfit {

@@ -47,11 +47,11 @@ class ModelRegistry {
   void SetComplete();
 
   // `name` may end in ":dense"; version 0 is the default version, the highest
-  // that is ready. NOT_FOUND for an unknown model or version (the message lists
-  // what there is), UNAVAILABLE for one that is loading, failed to load or is
-  // unloaded, for a twin that this very call asks to be built, and for an
-  // unknown model before the first pass is done. FAILED_PRECONDITION for the
-  // twin of a model that has none.
+  // that is ready. NOT_FOUND for an unknown model or version; the message lists
+  // what there is. UNAVAILABLE for one that is loading, failed to load or is
+  // unloaded. UNAVAILABLE also for a twin that this very call asks to be built,
+  // and for an unknown model before the first pass is done. FAILED_PRECONDITION
+  // for the twin of a model that has none.
   absl::StatusOr<std::shared_ptr<const Servable>> Find(absl::string_view name,
                                                        int64_t version) const;
 

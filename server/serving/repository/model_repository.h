@@ -40,7 +40,7 @@ struct RepositoryOptions {
   std::chrono::milliseconds retry_pause{5000};
   // Where models may run; each model's config narrows it.
   model::Placement placement;
-  // What choosing kernels by measurement may take, a version; 0: never.
+  // Time to choose kernels by measurement, per version; 0: never.
   double tuning_seconds = 0;
   // Called after whatever changed the registry, on the thread that did it.
   std::function<void()> on_change = [] {};
@@ -80,10 +80,10 @@ class ModelRepository {
   // Loads the model as it is on the disk now. version 0: the versions of its
   // policy, and an end to what earlier calls asked for. Another version: that
   // one too, whatever the policy says. Blocks until it is served. NOT_FOUND for
-  // a model or version that is not in the repository, INVALID_ARGUMENT for a
-  // name that cannot be one, FAILED_PRECONDITION when it could not be loaded
-  // (the message says why; what was served still is) or under kNone, ABORTED
-  // when another call unloaded it meanwhile, UNAVAILABLE when the server stops.
+  // a model or version that is not in the repository. INVALID_ARGUMENT for a
+  // name that cannot be one. FAILED_PRECONDITION under kNone, or when it could
+  // not be loaded; the message says why, and what was served still is. ABORTED
+  // when another call unloaded it meanwhile. UNAVAILABLE when the server stops.
   absl::Status Load(const std::string& model_name, int64_t version);
 
   // Takes the model, or one version of it, out of service until a load call;
@@ -215,11 +215,12 @@ class ModelRepository {
   absl::Status observed_ ABSL_GUARDED_BY(mutex_);
 
   // One thread for everything that allocates a model. The allocator keeps
-  // memory apart for every thread that asked for it, and it fragments: after
+  // memory apart for every thread that asked for it, and it fragments. After
   // ten rounds of loading and unloading 60 copies of the demo model by call,
-  // 170 MB stayed resident when each was loaded on the call's own thread, 40 MB
-  // when all were loaded on this one, of 23 MB before (glibc 2.36, with
-  // malloc_trim; without it 334 MB after three rounds of a similar run).
+  // 170 MB stayed resident when each was loaded on the call's own thread. 40 MB
+  // stayed when all were loaded on this one, of 23 MB before (glibc 2.36, with
+  // malloc_trim). Without malloc_trim it was 334 MB after three rounds of a
+  // similar run.
   std::thread loader_;
 };
 

@@ -5,12 +5,12 @@
 //   -> y [rows, y_pitch]
 //
 // As cuBLASLt sees it, column-major: y^T = W (transposed) x^T, all leading
-// dimensions multiples of 8, so that every algorithm qualifies. fp32 means
-// fp32 products; tf32 lets the tensor cores round the factors to 10 bits; bf16
+// dimensions multiples of 8, so that every algorithm qualifies. fp32 means fp32
+// products. tf32 lets the tensor cores round the factors to 10 bits. bf16
 // rounds weights and rows, outputs too, and sums in fp32. erf-GELU has no
-// epilogue: in fp32 it is a pass of its own, in tf32 and bf16 cuBLASLt's tanh
-// form stands for it, which is off by less than those precisions are. Which of
-// the eight algorithms that cuBLASLt proposes is fastest is measured when the
+// epilogue: in fp32 it is a pass of its own. In tf32 and bf16 cuBLASLt's tanh
+// form stands for it, which is off by less than those precisions are. cuBLASLt
+// proposes eight algorithms; the fastest is found by measurement when the
 // program is built. FLOPs per row: 2 * input_width * output_width.
 #include <cublasLt.h>
 

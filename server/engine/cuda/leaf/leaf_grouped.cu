@@ -3,10 +3,10 @@
 //
 //   Shapes as leaf_walk.cu; hidden [rows, hidden_pitch] floats between.
 //
-// A plain walk reads a leaf's weights once per row. So, once leaf_split.cu has
-// filed the rows under their leaves, two products of 64 rows of one leaf by 64
+// A plain walk reads a leaf's weights once per row. So leaf_split.cu files the
+// rows under their leaves. Then come two products of 64 rows of one leaf by 64
 // columns per block, through shared memory: first x times w1, bias and
-// activation into `hidden`, then hidden times w2. fp32 multiply-adds; a thread
+// activation into `hidden`, then hidden times w2. fp32 multiply-adds. A thread
 // has 4 x 4 sums, each over k in order, so that a row's result does not depend
 // on its neighbours. A leaf with most of the rows only has more blocks.
 // Weights: a leaf's once for 64 of its rows; hidden written and read once.

@@ -1,11 +1,11 @@
-// leaf_row: a block a row, for few rows and for wide leaves; any width.
+// leaf_row: one block per row, for few rows and for wide leaves; any width.
 //
 //   Shapes as leaf_walk.cu.
 //
 // Seven of the eight warps evaluate the seven nodes of a round of three levels
 // at once (rounds.cuh). Then all warps divide the hidden neurons, four at a
 // time, and the threads divide the output columns.
-// Weights read a row: (7 / 3 * depth + leaf_width) * x_pitch + leaf_width *
+// Weights read per row: (7 / 3 * depth + leaf_width) * x_pitch + leaf_width *
 // y_pitch elements.
 // Benchmark case: leaf-768-32-768-d12, an H100: 1 row 16.8 us fp32, 12.2 us
 // bf16; 256 rows 31.0 and 20.9 us. Dropped: every warp descending by
@@ -17,7 +17,7 @@ namespace fff::engine::cuda {
 namespace {
 
 constexpr int kWarps = kDescentWarps;
-constexpr int kTogether = 4;         // hidden neurons a warp
+constexpr int kTogether = 4;         // hidden neurons per warp
 constexpr int kLeafWidthMax = 8192;  // 32 KiB of activations
 
 template <class W>

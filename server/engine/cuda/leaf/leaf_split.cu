@@ -3,10 +3,10 @@
 //
 //   Shapes as leaf_walk.cu; -> leaves, margins, scratch.order, scratch.tiles
 //
-// A warp a row descends; a block files its rows together, with one addition a
-// leaf. The last block cuts the rows of each leaf into tiles, so that the
+// One warp per row descends. A block files its rows together, with one addition
+// per leaf. The last block cuts the rows of each leaf into tiles, so that the
 // products find theirs with one load.
-// Weights read a row: depth * x_pitch elements.
+// Weights read per row: depth * x_pitch elements.
 #include "server/engine/cuda/leaf/leaf_sorted.h"
 #include "server/engine/cuda/row_math.cuh"
 #include "server/engine/cuda/sort.cuh"
@@ -16,8 +16,8 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kRows = kThreads / kWarp;
-// Blocks a multiprocessor: levels wait, so as many as the registers allow that
-// x and the weights of a level take.
+// Blocks per multiprocessor: levels wait, so as many as the registers allow
+// that x and the weights of a level take.
 template <class W, int kChunks>
 constexpr int kBlocks = kChunks*(kVector<W> + 4) <= 36   ? 5
                         : kChunks*(kVector<W> + 4) <= 48 ? 4

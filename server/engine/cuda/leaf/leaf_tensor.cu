@@ -3,22 +3,23 @@
 //
 //   Shapes as leaf_walk.cu; hidden [rows, 3, hidden_pitch] bf16 between.
 //
-// After leaf_split.cu, two products of 64 rows of one leaf by kColumns columns
-// per block (tensor_product.cuh): x times w1, bias and activation into
+// After leaf_split.cu come two products of 64 rows of one leaf by kColumns
+// columns per block (tensor_product.cuh): x times w1, bias and activation into
 // `hidden`, then hidden times w2. An activation goes between them as three bf16
 // that together have all bits of the float, so that outputs are the fp32 sums
-// that they are elsewhere; the second product therefore counts three times.
+// that they are elsewhere. The second product therefore counts three times.
 // Routes are leaf_split's, and so those of all kernels. Two widths of a block:
 // 128 columns, which read a row's numbers least often, and 64, of which there
 // are more for fewer rows. A row: leaf_width * (input_width + 3 * output_width)
-// multiply-adds. Benchmark case: leaf-768-128-768-d4, bf16, an H100; the dense
-// layer and the best other kernel in brackets: 16,384 rows 98 us (149; 260),
-// 2,048 rows 29 us (24; 62), 256 rows 22.5 us (10.8; 22.7). Of 16,384 rows the
-// split takes 27 us, the activations 27, the outputs 41: waiting, tensor cores
-// are busy for a third of it. Tried: four warps per block instead of eight, 104
-// us; the rows of a block found by each block from the counts, 115 us;
-// activations where the sums are, 163 us (64 copies of their code); outputs in
-// blocks of 256 columns, 93 us, but slower for fewer rows.
+// multiply-adds. Benchmark case: leaf-768-128-768-d4, bf16, an H100. The dense
+// layer and the best other kernel stand in brackets: 16,384 rows 98 us (149;
+// 260), 2,048 rows 29 us (24; 62), 256 rows 22.5 us (10.8; 22.7). Of 16,384
+// rows the split takes 27 us, the activations 27, the outputs 41: waiting,
+// tensor cores are busy for a third of it. Tried:
+//   four warps per block instead of eight, 104 us
+//   the rows of a block found by each block from the counts, 115 us
+//   activations where the sums are, 163 us (64 copies of their code)
+//   outputs in blocks of 256 columns, 93 us, but slower for fewer rows.
 #include "server/engine/cuda/leaf/leaf_sorted.h"
 #include "server/engine/cuda/path/tensor_packing.h"
 #include "server/engine/cuda/row_math.cuh"

@@ -1,4 +1,4 @@
-// leaf_walk: a warp a row, for narrow leaves and many rows.
+// leaf_walk: one warp per row, for narrow leaves and many rows.
 //
 //   x [rows, x_pitch] -> y [rows, y_pitch] through one of 2^depth leaves;
 //   w1 is held transposed, a row of x_pitch elements a hidden neuron.
@@ -7,10 +7,10 @@
 // takes eight hidden neurons at a time: their products' sums over the lanes are
 // formed together (9 exchanges instead of 40). Activations go through shared
 // memory; the lanes divide the output columns.
-// Weights a row: (depth + leaf_width) * x_pitch + leaf_width * y_pitch elements
-// from the caches, one multiply-add each.
-// Benchmark cases: leaf-784-8-10-d4 and its relatives; 2,048 rows on an H100
-// take 13.7 us fp32, 10.4 us bf16.
+// Weights per row: (depth + leaf_width) * x_pitch + leaf_width * y_pitch
+// elements from the caches, one multiply-add each. Benchmark cases:
+// leaf-784-8-10-d4 and its relatives; 2,048 rows on an H100 take 13.7 us
+// fp32, 10.4 us bf16.
 #include "server/engine/cuda/launch.h"
 #include "server/engine/cuda/row_math.cuh"
 

@@ -1,16 +1,15 @@
-// leaf_wide: a block, or a cluster of blocks, a row; for few rows and leaves so
-// large that one multiprocessor would be long reading them.
+// leaf_wide: a block, or a cluster of blocks, per row; for few rows and leaves
+// so large that one multiprocessor would be long reading them.
 //
 //   Shapes as leaf_walk.cu.
 //
 // Every block of the cluster descends by itself (leaf_descent.cuh). Then the
 // blocks divide the leaf's neurons, tell each other the activations through
-// distributed shared memory, and divide the output columns; the threads that a
+// distributed shared memory, and divide the output columns. The threads that a
 // block has beyond its columns divide the neurons, and their sums are added up
-// in order. That order differs from leaf_row's, so that outputs do, by
-// roundings.
-// Weights read a row: leaf_width * (x_pitch + y_pitch) elements, and 7 / 3 *
-// depth * x_pitch a block.
+// in order. That order differs from leaf_row's, so outputs do, by roundings.
+// Weights read per row: leaf_width * (x_pitch + y_pitch) elements, and 7 / 3 *
+// depth * x_pitch per block.
 // Benchmark case: leaf-768-128-768-d4, clusters of 8 blocks, an H100: 1 row 9.8
 // us fp32 and 8.6 us bf16 (leaf_row 21.5 and 18.0), 16 rows 10.7 and 9.3 us;
 // from 128 rows on leaf_row is faster.
@@ -26,7 +25,7 @@ namespace cg = cooperative_groups;
 
 constexpr int kWarps = kDescentWarps;
 constexpr int kThreads = kWarps * kWarp;
-constexpr int kTogether = 2;         // neurons a warp
+constexpr int kTogether = 2;         // neurons per warp
 constexpr int kLeafWidthMax = 8192;  // 32 KiB of activations
 constexpr int kClusterMax = 8;
 constexpr int64_t kClusterRowsMax = 256;

@@ -4,23 +4,27 @@
 //
 // A plain walk is bound by the second-level cache: each row reads levels * (X +
 // Y) rows of weights, of which only the top few levels stay in the first-level
-// cache of a multiprocessor. So: (1) PathSplit walks the first `split` levels,
-// whose nodes fit that cache, and files each row under the subtree it reached;
-// (2) PathFinish gives every block a contiguous range of the rows so sorted,
-// which share one or two subtrees, and finishes the walk and the output from
-// the first-level cache. x is read twice, weights once per block.
+// cache of a multiprocessor. So:
+//   (1) PathSplit walks the first `split` levels, whose nodes fit that cache,
+//       and files each row under the subtree it reached.
+//   (2) PathFinish gives every block a contiguous range of the rows so sorted,
+//       which share one or two subtrees. It finishes the walk and the output
+//       from the first-level cache.
+// x is read twice, weights once per block.
 // Which block takes which row depends on the order of arrival; a row's result
 // does not.
 // Weights: as path_walk, but from the first-level cache; x twice, y once.
 // Benchmark case: path-768-l12, 16,384 rows, an H100 (132 multiprocessors):
 //   path_walk 125 us fp32, 70 us bf16; path_grouped 98 us fp32, 64 us bf16.
 // Where the rest goes (fp32, Nsight Compute, split 7): PathSplit 30 us, device
-// memory at 53 % of its bandwidth, first-level cache 59 %; PathFinish 70 us,
-// 51 % and 56 %, 80 % of its loads hit the first-level cache. Warps wait for
-// loads two cycles in three: bound by latency at 32 warps of 64 registers.
-// Tried: split 5 and 6 5 % slower; predicated instead of exact widths half as
-// many instructions again, same time in fp32, 15 % more in bf16; rows in fp32
-// with bf16 weights 85 us; blocks of 512 threads with ranges apart, 72 % hits.
+// memory at 53 % of its bandwidth, first-level cache 59 %. PathFinish 70 us, 51
+// % and 56 %, 80 % of its loads hit the first-level cache. Warps wait for loads
+// two cycles in three: bound by latency at 32 warps of 64 registers. Tried:
+//   split 5 and 6 5 % slower
+//   predicated instead of exact widths half as many instructions again, same
+//   time in fp32, 15 % more in bf16
+//   rows in fp32 with bf16 weights 85 us
+//   blocks of 512 threads with ranges apart, 72 % hits.
 #include "server/engine/cuda/path/path_combine.cuh"
 #include "server/engine/cuda/path/path_sums.h"
 #include "server/engine/cuda/row_math.cuh"
@@ -29,8 +33,8 @@
 namespace fff::engine::cuda {
 namespace {
 
-// Blocks a multiprocessor, 32 warps in all. Two of them hide the beginning and
-// the end of a block, but work on two subtrees, whose weights fit the
+// Blocks per multiprocessor, 32 warps in all. Two of them hide the beginning
+// and the end of a block, but work on two subtrees, whose weights fit the
 // first-level cache together in bf16 alone.
 template <class W>
 inline constexpr int kBlocks = sizeof(W) == 4 ? 1 : 2;

@@ -61,7 +61,7 @@ __host__ __device__ inline Groups GroupsOf(const PathArgs& layer) {
   return {nodes, trees, (layer.trees + trees - 1) / trees};
 }
 
-// The numbers that pass, a quarter of one row a thread: the sum of their
+// The numbers that pass, a quarter of one row per thread: the sum of their
 // squares, and their bits but the signs.
 struct LengthOfRows {
   float& squares;

@@ -1,21 +1,21 @@
-// path_row: a block a row and tree, for few rows: what counts is the time from
-// one level to the next.
+// path_row: one block per row and tree, for few rows: what counts is the time
+// from one level to the next.
 //
 //   Shapes as path_walk.cu; Y rows of a path must fit shared memory.
 //
 // Seven warps hold the row of x each and evaluate the seven nodes of a round of
-// three levels at once (rounds.cuh), in the order of sums that path_walk has;
-// one barrier a round. The Y rows of visited nodes are copied to shared memory
-// asynchronously meanwhile and added up at the end.
-// Weights read a row and tree: 7 * levels / 3 * x_pitch + levels * y_pitch
+// three levels at once (rounds.cuh), in the order of sums that path_walk has,
+// with one barrier per round. The Y rows of visited nodes are copied to shared
+// memory asynchronously meanwhile and added up at the end.
+// Weights read per row and tree: 7 * levels / 3 * x_pitch + levels * y_pitch
 // elements. What bounds it is latency: a round is one trip to the second-level
 // cache, a dot product, 5 shuffles and a barrier.
 // Benchmark case: path-768-l12, an H100: 1 row 6.9 us fp32, 6.1 us bf16; 128
 // rows 8.7 and 7.3 us (a launch within a CUDA graph alone takes about 2 us).
-// Dropped, an H100, one row, 12 levels of 768: a level at a time with children
-// and grandchildren loaded ahead into registers 8.8 us (choosing among loads
-// that have not arrived waits for them), into shared memory 8.9 us (shuffles
-// and barriers of twelve levels).
+// Dropped, an H100, one row, 12 levels of 768: a level at a time, with children
+// and grandchildren loaded ahead. Into registers 8.8 us, since choosing among
+// loads that have not arrived waits for them. Into shared memory 8.9 us
+// (shuffles and barriers of twelve levels).
 #include <cuda_pipeline_primitives.h>
 
 #include "server/engine/cuda/path/path_sums.h"
@@ -27,7 +27,7 @@ namespace {
 
 constexpr int kWarps = kRoundNodes;
 constexpr int kThreads = kWarps * kWarp;
-// Above it a block a row only repeats what a warp a row does with less.
+// Above it one block per row only repeats what one warp per row does with less.
 constexpr int64_t kBlockRowsMax = 2048;
 
 // The z of the round's node that belongs to this warp.

@@ -1,4 +1,4 @@
-// path_tensor, second kernel: 16 rows of one subtree a warp.
+// path_tensor, second kernel: 16 rows of one subtree per warp.
 //
 //   Shapes as path_walk.cu; rows sorted by subtree, top_z: path_tensor_top.cu.
 //
@@ -6,19 +6,21 @@
 // Its activations, zero for the nodes off its path, times the Y of the path to
 // the subtree and of the subtree. Activations are cut into three bf16 that
 // together have all bits of the float, so that outputs are the fp32 sums that
-// they are elsewhere. With one tile a warp there are few warps to hide behind:
-// rows, X and Y are asked for several parts ahead.
+// they are elsewhere. With one tile per warp there are few warps to hide
+// behind: rows, X and Y are asked for several parts ahead.
 // A row: 32 * width + 3 * 40 * output width multiply-adds; x from the
 // second-level cache as far as that kept it, y written once.
 // Benchmark case: path-768-l12, 16,384 rows, an H100: 32 us, path_tensor_top
 // 25, together 57 (path_grouped 65, path_walk 71). Half of the second-level
 // cache's bandwidth; a third of the time products wait for x, a third is the
-// outputs. Tried: x and X in registers, four steps ahead, 35 us (and as many
-// moves as products: a fragment's words come from two rows); the x that is
-// coming asked to stay in the second-level cache, 37 instead of 46 MB from
-// device memory, 1 us; X into the first-level cache at once, 2 us slower;
-// activations as two bf16, 2 us faster and not exact; x four parts ahead
-// instead of six, the same.
+// outputs. Tried:
+//   x and X in registers, four steps ahead, 35 us (and as many moves as
+//   products: a fragment's words come from two rows)
+//   the x that is coming asked to stay in the second-level cache, 37 instead
+//   of 46 MB from device memory, 1 us
+//   X into the first-level cache at once, 2 us slower
+//   activations as two bf16, 2 us faster and not exact
+//   x four parts ahead instead of six, the same.
 #include "server/engine/cuda/fragments.cuh"
 #include "server/engine/cuda/launch.h"
 #include "server/engine/cuda/path/path_tensor.h"

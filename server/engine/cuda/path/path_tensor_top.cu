@@ -4,13 +4,13 @@
 //   x [rows, x_pitch], tiles of X (path_tensor.h) -> top_z [rows, kSplitMax],
 //   rows sorted by the subtree they reached
 //
-// Rows that share a subtree share its few nodes, so that evaluating all of them
-// for all rows is a small matrix product, of which each row then keeps its way:
-// here over the up to 127 nodes of the top, in path_tensor_finish.cu over the
-// up to 31 of each subtree. x and X pass through shared memory, kStages parts
-// of 64 numbers in flight; a warp multiplies 32 rows by half of the nodes.
-// Routes are path_walk's: where |z| is so close to zero that the order of the
-// sum matters (TensorArgs::slack), WarpDot decides.
+// Rows that share a subtree share its few nodes. So evaluating all of them for
+// all rows is a small matrix product, of which each row then keeps its way.
+// Here it is over the up to 127 nodes of the top, in path_tensor_finish.cu over
+// the up to 31 of each subtree. x and X pass through shared memory, kStages
+// parts of 64 numbers in flight; a warp multiplies 32 rows by half of the
+// nodes. Routes are path_walk's: where |z| is so close to zero that the order
+// of the sum matters (TensorArgs::slack), WarpDot decides.
 // A row: 128 * width multiply-adds; x from device memory once.
 // Benchmark case: path-768-l12, 16,384 rows, an H100: 25 us, 39 % of the
 // bandwidth of device memory; two thirds of it in the products, a tenth files
@@ -27,7 +27,7 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kThreads = kWarps * kWarp;
 constexpr int kRows = 128;
-constexpr int kTilesOfRows = 2;  // a warp
+constexpr int kTilesOfRows = 2;  // per warp
 constexpr int kStages = 4;
 constexpr int kSlackMax = 1 << kTensorTop;
 static_assert(kTensorSteps % kPartSteps == 0);

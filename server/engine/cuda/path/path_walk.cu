@@ -1,15 +1,15 @@
-// path_walk: a warp a row, all levels in one launch.
+// path_walk: one warp per row, all levels in one launch.
 //
 //   x [rows, x_pitch], X [trees * nodes, x_pitch], Y [trees * nodes, y_pitch]
 //   -> y [rows, y_pitch], leaves [rows, trees], margins [rows, trees, levels]
 //
 // The warp holds its row of x in registers (up to 16 vectors of 16 bytes per
 // lane), reads a node's weights with coalesced 16-byte loads and sums over the
-// lanes; lane l keeps the z of level l, so that one call of the activation
+// lanes. Lane l keeps the z of level l, so that one call of the activation
 // serves all levels. Then it adds up the Y rows of the path, whose loads do not
 // depend on one another. Trees take turns, first tree first. When rows are few
 // and trees many, `parts` warps share a row and SumPartials adds up.
-// Weights a row and tree: levels * (x_pitch + y_pitch) elements, one
+// Weights per row and tree: levels * (x_pitch + y_pitch) elements, one
 // multiply-add each, from the caches as far as rows share nodes.
 // Benchmark case: path-768-l12, an H100: 1,024 rows 15.7 us fp32, 10.3 us bf16;
 // 16,384 rows 125 and 70 us. path-768-t128-l5, 128 rows: 65 and 52 us.
@@ -22,8 +22,8 @@ namespace fff::engine::cuda {
 namespace {
 
 constexpr int kBlockWarps = 4;
-// Activations of the trees that are combined together, a warp. Shared memory is
-// taken from the first-level cache: no more than needed.
+// Activations of the trees that are combined together, per warp. Shared memory
+// is taken from the first-level cache: no more than needed.
 constexpr int kKept = 96;
 
 struct Parts {

@@ -1,4 +1,4 @@
-// path_wide: a block, or a cluster of blocks, a row and tree; any width.
+// path_wide: a block, or a cluster of blocks, per row and tree; any width.
 //
 //   Shapes as path_walk.cu, no limit on the pitches.
 //
@@ -8,7 +8,7 @@
 // blocks' sums through distributed shared memory; each block then knows all z.
 // The sum's order depends on the widths alone, so a row takes the same way in
 // every batch.
-// Weights read a row and tree: 7 * levels / 3 * x_pitch + levels * y_pitch
+// Weights read per row and tree: 7 * levels / 3 * x_pitch + levels * y_pitch
 // elements.
 // Benchmark case: sap-16384-d14 (clusters of 8 blocks), an H100: 1 row 21.1 us,
 // 16 rows 28.6 us.

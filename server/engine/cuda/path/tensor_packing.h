@@ -44,14 +44,14 @@ class TensorPacking {
   // kTensorTiles].
   int64_t x_blocks() const;
   // [lane, 8]: lane l holds row l / 4 of the tile, in heap order of the top or
-  // the subtree; word w (two numbers) of its 4 are the numbers 8 * w + 2 * (l %
+  // the subtree. Word w (two numbers) of its 4 are the numbers 8 * w + 2 * (l %
   // 4) of the step and the next. Zero where there is no such node or number.
   void FillX(int64_t block, float* to) const;
 
   int64_t y_blocks() const { return subtrees() * groups_; }  // in this order
   // [5, lane, 8]: of the 20 words a lane has, word w is of column tile w / 5
-  // and of the eight slots from 8 * (w % 5) on: slots 2 * (lane % 4) and the
-  // next, column 8 * (lane / 8) + 2 * (w / 5) + lane / 4 % 2 of the group.
+  // and of the eight slots from 8 * (w % 5) on. It has slots 2 * (lane % 4) and
+  // the next, column 8 * (lane / 8) + 2 * (w / 5) + lane / 4 % 2 of the group.
   // Slots 0 to 7: the nodes on the path to the subtree; from 8 on its nodes in
   // heap order.
   void FillY(int64_t block, float* to) const;
