@@ -239,7 +239,7 @@ CLI::App* PredictCommand::Register(CLI::App& app) {
       ->type_name("[NAME=]FILE[:KEY]")
       ->check(CheckInput);
   sub->add_flag("--dense", dense, "Ask the model's dense twin");
-  sub->add_option("--batch", batch, "Rows of one request, at most")
+  sub->add_option("--batch", batch, "Largest number of rows per request")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   sub->add_option("--truth", truth,

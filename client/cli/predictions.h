@@ -27,7 +27,7 @@ struct Predictions {
   std::vector<int64_t> truth;       // one per answer, or empty
   // The output of one row; empty where rows differ.
   std::vector<int64_t> row_shape;
-  // One entry a request, with the first row it covers.
+  // One entry per request, with the first row it covers.
   struct RoutedRows {
     int64_t first_row;
     int64_t rows;

@@ -20,8 +20,8 @@ int64_t WaysOf(const v1::LayerRouting& routing);
 bool HoldsRow(const v1::LayerRouting& routing, int64_t row);
 
 // The way that `row` took through one layer, drawn from the root down: one
-// line a tree ("root -> R -> L, leaf 13 of 16") and one a visited node with its
-// number, margin and decision. One line that says so when !HoldsRow.
+// line per tree ("root -> R -> L, leaf 13 of 16") and one per visited node with
+// its number, margin and decision. One line that says so when !HoldsRow.
 std::string DrawRouting(const v1::LayerRouting& routing, int64_t row);
 
 }  // namespace fff::cli

@@ -101,10 +101,11 @@ void AddRepositoryOptions(CLI::App& app, Config& config) {
          "--model-repository")
       ->excludes(repository)
       ->envname("FFF_DEMO");
-  app.add_option("--model-control", config.model_control,
-                 "What is loaded after the start: none = nothing; poll = what "
-                 "changes in the repository, and what load and unload calls "
-                 "ask for; explicit = what calls ask for, from the start")
+  app.add_option(
+         "--model-control", config.model_control,
+         "Which models are loaded after the start. none: no more. poll: those "
+         "that change in the repository or that load calls name. explicit: "
+         "from the start, only those that load calls name")
       ->transform(
           CLI::CheckedTransformer(kControls).description("none|poll|explicit"))
       ->envname("FFF_MODEL_CONTROL")
@@ -116,23 +117,24 @@ void AddRepositoryOptions(CLI::App& app, Config& config) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->envname("FFF_LOAD_MODEL");
   app.add_option("--repository-poll-seconds", config.repository_poll_seconds,
-                 "Longest time between two looks at the repository; changes "
-                 "that the system tells of are looked at once")
+                 "Longest time between two looks at the repository. The server "
+                 "looks at once when the system reports a change")
       ->transform(Seconds(/*min=*/0.1))  // looking costs little, not nothing
       ->envname("FFF_REPOSITORY_POLL_SECONDS")
       ->capture_default_str();
 }
 
 void AddReadyOptions(CLI::App& app, Config& config) {
-  app.add_option("--ready-when", config.ready_when,
-                 "When the server is ready: all = every model of the start is "
-                 "loaded; any = one is; or names of models, with commas")
+  app.add_option(
+         "--ready-when", config.ready_when,
+         "The server is ready when these models are loaded. all: every model "
+         "of the start. any: one of them. Else names of models, with commas")
       ->delimiter(',')
       ->envname("FFF_READY_WHEN")
       ->default_str("all");
   app.add_flag("--allow-empty", config.allow_empty,
                "Be ready without having served a model, such as on an empty "
-               "repository; --model-control=explicit is so anyway")
+               "repository. --model-control=explicit implies it")
       ->envname("FFF_ALLOW_EMPTY");
 }
 
@@ -142,17 +144,17 @@ void AddLogOptions(CLI::App& app, Config& config) {
       ->envname("FFF_LOG_LEVEL")
       ->capture_default_str();
   app.add_option("--log-format", config.log_format,
-                 "text, or json: an object per line")
+                 "text, or json: one object per line")
       ->check(CLI::IsMember({"text", "json"}))
       ->envname("FFF_LOG_FORMAT")
       ->capture_default_str();
-  app.add_option("--access-log", config.access_log,
-                 "File for a JSON object about every inference request; - is "
-                 "standard output")
+  app.add_option(
+         "--access-log", config.access_log,
+         "File for one JSON object per inference request; - is standard output")
       ->envname("FFF_ACCESS_LOG");
   app.add_option("--access-log-sample", config.access_log_sample,
-                 "Share of the requests that succeed that is written there; "
-                 "failed and traced ones are all written")
+                 "Share of the successful requests that are written there. "
+                 "Failed and traced ones are all written")
       ->check(CLI::Range(0.0, 1.0))
       ->envname("FFF_ACCESS_LOG_SAMPLE")
       ->capture_default_str();
@@ -191,44 +193,44 @@ void AddServingOptions(CLI::App& app, Config& config) {
 }
 
 void AddNetworkOptions(CLI::App& app, Config& config) {
-  app.add_option(
-         "--host", config.host,
-         "Address to listen on; :: for all (0.0.0.0: those of IPv4), which "
-         "wants --tls-cert or --insecure; unix:PATH: gRPC on that socket, "
-         "HTTP on 127.0.0.1")
+  app.add_option("--host", config.host,
+                 "Address to listen on. :: is all addresses, 0.0.0.0 all of "
+                 "IPv4; both want --tls-cert or --insecure. unix:PATH: gRPC on "
+                 "that socket, HTTP on 127.0.0.1")
       ->transform(CLI::Validator(TakeHost, "ADDRESS"))
       ->envname("FFF_HOST")
       ->capture_default_str();
-  app.add_option("--grpc-port", config.grpc_port, "0 = a free port")
+  app.add_option("--grpc-port", config.grpc_port,
+                 "Port of both gRPC APIs; 0 = a free port")
       ->check(CLI::Range(0, 65535))
       ->envname("FFF_GRPC_PORT")
       ->capture_default_str();
   app.add_option("--http-port", config.http_port,
-                 "/metrics, /healthz and /readyz; 0 = a free port")
+                 "Port of the status page, /metrics, /healthz and /readyz; 0 = "
+                 "a free port")
       ->check(CLI::Range(0, 65535))
       ->envname("FFF_HTTP_PORT")
       ->capture_default_str();
-  app.add_option("--grpc-queues", config.grpc_queues,
-                 "Completion queues, a thread each; 0 = one for every four "
-                 "worker threads")
+  app.add_option(
+         "--grpc-queues", config.grpc_queues,
+         "Completion queues, one thread each; 0 = one per four worker threads")
       ->check(CLI::Range(0, 64))
       ->envname("FFF_GRPC_QUEUES")
       ->capture_default_str();
   app.add_option("--max-message-bytes", config.max_message_bytes,
-                 "Largest request that is read")
+                 "Largest request that the server reads")
       ->transform(Bytes(1024, std::numeric_limits<int32_t>::max()))
       ->envname("FFF_MAX_MESSAGE_BYTES")
       ->capture_default_str();
-  app.add_option(
-         "--max-metadata-bytes", config.max_metadata_bytes,
-         "Largest metadata of an inference, health or reflection call, names, "
-         "values and 32 bytes each")
+  app.add_option("--max-metadata-bytes", config.max_metadata_bytes,
+                 "Largest metadata of an inference, health or reflection call, "
+                 "counted as names, values and 32 bytes for each")
       ->transform(Bytes(1024, rpc::kMetadataBytesRead))
       ->envname("FFF_MAX_METADATA_BYTES")
       ->capture_default_str();
   app.add_option("--request-memory-bytes", config.request_memory_bytes,
-                 "Memory for requests that are arriving, and as much again for "
-                 "those that are being answered; 0 = a quarter of the memory")
+                 "Receive memory, for arriving requests, and answer memory, "
+                 "for all others, each; 0 = a quarter of the memory")
       ->transform(Bytes(0, int64_t{1} << 50))
       ->envname("FFF_REQUEST_MEMORY_BYTES")
       ->capture_default_str();
@@ -246,23 +248,22 @@ void AddConnectionOptions(CLI::App& app, Config& config) {
                "FFF_MAX_CONNECTION_AGE",
                "Seconds, 10 % more or less, after which a client is asked to "
                "connect again, so that it sees new servers; 0 = never");
-  add_duration("--max-connection-age-grace",
-               config.max_connection_age_grace_seconds,
-               "FFF_MAX_CONNECTION_AGE_GRACE",
-               "Seconds after that until calls and streams still in flight are "
-               "cut; 0 = never");
+  add_duration(
+      "--max-connection-age-grace", config.max_connection_age_grace_seconds,
+      "FFF_MAX_CONNECTION_AGE_GRACE",
+      "Seconds from then until calls and streams in flight are cut; 0 = never");
   add_duration("--keepalive-time", config.keepalive_time_seconds,
                "FFF_KEEPALIVE_TIME",
                "Seconds without traffic after which a client must show that it "
                "lives; 0 = never");
-  add_duration("--unread-answer-timeout", config.unread_answer_timeout_seconds,
-               "FFF_UNREAD_ANSWER_TIMEOUT",
-               "Seconds that an answer may wait for a client that does not "
-               "read, while half of the memory for answers is taken; 0 = for "
-               "ever");
+  add_duration(
+      "--unread-answer-timeout", config.unread_answer_timeout_seconds,
+      "FFF_UNREAD_ANSWER_TIMEOUT",
+      "Seconds that an answer may wait for a client that does not read it, "
+      "while half of the answer memory is taken; 0 = for ever");
   app.add_option("--overload-status", config.overload_status,
-                 "Status of requests that a full queue or full memory refuses; "
-                 "unavailable is what clients of other servers retry")
+                 "Status of requests that a full queue or full memory refuses. "
+                 "Clients of other servers retry unavailable")
       ->check(CLI::IsMember({"resource_exhausted", "unavailable"}))
       ->envname("FFF_OVERLOAD_STATUS")
       ->capture_default_str();
@@ -285,7 +286,8 @@ void AddTlsOptions(CLI::App& app, Config& config) {
   cert->needs(key);
   key->needs(cert);
   app.add_option("--tls-client-ca", config.tls_client_ca,
-                 "PEM certificates of which clients must show one")
+                 "PEM certificates of client authorities. Clients must then "
+                 "show a certificate of one of them")
       ->check(CLI::ExistingFile)
       ->needs(cert)
       ->envname("FFF_TLS_CLIENT_CA");
@@ -316,7 +318,7 @@ void AddDrainOptions(CLI::App& app, Config& config) {
       ->envname("FFF_DRAIN_DELAY")
       ->capture_default_str();
   app.add_option("--drain-timeout", config.drain_timeout_seconds,
-                 "Seconds after that for calls in flight to finish")
+                 "Seconds from then for calls in flight to finish")
       ->transform(Seconds())
       ->envname("FFF_DRAIN_TIMEOUT")
       ->capture_default_str();

@@ -12,7 +12,7 @@ namespace fff::base {
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 void SetLogLevel(LogLevel level);
-// From now on a JSON object a line: {"time": ..., "level": ..., "message":
+// From now on one JSON object per line: {"time": ..., "level": ..., "message":
 // ...}. Before the first thread that logs.
 void UseJsonLog();
 void Log(LogLevel level, absl::string_view message);

@@ -13,7 +13,7 @@ namespace fff::benchmark {
 // of at most 256 MiB, freed before it returns.
 double MeasureCopyGbps(engine::ExecutionContext& context);
 
-// Floating point operations that this machine does in fp32, 1e9 a second: the
+// Floating point operations that this machine does in fp32, 1e9 per second: the
 // best of several products of two matrices of 1024 x 1024 with the engine's own
 // dense kernel on the context's threads. 0 when there is no such kernel. Takes
 // 0.05 to 0.3 s and 20 MiB.

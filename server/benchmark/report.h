@@ -104,7 +104,7 @@ struct BenchmarkReport {
   // Copy bandwidth of this machine, measured in the same run with the same
   // number of threads; bytes read plus bytes written.
   double memory_gbps = 0;
-  // Dense fp32 arithmetic of this machine, measured likewise, 1e9 a second.
+  // Dense fp32 arithmetic of this machine, measured likewise, 1e9 per second.
   double peak_gflops = 0;
   uint64_t seed = 0;
   double fff_flops_per_row = 0;

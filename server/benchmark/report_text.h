@@ -6,8 +6,8 @@
 
 namespace fff::benchmark {
 
-// The report for people: what was measured and on what, one table line a batch
-// size, and how to read it. Ends with a newline.
+// The report for people: what was measured and on what, one table line per
+// batch size, and how to read it. Ends with a newline.
 std::string ReportText(const BenchmarkReport& report);
 
 }  // namespace fff::benchmark

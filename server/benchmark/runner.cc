@@ -304,7 +304,7 @@ absl::Status CheckOptions(const BenchmarkOptions& options) {
         options.seconds_per_case <= kSecondsPerCaseMax)) {
     return absl::InvalidArgumentError(
         absl::StrCat("got ", options.seconds_per_case,
-                     " seconds a case, wanted more than 0 and at most ",
+                     " seconds per case, wanted more than 0 and at most ",
                      kSecondsPerCaseMax));
   }
   if (options.threads < 1 || options.threads > kThreadsMax) {

@@ -58,8 +58,8 @@ using ProgressCallback =
 // disturbance of the machine hits both; with options.other_baselines also those
 // of BuildBaselines. All see the same standard-normal input rows. Blocks the
 // calling thread, which counts as one of options.threads. Allocates inputs and
-// outputs, never more than kActivationBytesMax a batch size, the weights of the
-// other baselines, and 512 MiB for the probe of the machine.
+// outputs, never more than kActivationBytesMax per batch size, the weights of
+// the other baselines, and 512 MiB for the probe of the machine.
 //
 // Fills everything but model, version, accuracy and server_version, which the
 // caller knows. Errors: INVALID_ARGUMENT (options, or models of unequal

@@ -30,7 +30,7 @@ struct DeviceOptions {
   // Batches above this run in pieces, whose copies and arithmetic overlap;
   // 0: as many rows as copy at full speed.
   int64_t rows_max = 0;
-  // Batches, or pieces, in flight a device. Each has memory of its own for
+  // Batches, or pieces, in flight per device. Each has memory of its own for
   // rows_max rows.
   int lanes = 4;
   // What choosing kernels by measurement may take; 0: choose without measuring.

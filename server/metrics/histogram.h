@@ -40,7 +40,7 @@ class Histogram {
 
  private:
   absl::Span<const uint64_t> bounds_;
-  size_t stride_;  // cells a shard: sum, then buckets, padded to cache lines
+  size_t stride_;  // cells per shard: sum, then buckets, padded to cache lines
   std::unique_ptr<std::atomic<uint64_t>[]> cells_;
 };
 

@@ -30,7 +30,7 @@ void FillNormal(Random& random, absl::Span<float> values) {
 }
 
 void FillUniform(Random& random, float limit, absl::Span<float> values) {
-  // Two values a step: gigabytes of weights are drawn before a large case.
+  // Two values per step: gigabytes of weights are drawn before a large case.
   const auto uniform = [limit](uint64_t bits) {
     return limit * (static_cast<float>(bits >> 8) * 0x1p-23F - 1.0F);
   };

@@ -34,7 +34,7 @@ tensor::FloatArray RandomArray(int64_t size, uint64_t seed) {
   return std::move(buffer).Freeze();
 }
 
-// A problem with its name, its arithmetic a row and its weights, which are
+// A problem with its name, its arithmetic per row and its weights, which are
 // drawn once, when the first benchmark that needs them runs.
 template <class Problem, class Weights>
 struct Shape {

@@ -268,7 +268,8 @@ int Run(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--sparse-interval", options.sparse_interval_s, "Seconds")
       ->capture_default_str();
-  app.add_option("--rows", options.rows, "Rows a request, several with commas")
+  app.add_option("--rows", options.rows,
+                 "Rows per request, several with commas")
       ->delimiter(',');
   app.add_option("--outstanding", options.outstanding,
                  "Unary calls under way, several with commas")

@@ -295,7 +295,7 @@ TEST(Program, SaysWhenDeviceMemoryDoesNotSuffice) {
   const graph::PathProblem problem = {
       64, 64, 3, 1, graph::Tie::kRight, graph::Activation::kRelu, true};
   DeviceOptions options;
-  // One row a lane of 2^24 rows: tens of gigabytes of routes and scratch.
+  // One row per lane of 2^24 rows: tens of gigabytes of routes and scratch.
   auto wide = std::make_shared<graph::DenseWeights>();
   wide->problem = {8, int64_t{1} << 22, graph::Activation::kIdentity, false};
   wide->w = parity::RandomArray(int64_t{8} << 22, Values::kOnePath, 1,

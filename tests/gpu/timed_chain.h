@@ -44,7 +44,7 @@ class TimedChain {
   std::vector<std::vector<engine::KernelPlan::Step>> steps_;
 };
 
-// Bytes read and written a second by a large copy within device memory, the
+// Bytes read and written per second by a large copy within device memory, the
 // bound on whatever moves rows. Takes a gigabyte there for part of a second; 0
 // when it cannot.
 double MeasureCopyRate(engine::Device& device);

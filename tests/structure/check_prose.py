@@ -38,14 +38,16 @@ LEFT = {
 }
 
 # "9.4 us per row": how much, and in what.
-AMOUNT = (r"(?:once|twice|times|time|add|one|two|three|four|eight|\d[\d.,]*|us|µs|ms|ns|"
-          r"seconds|bytes|FLOPs|rows|calls|requests|columns|numbers|floats|vectors|warps|"
-          r"[Bb]locks|nodes|leaves|neurons|entries|products|[Ww]eights|instructions|"
-          r"multiplications|multiply-adds|sinks|(?:an?|one) (?!of\b|in\b|is\b)[a-z]+)")
-UNIT = (r"(?:row|second|call|request|neuron|layer|model|node|token|batch|message|core|"
-        r"cycle|thread|file|step|leaf|tree|level|version|queue|vector|lane|block|column|"
-        r"method|implementation|multiprocessor|bucket|MB|connection|kernel|minute|warp|"
-        r"CPU|side)")
+AMOUNT = (r"(?:once|twice|times|time|add|one|two|three|four|eight|\d[\d.,]*|1e9|us|µs|ms|"
+          r"ns|s|seconds|[Pp]icoseconds|[Nn]anoseconds|bytes|FLOPs|rows|calls|requests|"
+          r"columns|numbers|floats|vectors|warps|[Bb]locks|nodes|leaves|neurons|entries|"
+          r"products|[Ww]eights|instructions|multiplications|multiply-adds|sinks|lines|"
+          r"steps|[Cc]ells|views?|object|(?:an?|[Oo]ne) (?!of\b|in\b|is\b)[a-z]+)")
+UNIT = (r"(?:(?:inference|streaming|visited|batch) )?(?:row|second|call|request|neuron|"
+        r"layer|model|node|token|batch|message|core|cycle|thread|file|step|leaf|tree|"
+        r"level|version|queue|vector|lane|block|column|method|implementation|"
+        r"multiprocessor|bucket|MB|connection|kernel|minute|warp|CPU|side|line|case|"
+        r"device|shard|size)")
 GAP = r"(?: |\s*\n\s*(?://+|#)?\s*)"  # a comment goes on in the next line
 # "whose 20 words a lane has" is no rate.
 CLAUSE = (r"(?! (?:has|sees|takes|is|holds|can|may|multiplies|in|of|that|from|alone|by|"

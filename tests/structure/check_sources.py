@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fails on a source file that breaks a rule of shape.
 
-Usage: check_sources.py ROOT. The rules: at most 400 lines a file (600 in
+Usage: check_sources.py ROOT. The rules: at most 400 lines per file (600 in
 tests/), no work left marked in a comment, no tab, no trailing blank, a last
 newline, `#pragma once` first in a header, and a .cc file includes its own
 header before anything else, which proves that the header stands alone.

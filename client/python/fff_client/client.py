@@ -323,7 +323,7 @@ class Client:
         """Measures FFF against dense on the serving machine.
 
         batch_rows: batch sizes; empty lets the server choose.
-        seconds_per_case: time budget a batch size and implementation; 0 lets
+        seconds_per_case: time budget per batch size and implementation; 0 lets
             the server choose, as with threads and seed.
         timeout: seconds for the whole run; left out, none: the server bounds it.
 

@@ -1,4 +1,5 @@
-// leaf_grouped: many rows; descend all, sort by leaf, one small product a leaf.
+// leaf_grouped: many rows; descend all, sort by leaf, one small product per
+// leaf.
 //
 //   x [rows, I] -> depth decisions -> one leaf of I -> (l) -> O -> y [rows, O]
 //

@@ -67,7 +67,7 @@ struct NoPrefetch {
 enum class CacheLevel { kL1, kL2 };
 
 // Fetches rows of floats into a cache some rows before the walk comes to them,
-// a few lines a step, so that memory works while the multipliers do.
+// a few lines per step, so that memory works while the multipliers do.
 class RowPrefetch {
  public:
   // The rows base + id[0 .. count) * width in that order, `rows_ahead` before

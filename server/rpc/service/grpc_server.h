@@ -70,8 +70,9 @@ struct GrpcServerOptions {
   // Rows with NaN or infinity are refused by models whose config does not say
   // "non_finite".
   bool refuse_non_finite = false;
-  // Where requests are logged, a JSON object a line: a file, "-" for standard
-  // output, "" for nowhere. And which part of those that succeed, 0 to 1.
+  // Where requests are logged, one JSON object per line: a file, "-" for
+  // standard output, "" for nowhere. And which part of those that succeed, 0
+  // to 1.
   std::string access_log;
   double access_log_share = 1;
   TraceOptions traces;

@@ -14,8 +14,8 @@
 #include "server/rpc/transport/unread_answers.h"
 
 // Calls on asynchronous completion queues: with gRPC 1.51 the callback API
-// costs about a third more CPU a call and stalls for tens of milliseconds when
-// calls are sparse.
+// costs about a third more CPU per call and stalls for tens of milliseconds
+// when calls are sparse.
 namespace fff::rpc {
 
 // A completion queue event: which call, and what happened to it.

@@ -2,7 +2,7 @@
 
 #include "server/rpc/transport/infer_api.h"
 
-// One struct an inference method: its API, its metric label, and how gRPC is
+// One struct per inference method: its API, its metric label, and how gRPC is
 // asked for a call of it. Unary methods run in infer_call.h, streams in
 // infer_stream.h.
 namespace fff::rpc {

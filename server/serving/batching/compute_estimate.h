@@ -30,7 +30,7 @@ class ComputeEstimate {
   static constexpr size_t kSizes = 24;
   static size_t SizeOf(int64_t rows);
 
-  // Picoseconds a row; 0 = unknown.
+  // Picoseconds per row; 0 = unknown.
   std::array<std::atomic<int64_t>, kSizes> ps_per_row_{};
 };
 

@@ -81,7 +81,7 @@ class ModelRecord {
     return !absl::IsInvalidArgument(scan_status_);
   }
 
-  // One view a version that is found, wanted or served.
+  // One view per version that is found, wanted or served.
   std::vector<VersionView> Views(Clock::time_point now) const;
   // When time alone can change a view next: files that settle, failures that
   // may have passed. time_point::max() = never.

@@ -95,7 +95,7 @@ void ServedModels::ForgetGone(Clock::time_point now) {
 Transition ServedModels::Advance(ModelRecord& record, Clock::time_point now) {
   ReportModelFailure(record);
   Publish(record, now);
-  while (true) {  // at most two steps a version, see version_transition.h
+  while (true) {  // at most two steps per version, see version_transition.h
     const Transition next = NextTransition(record.Views(now));
     if (next.kind != Transition::Kind::kUnload) return next;
     UnloadVersion(record, next.version, now);

@@ -42,7 +42,7 @@ struct Transition {
 //      none is wanted. While the wanted ones fail or are on their way, what was
 //      served goes on.
 // Carrying a step out changes the view so that repeating ends after at most two
-// steps a version: a loaded version is current or failed, an unloaded one is
+// steps per version: a loaded version is current or failed, an unloaded one is
 // not served.
 Transition NextTransition(absl::Span<const VersionView> versions);
 

@@ -53,7 +53,7 @@ void Record(const metrics::ServerMetrics::Served& served,
                                   std::memory_order_relaxed);
 }
 
-// Nanoseconds a request.
+// Nanoseconds per request.
 template <class Work>
 double Time(const std::vector<Request>& requests, Work work) {
   const auto start = std::chrono::steady_clock::now();

@@ -5,7 +5,7 @@
 // server exports.
 namespace fff::bench {
 
-// Nanoseconds a request, the median over rounds. Each round holds a loop that
+// Nanoseconds per request, the median over rounds. Each round holds a loop that
 // reads what a request would record against one that records it too.
 double RecordingNs();
 

@@ -105,7 +105,8 @@ TEST_F(ChooseKernelsTest, TheFastestServesEachBatchSize) {
 TEST_F(ChooseKernelsTest, SmallestBatchesComeFirstAndEveryLayerHasItsTurn) {
   FakeLayer a(&clock_, {{"a", 1, 0}, {"b", 2, 0}});
   FakeLayer b(&clock_, {{"c", 1, 0}, {"d", 2, 0}});
-  // 6 s for one row in both layers; two rows are expected to take 6 s a layer.
+  // 6 s for one row in both layers; two rows are expected to take 6 s per
+  // layer.
   const auto choices = ChooseKernels({&a, &b}, Options(13, 1024));
   ASSERT_TRUE(choices.ok()) << choices.status();
   EXPECT_THAT(a.sampled, ElementsAre(1, 1, 2, 2));

@@ -74,7 +74,7 @@ std::vector<std::string> Steps(std::vector<VersionView> views,
       }
     }
   }
-  ADD_FAILURE() << "more than two steps a version";
+  ADD_FAILURE() << "more than two steps per version";
   return steps;
 }
 

@@ -1,4 +1,4 @@
-// leaf_tensor: rows sorted by leaf, then matrix products a leaf by tensor
+// leaf_tensor: rows sorted by leaf, then matrix products per leaf by tensor
 // cores; for leaves that many rows of bf16 share.
 //
 //   Shapes as leaf_walk.cu; hidden [rows, 3, hidden_pitch] bf16 between.

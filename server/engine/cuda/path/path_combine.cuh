@@ -77,7 +77,7 @@ __device__ inline void CombinePaths(const PathArgs& layer, int first_tree,
   }
 }
 
-// Vectors a lane in a pass of CombinePaths when a row of x takes kChunks.
+// Vectors per lane in a pass of CombinePaths when a row of x takes kChunks.
 template <int kChunks, bool kExact>
 inline constexpr int kCombineStep = kExact&& kChunks % 3 != 0 ? 2 : 3;
 

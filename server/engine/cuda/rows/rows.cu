@@ -40,7 +40,8 @@ struct RowWidths {
   int pitch;
 };
 
-// A warp a row. Two more passes over a row that the first left in the cache.
+// One warp per row. Two more passes over a row that the first left in the
+// cache.
 template <class T>
 __global__ void LayerNormKernel(const T* x, T* y, const LayerNormArgs norm,
                                 const RowWidths shape) {
