@@ -123,6 +123,17 @@ class FactsTest(unittest.TestCase):
         self.assertLess(len(text.splitlines()), 140)
         self.assertIn("CPUs\nand NVIDIA GPUs", text.split("\n## ")[0])
 
+    def test_headers_of_the_services_name_all_methods_that_run_elsewhere(self):
+        """Those of infer_methods.h, streams too."""
+        methods = re.findall(r"Request(\w+)\(args",
+                             text_of("server/rpc/transport/infer_methods.h"))
+        self.assertEqual(len(methods), 5)
+        said = "".join(re.sub(r"\s*\n// ", " ", text_of(f"server/rpc/service/{name}.h"))
+                       for name in ("inference_service", "open_inference_service"))
+        for method in methods:
+            with self.subTest(method=method):
+                self.assertRegex(said, rf"other than [\w, ]*\b{method}\b[\w, ]* run on completion")
+
     def test_presets_are_those_of_cmake(self):
         presets = re.findall(r'^      "name": "(\w+)", "inherits"',
                              text_of("CMakePresets.json"), re.M)

@@ -11,8 +11,8 @@
 
 namespace fff::rpc {
 
-// Our own API's calls other than Predict and PredictDense, which run on
-// completion queues (infer_queue.h). Thread-safe.
+// Our own API's calls other than Predict, PredictDense and PredictStream, which
+// run on completion queues (infer_queue.h). Thread-safe.
 class InferenceService final : public AsyncInferenceBase {
  public:
   // The pointers outlive the service.

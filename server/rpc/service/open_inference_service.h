@@ -9,8 +9,9 @@
 
 namespace fff::rpc {
 
-// The Open Inference Protocol's calls other than ModelInfer, which runs on
-// completion queues (infer_queue.h). Thread-safe.
+// The Open Inference Protocol's calls other than ModelInfer and
+// ModelStreamInfer, which run on completion queues (infer_queue.h).
+// Thread-safe.
 class OpenInferenceService final : public AsyncOpenInferenceBase {
  public:
   // `is_ready` says whether the server as a whole wants traffic. The arguments

@@ -10,7 +10,7 @@ namespace fff::rpc {
 // of both APIs, and health.
 class InferQueue final : public CallQueue {
  public:
-  // Calls waiting for a request, a unary method. Each that receives one arms
+  // Calls waiting for a request, per unary method. Each that receives one arms
   // another, so an overload is answered at once and never waits inside gRPC.
   static constexpr int kArmedCalls = 64;
   // Streams waiting to be opened, per streaming method; health calls, per
