@@ -56,7 +56,7 @@ std::string Title(const BenchmarkReport& report) {
       report.threads, report.threads == 1 ? " thread" : " threads",
       " for both; copy bandwidth ", FormatNumber(report.memory_gbps), " GB/s",
       Peak(report.peak_gflops));
-  absl::StrAppend(&title, "\n  a row: FFF ",
+  absl::StrAppend(&title, "\n  per row: FFF ",
                   FormatNumber(report.fff_flops_per_row / 1e3), " kFLOP, ",
                   FormatNumber(report.fff_bytes_per_row / 1e3), " kB; dense ",
                   FormatNumber(report.dense_flops_per_row / 1e3), " kFLOP, ",

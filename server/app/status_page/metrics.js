@@ -89,7 +89,7 @@ class Window {
     }
     return NaN;
   }
-  // Seconds of computing a row; NaN when no row was computed.
+  // Seconds of computing per row; NaN when no row was computed.
   computePerRow(wanted) {
     const rows = this.increase("fff_rows_total", wanted);
     return rows > 0 ? this.increase("fff_compute_duration_seconds_sum", wanted) / rows : NaN;

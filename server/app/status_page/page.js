@@ -47,7 +47,7 @@ function drawTiles(recent, sinceStart, wanted) {
   const times = speedup >= 100 ? speedup.toFixed(0) : speedup.toPrecision(3);
   setText("speedup", Number.isFinite(speedup) ? `${times}×` : "–");
   setText("speedup-note", Number.isFinite(speedup)
-    ? `${formatSeconds(window.computePerRow(fff))} against ${formatSeconds(window.computePerRow(dense))} a row, ${when}`
+    ? `${formatSeconds(window.computePerRow(fff))} against ${formatSeconds(window.computePerRow(dense))} per row, ${when}`
     : hasTwin() ? "needs requests to both the FFF and its dense twin" : "no dense twin is loaded");
 
   setText("requests", `${formatNumber(recent.rate("fff_requests_total", wanted))}/s`);
