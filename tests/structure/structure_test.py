@@ -7,6 +7,8 @@ import sys
 import tempfile
 import unittest
 
+import check_prose
+
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -333,6 +335,10 @@ class ProseTest(unittest.TestCase):
         self.accepts("server/a/b.h", lines * 2 + "// end. Next.\n" + lines * 2)
         self.refuses("server/a/b.h", "int a;\n" + lines * 3,
                      "2: a sentence of 42 words, at most 40: word word")
+
+    def test_files_left_for_later_are_there(self):
+        for file in check_prose.LEFT:
+            self.assertTrue((HERE.parents[1] / file).exists(), file)
 
     def test_rates_say_per(self):
         for amount, unit in [("2.5 us", "row"), ("once", "batch"), ("one sink", "layer")]:
