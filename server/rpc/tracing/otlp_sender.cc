@@ -96,8 +96,8 @@ constexpr absl::Duration kLook = absl::Milliseconds(10);
 // Waits for the receiver without polling sockets: gRPC's threads share one set
 // of them, so a thread that blocks in a call takes the server's requests from
 // the completion queues' threads and hands them over. With a receiver that
-// takes its time that cost 13 us of CPU time per request on top of 23
-// (serving_bench, one row, 64 calls at once, two cores). Those threads see the
+// takes its time that cost about half as much CPU time per request again
+// (serving_bench, one row, 64 calls at once, two cores, in two runs). Those threads see the
 // answer, and this one looks whether it has come.
 class OtlpSender final : public SpanSender {
  public:

@@ -22,8 +22,8 @@ struct TraceOptions {
   bool enabled() const { return !endpoint.target.empty(); }
 };
 
-// Which requests become spans, and where these go. Thread-safe, never blocks a
-// request.
+// Which requests become spans, and where these go. Thread-safe; no request
+// waits for it.
 class Tracing {
  public:
   // The callbacks are those of SpanExporterOptions. The errors of
