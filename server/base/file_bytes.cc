@@ -199,6 +199,20 @@ absl::StatusOr<std::shared_ptr<const FileBytes>> FileBytes::Read(
   return file;
 }
 
+std::shared_ptr<const void> FileBytes::KeepPart(
+    std::shared_ptr<const FileBytes> file, absl::Span<const std::byte> part) {
+  const auto* const data = static_cast<const void*>(part.data());
+  return {data, [file = std::move(file), part](const void*) {
+            static const auto kPage =
+                static_cast<size_t>(sysconf(_SC_PAGESIZE));
+            std::byte* const all = file->data_;
+            const auto begin = static_cast<size_t>(part.data() - all);
+            const size_t first = (begin + kPage - 1) / kPage * kPage;
+            const size_t end = (begin + part.size()) / kPage * kPage;
+            if (end > first) madvise(all + first, end - first, MADV_DONTNEED);
+          }};
+}
+
 FileBytes::~FileBytes() {
   if (size_ > 0) munmap(data_, size_);
 }

@@ -29,6 +29,13 @@ class FileBytes {
   FileBytes(const FileBytes&) = delete;
   FileBytes& operator=(const FileBytes&) = delete;
 
+  // Keeps `part`, which lies in the file's bytes. With the last owner of the
+  // part its whole pages go back to the system, even where others still keep
+  // other parts: a matrix that kernels have packed is in memory once. Parts
+  // must not overlap, and nobody may read a part beside those who keep it.
+  static std::shared_ptr<const void> KeepPart(
+      std::shared_ptr<const FileBytes> file, absl::Span<const std::byte> part);
+
   const std::string& path() const { return path_; }
   absl::Span<const std::byte> bytes() const { return {data_, size_}; }
 

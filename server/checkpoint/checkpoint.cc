@@ -238,8 +238,9 @@ absl::StatusOr<tensor::FloatArray> Checkpoint::Floats(
   const int64_t size = ElementCount(*tensor);
   if (tensor->data_type == DataType::kF32 && IsAlignedForFloat(tensor->bytes)) {
     return tensor::FloatArray(
-        storage_, {reinterpret_cast<const float*>(tensor->bytes.data()),
-                   static_cast<size_t>(size)});
+        tensor->owner != nullptr ? tensor->owner : storage_,
+        {reinterpret_cast<const float*>(tensor->bytes.data()),
+         static_cast<size_t>(size)});
   }
   tensor::FloatBuffer floats(size);
   FFF_RETURN_IF_ERROR(

@@ -22,7 +22,8 @@ inline constexpr int kTensorsMax = 65536;
 inline constexpr size_t kTensorNameBytesMax = 1024;
 
 // One named tensor: row-major, contiguous, little-endian. `bytes` points into
-// storage that the Checkpoint keeps alive and may be unaligned.
+// storage that `owner` keeps alive, or the Checkpoint where that is null, and
+// may be unaligned.
 struct NamedTensor {
   tensor::DataType data_type;
   tensor::Shape shape;
@@ -35,6 +36,8 @@ struct NamedTensor {
   // Nobody needs to use it: a second name that the file gives another tensor,
   // or a number of Python that stands among the tensors ("epoch").
   bool optional = false;
+  // Of these bytes alone, so that they can go while others stay; may be null.
+  std::shared_ptr<const void> owner = nullptr;
 };
 
 // The named tensors of one file. Immutable; cheap to copy (copies share the
@@ -77,7 +80,7 @@ class Checkpoint {
   Checkpoint ReportingTo(base::Progress* progress) const;
 
   // The tensor as floats. F32 that is aligned for float is not copied and
-  // shares this checkpoint's storage; F16, BF16, F64 and integers are
+  // shares the tensor's storage; F16, BF16, F64 and integers are
   // converted, rounding to nearest. NaN and infinity pass. Errors: NOT_FOUND
   // (message lists the names there are), INVALID_ARGUMENT (an unreadable
   // tensor, BOOL, or a finite F64 value beyond the range of float), CANCELLED.

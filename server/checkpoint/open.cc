@@ -2,6 +2,8 @@
 // in.
 #include <cstdint>
 #include <fstream>
+#include <map>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -102,6 +104,22 @@ absl::StatusOr<Checkpoint> ParseByContent(const std::string& source,
   return ParseSafetensors(source, bytes, std::move(owner));
 }
 
+// Every tensor of a file keeps its own part, all names of a tensor the same.
+Checkpoint InParts(const Checkpoint& parsed,
+                   const std::shared_ptr<const base::FileBytes>& file) {
+  Checkpoint::TensorMap tensors = parsed.tensors();
+  std::map<const std::byte*, std::shared_ptr<const void>> owners;
+  for (auto& [name, tensor] : tensors) {
+    if (tensor.bytes.empty()) continue;
+    std::shared_ptr<const void>& owner = owners[tensor.bytes.data()];
+    if (owner == nullptr) {
+      owner = base::FileBytes::KeepPart(file, tensor.bytes);
+    }
+    tensor.owner = owner;
+  }
+  return parsed.WithTensors(std::move(tensors));
+}
+
 // The file's first bytes, as many as tell its kind.
 std::string ReadBeginning(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -128,9 +146,12 @@ absl::Status CheckWeights(absl::Span<const std::byte> bytes) {
 absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& path,
                                           absl::string_view entry,
                                           base::Progress* progress) {
-  FFF_ASSIGN_OR_RETURN(auto file, base::FileBytes::Read(path, progress));
-  const absl::Span<const std::byte> bytes = file->bytes();
-  return ParseCheckpoint(path, bytes, std::move(file), entry);
+  FFF_ASSIGN_OR_RETURN(const auto file, base::FileBytes::Read(path, progress));
+  FFF_ASSIGN_OR_RETURN(const Checkpoint parsed,
+                       ParseCheckpoint(path, file->bytes(), file, entry));
+  // An archive's tensors have been copied out of it.
+  if (parsed.format() != "safetensors") return parsed;
+  return InParts(parsed, file);
 }
 
 absl::StatusOr<Checkpoint> ParseCheckpoint(const std::string& source,

@@ -121,8 +121,7 @@ class Materializer {
   Materializer(const Records& records, uint64_t archive_bytes, bool checked)
       : records_(records),
         checked_(checked),
-        view_bytes_left_(archive_bytes * kViewRatioMax + kViewSlackBytes),
-        memory_(std::make_shared<Memory>()) {}
+        view_bytes_left_(archive_bytes * kViewRatioMax + kViewSlackBytes) {}
 
   absl::StatusOr<NamedTensor> Tensor(const PickleTensor& tensor);
   // A tensor of rank 0.
@@ -138,37 +137,33 @@ class Materializer {
         "save it again");
   }
 
-  std::shared_ptr<const void> memory() const { return memory_; }
-
  private:
-  using Memory = std::vector<OwnedBytes>;
-
-  absl::StatusOr<absl::Span<const std::byte>> Storage(
-      const PickleStorage& storage);
+  absl::StatusOr<OwnedBytes> Storage(const PickleStorage& storage);
   absl::Status CheckSkipped(const PickleStorage& storage,
                             const OwnedBytes& bytes);
-  absl::Span<std::byte> Allocate(size_t bytes);
+  // Memory that the tensor, whose bytes it will be, keeps.
+  absl::Span<std::byte> Allocate(size_t bytes, NamedTensor& tensor);
 
   const Records& records_;
   const bool checked_;
   bool zeros_ = false;  // a storage holds nothing but zero bytes
   bool data_ = false;   // a storage holds others
   uint64_t view_bytes_left_;
-  std::shared_ptr<Memory> memory_;
-  std::map<std::string, absl::Span<const std::byte>, std::less<>> storages_;
+  std::map<std::string, OwnedBytes, std::less<>> storages_;
 };
 
-absl::Span<std::byte> Materializer::Allocate(size_t bytes) {
+absl::Span<std::byte> Materializer::Allocate(size_t bytes,
+                                             NamedTensor& tensor) {
   const std::shared_ptr<std::byte[]> data(new std::byte[bytes]);
-  memory_->push_back({data, bytes});
+  tensor.bytes = {data.get(), bytes};
+  tensor.owner = data;
   return {data.get(), bytes};
 }
 
 template <typename T>
 NamedTensor Materializer::Scalar(tensor::DataType type, T value) {
-  const absl::Span<std::byte> bytes = Allocate(sizeof(value));
-  std::memcpy(bytes.data(), &value, sizeof(value));
-  NamedTensor scalar = {type, {}, bytes};
+  NamedTensor scalar = {type, {}, {}};
+  std::memcpy(Allocate(sizeof(value), scalar).data(), &value, sizeof(value));
   scalar.optional = true;
   return scalar;
 }
@@ -187,8 +182,7 @@ absl::Status Materializer::CheckSkipped(const PickleStorage& storage,
       "again"));
 }
 
-absl::StatusOr<absl::Span<const std::byte>> Materializer::Storage(
-    const PickleStorage& storage) {
+absl::StatusOr<OwnedBytes> Materializer::Storage(const PickleStorage& storage) {
   auto found = storages_.find(storage.key);
   if (found == storages_.end()) {
     FFF_ASSIGN_OR_RETURN(
@@ -197,15 +191,14 @@ absl::StatusOr<absl::Span<const std::byte>> Materializer::Storage(
     if (bytes.size > 0 && (!checked_ || bytes.unchecked)) {
       FFF_RETURN_IF_ERROR(CheckSkipped(storage, bytes));
     }
-    found = storages_.emplace(std::string(storage.key), bytes.span()).first;
-    memory_->push_back(std::move(bytes));
+    found = storages_.emplace(std::string(storage.key), std::move(bytes)).first;
   }
   const uint64_t wanted = static_cast<uint64_t>(storage.numel) *
                           tensor::ByteWidth(storage.data_type);
-  if (found->second.size() == wanted) return found->second;
+  if (found->second.size == wanted) return found->second;
   return absl::InvalidArgumentError(absl::StrCat(
-      "storage \"", base::Printable(storage.key), "\" has ",
-      found->second.size(), " bytes, but ", storage.numel, " elements of ",
+      "storage \"", base::Printable(storage.key), "\" has ", found->second.size,
+      " bytes, but ", storage.numel, " elements of ",
       tensor::Name(storage.data_type), " take ", wanted));
 }
 
@@ -215,15 +208,17 @@ absl::StatusOr<NamedTensor> Materializer::Tensor(const PickleTensor& tensor) {
     return NamedTensor{type, tensor.view.shape, {}, tensor.unreadable};
   }
   const size_t width = tensor::ByteWidth(type);
-  FFF_ASSIGN_OR_RETURN(const absl::Span<const std::byte> storage,
-                       Storage(tensor.storage));
+  FFF_ASSIGN_OR_RETURN(const OwnedBytes storage, Storage(tensor.storage));
   FFF_ASSIGN_OR_RETURN(const int64_t elements,
                        tensor::NumElements(tensor.view.shape));
   const size_t bytes = static_cast<size_t>(elements) * width;
   if (bytes == 0) return NamedTensor{type, tensor.view.shape, {}};
   if (IsContiguous(tensor.view)) {
     const size_t begin = static_cast<size_t>(tensor.view.offset) * width;
-    return NamedTensor{type, tensor.view.shape, storage.subspan(begin, bytes)};
+    NamedTensor view = {type, tensor.view.shape,
+                        storage.span().subspan(begin, bytes)};
+    view.owner = storage.data;
+    return view;
   }
   if (bytes > view_bytes_left_) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -232,9 +227,9 @@ absl::StatusOr<NamedTensor> Materializer::Tensor(const PickleTensor& tensor) {
         " bytes; copies of views have ", view_bytes_left_, " left"));
   }
   view_bytes_left_ -= bytes;
-  const absl::Span<std::byte> copy = Allocate(bytes);
-  CopyStrided(tensor.view, width, storage, copy);
-  return NamedTensor{type, tensor.view.shape, copy};
+  NamedTensor copy = {type, tensor.view.shape, {}};
+  CopyStrided(tensor.view, width, storage.span(), Allocate(bytes, copy));
+  return copy;
 }
 
 absl::StatusOr<NamedTensor> ToTensor(const PickleHeap& heap,
@@ -301,7 +296,7 @@ absl::StatusOr<Checkpoint> ParseTorchArchive(const std::string& source,
     tensors.emplace(named.name, *std::move(tensor));
   }
   FFF_RETURN_IF_ERROR(materializer.CheckData());
-  return Checkpoint(source, "torch", std::move(tensors), materializer.memory(),
+  return Checkpoint(source, "torch", std::move(tensors), nullptr,
                     std::move(state.others));
 }
 

@@ -53,6 +53,25 @@ TEST(FileBytesTest, ReadsAnEmptyFileAsNoBytes) {
   EXPECT_TRUE((*file)->bytes().empty());
 }
 
+TEST(FileBytesTest, PagesOfAPartGoWithItsLastOwner) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const auto file =
+      FileBytes::Read(WriteFile("parts", std::string(6 * page, 'x')));
+  ASSERT_TRUE(file.ok()) << file.status();
+  const absl::Span<const std::byte> bytes = (*file)->bytes();
+  const size_t middle = 3 * page + 10;
+  std::shared_ptr<const void> first =
+      FileBytes::KeepPart(*file, bytes.subspan(10, middle - 10));
+  const auto second = FileBytes::KeepPart(*file, bytes.subspan(middle));
+  std::shared_ptr<const void> again = first;
+  first = nullptr;
+  EXPECT_EQ(Text(**file), std::string(6 * page, 'x'));
+  again = nullptr;
+  // Pages 1 and 2 have no owner any more; 0 and 3 have bytes of others.
+  EXPECT_EQ(Text(**file), std::string(page, 'x') + std::string(2 * page, '\0') +
+                              std::string(3 * page, 'x'));
+}
+
 TEST(FileBytesTest, OutlivesTheNameOfTheFile) {
   const std::string path = WriteFile("replaced", "old");
   const auto file = FileBytes::Read(path);
