@@ -72,8 +72,9 @@ absl::StatusOr<Widened> Widen(const model::Model& fff, const WidthOf& width_of,
         RandomLinear({in, width, layer.neurons.activation}, random),
         RandomLinear({width, out}, random)};
   };
+  FFF_ASSIGN_OR_RETURN(const graph::Graph whole, fff.WholeGraph());
   FFF_ASSIGN_OR_RETURN(const graph::Graph dense,
-                       graph::Rewrite(fff.graph(), rewrite));
+                       graph::Rewrite(whole, rewrite));
   FFF_ASSIGN_OR_RETURN(widened.model, model::BuildGraph(dense, {}));
   return widened;
 }
@@ -125,8 +126,8 @@ absl::StatusOr<std::optional<Opponent>> BuildWithout(const model::Model& fff) {
     if (in == out) return std::vector<graph::Op>();
     return std::vector<graph::Op>{FirstColumns(in, out)};
   };
-  FFF_ASSIGN_OR_RETURN(const graph::Graph rest,
-                       graph::Rewrite(fff.graph(), rewrite));
+  FFF_ASSIGN_OR_RETURN(const graph::Graph whole, fff.WholeGraph());
+  FFF_ASSIGN_OR_RETURN(const graph::Graph rest, graph::Rewrite(whole, rewrite));
   const auto cut = [](const graph::Node& node) {
     return std::holds_alternative<graph::Rearrange>(node.op);
   };

@@ -39,7 +39,8 @@ class CpuExecutable : public Executable {
         tail_(graph.tail()),
         layers_(graph.layers().size()) {
     for (size_t i = 0; i < plans.size(); ++i) {
-      report_.push_back({plans[i].steps(), plans[i].packed_bytes()});
+      report_.push_back(
+          {plans[i].steps(), plans[i].packed(), plans[i].reads_plain_rows()});
       const Node& node = graph.nodes()[i];
       steps_.push_back({std::move(plans[i]), node.in, node.out, node.layer,
                         node.tokens, graph::RoutingOf(node)});
@@ -305,6 +306,12 @@ int64_t WeightsBytes(const Node& node) {
 }
 
 }  // namespace
+
+int64_t NodeReport::packed_bytes() const {
+  int64_t bytes = 0;
+  for (const PackedCopy& copy : packed) bytes += copy.bytes;
+  return bytes;
+}
 
 absl::StatusOr<std::unique_ptr<const Executable>> Compile(
     const Graph& graph, const CompileOptions& options) {

@@ -53,7 +53,12 @@ struct Batch {
 // What serves one node of the graph.
 struct NodeReport {
   std::vector<KernelPlan::Step> steps;  // which kernel from how many rows on
-  int64_t packed_bytes = 0;             // beyond the op's own weights
+  // Beyond the op's own weights. Nodes, and models, may share copies.
+  std::vector<PackedCopy> packed = {};
+  // Whether its kernels hold the op's weights as they are (Kernel).
+  bool reads_plain_rows = true;
+
+  int64_t packed_bytes() const;
 };
 
 // A graph made ready for one device: kernels are chosen, memory is planned.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -85,6 +86,12 @@ class KernelInputs {
   Sequences sequences_;
 };
 
+// Memory of one copy of weights.
+struct PackedCopy {
+  const void* copy;
+  int64_t bytes;
+};
+
 // One algorithm bound to one set of weights. Immutable after construction;
 // Run may be called from many threads at once, each with its own context.
 class Kernel {
@@ -92,8 +99,12 @@ class Kernel {
   virtual ~Kernel() = default;
   // Algorithm name as in the kernel list, e.g. "path_walk".
   virtual absl::string_view name() const = 0;
-  // Bytes this kernel holds beyond the weights it was given (packed copies).
-  virtual int64_t packed_bytes() const { return 0; }
+  // What this kernel holds beyond the weights it was given. Kernels that share
+  // a copy name the same one.
+  virtual std::vector<PackedCopy> packed() const { return {}; }
+  // Whether it reads the op's weights in the order of checkpoints, and so holds
+  // them. False: they may go once it is made.
+  virtual bool reads_plain_rows() const { return true; }
   // Computes y [rows, output_width] from the op's inputs, in its order, each
   // [rows, its width]. For an op on the tokens of sequences, a row is a token.
   // An op that makes one vector per sequence has as many rows of y as there are

@@ -246,14 +246,23 @@ absl::string_view KernelPlan::KernelNameFor(int64_t rows) const {
   return steps_[StepFor(steps_, rows)].kernel;
 }
 
-int64_t KernelPlan::packed_bytes() const {
-  std::map<const Kernel*, int64_t> distinct;
+std::vector<PackedCopy> KernelPlan::packed() const {
+  std::map<const void*, int64_t> distinct;
   for (const auto& kernel : kernels_) {
-    distinct[kernel.get()] = kernel->packed_bytes();
+    for (const PackedCopy& copy : kernel->packed()) {
+      distinct[copy.copy] = copy.bytes;
+    }
   }
-  int64_t total = 0;
-  for (const auto& entry : distinct) total += entry.second;
-  return total;
+  std::vector<PackedCopy> copies;
+  copies.reserve(distinct.size());
+  for (const auto& [copy, bytes] : distinct) copies.push_back({copy, bytes});
+  return copies;
+}
+
+bool KernelPlan::reads_plain_rows() const {
+  return std::any_of(kernels_.begin(), kernels_.end(), [](const auto& kernel) {
+    return kernel->reads_plain_rows();
+  });
 }
 
 absl::StatusOr<KernelPlan> PlanPath(std::shared_ptr<const PathWeights> weights,

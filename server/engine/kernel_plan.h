@@ -55,7 +55,10 @@ class KernelPlan {
   // Ascending rows_min, the first at 1, never empty.
   const std::vector<Step>& steps() const { return steps_; }
   absl::string_view KernelNameFor(int64_t rows) const;
-  int64_t packed_bytes() const;
+  // The copies that its kernels hold, each once.
+  std::vector<PackedCopy> packed() const;
+  // Kernel::reads_plain_rows of any.
+  bool reads_plain_rows() const;
 
   KernelPlan(std::vector<Step> steps,
              std::vector<std::shared_ptr<const Kernel>> kernels);

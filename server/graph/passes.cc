@@ -72,6 +72,14 @@ void Take(const Op& op, Weights& weights) {
   }
 }
 
+// The same op over w.
+Op OverRows(const Linear& linear, tensor::FloatArray w) {
+  auto weights = std::make_shared<DenseWeights>(*linear.weights);
+  weights->w = std::move(w);
+  weights->copies.ShareWith(linear.weights->copies);
+  return Linear{{std::move(weights)}};
+}
+
 // The product with what it takes along.
 template <class Product>
 Op Taking(const Product& product, const Op& op) {
@@ -124,6 +132,36 @@ absl::StatusOr<Graph> Reduce(const Graph& graph, Precision precision) {
 absl::StatusOr<Graph> Fuse(const Graph& graph) {
   FFF_ASSIGN_OR_RETURN(const Graph folded, JoinToProducts(graph, Folds));
   return JoinToProducts(folded, Activates);
+}
+
+absl::StatusOr<Graph> WithoutRows(const Graph& graph,
+                                  absl::FunctionRef<bool(size_t node)> drops) {
+  const Node* const first = graph.nodes().data();
+  return Rewrite(
+      graph, [&](const Node& node) -> absl::StatusOr<std::vector<Op>> {
+        const auto* linear = std::get_if<Linear>(&node.op);
+        if (linear == nullptr || !drops(static_cast<size_t>(&node - first))) {
+          return std::vector<Op>{node.op};
+        }
+        return std::vector<Op>{OverRows(*linear, {})};
+      });
+}
+
+absl::StatusOr<Graph> WithRows(const Graph& graph) {
+  return Rewrite(
+      graph, [](const Node& node) -> absl::StatusOr<std::vector<Op>> {
+        const auto* linear = std::get_if<Linear>(&node.op);
+        if (linear == nullptr || !linear->weights->w.empty()) {
+          return std::vector<Op>{node.op};
+        }
+        const PackedCopies::Copy copy = linear->weights->copies.Any();
+        if (copy == nullptr) {
+          return absl::FailedPreconditionError(
+              absl::StrCat("no kernel holds the weights of ",
+                           linear->Describe(), " any more"));
+        }
+        return std::vector<Op>{OverRows(*linear, copy->Plain())};
+      });
 }
 
 std::vector<std::string> NeuronsOf(const Graph& graph) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "server/graph/graph.h"
 
@@ -27,6 +28,15 @@ absl::StatusOr<Graph> Densify(const Graph& graph);
 // The FFF ops as Densify sees them, "4095 nodes", "16 leaves of 8 neurons", one
 // per layer that has one. For descriptions.
 std::vector<std::string> NeuronsOf(const Graph& graph);
+
+// Linear ops without their w, where `drops` says so of the node with that
+// index: kernels hold it in a layout of their own (DenseWeights::copies).
+absl::StatusOr<Graph> WithoutRows(const Graph& graph,
+                                  absl::FunctionRef<bool(size_t node)> drops);
+
+// The opposite: w unpacked from a copy that some kernel holds, bit by bit.
+// FAILED_PRECONDITION when no kernel holds one any more.
+absl::StatusOr<Graph> WithRows(const Graph& graph);
 
 // A scale per output, then an activation, behind a linear op or a convolution
 // that nothing else reads become part of it.

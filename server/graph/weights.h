@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "server/graph/packed_copies.h"
 #include "server/graph/problem.h"
 #include "server/graph/reduced_matrix.h"
 #include "server/tensor/float_array.h"
@@ -40,8 +41,11 @@ struct LeafWeights {
 
 struct DenseWeights {
   DenseProblem problem;
-  tensor::FloatArray w;     // [output_width, input_width], as torch.nn.Linear
-  tensor::FloatArray bias;  // [output_width]; empty iff !has_bias
+  // [output_width, input_width], as torch.nn.Linear. Empty where kernels hold
+  // all that is needed, in `copies` (passes.h, WithoutRows).
+  tensor::FloatArray w;
+  tensor::FloatArray bias;   // [output_width]; empty iff !has_bias
+  PackedCopies copies = {};  // of w
 };
 
 }  // namespace fff::graph

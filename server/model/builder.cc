@@ -25,6 +25,9 @@ absl::StatusOr<std::shared_ptr<const Model>> Build(
   FFF_ASSIGN_OR_RETURN(auto cpu, engine::Compile(served, compile));
   FFF_RETURN_IF_ERROR(base::Advance(compile.progress, 0));
   FFF_ASSIGN_OR_RETURN(auto copy, CopyToDevice(exact, *cpu, placement));
+  FFF_ASSIGN_OR_RETURN(served, graph::WithoutRows(served, [&](size_t node) {
+                         return !cpu->report()[node].reads_plain_rows;
+                       }));
   return std::make_shared<const Model>(std::move(served), std::move(cpu),
                                        std::move(copy));
 }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/check.h"
+#include "server/graph/passes.h"
 #include "server/model/sample_rows.h"
 
 namespace fff::model {
@@ -15,7 +16,7 @@ void Add(const graph::Graph& graph, const graph::Node& node,
   facts.cost.flops += cost.flops;
   facts.cost.weight_bytes += cost.weight_bytes;
   graph::Visit(node.op, [&](const auto& op) {
-    facts.weights_bytes += op.weights_bytes() + report.packed_bytes;
+    facts.weights_bytes += op.weights_bytes() + report.packed_bytes();
     if (op.routing().trees > 0) {
       facts.routing = graph::RoutingOf(node);
       facts.tokens_per_row =
@@ -57,9 +58,18 @@ Model::Model(graph::Graph graph, std::unique_ptr<const engine::Executable> cpu,
   }
 }
 
+absl::StatusOr<graph::Graph> Model::WholeGraph() const {
+  return graph::WithRows(graph_);
+}
+
 int64_t Model::weights_bytes() const {
-  int64_t bytes = 0;
-  for (const LayerFacts& layer : layers_) bytes += layer.weights_bytes;
+  WeightsMemory memory;
+  return CountWeights(memory).host();
+}
+
+WeightsBytes Model::CountWeights(WeightsMemory& memory) const {
+  WeightsBytes bytes = memory.Add(graph_, cpu_->report());
+  if (device_copy_ != nullptr) bytes.device = device_copy_->device_bytes();
   return bytes;
 }
 

@@ -5,10 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "server/engine/executable.h"
 #include "server/graph/graph.h"
 #include "server/model/device_copy.h"
+#include "server/model/weights_memory.h"
 
 namespace fff::model {
 
@@ -34,13 +36,19 @@ class Model {
   Model(graph::Graph graph, std::unique_ptr<const engine::Executable> cpu,
         std::unique_ptr<const DeviceCopy> device_copy = nullptr);
 
+  // What is served. Its linear ops lack the rows that kernels hold packed.
   const graph::Graph& graph() const { return graph_; }
+  // The same with all weights, of which those that were packed are unpacked
+  // into new memory: what a twin or another network is made of.
+  absl::StatusOr<graph::Graph> WholeGraph() const;
   // Of a model of one input; what is asked of rows of floats alone asks this.
   const graph::Port& input() const { return graph_.inputs()[0]; }
   // The main output, which is the first. Labels, top_k and positions are of it.
   const graph::Port& output() const { return graph_.outputs()[0]; }
   absl::Span<const LayerFacts> layers() const { return layers_; }
-  int64_t weights_bytes() const;                     // in host memory
+  int64_t weights_bytes() const;  // in host memory
+  // What its weights take beside those that `memory` has counted.
+  WeightsBytes CountWeights(WeightsMemory& memory) const;
   const graph::Cost& cost() const { return cost_; }  // sum over layers
 
   const DeviceCopy* device_copy() const { return device_copy_.get(); }

@@ -143,7 +143,8 @@ absl::StatusOr<DenseTwin> LoadTwinOf(const std::string& version_dir,
                                      const BuildOptions& options,
                                      const Model& fff) {
   if (model_config.precision == graph::Precision::kFp32) {
-    return BuildTwin(version_dir, model_config, fff.graph(), options);
+    FFF_ASSIGN_OR_RETURN(const graph::Graph graph, fff.WholeGraph());
+    return BuildTwin(version_dir, model_config, graph, options);
   }
   // The model holds rounded weights.
   FFF_ASSIGN_OR_RETURN(

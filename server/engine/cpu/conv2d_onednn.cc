@@ -33,6 +33,7 @@
 // output) or multiples of 8; all others take im2col in any layout.
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "server/engine/cpu/onednn.h"
 #include "server/engine/kernel_list.h"
@@ -144,8 +145,8 @@ class Conv2dOnednnKernel : public Kernel {
   }
 
   absl::string_view name() const override { return "conv2d_onednn"; }
-  int64_t packed_bytes() const override {
-    return static_cast<int64_t>(packed_desc_.get_size());
+  std::vector<PackedCopy> packed() const override {
+    return {{this, static_cast<int64_t>(packed_desc_.get_size())}};
   }
 
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,

@@ -3,12 +3,14 @@
 //   x [rows, I], W [O, I], b [O] -> y [rows, O]
 //
 // 1. At construction W is reordered into the blocked layout that oneDNN picks
-//    for a batch of 64 rows (format_tag::any); bias and activation are fused.
+//    for a batch of 64 rows (onednn_rows.h); bias and activation are fused. W
+//    itself may go then.
 // 2. A batch is cut into pieces of 512 rows and one rest, and the rest is
 //    padded up to the next size that has a primitive: exact up to 16 rows,
 //    then steps of 4 to 64, of 16 to 512 (at most 15 rows, 6 % on average).
 // 3. A primitive is built when its size is first met (0.05 to 0.5 ms) and kept:
-//    at most 56 for each number of threads, none on a warm path.
+//    at most 56 for each number of threads, none on a warm path. Batches with
+//    NaN have as many more, whose sums are activated behind them.
 //
 // oneDNN splits the work over its own OpenMP team of context.threads() threads.
 // A row takes 2 I O FLOPs; a batch reads 4 I O bytes of weights once.
@@ -35,17 +37,17 @@
 #include <memory>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "server/engine/cpu/onednn.h"
+#include "server/engine/cpu/onednn_rows.h"
 #include "server/engine/kernel_entry.h"
+#include "server/engine/kernel_list.h"
+#include "server/graph/row_ops.h"
 #include "server/tensor/matrix.h"
 
 namespace fff::engine {
-
-DenseKernelEntry DenseDot();  // dense_dot.cc
-
 namespace {
 
 using dnnl::memory;
@@ -68,10 +70,6 @@ Size SizeFor(int64_t rows) {
   return {static_cast<int>(27 + step), 64 + 16 * step};
 }
 
-memory::desc RowMajor(int64_t rows, int64_t columns) {
-  return {{rows, columns}, memory::data_type::f32, memory::format_tag::ab};
-}
-
 // One oneDNN primitive of fixed rows and threads.
 struct Product {
   dnnl::matmul primitive;
@@ -80,100 +78,93 @@ struct Product {
   int64_t scratch_floats;
 };
 
-// The products of one number of threads, built as sizes are met. Reading is
+// The products of one number of threads, built as sizes are met: activated, and
+// plain sums for batches that hold NaN. Reading is
 // lock-free; building takes the mutex.
 struct Table {
-  std::array<std::atomic<const Product*>, kSizes> built{};
+  std::array<std::atomic<const Product*>, 2 * kSizes> built{};
   absl::Mutex mutex;
-  std::array<std::unique_ptr<const Product>, kSizes> owned
+  std::array<std::unique_ptr<const Product>, 2 * kSizes> owned
       ABSL_GUARDED_BY(mutex);
 };
 
 class DenseOnednnKernel : public Kernel {
  public:
   // Throws dnnl::error; the plan catches it.
-  explicit DenseOnednnKernel(std::shared_ptr<const DenseWeights> weights)
-      : weights_(std::move(weights)), engine_(dnnl::engine::kind::cpu, 0) {
-    const DenseProblem& p = weights_->problem;
+  explicit DenseOnednnKernel(const DenseWeights& weights)
+      : problem_(weights.problem),
+        bias_(weights.bias),
+        engine_(dnnl::engine::kind::cpu, 0),
+        packed_(OnednnRows::Of(weights)) {
     UseThreads(1);
-    packed_desc_ = {{p.input_width, p.output_width},
-                    memory::data_type::f32,
-                    memory::format_tag::any};
-    packed_desc_ = Describe(64).weights_desc();
-    Pack();
-    fallback_ = Build(1);
-    plain_ = DenseDot().make(weights_);
+    fallbacks_ = {Build(1, true), Build(1, false)};
+    auto activation = std::make_shared<graph::ActivationWeights>();
+    activation->problem = {problem_.output_width, problem_.output_width,
+                           problem_.activation};
+    activate_ =
+        KernelsOf<graph::Activate>().front().make(std::move(activation));
   }
 
   absl::string_view name() const override { return "dense_onednn"; }
-  int64_t packed_bytes() const override {
-    return static_cast<int64_t>(packed_desc_.get_size());
+  bool reads_plain_rows() const override { return false; }
+  std::vector<PackedCopy> packed() const override {
+    return {{packed_.get(), packed_->bytes()}};
   }
 
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
              ExecutionContext& context) const override {
     const tensor::ConstRows x = in[0].floats();
-    if (LosesNan(x, context)) {
-      plain_->RunOn(in, y, {}, context);
-      return;
-    }
+    const bool fused = !LosesNan(x, context);
     UseThreads(context.threads());
     dnnl::stream stream(engine_);
     for (int64_t r = 0; r < x.rows; r += kPieceRows) {
-      RunPiece(std::min(kPieceRows, x.rows - r), x.row(r), y.row(r), context,
-               stream);
+      const Piece piece = {std::min(kPieceRows, x.rows - r), x.row(r), y.row(r),
+                           fused};
+      RunPiece(piece, context, stream);
     }
+    if (!fused) activate_->Run({y.data, y.rows, y.width}, y, {}, context);
   }
 
  private:
   static constexpr int kThreadsMax = 64;  // more share the last table
 
-  // oneDNN's activations make a number of NaN (ReLU: 0).
+  struct Piece {
+    int64_t rows;
+    const float* x;
+    float* y;
+    bool fused;  // with the activation
+  };
+
+  // oneDNN's activations make a number of NaN (ReLU: 0); activate_rows does
+  // not.
   bool LosesNan(const tensor::ConstRows& x,
                 const ExecutionContext& context) const {
     return !context.finite_input() &&
-           weights_->problem.activation != Activation::kIdentity &&
+           problem_.activation != Activation::kIdentity &&
            tensor::FindNonFinite(
                {x.data, static_cast<size_t>(x.rows * x.width)}) >= 0;
   }
 
-  dnnl::matmul::primitive_desc Describe(int64_t rows) const {
-    const DenseProblem& p = weights_->problem;
-    const dnnl::primitive_attr attributes = Fused(p.activation);
-    const memory::desc x = RowMajor(rows, p.input_width);
-    const memory::desc y = RowMajor(rows, p.output_width);
-    if (!p.has_bias) {
-      return {dnnl::matmul::desc(x, packed_desc_, y), attributes, engine_};
-    }
-    return {dnnl::matmul::desc(x, packed_desc_, RowMajor(1, p.output_width), y),
-            attributes, engine_};
-  }
-
-  void Pack() {
-    const DenseProblem& p = weights_->problem;
-    // W [O, I] row-major is the [I, O] matrix of the product, transposed.
-    const memory::desc plain({p.input_width, p.output_width},
-                             memory::data_type::f32, memory::format_tag::ba);
-    packed_ = Reordered(plain, weights_->w.data(), packed_desc_, engine_);
-  }
-
-  std::unique_ptr<const Product> Build(int64_t rows) const {
-    const dnnl::matmul::primitive_desc desc = Describe(rows);
+  std::unique_ptr<const Product> Build(int64_t rows, bool fused) const {
+    const dnnl::matmul::primitive_desc desc = DescribeProduct(
+        problem_, rows, packed_->desc(),
+        Fused(fused ? problem_.activation : Activation::kIdentity), engine_);
     return std::make_unique<const Product>(
         Product{dnnl::matmul(desc), desc.src_desc(), desc.dst_desc(),
                 FloatsOf(desc.scratchpad_desc())});
   }
 
   // The product for a size, built on first use. Null when it cannot be built.
-  const Product* Find(const Size& size, int threads) const {
+  const Product* Find(const Size& size, bool fused, int threads) const {
     Table& table = tables_[static_cast<size_t>(std::min(threads, kThreadsMax))];
-    const auto index = static_cast<size_t>(size.index);
+    const auto index =
+        static_cast<size_t>(fused ? size.index : kSizes + size.index);
     const Product* found = table.built[index].load(std::memory_order_acquire);
     if (found != nullptr) return found;
     absl::MutexLock lock(&table.mutex);
     if (table.owned[index] == nullptr) {
       try {
-        table.owned[index] = Build(size.rows);
+        table.owned[index] = Build(size.rows, fused);
       } catch (const std::exception&) {
         return nullptr;  // out of memory: the caller has another way
       }
@@ -183,53 +174,55 @@ class DenseOnednnKernel : public Kernel {
     return table.owned[index].get();
   }
 
-  void RunPiece(int64_t rows, const float* x, float* y,
-                ExecutionContext& context, dnnl::stream& stream) const {
-    const DenseProblem& p = weights_->problem;
+  void RunPiece(const Piece& piece, ExecutionContext& context,
+                dnnl::stream& stream) const {
+    const DenseProblem& p = problem_;
+    const int64_t rows = piece.rows;
     const Size size = SizeFor(rows);
-    const Product* product = Find(size, context.threads());
+    const Product* product = Find(size, piece.fused, context.threads());
     if (product == nullptr) {
       for (int64_t r = 0; r < rows; ++r) {
-        Execute(*fallback_, x + r * p.input_width, y + r * p.output_width,
-                context, stream);
+        Execute(*fallbacks_[piece.fused ? 0 : 1], piece.x + r * p.input_width,
+                piece.y + r * p.output_width, context, stream);
       }
     } else if (size.rows == rows) {
-      Execute(*product, x, y, context, stream);
+      Execute(*product, piece.x, piece.y, context, stream);
     } else {
       ScratchScope scratch(context.workspace(0));
       float* in = scratch.Floats(size.rows * p.input_width);
       float* out = scratch.Floats(size.rows * p.output_width);
-      std::copy(x, x + rows * p.input_width, in);
+      std::copy_n(piece.x, rows * p.input_width, in);
       std::fill(in + rows * p.input_width, in + size.rows * p.input_width,
                 0.0f);
       Execute(*product, in, out, context, stream);
-      std::copy(out, out + rows * p.output_width, y);
+      std::copy_n(out, rows * p.output_width, piece.y);
     }
   }
 
   void Execute(const Product& product, const float* x, float* y,
                ExecutionContext& context, dnnl::stream& stream) const {
-    const DenseProblem& p = weights_->problem;
+    const DenseProblem& p = problem_;
     ScratchScope scratch(context.workspace(0));
     PrimitiveArguments arguments;
     arguments.Add(DNNL_ARG_SRC, MemoryOf(product.x, engine_, x));
     arguments.Add(DNNL_ARG_WEIGHTS,
-                  MemoryOf(packed_desc_, engine_, packed_.data()));
+                  MemoryOf(packed_->desc(), engine_, packed_->data()));
     arguments.Add(DNNL_ARG_DST, MemoryOf(product.y, engine_, y));
     if (p.has_bias) {
       arguments.Add(DNNL_ARG_BIAS, MemoryOf(RowMajor(1, p.output_width),
-                                            engine_, weights_->bias.data()));
+                                            engine_, bias_.data()));
     }
     arguments.AddScratch(product.scratch_floats, engine_, scratch);
     arguments.Execute(product.primitive, stream);
   }
 
-  std::shared_ptr<const DenseWeights> weights_;
+  DenseProblem problem_;
+  tensor::FloatArray bias_;
   dnnl::engine engine_;
-  memory::desc packed_desc_;
-  tensor::FloatBuffer packed_;
-  std::unique_ptr<const Product> fallback_;  // one row, one thread
-  std::unique_ptr<const Kernel> plain_;      // of the same weights, as they are
+  std::shared_ptr<const OnednnRows> packed_;
+  // One row, one thread; activated and not.
+  std::array<std::unique_ptr<const Product>, 2> fallbacks_;
+  std::unique_ptr<const Kernel> activate_;
   mutable std::array<Table, kThreadsMax + 1> tables_;
 };
 
@@ -248,7 +241,7 @@ double Cost(const DenseProblem& p, int64_t rows) {
 }
 
 std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {
-  return std::make_unique<DenseOnednnKernel>(std::move(weights));
+  return std::make_unique<DenseOnednnKernel>(*weights);
 }
 
 }  // namespace

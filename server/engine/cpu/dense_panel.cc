@@ -3,13 +3,15 @@
 //
 //   x [rows, I], W [O, I], b [O] -> y [rows, O]
 //
-// 1. At construction W goes into panels of kPanelVectors vectors of outputs,
-//    each [I, its width], so that every product reads it in one stream.
+// 1. At construction W goes into panels of outputs, each [I, its width], so
+// that
+//    every product reads it in one stream. With AVX-512 these are the blocks
+//    that dense_onednn packs, so both share one copy (packed_dense.h).
 // 2. A batch is cut into chunks of rows and blocks of terms whose part of x
 //    stays in L2. Each panel's block meets them in register tiles of up to
-//    kPanelRows rows; one to three rows take several panels at a time, so that
+//    kTileRows rows; one to three rows take several panels at a time, so that
 //    enough sums are in flight.
-// 3. Eight panels after their last block: activate, while y is in L1.
+// 3. A group of panels after its last block: activate, while y is in L1.
 //
 // Each output is bias + x[0] w[0] + x[1] w[1] ..., fused and in this order
 // whatever the tile, so a row's bits do not depend on how many others there
@@ -32,8 +34,11 @@
 // Work is split by outputs. A row takes 2 I O FLOPs; a chunk reads 4 I O bytes
 // of weights once.
 #include <algorithm>
+#include <memory>
 #include <utility>
+#include <vector>
 
+#include "server/engine/cpu/packed_dense.h"
 #include "server/engine/kernel_entry.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -48,13 +53,8 @@
 #define FFF_ENGINE_CPU_DENSE_PANEL_ONCE
 namespace fff::engine {
 
-// A chunk's block of x (at most 393 KB) and a panel's block of W (AVX2: 48 KB,
-// AVX-512: 96 KB) stay in L2. Smaller blocks, for L1, load and store y once
-// more per block: 384 terms took up to 1.07 times as long, 256 terms 1.1 (both
-// instruction sets). Chunks of 48 rows read W from L3 more often: 1.05.
+// A chunk's rows of x, of one block of terms: at most 393 KB.
 constexpr int64_t kChunkRows = 128;
-constexpr int64_t kBlockTerms = 768;
-constexpr int64_t kGroupPanels = 8;
 // How far ahead W is fetched, in terms, every cache line of it. Alone, one
 // stream of W from L3 runs at half the speed; with every other line (a term of
 // AVX-512 has two) the whole product took 1.1 to 1.3 times as long.
@@ -63,8 +63,9 @@ constexpr int64_t kLineFloats = 16;
 
 struct DensePanelArgs {
   const DenseProblem* problem;
-  const float* panels;  // [panels][I, width]
-  const float* bias;    // [O in whole vectors]
+  const float* panels;
+  PanelLayout layout;  // of whole panels of this kernel
+  const float* bias;   // [O in whole panels]
   tensor::ConstRows x;
   tensor::MutableRows y;
 };
@@ -76,6 +77,18 @@ HWY_BEFORE_NAMESPACE();
 namespace fff::engine {
 namespace HWY_NAMESPACE {
 
+// Rows x vectors of columns of a register tile: 24 sums of the 32 registers of
+// AVX-512, 12 of the 16 of others.
+constexpr int kTileRows = 6;
+constexpr int kTileVectors = HWY_LANES(float) >= 16 ? 4 : 2;
+// A chunk's block of x and a panel's block of W (AVX2: 48 KB, AVX-512: 192 KB)
+// stay in L2. Smaller blocks, for L1, load and store y once more per block: 384
+// terms took up to 1.07 times as long, 256 terms 1.1 (both instruction sets).
+// Chunks of 48 rows read W from L3 more often: 1.05.
+constexpr int64_t kBlockTerms = 768;
+// Of 128 columns with AVX2, 256 with AVX-512.
+constexpr int64_t kGroupPanels = HWY_LANES(float) >= 16 ? 4 : 8;
+
 // Rows [row, row + rows) and terms [term, term + terms).
 struct DenseBlock {
   const DensePanelArgs& args;
@@ -84,6 +97,13 @@ struct DenseBlock {
   int64_t term;
   int64_t terms;
 };
+
+// Where column `col` of the block's first term stands.
+HWY_INLINE const float* WeightsAt(const DenseBlock& block, int64_t col) {
+  const PanelLayout& layout = block.args.layout;
+  return block.args.panels + col / layout.columns * layout.panel_floats +
+         block.term * layout.columns + col % layout.columns;
+}
 
 // Adds the block's terms to kRows rows of kPanels panels from column `col` on.
 template <int kRows, int kPanels, int kVectors>
@@ -103,21 +123,24 @@ HWY_NOINLINE void AddTerms(const DenseBlock& block, int64_t row, int64_t col) {
                                                 p.output_width - at);
     }
   }
-  const int64_t panel = kVectors * lanes;
-  const float* w = args.panels + col * p.input_width + block.term * panel;
+  const float* w[kPanels];
+  for (int q = 0; q < kPanels; ++q) {
+    w[q] = WeightsAt(block, col + q * kVectors * lanes);
+  }
+  const int64_t step = args.layout.columns;
   for (int64_t k = 0; k < block.terms; ++k) {
     V weight[kPanels * kVectors];
     for (int q = 0; q < kPanels; ++q) {
-      const float* ahead = w + (q * p.input_width + kFetchAhead) * panel;
-      for (int64_t at = 0; at < panel; at += kLineFloats) {
+      const float* const ahead = w[q] + kFetchAhead * step;
+      for (int64_t at = 0; at < kVectors * lanes; at += kLineFloats) {
         hwy::Prefetch(ahead + at);
       }
     }
     for (int q = 0; q < kPanels; ++q) {
       for (int c = 0; c < kVectors; ++c) {
-        weight[q * kVectors + c] =
-            hn::LoadU(d, w + q * panel * p.input_width + c * lanes);
+        weight[q * kVectors + c] = hn::LoadU(d, w[q] + c * lanes);
       }
+      w[q] += step;
     }
     for (int r = 0; r < kRows; ++r) {
       const V value = hn::Set(d, x[r][k]);
@@ -125,7 +148,6 @@ HWY_NOINLINE void AddTerms(const DenseBlock& block, int64_t row, int64_t col) {
         acc[r][c] = hn::MulAdd(value, weight[c], acc[r][c]);
       }
     }
-    w += panel;
   }
   for (int r = 0; r < kRows; ++r) {
     for (int c = 0; c < kPanels * kVectors; ++c) {
@@ -135,8 +157,8 @@ HWY_NOINLINE void AddTerms(const DenseBlock& block, int64_t row, int64_t col) {
   }
 }
 
-// One tile of `rows` rows, 1 .. kPanelRows, and one panel.
-template <int kVectors, int kRows = kPanelRows>
+// One tile of `rows` rows, 1 .. kTileRows, and one panel.
+template <int kVectors, int kRows = kTileRows>
 HWY_INLINE void AddTile(const DenseBlock& block, int64_t row, int64_t rows,
                         int64_t col) {
   if constexpr (kRows > 1) {
@@ -149,7 +171,7 @@ HWY_INLINE void AddTile(const DenseBlock& block, int64_t row, int64_t rows,
 // A panel for all rows of the block, in tiles of about as many.
 template <int kVectors>
 HWY_INLINE void AddPanel(const DenseBlock& block, int64_t col) {
-  const int64_t tiles = (block.rows + kPanelRows - 1) / kPanelRows;
+  const int64_t tiles = (block.rows + kTileRows - 1) / kTileRows;
   int64_t done = 0;
   for (int64_t t = 1; t <= tiles; ++t) {
     const int64_t end = block.rows * t / tiles;
@@ -162,31 +184,33 @@ HWY_INLINE void AddPanel(const DenseBlock& block, int64_t col) {
 HWY_INLINE void AddColumns(const DenseBlock& block, int64_t begin,
                            int64_t end) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
-  const int64_t panel = kPanelVectors * lanes;
+  const int64_t panel = kTileVectors * lanes;
   int64_t col = begin;
   // Whole panels: the last vector may be a part.
   const int64_t whole = begin + (end - begin + lanes - 1) / panel * panel;
+  // As many panels at a time as have eight sums for each row.
+  constexpr int kFew = kTileVectors == 4 ? 1 : 2;
   if (block.rows == 1) {
-    for (; col + 4 * panel <= whole; col += 4 * panel) {
-      AddTerms<1, 4, kPanelVectors>(block, block.row, col);
+    for (; col + 2 * kFew * panel <= whole; col += 2 * kFew * panel) {
+      AddTerms<1, 2 * kFew, kTileVectors>(block, block.row, col);
     }
   } else if (block.rows == 2) {
     for (; col + 2 * panel <= whole; col += 2 * panel) {
-      AddTerms<2, 2, kPanelVectors>(block, block.row, col);
+      AddTerms<2, 2, kTileVectors>(block, block.row, col);
     }
   } else if (block.rows == 3) {
-    for (; col + 2 * panel <= whole; col += 2 * panel) {
-      AddTerms<3, 2, kPanelVectors>(block, block.row, col);
+    for (; col + kFew * panel <= whole; col += kFew * panel) {
+      AddTerms<3, kFew, kTileVectors>(block, block.row, col);
     }
   }
-  for (; col < whole; col += panel) AddPanel<kPanelVectors>(block, col);
-  if (col < end) AddPanel<1>(block, col);
+  for (; col < whole; col += panel) AddPanel<kTileVectors>(block, col);
+  for (; col < end; col += lanes) AddPanel<1>(block, col);
 }
 
 // Panels [begin, end).
 void DensePanels(const DensePanelArgs& args, int64_t begin, int64_t end) {
   const DenseProblem& p = *args.problem;
-  const int64_t panel = kPanelVectors * static_cast<int64_t>(hn::Lanes(D()));
+  const int64_t panel = kTileVectors * static_cast<int64_t>(hn::Lanes(D()));
   const int64_t last = std::min(end * panel, p.output_width);
   for (int64_t row = 0; row < args.x.rows; row += kChunkRows) {
     const int64_t rows = std::min(kChunkRows, args.x.rows - row);
@@ -205,22 +229,7 @@ void DensePanels(const DensePanelArgs& args, int64_t begin, int64_t end) {
 }
 
 int64_t DensePanelWidth() {
-  return kPanelVectors * static_cast<int64_t>(hn::Lanes(D()));
-}
-
-// W [O, I] into panels, zeros behind the last output of the last vector.
-void PackDensePanels(const DenseProblem& p, const float* w, float* panels) {
-  for (int64_t col = 0; col < p.output_width;) {
-    const int64_t width = PanelWidth(p.output_width, col);
-    for (int64_t c = 0; c < width; ++c) {
-      const bool there = col + c < p.output_width;
-      for (int64_t k = 0; k < p.input_width; ++k) {
-        panels[k * width + c] = there ? w[(col + c) * p.input_width + k] : 0;
-      }
-    }
-    panels += width * p.input_width;
-    col += width;
-  }
+  return kTileVectors * static_cast<int64_t>(hn::Lanes(D()));
 }
 
 }  // namespace HWY_NAMESPACE
@@ -232,37 +241,89 @@ namespace fff::engine {
 
 HWY_EXPORT(DensePanels);
 HWY_EXPORT(DensePanelWidth);
-HWY_EXPORT(PackDensePanels);
 
 namespace {
 
+// W in panels of its own: oneDNN has none on this machine, or larger ones.
+class OwnPanels : public PackedPanels {
+ public:
+  OwnPanels(const DenseWeights& weights, int64_t columns)
+      : problem_(weights.problem),
+        columns_(columns),
+        panels_((problem_.output_width + columns - 1) / columns),
+        packed_(panels_ * columns * problem_.input_width) {
+    for (int64_t o = 0; o < problem_.output_width; ++o) {
+      const float* const from = weights.w.data() + o * problem_.input_width;
+      float* const to = packed_.data() + Offset(o);
+      for (int64_t i = 0; i < problem_.input_width; ++i) {
+        to[i * columns_] = from[i];
+      }
+    }
+  }
+
+  const float* data() const override { return packed_.data(); }
+  PanelLayout layout() const override {
+    return {columns_, columns_ * problem_.input_width};
+  }
+  int64_t bytes() const override { return 4 * packed_.size(); }
+  tensor::FloatArray Plain() const override {
+    tensor::FloatBuffer plain(problem_.input_width * problem_.output_width);
+    for (int64_t o = 0; o < problem_.output_width; ++o) {
+      const float* const from = packed_.data() + Offset(o);
+      float* const to = plain.data() + o * problem_.input_width;
+      for (int64_t i = 0; i < problem_.input_width; ++i) {
+        to[i] = from[i * columns_];
+      }
+    }
+    return std::move(plain).Freeze();
+  }
+
+ private:
+  int64_t Offset(int64_t output) const {
+    return output / columns_ * columns_ * problem_.input_width +
+           output % columns_;
+  }
+
+  DenseProblem problem_;
+  int64_t columns_;
+  int64_t panels_;
+  tensor::FloatBuffer packed_;
+};
+
+std::shared_ptr<const PackedPanels> PanelsOf(const DenseWeights& weights,
+                                             int64_t columns) {
+  auto shared = OnednnPanels(weights, columns);
+  if (shared != nullptr) return shared;
+  return std::static_pointer_cast<const PackedPanels>(weights.copies.FindOrMake(
+      "panels",
+      [&] { return std::make_shared<const OwnPanels>(weights, columns); }));
+}
+
 class DensePanelKernel : public Kernel {
  public:
-  explicit DensePanelKernel(std::shared_ptr<const DenseWeights> weights)
-      : weights_(std::move(weights)),
+  explicit DensePanelKernel(const DenseWeights& weights)
+      : problem_(weights.problem),
         width_(HWY_DYNAMIC_DISPATCH(DensePanelWidth)()),
-        panels_((weights_->problem.output_width + width_ - 1) / width_),
-        packed_(panels_ * width_ * weights_->problem.input_width),
+        panels_((problem_.output_width + width_ - 1) / width_),
+        packed_(PanelsOf(weights, width_)),
         bias_(panels_ * width_) {
-    const DenseProblem& p = weights_->problem;
-    HWY_DYNAMIC_DISPATCH(PackDensePanels)
-    (p, weights_->w.data(), packed_.data());
-    std::fill_n(bias_.data(), bias_.size(), 0.0F);
-    if (p.has_bias) {
-      std::copy_n(weights_->bias.data(), p.output_width, bias_.data());
+    if (problem_.has_bias) {
+      std::copy_n(weights.bias.data(), problem_.output_width, bias_.data());
     }
   }
 
   absl::string_view name() const override { return "dense_panel"; }
-  int64_t packed_bytes() const override {
-    return 4 * (packed_.size() + bias_.size());
+  bool reads_plain_rows() const override { return false; }
+  std::vector<PackedCopy> packed() const override {
+    return {{packed_.get(), packed_->bytes()}, {this, 4 * bias_.size()}};
   }
 
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,
              ExecutionContext& context) const override {
-    const DenseProblem& p = weights_->problem;
-    const DensePanelArgs args = {&p, packed_.data(), bias_.data(),
-                                 in[0].floats(), y};
+    const DenseProblem& p = problem_;
+    const DensePanelArgs args = {
+        &p,           packed_->data(), packed_->layout(),
+        bias_.data(), in[0].floats(),  y};
     if (args.x.rows == 0) return;
     // A thread is worth starting for 64 KB of weights (about 1 us).
     const int64_t grain =
@@ -273,10 +334,10 @@ class DensePanelKernel : public Kernel {
   }
 
  private:
-  std::shared_ptr<const DenseWeights> weights_;
+  DenseProblem problem_;
   int64_t width_;  // of a panel
   int64_t panels_;
-  tensor::FloatBuffer packed_;
+  std::shared_ptr<const PackedPanels> packed_;
   tensor::FloatBuffer bias_;
 };
 
@@ -294,7 +355,7 @@ double Cost(const DenseProblem& p, int64_t rows) {
 }
 
 std::unique_ptr<Kernel> Make(std::shared_ptr<const DenseWeights> weights) {
-  return std::make_unique<DensePanelKernel>(std::move(weights));
+  return std::make_unique<DensePanelKernel>(*weights);
 }
 
 }  // namespace

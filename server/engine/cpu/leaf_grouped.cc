@@ -24,6 +24,7 @@
 #include <algorithm>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "server/base/cpu_info.h"
 #include "server/engine/cpu/packed_leaf.h"
@@ -240,7 +241,9 @@ class LeafGroupedKernel : public Kernel {
                         base::L1DataBytes())) {}
 
   absl::string_view name() const override { return "leaf_grouped"; }
-  int64_t packed_bytes() const override { return layer_.packed_bytes(); }
+  std::vector<PackedCopy> packed() const override {
+    return {{this, layer_.packed_bytes()}};
+  }
 
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
              ExecutionContext& context) const override {

@@ -11,6 +11,7 @@
 // weights and takes half as many FLOPs. Benchmark case: leaf-768-32-768-d12.
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "server/engine/cpu/packed_leaf.h"
 #include "server/engine/kernel_entry.h"
@@ -109,7 +110,9 @@ class LeafWalkKernel : public Kernel {
       : layer_(std::move(weights)) {}
 
   absl::string_view name() const override { return "leaf_walk"; }
-  int64_t packed_bytes() const override { return layer_.packed_bytes(); }
+  std::vector<PackedCopy> packed() const override {
+    return {{this, layer_.packed_bytes()}};
+  }
 
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink& routes,
              ExecutionContext& context) const override {

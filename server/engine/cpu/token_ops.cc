@@ -225,8 +225,8 @@ class RearrangeRowsKernel : public RowKernel<graph::RearrangeWeights> {
         stretches_(StretchesOf(weights_->index)) {}
 
   absl::string_view name() const override { return "rearrange_rows"; }
-  int64_t packed_bytes() const override {
-    return static_cast<int64_t>(stretches_.size() * sizeof(Stretch));
+  std::vector<PackedCopy> packed() const override {
+    return {{this, static_cast<int64_t>(stretches_.size() * sizeof(Stretch))}};
   }
 
   void RunOn(KernelInputs in, tensor::MutableRows y, const RouteSink&,

@@ -58,7 +58,7 @@ absl::Status Program::AddReplica(const graph::Graph& graph,
       auto steps,
       TuneOnLane(options.tuning_seconds, *replica.chain, *replica.lanes[0]));
   report_.clear();
-  for (auto& of_node : steps) report_.push_back({std::move(of_node), 0});
+  for (auto& of_node : steps) report_.push_back({std::move(of_node), {}});
   for (const auto& lane : replica.lanes) {
     FFF_RETURN_IF_ERROR(lane->RecordBatches());
   }

@@ -3,9 +3,11 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/tensor/random.h"
 
 namespace fff::engine {
 namespace {
@@ -136,10 +138,51 @@ TEST(KernelPlan, RunsTheLayer) {
 TEST(KernelPlan, CountsThePackedCopiesOfTheKernelsItUses) {
   const auto packed = PlanDense(Dense(3, 2), {"dense_onednn"});
   ASSERT_TRUE(packed.ok()) << packed.status();
-  EXPECT_GE(packed->packed_bytes(), 3 * 2 * 4);
+  ASSERT_EQ(packed->packed().size(), 1U);
+  EXPECT_GE(packed->packed()[0].bytes, 3 * 2 * 4);
+  EXPECT_FALSE(packed->reads_plain_rows());
   const auto plain = PlanDense(Dense(3, 2), {"dense_dot"});
   ASSERT_TRUE(plain.ok()) << plain.status();
-  EXPECT_EQ(plain->packed_bytes(), 0);
+  EXPECT_THAT(plain->packed(), testing::IsEmpty());
+  EXPECT_TRUE(plain->reads_plain_rows());
+}
+
+// That of the matrix; kernels hold biases, too.
+const void* LargestCopy(const KernelPlan& plan) {
+  PackedCopy largest = {nullptr, 0};
+  for (const PackedCopy& copy : plan.packed()) {
+    if (copy.bytes > largest.bytes) largest = copy;
+  }
+  return largest.copy;
+}
+
+TEST(KernelPlan, KernelsThatPackShareTheirCopyAndCanUnpackIt) {
+  for (const auto& [in, out] : std::vector<std::pair<int64_t, int64_t>>{
+           {3, 2}, {16, 64}, {100, 33}, {128, 256}, {300, 65}}) {
+    auto weights = std::make_shared<DenseWeights>();
+    weights->problem = {in, out};
+    weights->w = tensor::RandomNormal(in * out);
+    for (const std::string name : {"dense_onednn", "dense_panel"}) {
+      const auto plan = PlanDense(weights, {name});
+      ASSERT_TRUE(plan.ok()) << plan.status();
+      const auto again = PlanDense(weights, {name});
+      ASSERT_TRUE(again.ok()) << again.status();
+      EXPECT_EQ(LargestCopy(*plan), LargestCopy(*again));
+      const graph::PackedCopies::Copy copy = weights->copies.Any();
+      ASSERT_NE(copy, nullptr);
+      const tensor::FloatArray plain = copy->Plain();
+      EXPECT_EQ(plain.span(), weights->w.span()) << name << " " << in;
+    }
+    EXPECT_EQ(weights->copies.Any(), nullptr) << "no kernel is left";
+  }
+}
+
+TEST(KernelPlan, LargeMatricesAreHeldInOneLayout) {
+  PlanOptions options;
+  options.tuning_seconds = 0.01;
+  const auto plan = PlanDense(Dense(768, 1024), options);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_FALSE(plan->reads_plain_rows());
 }
 
 TEST(KernelPlan, FewRowsAndManyGoToDifferentKernels) {

@@ -46,7 +46,7 @@ class FakeProgram : public engine::DeviceProgram {
  private:
   FakeDevice* device_;
   std::vector<engine::NodeReport> report_ = {
-      {{{1, "few", "why"}, {16, "many", "why"}}, 0}};
+      {{{1, "few", "why"}, {16, "many", "why"}}, {}}};
 };
 
 class FakeEngine : public engine::DeviceEngine {

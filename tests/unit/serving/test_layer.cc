@@ -63,7 +63,7 @@ class DoublingExecutable : public engine::Executable {
  public:
   explicit DoublingExecutable(std::vector<DoublingLayer::Options> layers)
       : layers_(std::move(layers)), report_(layers_.size()) {
-    for (engine::NodeReport& node : report_) node.packed_bytes = 64;
+    for (engine::NodeReport& node : report_) node.packed = {{&node, 64}};
   }
   absl::Span<const engine::NodeReport> report() const override {
     return report_;
