@@ -9,6 +9,11 @@ namespace fff::base {
 // nothing can be read.
 int64_t AvailableMemoryBytes();
 
+// Bytes that this process may still take: what the machine can hand out without
+// swapping (MemAvailable), cut by what its cgroups and RLIMIT_AS leave. Never
+// fails; 0 when nothing can be read, at least 1 when nothing is left.
+int64_t FreeMemoryBytes();
+
 // Memory of this process that is in RAM; 0 when it cannot be read.
 int64_t ResidentBytes();
 

@@ -13,6 +13,7 @@
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/import.h"
 #include "server/model/example.h"
+#include "server/model/memory_need.h"
 #include "server/model/proof_hints.h"
 
 namespace fff::model {
@@ -67,6 +68,7 @@ absl::StatusOr<std::optional<checkpoint::Checkpoint>> OpenDense(
   const fs::path path = fs::path(version_dir) / kDenseCheckpointFile;
   FFF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
   if (!exists) return std::nullopt;
+  FFF_RETURN_IF_ERROR(CheckCheckpointFits(version_dir, kDenseCheckpointFile));
   FFF_ASSIGN_OR_RETURN(checkpoint::Checkpoint dense,
                        checkpoint::OpenCheckpoint(path.string(), {}, progress));
   return std::make_optional(dense.ReportingTo(progress));
@@ -80,6 +82,16 @@ absl::StatusOr<DenseTwin> BuildTwin(const std::string& version_dir,
                        OpenDense(version_dir, options.progress));
   return dense.has_value() ? BuildTrainedTwin(config, *dense, graph, options)
                            : BuildCostTwin(config, graph, options);
+}
+
+// Whether what a network's kernels pack fits, and its cost twin where `twin`
+// wants one and no trained one is there.
+absl::Status Fits(const std::string& version_dir, const graph::Graph& graph,
+                  bool twin) {
+  FFF_ASSIGN_OR_RETURN(
+      const bool trained,
+      FileExists((fs::path(version_dir) / kDenseCheckpointFile).string()));
+  return base::Annotate(CheckKernelsFit(graph, twin && !trained), version_dir);
 }
 
 // Of a twin that is not built.
@@ -110,9 +122,12 @@ absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
   const ModelConfig& config = files.config;
   LoadedVersion loaded;
   loaded.checkpoint_file = files.checkpoint_file;
+  loaded.checkpoint_bytes = CheckpointBytes(version_dir, files.checkpoint_file);
   FFF_ASSIGN_OR_RETURN(
       const graph::Graph graph,
       importer::Import(config, files.checkpoint.ReportingTo(options.progress)));
+  FFF_RETURN_IF_ERROR(
+      Fits(version_dir, graph, config.dense == importer::DenseChoice::kOn));
   FFF_ASSIGN_OR_RETURN(loaded.fff, BuildModel(config, graph, options));
   std::shared_ptr<const Model> fp32 = loaded.fff;
   if (config.precision != graph::Precision::kFp32) {
@@ -143,6 +158,7 @@ absl::StatusOr<DenseTwin> LoadTwinOf(const std::string& version_dir,
                                      const BuildOptions& options,
                                      const Model& fff) {
   if (model_config.precision == graph::Precision::kFp32) {
+    FFF_RETURN_IF_ERROR(Fits(version_dir, fff.graph(), true));
     FFF_ASSIGN_OR_RETURN(const graph::Graph graph, fff.WholeGraph());
     return BuildTwin(version_dir, model_config, graph, options);
   }

@@ -22,7 +22,8 @@ namespace fff::model {
 struct LoadedVersion {
   std::shared_ptr<const Model> fff;
   DenseTwin dense;
-  std::string checkpoint_file;  // the file name alone, e.g. "model.pt"
+  std::string checkpoint_file;   // the file name alone, e.g. "model.pt"
+  int64_t checkpoint_bytes = 0;  // of all its files
   // What the config's precision changed against fp32 (precision_report.h);
   // nothing for fp32.
   std::optional<PrecisionReport> precision;
@@ -46,7 +47,8 @@ absl::StatusOr<importer::ModelConfig> ReadModelConfig(
 // allocates; thread-safe. The result holds no file, so later changes do not
 // reach it. NOT_FOUND when there is no directory or no checkpoint in it.
 // FAILED_PRECONDITION when there are several. RESOURCE_EXHAUSTED when the
-// weights do not fit into memory. ABORTED when a file changed while it was
+// weights do not fit into memory, found out before they take any
+// (memory_need.h). ABORTED when a file changed while it was
 // read. INVALID_ARGUMENT when the example has other answers. Else the errors of
 // OpenCheckpoint, BuildModel, BuildCostTwin and BuildTrainedTwin.
 absl::StatusOr<LoadedVersion> LoadVersion(const std::string& version_dir,

@@ -10,6 +10,7 @@
 #include "server/base/status_macros.h"
 #include "server/importer/shards.h"
 #include "server/model/checkpoint_file.h"
+#include "server/model/memory_need.h"
 
 namespace fff::model {
 namespace {
@@ -75,6 +76,7 @@ absl::StatusOr<VersionFiles> OpenVersion(const std::string& version_dir,
                        WithVersionConfig(version_dir, config));
   FFF_ASSIGN_OR_RETURN(std::string file,
                        FindCheckpointFile(version_dir, config.precision_rows));
+  FFF_RETURN_IF_ERROR(CheckCheckpointFits(version_dir, file));
   FFF_ASSIGN_OR_RETURN(
       checkpoint::Checkpoint checkpoint,
       OpenFile(version_dir, file, config.checkpoint_entry, progress));

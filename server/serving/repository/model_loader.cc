@@ -7,8 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/base/log.h"
+#include "server/base/memory_info.h"
 #include "server/base/status_macros.h"
 #include "server/engine/execution_context.h"
+#include "server/model/weights_memory.h"
 #include "server/serving/batching/task.h"
 #include "server/serving/repository/repository_scan.h"
 
@@ -158,6 +160,27 @@ Servable::Parts TwinParts(const Servable::Parts& fff, model::DenseTwin twin) {
   return parts;
 }
 
+// What a version's weights take, part by part, and how much the process grew.
+// Memory that was freed has gone back to the system.
+std::string MemoryLine(const VersionToLoad& version, int64_t checkpoint_bytes,
+                       const BuiltVersion& built, int64_t grown_bytes) {
+  model::WeightsMemory memory;
+  const model::WeightsBytes own = built.fff.model->CountWeights(memory);
+  model::WeightsBytes twin;
+  if (built.dense.has_value()) twin = built.dense->model->CountWeights(memory);
+  std::string line = absl::StrCat(
+      "memory model=", base::Printable(version.model_name),
+      " version=", version.version, " checkpoint_bytes=", checkpoint_bytes,
+      " plain_bytes=", own.plain, " packed_bytes=", own.packed,
+      " twin_bytes=", twin.host(), " sum_bytes=", own.host() + twin.host(),
+      " process_grew_bytes=", grown_bytes);
+  if (own.device + twin.device > 0) {
+    absl::StrAppend(&line, " ", built.fff.device,
+                    "_bytes=", own.device + twin.device);
+  }
+  return line;
+}
+
 absl::Status CheckIdentity(const std::string& directory,
                            const std::string& identity) {
   if (VersionIdentity(directory) == identity) return absl::OkStatus();
@@ -171,6 +194,7 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
                                           const importer::ModelConfig& config,
                                           const model::BuildOptions& offered) {
   const Clock::time_point start = Clock::now();
+  const int64_t resident_before = base::ResidentBytes();
   model::BuildOptions build = offered;
   build.tuning_seconds /= 2;
   FFF_ASSIGN_OR_RETURN(build.placement, PlacementOf(config, offered.placement));
@@ -216,6 +240,9 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
       version.version, " fff=\"", DescribeKernels(*parts.model), "\" dense=\"",
       built.dense.has_value() ? DescribeKernels(*built.dense->model) : "",
       "\""));
+  base::ReturnFreeMemory();
+  base::LogInfo(MemoryLine(version, loaded.checkpoint_bytes, built,
+                           base::ResidentBytes() - resident_before));
   if (!parts.precision_report.empty()) {
     base::LogInfo(absl::StrCat(
         "precision model=", base::Printable(version.model_name),
@@ -239,6 +266,7 @@ absl::StatusOr<Servable::Parts> BuildTwin(const VersionToLoad& version,
       model::LoadTwin(version.directory, config, build, fff.model()));
   FFF_RETURN_IF_ERROR(CheckIdentity(version.directory, identity));
   FFF_RETURN_IF_ERROR(WarmUpWithin(twin.model.get(), config, build.progress));
+  base::ReturnFreeMemory();
   Servable::Parts parts = TwinParts(fff.parts(), std::move(twin));
   parts.load_seconds =
       std::chrono::duration<double>(Clock::now() - start).count();
