@@ -1,6 +1,7 @@
 #include "server/engine/kernel_plan.h"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <limits>
 #include <map>
@@ -16,6 +17,8 @@
 
 namespace fff::engine {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr int kTurns = 5;
 
@@ -147,13 +150,17 @@ class PlannedLayer : public TunedLayer {
   }
 
   // Builds all candidates, for measuring. Returns the largest batch that can be
-  // measured; 0 when they are too large or could not all be built.
-  int64_t PrepareToMeasure() {
+  // measured; 0 when they are too large, could not all be built, or take longer
+  // than `budget_s` to pack: then only those that are chosen are built.
+  int64_t PrepareToMeasure(double budget_s) {
     if (entries_.size() < 2 || weights_bytes_ > kTunedWeightsBytesMax) {
       return 0;
     }
+    const Clock::time_point start = Clock::now();
     std::vector<const Kernel*> kernels;
     for (size_t k = 0; k < entries_.size(); ++k) {
+      const std::chrono::duration<double> spent = Clock::now() - start;
+      if (spent.count() > budget_s) return 0;
       auto kernel = KernelFor(k);
       if (!kernel.ok()) {
         made_.assign(entries_.size(), nullptr);
@@ -200,7 +207,14 @@ absl::StatusOr<KernelPlan> Plan(absl::Span<const Entry> list,
   TunerOptions tuner;
   tuner.budget_s = options.tuning_seconds;
   tuner.turns = kTurns;
-  if (tuner.budget_s > 0) tuner.measured_rows_max = layer.PrepareToMeasure();
+  if (tuner.budget_s > 0) {
+    // Building the candidates counts, but for the first batch size.
+    const Clock::time_point start = Clock::now();
+    tuner.measured_rows_max =
+        layer.PrepareToMeasure(std::max(tuner.budget_s, kFirstBatchSeconds));
+    const std::chrono::duration<double> spent = Clock::now() - start;
+    tuner.budget_s = std::max(tuner.budget_s - spent.count(), 1e-9);
+  }
   FFF_ASSIGN_OR_RETURN(std::vector<Choices> choices,
                        ChooseKernels({&layer}, tuner));
   std::vector<KernelPlan::Step> steps;

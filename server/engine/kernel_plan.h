@@ -72,7 +72,8 @@ class KernelPlan {
 // batch-size bucket (1, 2, 4, ... 16384) the one that was fastest when measured
 // (kernel_tuner.h), or that has the least predicted cost where it was not.
 // Measuring builds every candidate, so packed copies of losers exist for a
-// moment; a layer for which memory does not suffice, or of more than
+// moment. Building counts against the tuning time; a layer of which it takes
+// all of it, for which memory does not suffice, or of more than
 // kTunedWeightsBytesMax, is not measured. Dense kernels of FFF layers are
 // candidates where the options allow them and prediction comes near (at most
 // kDenseCostMax times the least of the others, at one bucket at least), so that

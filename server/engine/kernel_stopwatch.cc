@@ -16,8 +16,10 @@ using Clock = std::chrono::steady_clock;
 constexpr double kSampleSecondsMin = 10e-6;
 constexpr int64_t kRepetitionsMax = 1024;
 constexpr int64_t kFloatsMax = int64_t{16} << 20;
-// Different rows that small batches go round.
+// Different rows that small batches go round, of a few MB at most: 64 rows of
+// 65,535 numbers took 0.2 s to draw.
 constexpr int64_t kRowsInAllMin = 64;
+constexpr int64_t kDrawnFloatsMax = int64_t{512} << 10;
 
 // Rows that touch other nodes and leaves from row to row.
 tensor::FloatBuffer RandomRows(int64_t size) {
@@ -42,7 +44,9 @@ KernelStopwatch::KernelStopwatch(std::vector<const Kernel*> kernels,
 
 void KernelStopwatch::Prepare(int64_t rows) {
   rows_ = rows;
-  rows_in_all_ = std::max(rows, std::min(kRowsInAllMin, rows_max_));
+  rows_in_all_ = std::max(
+      rows, std::min({kRowsInAllMin, rows_max_,
+                      std::max<int64_t>(1, kDrawnFloatsMax / input_width_)}));
   calls_.assign(kernels_.size(), 0);
   turns_.assign(kernels_.size(), 0);
   if (x_.size() < rows_in_all_ * input_width_) {

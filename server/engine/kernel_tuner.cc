@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -135,7 +136,7 @@ class Tuner {
     const Bucket bucket = {layer, rows, layer.Candidates(rows)};
     FFF_CHECK(!bucket.candidates.empty());
     Choice choice;
-    if (bucket.candidates.size() > 1 && HasTimeFor(rows, last_s)) {
+    if (bucket.candidates.size() > 1 && HasTimeFor(bucket, last_s)) {
       const double began_s = now_s_();
       FFF_ASSIGN_OR_RETURN(choice, MeasuredChoice(bucket, options_.turns));
       last_s = now_s_() - began_s;
@@ -152,13 +153,19 @@ class Tuner {
   }
 
  private:
-  // Twice the rows take about twice the time.
-  bool HasTimeFor(int64_t rows, double last_s) const {
-    if (options_.budget_s <= 0 || rows > options_.measured_rows_max) {
+  bool HasTimeFor(const Bucket& bucket, double last_s) const {
+    if (options_.budget_s <= 0 || bucket.rows > options_.measured_rows_max) {
       return false;
     }
-    return !measured_any_ ||
-           now_s_() - start_s_ + 2 * last_s <= options_.budget_s;
+    if (!measured_any_) {
+      // A candidate's first sample comes after a run more.
+      const std::vector<double> costs = bucket.Costs();
+      return (options_.turns + 1) *
+                 std::accumulate(costs.begin(), costs.end(), 0.0) <=
+             std::max(options_.budget_s, kFirstBatchSeconds);
+    }
+    // Twice the rows take about twice the time.
+    return now_s_() - start_s_ + 2 * last_s <= options_.budget_s;
   }
 
   const TunerOptions& options_;

@@ -16,6 +16,10 @@
 // compute it and how long that took, by whatever clock its device has.
 namespace fff::engine {
 
+// What the first batch size of a layer may take, however little time there is:
+// choices of small layers are measured even where many share the time.
+inline constexpr double kFirstBatchSeconds = 1e-3;
+
 // Batch sizes for which kernels are chosen: 1, 2, 4, ... up to this.
 inline constexpr int64_t kTunedRowsMax = 16384;
 
@@ -70,11 +74,13 @@ struct TunerOptions {
 
 // The choices of every layer, in their order. Smallest batches come first, all
 // layers of one batch size before the next. A layer is measured as long as
-// twice its last batch size fits the rest of the budget; the very first is
-// always measured when there is a budget. Candidates are sampled by turns. What
-// is not measured keeps the least predicted cost, or, where there is none, the
-// choice of the batch size below. Errors: those of Sample; INTERNAL when every
-// candidate was left out.
+// twice its last batch size fits the rest of the budget. The very first batch
+// size is measured unless predicted costs say that it takes longer than both
+// budget and kFirstBatchSeconds: one sample of a layer of hundreds of MB takes
+// tens of milliseconds. Candidates are
+// sampled by turns. What is not measured keeps the least predicted cost, or,
+// where there is none, the choice of the batch size below. Errors: those of
+// Sample; INTERNAL when every candidate was left out.
 absl::StatusOr<std::vector<Choices>> ChooseKernels(
     absl::Span<TunedLayer* const> layers, const TunerOptions& options);
 

@@ -134,11 +134,24 @@ TEST_F(ChooseKernelsTest, TheFirstBatchSizeIsMeasuredOnAnyBudgetButNone) {
 
 TEST_F(ChooseKernelsTest, WhatIsNotMeasuredGoesByCostWhereThereIsOne) {
   FakeLayer layer(&clock_, {{"a", 4, 0, 3}, {"b", 5, 0, 2}});
-  const auto choices = ChooseKernels({&layer}, Options(1e-9, 8));
+  const auto choices = ChooseKernels({&layer}, Options(10, 8));
   ASSERT_TRUE(choices.ok()) << choices.status();
   EXPECT_THAT(Words(layer, (*choices)[0]), ElementsAre("1:a", "2:b"));
   EXPECT_EQ((*choices)[0][1].reason,
             "least predicted cost: 2e+06 us/row at 2 rows against a 3e+06");
+}
+
+// Two samples of both, one of them to begin with, are predicted to take 10 s.
+TEST_F(ChooseKernelsTest, AFirstBatchSizeThatIsPredictedTooLongIsNotMeasured) {
+  FakeLayer layer(&clock_, {{"a", 4, 0, 3}, {"b", 5, 0, 2}});
+  const auto choices = ChooseKernels({&layer}, Options(9.9, 8));
+  ASSERT_TRUE(choices.ok()) << choices.status();
+  EXPECT_THAT(Words(layer, (*choices)[0]), ElementsAre("1:b"));
+  EXPECT_THAT(layer.sampled, ElementsAre());
+  // But a small layer always is.
+  FakeLayer small(&clock_, {{"a", 4, 0, 3e-4}, {"b", 5, 0, 1e-4}});
+  ASSERT_TRUE(ChooseKernels({&small}, Options(1e-9, 8)).ok());
+  EXPECT_THAT(small.sampled, ElementsAre(1, 1));
 }
 
 TEST_F(ChooseKernelsTest, WithoutCostsTheChoiceOfTheSizeBelowStays) {
