@@ -97,8 +97,8 @@ constexpr absl::Duration kLook = absl::Milliseconds(10);
 // of them, so a thread that blocks in a call takes the server's requests from
 // the completion queues' threads and hands them over. With a receiver that
 // takes its time that cost about half as much CPU time per request again
-// (serving_bench, one row, 64 calls at once, two cores, in two runs). Those threads see the
-// answer, and this one looks whether it has come.
+// (serving_bench, one row, 64 calls at once, two cores, in two runs). Those
+// threads see the answer, and this one looks whether it has come.
 class OtlpSender final : public SpanSender {
  public:
   OtlpSender(const OtlpEndpoint& endpoint, const std::string& ca)
