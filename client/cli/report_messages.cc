@@ -23,6 +23,10 @@ benchmark::Measurement DecodeMeasurement(const v1::LatencySummary& message) {
                              ? message.least_bytes()
                              : message.gbps() * message.median_s() * 1e9;
   measured.kernel = message.kernel();
+  for (const v1::LayerTime& line : message.layers()) {
+    measured.layers.push_back(
+        {line.layer(), line.count(), line.routes(), line.seconds()});
+  }
   return measured;
 }
 

@@ -228,7 +228,7 @@ class CaseRun {
                                 const NodeGroups& groups) {
     const model::DeviceCopy* const device = model.device_copy();
     if (device != nullptr && result_.rows >= device->rows_min()) return {};
-    return MeasureLayers(model, groups, inputs_, {&y_, 1},
+    return MeasureLayers(model, groups, inputs_, outputs_.rows(),
                          kLayersPart * options_.seconds_per_case, context_,
                          flusher_);
   }

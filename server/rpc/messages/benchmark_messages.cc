@@ -24,6 +24,13 @@ void EncodeMeasurement(const benchmark::BenchmarkReport& report,
   to.set_kernel(from.kernel);
   to.set_repetitions(from.repetitions);
   to.set_least_bytes(from.least_bytes);
+  for (const benchmark::LayerTime& line : from.layers) {
+    v1::LayerTime& layer = *to.add_layers();
+    layer.set_layer(line.layer);
+    layer.set_count(line.count);
+    layer.set_routes(line.routes);
+    layer.set_seconds(line.seconds);
+  }
   if (report.memory_gbps > 0) {
     to.set_bandwidth_fraction(from.gbps / report.memory_gbps);
   }

@@ -254,6 +254,8 @@ TEST(ReportMessagesTest, KeepsEveryFieldOfTheWire) {
   one->mutable_fff()->set_median_s(0.5);
   one->mutable_fff()->set_gbps(4);
   one->mutable_fff()->set_kernel("k");
+  one->mutable_fff()->add_layers()->set_layer("fff: a");
+  one->mutable_fff()->mutable_layers(0)->set_seconds(0.25);
   one->mutable_dense()->set_median_s(2);
   one->set_speedup(4);
   one->set_distinct_leaves(7);
@@ -276,6 +278,9 @@ TEST(ReportMessagesTest, KeepsEveryFieldOfTheWire) {
   EXPECT_DOUBLE_EQ(report.cases[0].fff.latency.median_s, 0.5);
   EXPECT_DOUBLE_EQ(report.cases[0].fff.least_bytes, 2e9);
   EXPECT_EQ(report.cases[0].fff.kernel, "k");
+  ASSERT_EQ(report.cases[0].fff.layers.size(), 1U);
+  EXPECT_EQ(report.cases[0].fff.layers[0].layer, "fff: a");
+  EXPECT_EQ(report.cases[0].fff.layers[0].seconds, 0.25);
   EXPECT_EQ(report.cases[0].distinct_leaves, 7);
   EXPECT_EQ(report.cases[0].neurons, 127);
   EXPECT_EQ(report.cases[0].fff.repetitions, 8);

@@ -98,6 +98,7 @@ benchmark::Measurement MakeMeasurement(double median_s) {
   made.least_bytes = 9;
   made.repetitions = 32;
   made.kernel = "leaf_walk";
+  made.layers = {{"fff: a", 3, true, 0.25}};
   return made;
 }
 
@@ -117,6 +118,11 @@ void ExpectMeasurement(const v1::LatencySummary& summary, double median_s) {
   EXPECT_EQ(summary.repetitions(), 32);
   EXPECT_EQ(summary.bandwidth_fraction(), 0.2);
   EXPECT_EQ(summary.peak_fraction(), 0.5);
+  ASSERT_EQ(summary.layers_size(), 1);
+  EXPECT_EQ(summary.layers(0).layer(), "fff: a");
+  EXPECT_EQ(summary.layers(0).count(), 3);
+  EXPECT_TRUE(summary.layers(0).routes());
+  EXPECT_EQ(summary.layers(0).seconds(), 0.25);
 }
 
 benchmark::BenchmarkReport MakeReport() {
