@@ -17,9 +17,9 @@ using graph::Picture;
 // Elements of a picture that one index table may name.
 constexpr int64_t kIndexMax = int64_t{1} << 30;
 
-absl::StatusOr<graph::Op> MakeRearrange(std::vector<int32_t> index,
-                                        const Picture& from, tensor::Shape to,
-                                        std::string what) {
+absl::StatusOr<graph::Op> RearrangePicture(std::vector<int32_t> index,
+                                           const Picture& from,
+                                           tensor::Shape to, std::string what) {
   graph::RearrangeWeights weights;
   weights.problem = {from.size(),    static_cast<int64_t>(index.size()),
                      std::move(to),  /*moves=*/true,
@@ -66,7 +66,7 @@ absl::StatusOr<graph::Op> MakePatches(
   }
   const int64_t width = copies * from.channels * size.height * size.width;
   const auto tokens = static_cast<int64_t>(index.size()) / width;
-  return MakeRearrange(
+  return RearrangePicture(
       std::move(index), from, {tokens, width},
       absl::StrCat("patches of ", size.height, "x", size.width));
 }
@@ -83,8 +83,8 @@ absl::StatusOr<LoadedLayer> LoadTokens(const LayerConfig& config,
         index.push_back(static_cast<int32_t>(c * places + token));
       }
     }
-    return MakeRearrange(std::move(index), from, {places, from.channels},
-                         "places");
+    return RearrangePicture(std::move(index), from, {places, from.channels},
+                            "places");
   });
 }
 
