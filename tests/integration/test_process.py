@@ -89,7 +89,7 @@ def names_in_the_table():
 def test_threads_have_the_names_that_the_table_gives(repository, tmp_path_factory):
     access_log = tmp_path_factory.mktemp("log") / "access.log"
     with ServerProcess(repository, f"--access-log={access_log}", "--threads=2",
-                       "--grpc-queues=2") as server:
+                       "--grpc-queues=2", "--otlp-endpoint=127.0.0.1:1") as server:
         # A thread names itself; what started last may not have begun.
         names = thread_names(server)
         for _ in range(600):

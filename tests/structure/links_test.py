@@ -20,7 +20,9 @@ def documents():
     for top in TOPS:
         found += (ROOT / top).rglob("*.md")
     return sorted(file for file in found
-                  if "data" not in file.parts and "node_modules" not in file.parts)
+                  if "data" not in file.parts and "node_modules" not in file.parts
+                  and not any(part.startswith(".")
+                              for part in file.relative_to(ROOT).parts))
 
 
 def text_of(file):

@@ -114,7 +114,9 @@ TEST(OutputLayers, ComeBehindTheMainOutputInTheirOrder) {
 // held against that of the rows.
 TEST(OutputLayers, AreComputedWithinTheBoundsOfTheReference) {
   const auto model = TwoHeads();
-  const Graph& graph = model->graph();
+  const auto whole = model->WholeGraph();
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  const Graph& graph = *whole;
   const auto& trunk = std::get<graph::Linear>(graph.nodes()[0].op).weights;
   const auto& kind = std::get<graph::FffLeaf>(graph.nodes()[1].op).weights;
   const auto& main = std::get<graph::Linear>(graph.nodes()[2].op).weights;
