@@ -36,8 +36,8 @@ class PackedCopies {
   PackedCopies() : known_(std::make_shared<Known>()) {}
   // A copy of weights may become other weights: it starts with none.
   PackedCopies(const PackedCopies&) : PackedCopies() {}
-  PackedCopies& operator=(const PackedCopies&) {
-    known_ = std::make_shared<Known>();
+  PackedCopies& operator=(const PackedCopies& other) {
+    if (this != &other) known_ = std::make_shared<Known>();
     return *this;
   }
   // Of the same matrix: finds what `other` finds, from now on.

@@ -131,7 +131,7 @@ absl::StatusOr<std::string> WriteNpz(const std::vector<NpzEntry>& entries) {
     return absl::InternalError(
         absl::StrCat("libzip: ", base::Printable(zip_strerror(archive))));
   }
-  open.release();
+  static_cast<void>(open.release());  // closed above
   return BytesOf(source.get());
 }
 
