@@ -79,8 +79,8 @@ struct Product {
 };
 
 // The products of one number of threads, built as sizes are met: activated, and
-// plain sums for batches that hold NaN. Reading is
-// lock-free; building takes the mutex.
+// plain sums for batches that hold NaN. Reading is lock-free; building takes
+// the mutex.
 struct Table {
   std::array<std::atomic<const Product*>, 2 * kSizes> built{};
   absl::Mutex mutex;
