@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 
+#include "server/base/clock.h"
 #include "server/base/cpu_info.h"
 #include "server/engine/kernel_plan.h"
 #include "server/tensor/random.h"
@@ -16,11 +17,6 @@ constexpr int64_t kMiB = 1 << 20;
 constexpr int kCopies = 5;
 constexpr int kProducts = 8;
 constexpr int64_t kPeakWidth = 1024;
-
-double SecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-      .count();
-}
 
 int64_t LastCacheBytes() {
   const base::CpuInfo cpu = base::ReadCpuInfo();
@@ -45,9 +41,7 @@ double MeasureCopyGbps(engine::ExecutionContext& context) {
   for (int i = 0; i <= kCopies; ++i) {
     const auto start = std::chrono::steady_clock::now();
     context.ParallelFor(floats, grain, copy);
-    const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-            .count();
+    const double seconds = base::SecondsSince(start);
     // The first copy also pays for the page faults of `to`.
     if (i == 1 || (i > 1 && seconds < best_s)) best_s = seconds;
   }
@@ -69,7 +63,7 @@ double MeasurePeakGflops(engine::ExecutionContext& context) {
     const auto start = std::chrono::steady_clock::now();
     plan->Run({x.data(), kPeakWidth, kPeakWidth},
               {y.data(), kPeakWidth, kPeakWidth}, {}, context);
-    const double seconds = SecondsSince(start);
+    const double seconds = base::SecondsSince(start);
     // The first product also pays for page faults and start-up.
     if (i == 1 || (i > 1 && seconds < best_s)) best_s = seconds;
   }

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/base/clock.h"
 #include "server/base/cpu_info.h"
 #include "server/base/status_macros.h"
 #include "server/benchmark/input_rows.h"
@@ -183,8 +184,7 @@ class CaseRun {
         if (!keep_going()) return false;
         samplers_[(round + i) % samplers_.size()].SampleBlock(block_s);
       }
-      const std::chrono::duration<double> spent = Clock::now() - start;
-      if (spent.count() > kSecondsHardMax) break;
+      if (base::SecondsSince(start) > kSecondsHardMax) break;
     }
     return true;
   }

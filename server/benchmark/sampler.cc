@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "server/base/clock.h"
+
 namespace fff::benchmark {
 namespace {
 
@@ -14,11 +16,6 @@ constexpr int64_t kRepetitionsMax = int64_t{1} << 20;
 constexpr double kLongCallSeconds = 0.05;
 // Quantiles do not get better, only memory larger.
 constexpr size_t kSamplesMax = 100000;
-
-double SecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-      .count();
-}
 
 }  // namespace
 
@@ -37,7 +34,7 @@ double Sampler::TimeCalls(int64_t calls) {
   for (int64_t i = 0; i < calls; ++i) {
     model_.Run({inputs_.inputs(next_batch_++), outputs_, {}}, context_);
   }
-  return SecondsSince(start) / static_cast<double>(calls);
+  return base::SecondsSince(start) / static_cast<double>(calls);
 }
 
 void Sampler::Calibrate() {
@@ -57,8 +54,8 @@ void Sampler::SampleBlock(double block_s) {
   do {
     const double call_s = TimeCalls(repetitions_);
     if (samples_s_.size() < kSamplesMax) samples_s_.push_back(call_s);
-  } while (SecondsSince(start) < block_s);
-  spent_s_ += SecondsSince(start);
+  } while (base::SecondsSince(start) < block_s);
+  spent_s_ += base::SecondsSince(start);
 }
 
 }  // namespace fff::benchmark

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/check.h"
+#include "server/base/clock.h"
 #include "server/base/status_macros.h"
 #include "server/engine/kernel_stopwatch.h"
 #include "server/engine/kernel_tuner.h"
@@ -159,8 +160,7 @@ class PlannedLayer : public TunedLayer {
     const Clock::time_point start = Clock::now();
     std::vector<const Kernel*> kernels;
     for (size_t k = 0; k < entries_.size(); ++k) {
-      const std::chrono::duration<double> spent = Clock::now() - start;
-      if (spent.count() > budget_s) return 0;
+      if (base::SecondsSince(start) > budget_s) return 0;
       auto kernel = KernelFor(k);
       if (!kernel.ok()) {
         made_.assign(entries_.size(), nullptr);
@@ -212,8 +212,7 @@ absl::StatusOr<KernelPlan> Plan(absl::Span<const Entry> list,
     const Clock::time_point start = Clock::now();
     tuner.measured_rows_max =
         layer.PrepareToMeasure(std::max(tuner.budget_s, kFirstBatchSeconds));
-    const std::chrono::duration<double> spent = Clock::now() - start;
-    tuner.budget_s = std::max(tuner.budget_s - spent.count(), 1e-9);
+    tuner.budget_s = std::max(tuner.budget_s - base::SecondsSince(start), 1e-9);
   }
   FFF_ASSIGN_OR_RETURN(std::vector<Choices> choices,
                        ChooseKernels({&layer}, tuner));

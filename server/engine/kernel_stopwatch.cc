@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "server/base/check.h"
+#include "server/base/clock.h"
 
 namespace fff::engine {
 namespace {
@@ -66,8 +67,7 @@ double KernelStopwatch::TimeCalls(size_t k, int64_t calls) {
     kernel.Run({x_.data() + first * input_width_, rows_, input_width_},
                {y_.data(), rows_, output_width_}, {}, context_);
   }
-  return std::chrono::duration<double>(Clock::now() - start).count() /
-         static_cast<double>(calls);
+  return base::SecondsSince(start) / static_cast<double>(calls);
 }
 
 double KernelStopwatch::Sample(size_t k, int64_t rows) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/engine/execution_context.h"
@@ -31,8 +32,7 @@ double LeastSeconds(const Run& run) {
   for (int i = 0; i < kRepeats; ++i) {
     const Clock::time_point start = Clock::now();
     run();
-    const std::chrono::duration<double> spent = Clock::now() - start;
-    least = std::min(least, spent.count());
+    least = std::min(least, base::SecondsSince(start));
     if (least > kSecondsOnce) break;
   }
   return least;

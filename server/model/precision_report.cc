@@ -19,14 +19,14 @@ namespace {
 constexpr int64_t kRandomFloatsMax = int64_t{16} << 20;
 
 // What one model, or one side of it, makes of rows.
-struct Outcome {
+struct Routed {
   SampleOutputs y;
   Routes routes;
 };
 
 template <class RunSide>
-Outcome Evaluate(const Model& model, const SampleRows& x, const RunSide& run) {
-  Outcome outcome = {SampleOutputs(model.graph().outputs(), x.extent()), {}};
+Routed Evaluate(const Model& model, const SampleRows& x, const RunSide& run) {
+  Routed outcome = {SampleOutputs(model.graph().outputs(), x.extent()), {}};
   outcome.routes.Prepare(model, x.extent(), /*margins=*/false);
   run({x.batch(0), outcome.y.rows(), outcome.routes.sinks()});
   return outcome;
@@ -34,7 +34,7 @@ Outcome Evaluate(const Model& model, const SampleRows& x, const RunSide& run) {
 
 // How many of a row's routes, a token and tree of a layer each, differ. All
 // rows have the same number of tokens.
-int64_t RoutesChanged(const Model& model, const Outcome& a, const Outcome& b,
+int64_t RoutesChanged(const Model& model, const Routed& a, const Routed& b,
                       const engine::Extent& extent, int64_t row) {
   int64_t changed = 0;
   for (size_t i = 0; i < model.layers().size(); ++i) {
@@ -138,8 +138,8 @@ PrecisionReport ReportPrecision(graph::Precision precision, const Model& fp32,
       model.RunOnCpu(batch, context);
     });
   };
-  Outcome wanted = run(fp32);
-  Outcome got = run(reduced);
+  Routed wanted = run(fp32);
+  Routed got = run(reduced);
   for (const LayerFacts& layer : fp32.layers()) {
     const graph::RoutingShape& shape = layer.routing;
     report.routes += x.extent().Of(shape.per_token) * shape.ways();
@@ -168,10 +168,10 @@ int64_t DeviceRoutesChanged(const Model& model, int64_t sample) {
   x.FillRandom(/*seed=*/1);
   engine::ExecutionContext context(/*threads=*/1);
   absl::Status status;
-  const Outcome cpu = Evaluate(model, x, [&](const engine::Batch& batch) {
+  const Routed cpu = Evaluate(model, x, [&](const engine::Batch& batch) {
     model.RunOnCpu(batch, context);
   });
-  const Outcome device = Evaluate(model, x, [&](const engine::Batch& batch) {
+  const Routed device = Evaluate(model, x, [&](const engine::Batch& batch) {
     status = model.device_copy()->Run(batch, context);
   });
   if (!status.ok()) return sample;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/memory_info.h"
 #include "server/base/status_macros.h"
@@ -224,8 +225,7 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
     parts.precision_report = loaded.precision->ToString();
   }
   if (loaded.proof.has_value()) parts.proof = loaded.proof->ToString();
-  parts.load_seconds =
-      std::chrono::duration<double>(Clock::now() - start).count();
+  parts.load_seconds = base::SecondsSince(start);
   if (loaded.dense.model != nullptr) {
     built.dense = TwinParts(parts, std::move(loaded.dense));
   }
@@ -268,8 +268,7 @@ absl::StatusOr<Servable::Parts> BuildTwin(const VersionToLoad& version,
   FFF_RETURN_IF_ERROR(WarmUpWithin(twin.model.get(), config, build.progress));
   base::ReturnFreeMemory();
   Servable::Parts parts = TwinParts(fff.parts(), std::move(twin));
-  parts.load_seconds =
-      std::chrono::duration<double>(Clock::now() - start).count();
+  parts.load_seconds = base::SecondsSince(start);
   base::LogInfo(absl::StrCat(
       "built the dense twin of model=", base::Printable(version.model_name),
       " version=", version.version, " device=", parts.device, " seconds=",

@@ -18,7 +18,7 @@ namespace {
 
 using ::testing::IsEmpty;
 
-constexpr char kTrace[] = "4bf92f3577b34da6a3ce929d0e0e4736";
+constexpr char kTraceId[] = "4bf92f3577b34da6a3ce929d0e0e4736";
 constexpr char kParent[] = "00f067aa0ba902b7";
 
 class TracingTest : public GrpcServerTest {
@@ -42,7 +42,7 @@ class TracingTest : public GrpcServerTest {
         &context, PredictRequest(model, Rows(3, kLeafIn), kLeafIn), &response);
   }
   static std::string Traceparent(const std::string& flags) {
-    return absl::StrCat("00-", kTrace, "-", kParent, "-", flags);
+    return absl::StrCat("00-", kTraceId, "-", kParent, "-", flags);
   }
 
   // What the receiver has once the server has ended, which sends what waits.
@@ -83,7 +83,7 @@ TEST_F(TracingTest, ARequestJoinsItsCallersTrace) {
   const std::vector<otlp::Span> spans = Spans();
   ASSERT_EQ(spans.size(), 3u);
   EXPECT_EQ(spans[0].name(), "fff.v1.InferenceService/Predict");
-  EXPECT_EQ(Hex(spans[0].trace_id()), kTrace);
+  EXPECT_EQ(Hex(spans[0].trace_id()), kTraceId);
   EXPECT_EQ(Hex(spans[0].parent_span_id()), kParent);
   EXPECT_EQ(spans[0].trace_state(), "vendor=1");
   EXPECT_EQ(spans[1].name(), "queue");

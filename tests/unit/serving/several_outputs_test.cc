@@ -19,7 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::IsNan;
 
-constexpr int64_t kColumns = 3;
+constexpr int64_t kScores = 3;
 
 using Ids = std::vector<std::vector<int32_t>>;
 
@@ -79,7 +79,7 @@ class OutputsTask : public Task {
     tokens = static_cast<int64_t>(rows[0].size());
     inputs = {{tensor::DataType::kI32, ids_.data(), count, tokens}};
     top_k = wanted.top_k;
-    const int64_t width = tokens * (top_k > 0 ? top_k : kColumns);
+    const int64_t width = tokens * (top_k > 0 ? top_k : kScores);
     scores.assign(static_cast<size_t>(count * width), NAN);
     top.assign(scores.size(), -7);
     hidden.assign(ids_.size(), NAN);
