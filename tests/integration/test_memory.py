@@ -2,6 +2,7 @@
 that does not fit is refused before it takes any."""
 
 import json
+import os
 import re
 import resource
 
@@ -46,6 +47,8 @@ def numbers(line):
     return {name: int(value) for name, value in re.findall(r"(\w+_bytes)=(\d+)", line)}
 
 
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ,
+                    reason="AddressSanitizer keeps freed memory to itself")
 @pytest.mark.parametrize("dense, parts_max", [("off", 1.1), ("on", 2.0)])
 def test_weights_are_held_once(tmp_path, dense, parts_max):
     checkpoint = add_large(tmp_path, dense)
