@@ -15,7 +15,7 @@ namespace {
 constexpr char kLibrary[] = "libfff_engine_cuda.so";
 // The same in cuda/engine_object.h, which only the library's own side includes;
 // tests/unit/engine/cuda_library_test.cc opens the library with them.
-constexpr char kTag[] = "fff-device-engine-3";
+constexpr char kTag[] = "fff-device-engine-4";
 constexpr char kFunction[] = "FffOpenCudaEngine";
 using OpenFunction = DeviceEngine* (*)(const char* tag, char* error,
                                        int error_size);

@@ -27,12 +27,14 @@ struct DeviceOptions {
   std::vector<int> devices = {0};
   // Non-empty: path and leaf layers use exactly this kernel.
   std::string kernel_name;
-  // Batches above this run in pieces, whose copies and arithmetic overlap;
-  // 0: as many rows as copy at full speed.
+  // Large batches run in pieces, whose copies and arithmetic overlap, of at most
+  // so many rows; 0: as many as copy at full speed.
   int64_t rows_max = 0;
   // Batches, or pieces, in flight per device. Each has memory of its own for
   // rows_max rows.
   int lanes = 4;
+  // Of them, for pieces of one batch.
+  int lanes_per_batch = 3;
   // What choosing kernels by measurement may take; 0: choose without measuring.
   double tuning_seconds = 0.25;
 };

@@ -3,7 +3,9 @@
 // different rows, device events) and wall time with both copies.
 //   gpu_bench [--json=FILE] [--filter=TEXT] [--repeats=N]
 //   gpu_bench --filter=SHAPE --kernel=NAME --rows=N [--precision=bf16]
-// The second form runs one kernel alone, for a profiler.
+//   gpu_bench --copies
+// The second form runs one kernel alone, for a profiler. The third shows what
+// the host's threads, the lanes of a batch and its pieces do to wall time.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -20,6 +22,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "server/engine/device_engine.h"
+#include "tests/gpu/copies_bench.h"
 #include "tests/gpu/timed_chain.h"
 #include "tests/unit/engine/device_chain.h"
 
@@ -38,6 +41,7 @@ struct Options {
   std::string filter;
   std::string kernel;
   std::string precision = "fp32";
+  bool copies = false;
   int64_t rows = 0;
   int repeats = 20;
 };
@@ -225,7 +229,13 @@ struct Side {
   }
 };
 
-void Measure(engine::Device& device, const Shape& shape, const Side& side,
+// Where all measure, and by which threads rows are copied.
+struct Host {
+  engine::Device& device;
+  engine::HostCopies& copies;
+};
+
+void Measure(const Host& host, const Shape& shape, const Side& side,
              const Options& options, std::vector<Measured>& all) {
   engine::DeviceOptions build;
   build.precision = side.precision;
@@ -234,8 +244,8 @@ void Measure(engine::Device& device, const Shape& shape, const Side& side,
   build.tuning_seconds = options.kernel.empty() ? 1 : 0;
   build.kernel_name = side.kernel;
   const char* const name = side.dense ? "dense" : "fff";
-  const auto chain =
-      TimedChain::Make(side.dense ? shape.dense : shape.fff, build, device);
+  const auto chain = TimedChain::Make(side.dense ? shape.dense : shape.fff,
+                                      build, host.device, host.copies);
   if (!chain.ok()) {
     std::printf("%s %s: %s\n", shape.name.c_str(), name,
                 std::string(chain.status().message()).c_str());
@@ -275,22 +285,22 @@ void WriteJson(const std::string& path, engine::cuda::CudaDevice& device,
   std::ofstream(path) << json.dump(1) << "\n";
 }
 
-void MeasureKernel(engine::Device& device, const Options& options,
+void MeasureKernel(const Host& host, const Options& options,
                    std::vector<Measured>& all) {
   Side side;
   side.kernel = options.kernel;
   if (options.precision == "bf16") side.precision = Precision::kBf16;
   for (Shape& shape : Shapes(options.filter)) {
     shape.rows = {options.rows};
-    Measure(device, shape, side, options, all);
+    Measure(host, shape, side, options, all);
   }
 }
 
-void MeasureShape(engine::Device& device, const Shape& shape,
-                  const Options& options, std::vector<Measured>& all) {
+void MeasureShape(const Host& host, const Shape& shape, const Options& options,
+                  std::vector<Measured>& all) {
   constexpr Precision kBoth[] = {Precision::kFp32, Precision::kBf16};
   for (const Precision precision : kBoth) {
-    Measure(device, shape, {false, precision, "", false}, options, all);
+    Measure(host, shape, {false, precision, "", false}, options, all);
   }
   if (shape.name == "path-768-l12") {
     for (const char* kernel :
@@ -299,14 +309,14 @@ void MeasureShape(engine::Device& device, const Shape& shape,
       Shape large = shape;
       large.rows = {16384};
       for (const Precision precision : kBoth) {
-        Measure(device, large, {false, precision, kernel, false}, options, all);
+        Measure(host, large, {false, precision, kernel, false}, options, all);
       }
     }
   }
   if (shape.dense.ops.empty()) return;
-  Measure(device, shape, {true, Precision::kFp32, "", false}, options, all);
-  Measure(device, shape, {true, Precision::kFp32, "", true}, options, all);
-  Measure(device, shape, {true, Precision::kBf16, "", false}, options, all);
+  Measure(host, shape, {true, Precision::kFp32, "", false}, options, all);
+  Measure(host, shape, {true, Precision::kFp32, "", true}, options, all);
+  Measure(host, shape, {true, Precision::kBf16, "", false}, options, all);
 }
 
 int Main(const Options& options) {
@@ -318,13 +328,20 @@ int Main(const Options& options) {
   }
   engine::cuda::CudaDevice& device = *(*devices)[0];
   std::printf("%s, %s\n", device.facts().name.c_str(), DescribeCuda().c_str());
+  if (options.copies) {
+    MeasureCopies(device, Shapes("path-768-l12")[0].fff);
+    return 0;
+  }
+  const auto copies = MeasuredCopies(device);
+  std::printf("rows are copied by %d threads\n", copies->threads());
+  const Host host = {device, *copies};
   std::vector<Measured> all;
   if (!options.kernel.empty()) {
-    MeasureKernel(device, options, all);
+    MeasureKernel(host, options, all);
     return 0;
   }
   for (const Shape& shape : Shapes(options.filter)) {
-    MeasureShape(device, shape, options, all);
+    MeasureShape(host, shape, options, all);
   }
   if (!options.json.empty()) WriteJson(options.json, device, all);
   return 0;
@@ -347,6 +364,8 @@ int main(int argc, char** argv) {
       options.precision = std::string(argument);
     } else if (absl::ConsumePrefix(&argument, "--rows=")) {
       options.rows = std::atoi(std::string(argument).c_str());
+    } else if (argument == "--copies") {
+      options.copies = true;
     } else if (absl::ConsumePrefix(&argument, "--repeats=")) {
       options.repeats = std::atoi(std::string(argument).c_str());
     } else {

@@ -10,6 +10,7 @@
 #include "server/base/status_macros.h"
 #include "server/engine/cuda/engine_object.h"
 #include "server/engine/device/lane_tuning.h"
+#include "server/engine/device/program.h"
 #include "tests/unit/engine/device_chain.h"
 
 extern "C" fff::engine::DeviceEngine* FffOpenCudaEngine(const char* tag,
@@ -33,18 +34,6 @@ double Median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<long>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
-}
-
-std::vector<float> Noise(int64_t rows, int64_t width, int64_t pitch) {
-  std::mt19937 random(7);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<size_t>(rows * pitch), 0.0F);
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t i = 0; i < width; ++i) {
-      values[static_cast<size_t>(r * pitch + i)] = normal(random);
-    }
-  }
-  return values;
 }
 
 // Several sets of rows in device memory, each with its output.
@@ -83,17 +72,50 @@ absl::StatusOr<Pool> MakePool(const engine::Chain& chain, int64_t rows) {
 
 }  // namespace
 
+std::vector<float> Noise(int64_t rows, int64_t width, int64_t pitch) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<size_t>(rows * pitch), 0.0F);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < width; ++i) {
+      values[static_cast<size_t>(r * pitch + i)] = normal(random);
+    }
+  }
+  return values;
+}
+
+absl::StatusOr<double> TimeCalls(const engine::DeviceProgram& program,
+                                 tensor::ConstRows x, tensor::MutableRows y,
+                                 int repeats) {
+  const int64_t batches = x.rows / y.rows;
+  std::vector<double> seconds;
+  for (int i = 0; i < repeats + kWarmUps; ++i) {
+    const tensor::ConstRows batch = {x.row(i % batches * y.rows), y.rows,
+                                     x.width};
+    const auto start = Clock::now();
+    FFF_RETURN_IF_ERROR(engine::RunProgram(program, batch, y, {}));
+    const std::chrono::duration<double> spent = Clock::now() - start;
+    if (i >= kWarmUps) seconds.push_back(spent.count());
+  }
+  return Median(std::move(seconds));
+}
+
 absl::StatusOr<std::unique_ptr<TimedChain>> TimedChain::Make(
     const engine::DeviceChain& chain, const engine::DeviceOptions& options,
-    engine::Device& device) {
-  const engine::UseDevice use(device);
+    engine::Device& device, engine::HostCopies& copies) {
   auto made = std::unique_ptr<TimedChain>(new TimedChain(device));
-  FFF_ASSIGN_OR_RETURN(made->chain_, engine::Chain::Make(engine::GraphOf(chain),
-                                                         options, device));
-  FFF_ASSIGN_OR_RETURN(made->lane_, engine::Lane::Make(made->chain_.get()));
+  const graph::Graph graph = engine::GraphOf(chain);
+  engine::DeviceOptions served = options;
+  served.rows_max = 0;
+  FFF_ASSIGN_OR_RETURN(made->program_,
+                       engine::Program::Make(graph, served, {&device}, copies));
+  const engine::UseDevice use(device);
+  FFF_ASSIGN_OR_RETURN(made->chain_,
+                       engine::Chain::Make(graph, options, device));
+  FFF_ASSIGN_OR_RETURN(made->lane_,
+                       engine::Lane::Make(made->chain_.get(), &copies));
   FFF_ASSIGN_OR_RETURN(made->steps_, TuneOnLane(options.tuning_seconds,
                                                 *made->chain_, *made->lane_));
-  FFF_RETURN_IF_ERROR(made->lane_->RecordBatches());
   return made;
 }
 
@@ -131,29 +153,18 @@ absl::StatusOr<double> TimedChain::TimeKernels(int64_t rows, int repeats) {
   return Median(std::move(seconds));
 }
 
-absl::StatusOr<double> TimedChain::TimeCalls(int64_t rows, int repeats) {
+absl::StatusOr<DeviceTiming> TimedChain::Time(int64_t rows, int repeats) {
   constexpr int64_t kHostSets = 8;
   const int64_t in = chain_->input_width();
   const int64_t out = chain_->output_width();
   const std::vector<float> x = Noise(kHostSets * rows, in, in);
   std::vector<float> y(static_cast<size_t>(rows * out));
-  std::vector<double> seconds;
-  for (int i = 0; i < repeats + kWarmUps; ++i) {
-    const auto start = Clock::now();
-    FFF_RETURN_IF_ERROR(lane_->Begin(
-        {x.data() + i % kHostSets * rows * in, rows, in}, /*margins=*/false));
-    FFF_RETURN_IF_ERROR(lane_->Finish({y.data(), rows, out}, {}, 0));
-    const std::chrono::duration<double> spent = Clock::now() - start;
-    if (i >= kWarmUps) seconds.push_back(spent.count());
-  }
-  return Median(std::move(seconds));
-}
-
-absl::StatusOr<DeviceTiming> TimedChain::Time(int64_t rows, int repeats) {
-  const engine::UseDevice use(device_);
   DeviceTiming timing;
+  FFF_ASSIGN_OR_RETURN(timing.wall_s,
+                       TimeCalls(*program_, {x.data(), kHostSets * rows, in},
+                                 {y.data(), rows, out}, repeats));
+  const engine::UseDevice use(device_);
   FFF_ASSIGN_OR_RETURN(timing.kernel_s, TimeKernels(rows, repeats));
-  FFF_ASSIGN_OR_RETURN(timing.wall_s, TimeCalls(rows, repeats));
   return timing;
 }
 

@@ -9,8 +9,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "server/base/cpu_info.h"
+#include "server/base/status_macros.h"
 #include "server/engine/cuda/cuda_device.h"
+#include "server/engine/device/host_copies.h"
 #include "server/engine/device/program.h"
 #include "server/engine/device_engine.h"
 
@@ -43,12 +48,28 @@ class CudaEngine : public DeviceEngine {
       const graph::Graph& graph, const DeviceOptions& options) const override {
     std::vector<Device*> devices;
     for (const auto& device : devices_) devices.push_back(device.get());
-    return Program::Make(graph, options, devices);
+    FFF_ASSIGN_OR_RETURN(HostCopies* const copies, Copies());
+    return Program::Make(graph, options, devices, *copies);
   }
 
  private:
+  // Shared by all programs; measured when the first one is built. Half of the
+  // processors at most: the others take requests meanwhile.
+  absl::StatusOr<HostCopies*> Copies() const {
+    absl::MutexLock lock(&mutex_);
+    if (copies_ == nullptr) {
+      const UseDevice use(*devices_[0]);
+      FFF_ASSIGN_OR_RETURN(
+          copies_,
+          HostCopies::Measured(*devices_[0], (base::AvailableCpus() + 1) / 2));
+    }
+    return copies_.get();
+  }
+
   std::vector<std::unique_ptr<CudaDevice>> devices_;
   std::vector<DeviceFacts> facts_;
+  mutable absl::Mutex mutex_;
+  mutable std::unique_ptr<HostCopies> copies_ ABSL_GUARDED_BY(mutex_);
 };
 
 DeviceEngine* Open(const char* tag, std::string& error) {

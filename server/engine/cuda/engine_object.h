@@ -9,7 +9,7 @@ class DeviceEngine;
 namespace fff::engine::cuda {
 
 // Changes whenever device_engine.h does.
-inline constexpr char kEngineTag[] = "fff-device-engine-3";
+inline constexpr char kEngineTag[] = "fff-device-engine-4";
 inline constexpr char kOpenFunction[] = "FffOpenCudaEngine";
 
 // Returns an engine that the caller owns (delete), or null and a reason in

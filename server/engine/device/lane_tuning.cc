@@ -14,6 +14,11 @@ namespace {
 // Launches of one sample: enough that the clock's own time does not count.
 constexpr int kLaunches = 4;
 constexpr int kRepeats = 3;
+constexpr double kWorthAnotherWay = 0.95;
+constexpr Way kOtherWays[] = {{true, false, true},  {false, true, true},
+                              {true, true, true},   {false, false, false},
+                              {true, false, false}, {false, true, false},
+                              {true, true, false}};
 
 class LayerOnLane : public TunedLayer {
  public:
@@ -79,6 +84,25 @@ absl::StatusOr<std::vector<std::vector<KernelPlan::Step>>> TuneOnLane(
   }
   chain.Choose(std::move(choices));
   return steps;
+}
+
+absl::StatusOr<std::vector<Way>> ChooseWays(const Chain& chain, Lane& lane) {
+  const int64_t most = std::min(Lane::kRecordedRowsMax, chain.rows_max());
+  std::vector<Way> ways;
+  for (int64_t rows = 1; rows <= most; rows *= 2) {
+    Way best;
+    FFF_ASSIGN_OR_RETURN(double least_s, lane.TimeWay(rows, best));
+    least_s *= kWorthAnotherWay;
+    for (const Way& way : kOtherWays) {
+      FFF_ASSIGN_OR_RETURN(const double seconds, lane.TimeWay(rows, way));
+      if (seconds < least_s) {
+        least_s = seconds;
+        best = way;
+      }
+    }
+    ways.push_back(best);
+  }
+  return ways;
 }
 
 }  // namespace fff::engine

@@ -16,4 +16,9 @@ namespace fff::engine {
 absl::StatusOr<std::vector<std::vector<KernelPlan::Step>>> TuneOnLane(
     double budget_s, Chain& chain, Lane& lane);
 
+// The fastest way of batches of 1, 2, 4, ... rows, as many as a lane records,
+// by measurement on `lane` once the chain is tuned. Recorded, with copies,
+// unless another way is faster by a twentieth.
+absl::StatusOr<std::vector<Way>> ChooseWays(const Chain& chain, Lane& lane);
+
 }  // namespace fff::engine

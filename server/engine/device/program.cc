@@ -11,6 +11,11 @@
 namespace fff::engine {
 namespace {
 
+// Pieces of a batch overlap: one on its way in, one on its way out, one in the
+// hands of the processor. A smaller piece costs more to queue than it saves.
+constexpr int64_t kPieces = 4;
+constexpr int64_t kPieceBytesMin = int64_t{1} << 20;
+
 bool AnyWantsMargins(absl::Span<const RouteSink> routes) {
   return std::any_of(routes.begin(), routes.end(), [](const RouteSink& sink) {
     return sink.margins != nullptr;
@@ -21,7 +26,7 @@ bool AnyWantsMargins(absl::Span<const RouteSink> routes) {
 
 absl::StatusOr<std::unique_ptr<DeviceProgram>> Program::Make(
     const graph::Graph& graph, const DeviceOptions& options,
-    absl::Span<Device* const> devices) {
+    absl::Span<Device* const> devices, HostCopies& copies) {
   FFF_CHECK(!options.devices.empty() && options.lanes > 0);
   for (const int device : options.devices) {
     if (device >= 0 && static_cast<size_t>(device) < devices.size()) continue;
@@ -30,18 +35,20 @@ absl::StatusOr<std::unique_ptr<DeviceProgram>> Program::Make(
                      "; there are ", devices.size(), ", numbered from 0"));
   }
   auto program = std::unique_ptr<Program>(new Program());
+  program->lanes_per_batch_ = options.lanes_per_batch;
   for (const int number : options.devices) {
     Device& device = *devices[static_cast<size_t>(number)];
     const UseDevice use(device);
     FFF_RETURN_IF_ERROR(
-        base::Annotate(program->AddReplica(graph, options, device),
+        base::Annotate(program->AddReplica(graph, options, device, copies),
                        absl::StrCat(device.kind(), ":", number)));
   }
   return std::unique_ptr<DeviceProgram>(std::move(program));
 }
 
 absl::Status Program::AddReplica(const graph::Graph& graph,
-                                 const DeviceOptions& options, Device& device) {
+                                 const DeviceOptions& options, Device& device,
+                                 HostCopies& copies) {
   replicas_.emplace_back();
   Replica& replica = replicas_.back();
   replica.device = &device;
@@ -49,7 +56,7 @@ absl::Status Program::AddReplica(const graph::Graph& graph,
   int64_t bytes = replica.chain->weights_bytes();
   std::deque<Lane*> free;
   for (int i = 0; i < options.lanes; ++i) {
-    FFF_ASSIGN_OR_RETURN(auto lane, Lane::Make(replica.chain.get()));
+    FFF_ASSIGN_OR_RETURN(auto lane, Lane::Make(replica.chain.get(), &copies));
     bytes += lane->device_bytes();
     free.push_back(lane.get());
     replica.lanes.push_back(std::move(lane));
@@ -59,8 +66,12 @@ absl::Status Program::AddReplica(const graph::Graph& graph,
       TuneOnLane(options.tuning_seconds, *replica.chain, *replica.lanes[0]));
   report_.clear();
   for (auto& of_node : steps) report_.push_back({std::move(of_node), {}});
+  std::vector<Way> ways;
+  if (options.tuning_seconds > 0) {
+    FFF_ASSIGN_OR_RETURN(ways, ChooseWays(*replica.chain, *replica.lanes[0]));
+  }
   for (const auto& lane : replica.lanes) {
-    FFF_RETURN_IF_ERROR(lane->RecordBatches());
+    FFF_RETURN_IF_ERROR(lane->PrepareBatches(ways));
   }
   device_bytes_ = bytes;
   absl::MutexLock lock(&mutex_);
@@ -106,14 +117,13 @@ Program::Held Program::Acquire() const {
   return held;
 }
 
-Program::Held Program::TryAcquireBeside(const Held& held) const {
+void Program::TryAcquireBeside(std::vector<Held>& held, int64_t most) const {
   absl::MutexLock lock(&mutex_);
-  Held second = {held.replica, nullptr};
-  if (!free_[held.replica].empty()) {
-    second.lane = free_[held.replica].front();
-    free_[held.replica].pop_front();
+  std::deque<Lane*>& free = free_[held[0].replica];
+  while (!free.empty() && static_cast<int64_t>(held.size()) < most) {
+    held.push_back({held[0].replica, free.front()});
+    free.pop_front();
   }
-  return second;
 }
 
 void Program::Release(const Held& held) const {
@@ -121,12 +131,21 @@ void Program::Release(const Held& held) const {
   free_[held.replica].push_back(held.lane);
 }
 
-// Pieces take turns on the lanes: while one computes, the processor fills or
-// empties the memory of another.
+int64_t Program::PieceRows(int64_t rows) const {
+  const Chain& chain = *replicas_[0].chain;
+  const int64_t width = std::max(chain.input_width(), chain.output_width());
+  const int64_t row_bytes = PitchOf(width) * BytesOf(chain.type());
+  const int64_t least = std::max<int64_t>(1, kPieceBytesMin / row_bytes);
+  const int64_t even = (rows + kPieces - 1) / kPieces;
+  return std::min(chain.rows_max(), std::max(even, least));
+}
+
+// Pieces take turns on the lanes: while the device copies and computes one, the
+// processor fills or empties the memory of another.
 absl::Status Program::RunOn(const std::vector<Held>& held, tensor::ConstRows x,
                             tensor::MutableRows y,
-                            absl::Span<const RouteSink> routes) const {
-  const int64_t piece = replicas_[0].chain->rows_max();
+                            absl::Span<const RouteSink> routes,
+                            int64_t piece) const {
   const bool margins = AnyWantsMargins(routes);
   const int64_t pieces = (x.rows + piece - 1) / piece;
   const auto lanes = static_cast<int64_t>(held.size());
@@ -152,11 +171,10 @@ absl::Status Program::RunPieces(tensor::ConstRows x, tensor::MutableRows y,
                                 const Held& first) const {
   const UseDevice use(*replicas_[first.replica].device);
   std::vector<Held> held = {first};
-  if (x.rows > replicas_[0].chain->rows_max()) {
-    const Held second = TryAcquireBeside(first);
-    if (second.lane != nullptr) held.push_back(second);
-  }
-  absl::Status status = RunOn(held, x, y, routes);
+  const int64_t piece = PieceRows(x.rows);
+  const int64_t pieces = (x.rows + piece - 1) / piece;
+  if (pieces > 1) TryAcquireBeside(held, std::min(pieces, lanes_per_batch_));
+  absl::Status status = RunOn(held, x, y, routes, piece);
   for (const Held& lane : held) Release(lane);
   return status;
 }

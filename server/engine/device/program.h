@@ -18,10 +18,10 @@ namespace fff::engine {
 class Program : public DeviceProgram {
  public:
   // Contract as DeviceEngine::Build. `devices` are all there are, by their
-  // numbers, and outlive the program.
+  // numbers; they and `copies` outlive the program.
   static absl::StatusOr<std::unique_ptr<DeviceProgram>> Make(
       const graph::Graph& graph, const DeviceOptions& options,
-      absl::Span<Device* const> devices);
+      absl::Span<Device* const> devices, HostCopies& copies);
   ~Program() override;
 
   absl::Status Run(const Batch& batch,
@@ -45,25 +45,29 @@ class Program : public DeviceProgram {
 
   Program() = default;
   absl::Status AddReplica(const graph::Graph& graph,
-                          const DeviceOptions& options, Device& device);
+                          const DeviceOptions& options, Device& device,
+                          HostCopies& copies);
   // Waits for a lane of the replica with the most free ones; replicas that have
   // as many take turns.
   Held Acquire() const;
-  // Null lane when none of that replica is free now.
-  Held TryAcquireBeside(const Held& held) const;
+  // Adds lanes of the same replica that are free now, up to `most` in all.
+  void TryAcquireBeside(std::vector<Held>& held, int64_t most) const;
+  // How many rows of a batch of `rows` go through a lane at once.
+  int64_t PieceRows(int64_t rows) const;
   void Release(const Held& held) const;
   absl::Status RunPieces(tensor::ConstRows x, tensor::MutableRows y,
                          absl::Span<const RouteSink> routes,
                          const Held& first) const;
   absl::Status RunOn(const std::vector<Held>& held, tensor::ConstRows x,
-                     tensor::MutableRows y,
-                     absl::Span<const RouteSink> routes) const;
+                     tensor::MutableRows y, absl::Span<const RouteSink> routes,
+                     int64_t piece) const;
   // Remembers the first error for good.
   absl::Status Remember(const absl::Status& status) const;
 
   std::vector<Replica> replicas_;
   std::vector<NodeReport> report_;
   int64_t device_bytes_ = 0;
+  int64_t lanes_per_batch_ = 1;
   mutable absl::Mutex mutex_;
   // Free lanes, a queue per replica.
   mutable std::vector<std::deque<Lane*>> free_ ABSL_GUARDED_BY(mutex_);

@@ -28,7 +28,8 @@ class DeviceProgramTest : public testing::Test {
     DeviceChain chain;
     chain.input_width = input_width;
     chain.ops = std::move(ops);
-    return Program::Make(GraphOf(chain), options, {&device_, &second_});
+    return Program::Make(GraphOf(chain), options, {&device_, &second_},
+                         copies_);
   }
   static DeviceOptions Lanes(int lanes, int64_t rows_max) {
     DeviceOptions options;
@@ -56,6 +57,7 @@ class DeviceProgramTest : public testing::Test {
     return RunProgram(program, {x.data(), rows, in}, {y.data(), rows, out}, {});
   }
 
+  HostCopies copies_{2};
   FakeDevice device_;
   FakeDevice second_;
 };
@@ -104,6 +106,37 @@ TEST_F(DeviceProgramTest, LargeBatchesAreCutIntoPiecesOfALane) {
   ExpectSame(RunPath(**program, weights->problem, x), Expected(weights, x));
   // The last piece, of 50 rows, replays a recording.
   EXPECT_THAT(device_.RowsOfRuns(), ElementsAre(100, 100, 64));
+}
+
+TEST_F(DeviceProgramTest, ALargeBatchIsCutSoThatItsPiecesOverlap) {
+  // 4 KiB per row: pieces of 256 rows and more.
+  const auto weights = IntegerDense(1024, 8);
+  const auto program = Build({weights}, 1024, Lanes(2, 1000));
+  ASSERT_TRUE(program.ok()) << program.status();
+  device_.runs.clear();
+  ASSERT_TRUE(RunPlain(**program, 1024, 8, 256).ok());
+  ASSERT_TRUE(RunPlain(**program, 1024, 8, 600).ok());
+  ASSERT_TRUE(RunPlain(**program, 1024, 8, 2000).ok());
+  ASSERT_TRUE(RunPlain(**program, 1024, 8, 4400).ok());
+  // The last: no more rows than a lane holds.
+  EXPECT_THAT(device_.RowsOfRuns(),
+              ElementsAre(256, 256, 256, 88, 500, 500, 500, 500, 1000, 1000,
+                          1000, 1000, 400));
+}
+
+TEST_F(DeviceProgramTest, PiecesOnAnyNumberOfLanesAnswerAlike) {
+  const auto weights = IntegerPath(8, 8, 2);
+  for (const int lanes_per_batch : {1, 2, 3, 9}) {
+    DeviceOptions options = Lanes(3, 10);
+    options.lanes_per_batch = lanes_per_batch;
+    const auto program = Build({weights}, 8, options);
+    ASSERT_TRUE(program.ok()) << program.status();
+    for (const int64_t rows : {5, 10, 11, 35, 100}) {
+      const tensor::FloatArray x = Integers(rows * 8, rows);
+      SCOPED_TRACE(rows);
+      ExpectSame(RunPath(**program, weights->problem, x), Expected(weights, x));
+    }
+  }
 }
 
 TEST_F(DeviceProgramTest, SmallBatchesReplayTheNextPowerOfTwo) {

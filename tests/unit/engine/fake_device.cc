@@ -354,6 +354,7 @@ absl::Status FakeStream::CopyIn(void* device, const void* host, int64_t bytes) {
   queued_.push_back([this, device, host, bytes] {
     std::memcpy(device, host, static_cast<size_t>(bytes));
     device_->copied_in_bytes += bytes;
+    device_->now_s += device_->copy_s;
   });
   return absl::OkStatus();
 }
@@ -363,6 +364,7 @@ absl::Status FakeStream::CopyOut(void* host, const void* device,
   queued_.push_back([this, device, host, bytes] {
     std::memcpy(host, device, static_cast<size_t>(bytes));
     device_->copied_out_bytes += bytes;
+    device_->now_s += device_->copy_s;
   });
   return absl::OkStatus();
 }

@@ -29,10 +29,11 @@ class LaneTuningTest : public testing::Test {
     auto made = Chain::Make(GraphOf(chain), options, device_);
     ASSERT_TRUE(made.ok()) << made.status();
     chain_ = *std::move(made);
-    auto lane = Lane::Make(chain_.get());
+    auto lane = Lane::Make(chain_.get(), &copies_);
     ASSERT_TRUE(lane.ok()) << lane.status();
     lane_ = *std::move(lane);
   }
+  HostCopies copies_{1};
   FakeDevice device_;
   const UseDevice use_{device_};
   std::unique_ptr<Chain> chain_;
@@ -104,6 +105,60 @@ TEST_F(LaneTuningTest, ALostDeviceEndsTheTuning) {
   device_.lasting = absl::InternalError("lost");
   EXPECT_EQ(TuneOnLane(1e9, *chain_, *lane_).status(),
             absl::InternalError("lost"));
+}
+
+TEST_F(LaneTuningTest, SmallBatchesGoWithoutCopiesWhereThoseTakeLong) {
+  device_.copy_s = 1;
+  Make({IntegerPath(8, 8, 2), IntegerDense(8, 8)}, 40);
+  const auto ways = ChooseWays(*chain_, *lane_);
+  ASSERT_TRUE(ways.ok()) << ways.status();
+  ASSERT_THAT(*ways, SizeIs(6)) << "1 to 32 rows";
+  EXPECT_TRUE((*ways)[2].zero_copy_in && (*ways)[2].zero_copy_out);
+  EXPECT_TRUE((*ways)[2].recorded);
+  ASSERT_TRUE(lane_->PrepareBatches(*ways).ok());
+  const auto copied = [this] {
+    return device_.copied_in_bytes + device_.copied_out_bytes;
+  };
+  const int64_t before = copied();
+  for (const int64_t rows : {3, 40}) {
+    const tensor::FloatArray x = Integers(rows * 8, 1);
+    std::vector<float> y(static_cast<size_t>(rows * 8));
+    ASSERT_TRUE(lane_->Begin({x.data(), rows, 8}, false).ok());
+    ASSERT_TRUE(lane_->Finish({y.data(), rows, 8}, {}, 0).ok());
+    EXPECT_NE(y, std::vector<float>(y.size())) << rows;
+    EXPECT_EQ(copied() > before, rows == 40) << "40 rows are not recorded";
+  }
+}
+
+TEST_F(LaneTuningTest, CopiesStayWhereTheyCostNothing) {
+  Make({IntegerPath(8, 8, 2)}, 4);
+  const auto ways = ChooseWays(*chain_, *lane_);
+  ASSERT_TRUE(ways.ok()) << ways.status();
+  for (const Way& way : *ways) {
+    EXPECT_FALSE(way.zero_copy_in || way.zero_copy_out);
+    EXPECT_TRUE(way.recorded);
+  }
+}
+
+TEST_F(LaneTuningTest, BatchesThatAreNotRecordedAreQueuedAsTheyAre) {
+  Make({IntegerPath(8, 8, 2)}, 40);
+  const std::vector<Way> ways(6, Way{true, true, false});
+  ASSERT_TRUE(lane_->PrepareBatches(ways).ok());
+  device_.runs.clear();
+  for (const int64_t rows : {3, 32, 33}) {
+    const tensor::FloatArray x = Integers(rows * 8, 1);
+    std::vector<float> y(static_cast<size_t>(rows * 8));
+    ASSERT_TRUE(lane_->Begin({x.data(), rows, 8}, false).ok());
+    ASSERT_TRUE(lane_->Finish({y.data(), rows, 8}, {}, 0).ok());
+  }
+  EXPECT_EQ(device_.replays, 0);
+  EXPECT_THAT(device_.RowsOfRuns(), testing::ElementsAre(3, 32, 33));
+}
+
+TEST_F(LaneTuningTest, ALostDeviceHasNoWay) {
+  Make({IntegerPath(8, 8, 2)}, 4);
+  device_.lasting = absl::InternalError("lost");
+  EXPECT_EQ(ChooseWays(*chain_, *lane_).status(), absl::InternalError("lost"));
 }
 
 TEST_F(LaneTuningTest, EveryLayerIsMeasuredWhereItsRowsWouldLie) {
