@@ -13,6 +13,7 @@
 #include "server/engine/execution_context.h"
 #include "server/model/weights_memory.h"
 #include "server/serving/batching/task.h"
+#include "server/serving/repository/kernel_text.h"
 #include "server/serving/repository/repository_scan.h"
 
 namespace fff::serving {
@@ -25,17 +26,12 @@ std::string DescribeLayers(const model::Model& model) {
                        });
 }
 
-// Which kernel serves which batch size of which layer, and why.
 std::string DescribeKernels(const model::Model& model) {
-  std::string text;
+  std::vector<std::vector<engine::KernelPlan::Step>> layers;
   for (size_t i = 0; i < model.layers().size(); ++i) {
-    for (const engine::KernelPlan::Step& step : model.KernelSteps(i)) {
-      absl::StrAppend(&text, text.empty() ? "" : "; ", "layer ", i, " from ",
-                      step.rows_min, " rows ", step.kernel, " (", step.reason,
-                      ")");
-    }
+    layers.push_back(model.KernelSteps(i));
   }
-  return text;
+  return KernelText(layers);
 }
 
 void RegisterMetrics(metrics::ServerMetrics& metrics, Servable::Parts& parts) {
