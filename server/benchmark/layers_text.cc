@@ -1,5 +1,6 @@
 #include "server/benchmark/layers_text.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -70,7 +71,7 @@ class Table {
     Append(Cells(left, left_s_), row);
     if (right != nullptr) {
       Append(Cells(*right, right_s_), row);
-      row.push_back(left.seconds > 0
+      row.push_back(left.seconds > 0 && right->seconds > 0
                         ? FormatNumber(right->seconds / left.seconds) + "x"
                         : "-");
     }
@@ -84,10 +85,19 @@ class Table {
   double right_s_ = 0;
 };
 
+// Whether the dense lines stand for the FFF ones: only these name an FFF layer.
+bool Paired(const std::vector<LayerTime>& fff,
+            const std::vector<LayerTime>& dense) {
+  return std::equal(fff.begin(), fff.end(), dense.begin(), dense.end(),
+                    [](const LayerTime& left, const LayerTime& right) {
+                      return left.routes == right.routes;
+                    });
+}
+
 std::string TextOf(const BenchmarkCase& one) {
   const std::vector<LayerTime>& fff = one.fff.layers;
   const std::vector<LayerTime>& dense = one.dense.layers;
-  if (fff.size() == dense.size()) {
+  if (Paired(fff, dense)) {
     return TextTable(
         {"layers", "FFF", "share", "dense", "share", "dense/FFF", "layer"},
         Table(fff, &dense).Rows());

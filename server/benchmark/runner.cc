@@ -191,11 +191,13 @@ class CaseRun {
 
   // Where the time of both sides goes.
   void MeasureNetworkLayers() {
+    using model::NodeGroups;
     const NodeGroups of_fff = NodeGroups::Of(*sides_[0]);
-    if (of_fff.lines.size() < 2) return;
+    if (of_fff.groups.size() < 2) return;
     result_.fff.layers = Layers(*sides_[0], of_fff);
+    const auto of_dense = NodeGroups::OfTwin(*sides_[1], *sides_[0]);
     result_.dense.layers =
-        Layers(*sides_[1], NodeGroups::OfTwin(*sides_[1], *sides_[0], of_fff));
+        Layers(*sides_[1], of_dense ? *of_dense : NodeGroups::Of(*sides_[1]));
   }
 
   BenchmarkCase Result() {
@@ -225,7 +227,7 @@ class CaseRun {
 
  private:
   std::vector<LayerTime> Layers(const model::Model& model,
-                                const NodeGroups& groups) {
+                                const model::NodeGroups& groups) {
     const model::DeviceCopy* const device = model.device_copy();
     if (device != nullptr && result_.rows >= device->rows_min()) return {};
     return MeasureLayers(model, groups, inputs_, outputs_.rows(),

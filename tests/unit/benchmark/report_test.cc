@@ -260,7 +260,9 @@ TEST(LayersTextTest, ATwinOfOtherLayersStandsBelow) {
   BenchmarkReport report = OfANetwork();
   report.cases[0].fff.layers = {{"linear: a", 1, false, 3e-6},
                                 {"fff: b", 1, true, 1e-6}};
-  report.cases[0].dense.layers = {{"linear: d\x1b", 1, false, 3e-6}};
+  // As many lines, none of which stands for an FFF layer.
+  report.cases[0].dense.layers = {{"linear: d\x1b", 1, false, 3e-6},
+                                  {"linear: e", 1, false, 3e-6}};
   const std::string text = ReportText(report);
   EXPECT_THAT(text, HasSubstr("FFF:\n"));
   EXPECT_THAT(text, HasSubstr("Dense:\n"));

@@ -12,7 +12,6 @@
 #include "server/benchmark/case.h"
 #include "server/benchmark/case_models.h"
 #include "server/benchmark/feedforward_share.h"
-#include "server/benchmark/layer_times.h"
 #include "server/benchmark/touched.h"
 
 namespace fff::benchmark {
@@ -173,34 +172,6 @@ TEST(RunnerTest, OfALayerAloneThereIsNothingToDivide) {
       RunBenchmark(*models.fff, models.dense, Quick({8}), nullptr);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_TRUE(report->cases[0].fff.layers.empty());
-}
-
-TEST(NodeGroupsTest, LayersThatAreDescribedAlikeAreOneLine) {
-  const CaseModels models = Build(
-      Spec("config: {\"layers\": [{\"type\": \"repeat\", \"count\": 3,\n"
-           "config: \"prefix\": \"a{i}.\", \"layers\":"
-           " [{\"type\": \"linear\"}]},\n"
-           "config: {\"type\": \"fff\", \"convention\": \"sap-fff\","
-           " \"prefix\": \"f.\"}]}\n"
-           "tensor: a0.weight 5,5\ntensor: a1.weight 5,5\n"
-           "tensor: a2.weight 5,5\ntensor: f.X 7,5\ntensor: f.Y 7,9 3\n"));
-  const NodeGroups groups = NodeGroups::Of(*models.fff);
-  ASSERT_EQ(groups.lines.size(), 2U);
-  EXPECT_EQ(groups.lines[0].count, 3);
-  EXPECT_THAT(groups.of_node, ElementsAre(0, 0, 0, 1));
-  const NodeGroups twin =
-      NodeGroups::OfTwin(*models.dense.model, *models.fff, groups);
-  EXPECT_EQ(twin.lines.size(), 2U);
-  EXPECT_EQ(twin.of_node.size(), models.dense.model->graph().nodes().size());
-}
-
-TEST(NodeGroupsTest, ANetworkOfOtherLayersHasItsOwnLines) {
-  const CaseModels models = Build(Spec(kNetwork));
-  const CaseModels others = Build(Spec(kLeaf));
-  const NodeGroups groups = NodeGroups::Of(*models.fff);
-  const NodeGroups other = NodeGroups::OfTwin(*others.fff, *models.fff, groups);
-  ASSERT_EQ(other.lines.size(), 1U);
-  EXPECT_TRUE(other.lines[0].routes);
 }
 
 // A row of 64 tokens meets the kernel that is chosen for 64 rows.
