@@ -28,6 +28,25 @@ Json OutputsJson(const graph::Graph& graph) {
   return outputs;
 }
 
+// Where the time of the sampled batches went; null before the first of them.
+Json LayerTimesJson(const metrics::LayerTimes* times) {
+  if (times == nullptr) return nullptr;
+  const metrics::LayerTimes::Sums sums = times->sums();
+  if (sums.batches == 0) return nullptr;
+  Json groups = Json::array();
+  for (size_t i = 0; i < sums.ns.size(); ++i) {
+    const metrics::LayerGroup& group = times->groups()[i];
+    groups.push_back({{"layer", group.layer},
+                      {"count", group.count},
+                      {"feedforward", group.feedforward},
+                      {"seconds", static_cast<double>(sums.ns[i]) * 1e-9}});
+  }
+  return {{"batches", sums.batches},
+          {"rows", sums.rows},
+          {"tokens", sums.tokens},
+          {"groups", std::move(groups)}};
+}
+
 Json ImplementationJson(const serving::Servable& servable) {
   const serving::Servable::Parts& parts = servable.parts();
   Json layers = Json::array();
@@ -41,7 +60,8 @@ Json ImplementationJson(const serving::Servable& servable) {
           {"weights_bytes", servable.model().weights_bytes()},
           {"load_seconds", parts.load_seconds},
           {"outputs", OutputsJson(servable.model().graph())},
-          {"layers", std::move(layers)}};
+          {"layers", std::move(layers)},
+          {"layer_times", LayerTimesJson(parts.layer_times.get())}};
 }
 
 Json VersionJson(const serving::VersionStatus& status) {

@@ -192,6 +192,15 @@ void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
       }
     }
   });
+  add("fff_layer_sampled_seconds_total",
+      [](auto& family, const Served& served) {
+        if (served.layer_times == nullptr) return;
+        for (const LayerTimes::Series& one : served.layer_times->series()) {
+          std::vector<std::string> labels = Labels3(served.metrics->labels);
+          labels.push_back(one.layer);
+          family.Add(labels, static_cast<double>(one.ns) * kSecondsPerNs);
+        }
+      });
   add("fff_model_info", [](auto& family, const Served& served) {
     const auto& [model, version, implementation, device] =
         served.metrics->labels;

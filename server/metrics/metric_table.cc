@@ -38,6 +38,11 @@ constexpr MetricDescription kTable[] = {
      "model,version,layer,subtree",
      "Rows routed into each subtree of an FFF layer, all its trees together. "
      "Subtrees are counted left to right below the first levels, at most 16."},
+    {"fff_layer_sampled_seconds_total", MetricType::kCounter, "seconds",
+     "model,version,implementation,layer",
+     "Compute time of a network's layers on the CPU, in sampled batches. Layer "
+     "is the first of the FFF layers that are described alike, of their "
+     "stand-ins in the dense network likewise. All others are 'other'."},
     {"fff_model_info", MetricType::kGauge, "",
      "model,version,implementation,device,file,dense_kind,description",
      "1 for every model version that is being served."},

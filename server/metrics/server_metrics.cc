@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace fff::metrics {
 namespace {
@@ -28,7 +29,7 @@ ServerMetrics::ServerMetrics(std::string server_version)
 
 ServerMetrics::Served ServerMetrics::Register(
     const ModelLabels& labels, ModelInfo info,
-    absl::Span<const RoutingLayer> fff_layers) {
+    absl::Span<const RoutingLayer> fff_layers, std::vector<LayerGroup> groups) {
   absl::MutexLock lock(&mutex_);
   auto served = std::find_if(
       served_.begin(), served_.end(),
@@ -42,6 +43,12 @@ ServerMetrics::Served ServerMetrics::Register(
       !HasLayers(*served->leaf_visits, fff_layers)) {
     served->leaf_visits =
         std::make_shared<LayerVisits>(fff_layers.begin(), fff_layers.end());
+  }
+  std::shared_ptr<LayerTimes>& times = served->layer_times;
+  if (groups.empty()) {
+    times = nullptr;
+  } else if (times == nullptr || times->groups() != groups) {
+    times = std::make_shared<LayerTimes>(std::move(groups));
   }
   return *served;
 }

@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "server/base/progress.h"
+#include "server/metrics/layer_times.h"
 #include "server/metrics/model_metrics.h"
 
 namespace fff::metrics {
@@ -32,6 +33,7 @@ class ServerMetrics {
     std::shared_ptr<LayerVisits> leaf_visits;
     ModelInfo info;
     bool loaded = true;
+    std::shared_ptr<LayerTimes> layer_times = nullptr;  // or null
   };
   using SpeedupKey = std::tuple<std::string, std::string, int64_t, int>;
 
@@ -40,10 +42,12 @@ class ServerMetrics {
   // Starts (or, for labels seen before, goes on with) the metrics of a version:
   // counters never go back when a version is loaded again. The leaf visits of
   // one that comes back with other FFF layers are new ones, since they count
-  // other subtrees. Requests that are still in flight then count in the old
-  // ones, which are exported no more.
+  // other subtrees; so are the times of other groups. Requests that are still
+  // in flight then count in the old ones, which are exported no more. Without
+  // groups there are no times.
   Served Register(const ModelLabels& labels, ModelInfo info,
-                  absl::Span<const RoutingLayer> fff_layers);
+                  absl::Span<const RoutingLayer> fff_layers,
+                  std::vector<LayerGroup> groups = {});
   void SetModelReady(const std::string& model, bool ready);
   // Ends that series while nobody asks for the model.
   void ClearModelReady(const std::string& model);

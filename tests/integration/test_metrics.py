@@ -1,5 +1,6 @@
 """/metrics of a server under traffic: FFF and dense side by side."""
 
+import json
 import re
 import urllib.request
 
@@ -95,6 +96,50 @@ def test_leaf_visits_equal_the_routes_of_the_answers(server):
         assert total(values, "fff_leaf_visits_total", subtree=str(subtree)) == list(
             leaves).count(subtree)
     assert len(set(leaves)) > 1
+    api.close()
+
+
+LAYERS = "fff_layer_sampled_seconds_total"
+
+
+@pytest.fixture
+def network(tmp_path):
+    """One FFF layer behind which a softmax stands, and the same layer alone."""
+    weights = conftest.REFERENCE / "vectors" / CASE / "model.safetensors"
+    conftest.add_model(tmp_path, "network", weights)
+    (tmp_path / "network" / "config.json").write_text(json.dumps({"layers": [
+        {"type": "fff", "convention": "fastfeedforward"}, {"type": "softmax"}]}))
+    conftest.add_model(tmp_path, "alone", weights)
+    with ServerProcess(tmp_path) as running:
+        yield running
+
+
+def test_time_of_a_networks_layers_is_a_part_of_its_compute_time(network):
+    api = fff_api.Api(network.target)
+    x = conftest.copied_vector(CASE)["x"]
+    sampled = 2
+    for _ in range(17 * (sampled - 1) + 1):
+        for dense in (False, True):
+            api.predict("network", x, dense=dense)
+            api.predict("alone", x, dense=dense)
+    values, types = scrape(network)
+    assert types[LAYERS] == "counter"
+    for implementation in ("fff", "dense"):
+        labels = dict(model="network", version="1", implementation=implementation)
+        feedforward = total(values, LAYERS, **labels, layer="0")
+        rest = total(values, LAYERS, **labels, layer="other")
+        assert feedforward > 0 and rest > 0
+        assert feedforward + rest <= total(values, "fff_compute_duration_seconds_sum", **labels)
+    assert sum(name == LAYERS for name, _ in values) == 4, "none of the layer alone"
+    status = json.load(urllib.request.urlopen(
+        f"http://127.0.0.1:{network.http_port}/status.json"))
+    times = {(model["name"], one["name"]): one["layer_times"]
+             for model in status["models"] for one in model["implementations"]}
+    assert times["alone", "fff"] is None and times["alone", "dense"] is None
+    for implementation in ("fff", "dense"):
+        found = times["network", implementation]
+        assert found["batches"] == sampled and found["rows"] == sampled * len(x)
+        assert [group["feedforward"] for group in found["groups"]] == [True, False]
     api.close()
 
 

@@ -277,20 +277,24 @@ tensor::MutableRows BatchRunner::RoomFor(const graph::Port& port, size_t output,
 }
 
 void BatchRunner::RunModel(const model::Model& model,
-                           absl::Span<const Piece> pieces) {
+                           absl::Span<const Piece> pieces,
+                           LayerStopwatch* stopwatch) {
   const absl::Span<const graph::Port> ports = model.graph().outputs();
   // The main output goes through a sink where some of its columns are wanted.
   const bool top = absl::c_any_of(
       pieces, [](const Piece& piece) { return piece.task->top_k > 0; });
   Scatter scatter(ports[0], 0, pieces);
-  const engine::OutputSink sink =
-      [&scatter](int64_t /*first*/, tensor::ConstRows y) { scatter.Take(y); };
+  const engine::OutputSink sink = [&](int64_t /*first*/, tensor::ConstRows y) {
+    scatter.Take(y);
+    if (stopwatch != nullptr) stopwatch->Skip();
+  };
   engine::Batch batch = {
       engine::KernelInputs(inputs_, engine::Sequences(starts_)),
       {},
       routes_.sinks()};
   batch.selected = selected_;
   if (top) batch.sink = &sink;
+  if (stopwatch != nullptr) batch.observer = stopwatch->observer();
   results_.resize(std::max(results_.size(), ports.size()));
   outputs_.clear();
   for (size_t i = 0; i < ports.size(); ++i) {
@@ -317,8 +321,11 @@ void BatchRunner::Run(const Servable& servable,
 
   context_.set_finite_input(absl::c_all_of(
       pieces, [](const Piece& piece) { return piece.task->finite; }));
+  LayerStopwatch* const stopwatch =
+      servable.SamplesNext() ? &stopwatch_ : nullptr;
   const Clock::time_point start = Clock::now();
-  RunModel(model, pieces);
+  if (stopwatch != nullptr) stopwatch->Start(*servable.parts().node_groups);
+  RunModel(model, pieces, stopwatch);
   const Clock::time_point end = Clock::now();
   const int64_t compute_ns = Nanoseconds(end - start);
   servable.estimate().Add(total.tokens, compute_ns);
@@ -333,6 +340,10 @@ void BatchRunner::Run(const Servable& servable,
     first.tokens += extent.tokens;
   }
   RecordBatch(servable, total, compute_ns, routes_.sinks());
+  if (stopwatch != nullptr && stopwatch->any()) {
+    servable.parts().layer_times->Record(
+        {stopwatch->ns(), total.rows, total.tokens});
+  }
   for (tensor::FloatBuffer& buffer : gathered_) Cap(buffer);
   for (tensor::FloatBuffer& buffer : results_) Cap(buffer);
 }

@@ -6,6 +6,7 @@
 #include "absl/types/span.h"
 #include "server/engine/execution_context.h"
 #include "server/model/model.h"
+#include "server/serving/batching/layer_stopwatch.h"
 #include "server/serving/batching/servable.h"
 #include "server/serving/batching/task.h"
 #include "server/tensor/float_array.h"
@@ -25,7 +26,8 @@ class BatchRunner {
   // Runs `pieces` (at least one, all of `servable`) and writes to each one's
   // task its rows of y and routes, and timing.compute_ns / batch_rows (of a
   // task in several pieces: when all are settled). A single piece is read and
-  // written in place. Records compute time, rows and leaf visits.
+  // written in place. Records compute time, rows, leaf
+  // visits and, of a sampled batch, the time of layers.
   void Run(const Servable& servable, absl::Span<const Piece> pieces);
 
  private:
@@ -42,8 +44,9 @@ class BatchRunner {
   // Room for all pieces' rows of an output: in place of a single piece.
   tensor::MutableRows RoomFor(const graph::Port& port, size_t output,
                               absl::Span<const Piece> pieces);
-  // Runs the model; its outputs go to the pieces.
-  void RunModel(const model::Model& model, absl::Span<const Piece> pieces);
+  // Runs the model; its outputs go to the pieces. `stopwatch` may be null.
+  void RunModel(const model::Model& model, absl::Span<const Piece> pieces,
+                LayerStopwatch* stopwatch);
   static void RecordTiming(const Piece& piece, int64_t compute_ns,
                            int64_t batch_rows);
 
@@ -56,6 +59,7 @@ class BatchRunner {
   std::vector<tensor::FloatBuffer> results_;
   std::vector<tensor::MutableRows> outputs_;  // likewise, maybe in a task
   model::Routes routes_;
+  LayerStopwatch stopwatch_;
 };
 
 }  // namespace fff::serving

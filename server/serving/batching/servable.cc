@@ -8,6 +8,15 @@ absl::string_view Name(Implementation implementation) {
   return implementation == Implementation::kFff ? "fff" : "dense";
 }
 
+namespace {
+
+bool AlwaysOnDevice(const model::Model& model) {
+  const model::DeviceCopy* const copy = model.device_copy();
+  return copy != nullptr && copy->rows_min() <= 1;
+}
+
+}  // namespace
+
 std::vector<metrics::RoutingLayer> RoutingLayers(const model::Model& model) {
   std::vector<metrics::RoutingLayer> layers;
   for (size_t i = 0; i < model.layers().size(); ++i) {
@@ -16,6 +25,31 @@ std::vector<metrics::RoutingLayer> RoutingLayers(const model::Model& model) {
     layers.push_back({static_cast<int>(i), shape.depth});
   }
   return layers;
+}
+
+std::shared_ptr<const model::NodeGroups> NodeGroupsOf(const model::Model& fff) {
+  if (AlwaysOnDevice(fff)) return nullptr;
+  auto groups = model::NodeGroups::Of(fff);
+  if (!groups.Divide()) return nullptr;
+  return std::make_shared<const model::NodeGroups>(std::move(groups));
+}
+
+std::shared_ptr<const model::NodeGroups> NodeGroupsOfTwin(
+    const model::Model& dense, const model::Model& fff) {
+  if (AlwaysOnDevice(dense)) return nullptr;
+  auto groups = model::NodeGroups::OfTwin(dense, fff);
+  if (!groups.has_value() || !groups->Divide()) return nullptr;
+  return std::make_shared<const model::NodeGroups>(*std::move(groups));
+}
+
+std::vector<metrics::LayerGroup> LayerGroups(const model::NodeGroups* groups) {
+  std::vector<metrics::LayerGroup> made;
+  if (groups == nullptr) return made;
+  for (const model::NodeGroup& group : groups->groups) {
+    made.push_back({group.layer, group.count, group.feedforward,
+                    static_cast<int>(group.first_layer)});
+  }
+  return made;
 }
 
 Servable::Servable(Parts parts)

@@ -8,7 +8,9 @@
 #include "absl/strings/string_view.h"
 #include "server/metrics/server_metrics.h"
 #include "server/model/model_files.h"
+#include "server/model/node_groups.h"
 #include "server/serving/batching/compute_estimate.h"
+#include "server/serving/batching/layer_stopwatch.h"
 
 namespace fff::serving {
 
@@ -19,6 +21,15 @@ inline constexpr absl::string_view kDenseSuffix = ":dense";
 
 // The layers whose leaf visits are counted.
 std::vector<metrics::RoutingLayer> RoutingLayers(const model::Model& model);
+
+// How the time of a model's batches is divided. Null for a layer alone, where a
+// device computes every batch, and for a `dense` network that differs from the
+// FFF network elsewhere than in FFF layers.
+std::shared_ptr<const model::NodeGroups> NodeGroupsOf(const model::Model& fff);
+std::shared_ptr<const model::NodeGroups> NodeGroupsOfTwin(
+    const model::Model& dense, const model::Model& fff);
+// The same for metrics; none of null.
+std::vector<metrics::LayerGroup> LayerGroups(const model::NodeGroups* groups);
 
 // One implementation of one model version, ready to be asked. Shared: a request
 // holds it until it is answered, so an unload never pulls it away.
@@ -48,6 +59,11 @@ class Servable {
     std::string proof;  // by its example, empty without one; of the twin never
     std::shared_ptr<metrics::ModelMetrics> metrics;
     std::shared_ptr<metrics::LayerVisits> leaf_visits;
+    // Which of its nodes are taken together where the time of its batches goes;
+    // null where there is nothing to divide (NodeGroupsOf). layer_times is
+    // null exactly then, and has as many groups.
+    std::shared_ptr<const model::NodeGroups> node_groups;
+    std::shared_ptr<metrics::LayerTimes> layer_times;
   };
   explicit Servable(Parts parts);
 
@@ -58,6 +74,10 @@ class Servable {
   metrics::ModelMetrics& metrics() const { return *parts_.metrics; }
   // How long its batches take; thread-safe.
   ComputeEstimate& estimate() const { return estimate_; }
+  // Whether the next of its batches is to be divided; thread-safe.
+  bool SamplesNext() const {
+    return parts_.node_groups != nullptr && sampler_.Next();
+  }
   // "model 'fashion-mnist' version 2", for messages.
   std::string Describe() const;
 
@@ -65,6 +85,7 @@ class Servable {
   Parts parts_;
   std::string name_;
   mutable ComputeEstimate estimate_;
+  mutable LayerSampler sampler_;
 };
 
 }  // namespace fff::serving

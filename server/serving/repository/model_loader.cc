@@ -47,9 +47,11 @@ void RegisterMetrics(metrics::ServerMetrics& metrics, Servable::Parts& parts) {
   const auto registered =
       metrics.Register({parts.model_name, absl::StrCat(parts.version),
                         std::string(Name(parts.implementation)), parts.device},
-                       std::move(info), RoutingLayers(*parts.model));
+                       std::move(info), RoutingLayers(*parts.model),
+                       LayerGroups(parts.node_groups.get()));
   parts.metrics = registered.metrics;
   parts.leaf_visits = registered.leaf_visits;
+  parts.layer_times = registered.layer_times;
 }
 
 // One pass over zeros for each warm-up size: page faults, packed primitives and
@@ -154,6 +156,7 @@ Servable::Parts TwinParts(const Servable::Parts& fff, model::DenseTwin twin) {
   parts.dense_description = std::move(twin.description);
   parts.model = std::move(twin.model);
   parts.device = parts.model->device();
+  parts.node_groups = NodeGroupsOfTwin(*parts.model, *fff.model);
   return parts;
 }
 
@@ -214,6 +217,7 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
   parts.dense_description = loaded.dense.description;
   parts.checkpoint_file = loaded.checkpoint_file;
   parts.device = parts.model->device();
+  parts.node_groups = NodeGroupsOf(*parts.model);
   parts.batching = config.batching;
   parts.accuracy = config.accuracy;
   parts.non_finite = config.non_finite;

@@ -72,6 +72,32 @@ TEST(StatusJson, OfAVersionThatIsServed) {
             "doubling");
 }
 
+TEST(StatusJson, SaysWhereTheTimeOfSampledBatchesWent) {
+  serving::DoublingLayer::Options routed;
+  routed.name = "routed";
+  routed.routing = {graph::RoutingShape::Family::kLeaf, 1, 5, 5};
+  serving::VersionStatus version;
+  version.model_name = "m";
+  version.fff = serving::MakeServable(
+      serving::MakeModel({serving::DoublingLayer::Options(), routed}));
+  const auto times = [&version] {
+    return Parse({},
+                 {version})["models"][0]["implementations"][0]["layer_times"];
+  };
+  EXPECT_TRUE(times().is_null());
+  version.fff->parts().layer_times->Record({{3'000'000, 1'000'000}, 8, 16});
+  const nlohmann::json found = times();
+  EXPECT_EQ(found["batches"], 1);
+  EXPECT_EQ(found["rows"], 8);
+  EXPECT_EQ(found["tokens"], 16);
+  ASSERT_EQ(found["groups"].size(), 2u);
+  EXPECT_EQ(found["groups"][0]["layer"], "fff: doubling");
+  EXPECT_EQ(found["groups"][0]["feedforward"], false);
+  EXPECT_EQ(found["groups"][1]["feedforward"], true);
+  EXPECT_EQ(found["groups"][1]["count"], 1);
+  EXPECT_DOUBLE_EQ(found["groups"][1]["seconds"], 1e-3);
+}
+
 TEST(StatusJson, OfAVersionThatFailedIsJsonWhateverTheReasonHolds) {
   serving::VersionStatus version;
   version.model_name = "a \"quoted\" name";

@@ -27,7 +27,9 @@ class ExporterTest : public ::testing::Test {
     info.description = "fff 4 -> 2";
     info.weights_bytes = 4096;
     const auto fff =
-        metrics_.Register({"m", "2", "fff", "cpu"}, info, {{1, 2}});
+        metrics_.Register({"m", "2", "fff", "cpu"}, info, {{1, 2}},
+                          {{"linear", 1, false, 0}, {"fff", 1, true, 1}});
+    fff_layers_ = fff.layer_times;
     fff_ = fff.metrics;
     fff_visits_ = fff.leaf_visits;
     info.dense_kind = "cost_baseline";
@@ -45,6 +47,7 @@ class ExporterTest : public ::testing::Test {
     fff_->queue_rows.Add(7);
     fff_->inflight.Add(2);
     fff_visits_->front().Record({0, 3, 3});
+    fff_layers_->Record({{1'000'000, 250'000}, 64, 64});
     metrics_.SetModelReady("m", true);
     metrics_.SetLoadDuration("m", "2", 0.25);
     auto progress = std::make_shared<base::Progress>();
@@ -62,6 +65,7 @@ class ExporterTest : public ::testing::Test {
   ServerMetrics metrics_;
   std::shared_ptr<ModelMetrics> fff_;
   std::shared_ptr<LayerVisits> fff_visits_;
+  std::shared_ptr<LayerTimes> fff_layers_;
   std::shared_ptr<ModelMetrics> dense_;
 };
 
@@ -190,6 +194,19 @@ TEST_F(ExporterTest, LeafVisitsNameLayerAndSubtree) {
   EXPECT_EQ(visits("0"), 1);
   EXPECT_EQ(visits("1"), 0);
   EXPECT_EQ(visits("3"), 2);
+}
+
+TEST_F(ExporterTest, LayersTimesStandByImplementationWhereThereAreAny) {
+  RecordTraffic();
+  const Families families = Export();
+  const std::string name = "fff_layer_sampled_seconds_total";
+  EXPECT_EQ(families.at(name).samples.size(), 2u);  // the twin has no groups
+  EXPECT_DOUBLE_EQ(
+      ValueOf(families, name, {{"implementation", "fff"}, {"layer", "1"}}),
+      250e-6);
+  EXPECT_DOUBLE_EQ(
+      ValueOf(families, name, {{"implementation", "fff"}, {"layer", "other"}}),
+      1e-3);
 }
 
 TEST_F(ExporterTest, HistogramsAreCumulativeAndEndAtTheirCount) {

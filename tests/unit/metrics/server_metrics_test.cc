@@ -85,6 +85,21 @@ TEST(Register, SeesADepthThatChangedAmongTheSameLayers) {
   EXPECT_NE(metrics.Register(kLabels, {}, {{0, 8}}).leaf_visits, before);
 }
 
+TEST(Register, GoesOnWithTheTimesOfTheSameGroupsAlone) {
+  ServerMetrics metrics("1");
+  const std::vector<LayerGroup> groups = {{"linear", 1, false, 0},
+                                          {"fff", 1, true, 1}};
+  const auto before = metrics.Register(kLabels, {}, {}, groups).layer_times;
+  before->Record({{1, 2}, 1, 1});
+  EXPECT_EQ(metrics.Register(kLabels, {}, {}, groups).layer_times, before);
+  auto others = groups;
+  others[0].count = 2;
+  const auto after = metrics.Register(kLabels, {}, {}, others).layer_times;
+  EXPECT_NE(after, before);
+  EXPECT_EQ(after->sums().batches, 0u);
+  EXPECT_EQ(metrics.Register(kLabels, {}, {}).layer_times, nullptr);
+}
+
 TEST(ForgetVersion, EndsItsSeriesAndNoOthers) {
   ServerMetrics metrics("1");
   for (const char* version : {"1", "2"}) {

@@ -53,12 +53,16 @@ class DeviceBatchTest : public ::testing::Test {
     DoublingLayer::Options layer;
     layer.gate = &gate_;
     layer.log = &log_;
+    return OnDeviceFrom(rows_min, {layer});
+  }
+  std::shared_ptr<const Servable> OnDeviceFrom(
+      int64_t rows_min, const std::vector<DoublingLayer::Options>& layers) {
     auto copy = std::make_unique<model::DeviceCopy>(
         std::make_unique<TriplingProgram>(&gate_, &log_), model::Placement());
     copy->set_rows_min(rows_min);
     ModelOptions more;
     more.device_copy = std::move(copy);
-    auto servable = MakeServable(MakeModel(layer, std::move(more)));
+    auto servable = MakeServable(MakeModel(layers, std::move(more)));
     servable->estimate().Add(96, 30'000'000);
     return servable;
   }
@@ -90,6 +94,31 @@ TEST_F(DeviceBatchTest, WorkersDoNotShareABatchForADevice) {
 TEST_F(DeviceBatchTest, WorkersShareWhatIsTooSmallForTheDevice) {
   EXPECT_THAT(Answer(OnDeviceFrom(97), 2), Each(2));
   EXPECT_THAT(log_.rows(), ElementsAre(48, 48));
+}
+
+TEST_F(DeviceBatchTest, OfWhatADeviceComputesNoLayersTimeIsKnown) {
+  gate_.Open();
+  DoublingLayer::Options routed;
+  routed.name = "routed";
+  routed.routing = {graph::RoutingShape::Family::kPath, 1, 4, 3};
+  const auto servable = OnDeviceFrom(2, {DoublingLayer::Options(), routed});
+  const metrics::LayerTimes& times = *servable->parts().layer_times;
+  BatchRunner runner(/*threads=*/1);
+  const auto run = [&](int64_t rows) {
+    for (uint32_t i = 0; i < LayerSampler::kEvery; ++i) {
+      TestTask task(std::vector<float>(static_cast<size_t>(rows), 1));
+      const Piece piece = {&task, 0, rows};
+      runner.Run(*servable, {&piece, 1});
+    }
+  };
+  run(2);
+  EXPECT_EQ(times.sums().batches, 0u);
+  run(1);
+  EXPECT_EQ(times.sums().batches, 1u);
+  // Where it computes all of them, nothing is sampled.
+  EXPECT_EQ(
+      OnDeviceFrom(1, {DoublingLayer::Options(), routed})->parts().node_groups,
+      nullptr);
 }
 
 }  // namespace

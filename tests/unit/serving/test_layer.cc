@@ -77,6 +77,7 @@ class DoublingExecutable : public engine::Executable {
       engine::RouteSink sink;
       if (!batch.routes.empty()) sink = batch.routes[i];
       RunLayer(layers_[i], y, sink);
+      if (batch.observer != nullptr) (*batch.observer)(i, y);
     }
     return absl::OkStatus();
   }

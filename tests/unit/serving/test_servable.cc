@@ -18,6 +18,11 @@ std::shared_ptr<const Servable> MakeServable(
   const std::vector<metrics::RoutingLayer> layers = RoutingLayers(*parts.model);
   parts.leaf_visits =
       std::make_shared<metrics::LayerVisits>(layers.begin(), layers.end());
+  parts.node_groups = NodeGroupsOf(*parts.model);
+  if (parts.node_groups != nullptr) {
+    parts.layer_times = std::make_shared<metrics::LayerTimes>(
+        LayerGroups(parts.node_groups.get()));
+  }
   return std::make_shared<const Servable>(std::move(parts));
 }
 
