@@ -1,7 +1,9 @@
-"""Where the tests of label deploy read and write."""
+"""Where the tests of label deploy read and write, and what they serve."""
 
+import json
 import os
 import pathlib
+import shutil
 import sys
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -15,3 +17,14 @@ CTL = pathlib.Path(os.environ["FFF_CTL_BINARY"])
 
 # The integration tests' stubs and server process serve here too.
 sys.path.insert(0, str(SOURCE / "tests" / "integration"))
+
+
+def add_network(repository, name):
+    """The demo model's FFF layer with a softmax behind it: a network of two layers,
+    and a dense twin that differs in the first alone."""
+    demo = DEMO_MODELS / "fashion-mnist"
+    config = json.loads((demo / "config.json").read_text())
+    (repository / name / "1").mkdir(parents=True)
+    shutil.copy(demo / "1" / "model.safetensors", repository / name / "1")
+    (repository / name / "config.json").write_text(json.dumps(
+        {"layers": [*config["layers"], {"type": "softmax"}], "input": config["input"]}))

@@ -21,6 +21,7 @@ RULES = paths.DEPLOY / "prometheus" / "fff-rules.yml"
 RULES_TEST = paths.DEPLOY / "prometheus" / "fff-rules-test.yml"
 DASHBOARDS = sorted((paths.DEPLOY / "grafana").glob("*.json"))
 MODEL = "fashion-mnist"
+NETWORK = "network"
 JOB = "fff-server"
 # What NVIDIA's exporter says; its names and labels, two values of an idle H100.
 DCGM = "".join(
@@ -81,6 +82,7 @@ def server(tmp_path_factory):
     shutil.copytree(paths.DEMO_MODELS / MODEL, repository / MODEL)
     (repository / "broken" / "1").mkdir(parents=True)
     (repository / "broken" / "1" / "model.safetensors").write_bytes(b"not a checkpoint")
+    paths.add_network(repository, NETWORK)
     with ServerProcess(repository) as running:
         yield running
 
@@ -90,7 +92,9 @@ def prometheus(server, gpu_exporter, tmp_path_factory):
     """Prometheus with a server under load behind it, one Benchmark call included."""
     targets = {JOB: [f"127.0.0.1:{server.http_port}"], "gpu": [gpu_exporter]}
     with Prometheus(tmp_path_factory.mktemp("prometheus"), targets, [RULES]) as started:
-        with Load(server.target, threads=2, rows=(1, 64, 7, 300), pause=0.02) as load:
+        rows = {"rows": (1, 64, 7, 300), "pause": 0.02}
+        with Load(server.target, threads=2, **rows) as load, \
+                Load(server.target, model=NETWORK, **rows) as network:
             api = fff_api.Api(server.target)
             report = list(api.own.Benchmark(v1.BenchmarkRequest(
                 model=MODEL, batch_rows=[1, 64], seconds_per_case=0.1), timeout=60))
@@ -99,12 +103,13 @@ def prometheus(server, gpu_exporter, tmp_path_factory):
             load.await_calls(100)
             assert started.await_data("fff:speedup:ratio_rate5m")
             yield started
-            assert load.failed == 0, load.failures[:3]
+            for one in (load, network):
+                assert one.failed == 0, one.failures[:3]
 
 
 def test_every_rule_evaluates_without_error(prometheus):
     rules = prometheus.rules()
-    assert len(rules) == 26
+    assert len(rules) == 28
     for rule in rules:
         assert rule["health"] == "ok", f"{rule['name']}: {rule.get('lastError')}"
 
@@ -142,6 +147,15 @@ def test_speedup_is_the_ratio_of_the_two_latencies(prometheus):
     assert speedup > 0
     (_, skew), = prometheus.query(f'fff:routing_skew:ratio_rate5m{{model="{MODEL}"}}')
     assert 0 <= skew <= 1
+
+
+def test_a_network_has_the_share_and_the_speedup_of_its_layers(prometheus):
+    shares = prometheus.await_data("fff:feedforward:share_rate5m")
+    assert {(labels["model"], labels["implementation"]) for labels, _ in shares} == {
+        (NETWORK, "fff"), (NETWORK, "dense")}
+    assert all(0 < share < 1 for _, share in shares)
+    (labels, speedup), = prometheus.await_data("fff:layers_speedup:ratio_rate5m")
+    assert labels["model"] == NETWORK and speedup > 0
 
 
 def panels(board):
@@ -188,7 +202,8 @@ def test_dashboards_show_what_they_must():
     for metric in ("fff_requests_total", "fff_request_duration_seconds_bucket",
                    "fff:speedup:ratio_rate5m", "fff_queue_rows", "fff_batch_rows",
                    "fff:routing_skew", "fff_model_info", "process_resident_memory_bytes",
-                   "fff_benchmark_speedup_ratio", "DCGM_FI_DEV_GPU_UTIL"):
+                   "fff_benchmark_speedup_ratio", "fff_layer_sampled_seconds_total",
+                   "fff:feedforward:share_rate5m", "fff:layers_speedup", "DCGM_FI_DEV_GPU_UTIL"):
         assert metric in text
     for implementation in ("fff", "dense"):
         assert f'implementation=\\"{implementation}\\"' in text
