@@ -14,13 +14,15 @@ from server_process import ServerProcess
 PICTURES = paths.WORK / "screenshots"
 SUBTREES = 16
 BROKEN = "broken"
+NETWORK = "network"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """The demo model, and one that cannot be loaded."""
+    """The demo model, a network of two layers, and one that cannot be loaded."""
     repository = tmp_path_factory.mktemp("models")
     shutil.copytree(paths.DEMO_MODELS / "fashion-mnist", repository / "fashion-mnist")
+    paths.add_network(repository, NETWORK)
     (repository / BROKEN / "1").mkdir(parents=True)
     (repository / BROKEN / "1" / "model.safetensors").write_bytes(b"not a checkpoint")
     with ServerProcess(repository) as running:
@@ -34,7 +36,9 @@ def origin(server):
 
 @pytest.fixture(scope="module")
 def load(server):
-    with Load(server.target, threads=3, rows=(1, 64, 7, 300), pause=0.01) as running:
+    rows = {"rows": (1, 64, 7, 300), "pause": 0.01}
+    with Load(server.target, threads=3, **rows) as running, \
+            Load(server.target, model=NETWORK, threads=1, **rows):
         yield running
 
 
@@ -126,6 +130,47 @@ def test_routing_is_a_heat_map_of_every_level(browser):
         "new Set([...document.querySelectorAll('#routing td')].map("
         "(td) => td.style.background)).size")
     assert colors > 4, "heat differs between subtrees"
+
+
+def test_where_the_time_of_a_network_goes_stands_side_by_side(browser):
+    """And of a layer alone, nothing."""
+    hidden = "document.getElementById('layers-section').hidden"
+    assert browser.evaluate(hidden)
+    choose = "(name) => { page.model = name; draw(); }"
+    browser.evaluate(f"({choose})('{NETWORK}')")
+    browser.await_true(f"!{hidden} && document.querySelectorAll('.layer-bar').length === 2")
+    words = text_of(browser, "layers")
+    for needed in ("The feedforward takes", "of the FFF network's time",
+                   "of the dense network's time", "as fast as dense ones", "Amdahl",
+                   "softmax: over 10", "dense: linear: 784 -> 512, relu; linear: 512 -> 10"):
+        assert needed in words, f"{needed} in {words}"
+    shares = browser.evaluate(
+        "[3, 5].map((column) => [...document.querySelectorAll('.layers tbody tr')]"
+        ".reduce((sum, tr) => sum + parseFloat(tr.cells[column].textContent), 0))")
+    assert shares == [pytest.approx(100, abs=1.5)] * 2
+    browser.screenshot(PICTURES / "status-page-network.png")
+    browser.evaluate(f"({choose})('fashion-mnist')")
+    assert browser.evaluate(hidden)
+
+
+@pytest.mark.parametrize("implementations, said", [
+    # Dense: 8 of 10 s in 10 rows; FFF: 1 of 3 s in 10 rows.
+    ({"fff": (1, 2), "dense": (8, 2)},
+     "33 % of the FFF network's time, 80 % of the dense network's time. Its layers are "
+     "8.00× as fast as dense ones, the network 3.33× as fast, per token. A feedforward "
+     "that took no time would make the dense network 5.00× as fast, and no more (Amdahl)."),
+    ({"fff": (1, 3)}, "25 % of the FFF network's time. The speed-up needs requests"),
+    ({}, None)])
+def test_words_on_layers_are_those_of_the_sums(browser, implementations, said):
+    version = {"name": "m", "version": 1, "implementations": [
+        {"name": name, "layer_times": {"batches": 1, "rows": 5, "tokens": 10, "groups": [
+            {"layer": "fff: a", "count": 1, "feedforward": True, "seconds": feedforward},
+            {"layer": "linear: b", "count": 2, "feedforward": False, "seconds": rest}]}}
+        for name, (feedforward, rest) in implementations.items()]
+        + [{"name": "other", "layer_times": None}]}
+    words = browser.evaluate(
+        f"((box) => box && box.innerText)(layerBox({json.dumps(version)}, false))")
+    assert words is said if said is None else said in words
 
 
 def test_percentiles_are_those_of_promql(browser):

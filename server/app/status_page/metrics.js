@@ -104,7 +104,8 @@ function formatSeconds(s) {
   if (!Number.isFinite(s)) return "–";
   if (s >= 1) return `${s.toPrecision(3)} s`;
   if (s >= 1e-3) return `${(s * 1e3).toPrecision(3)} ms`;
-  return `${(s * 1e6).toPrecision(3)} µs`;
+  if (s >= 1e-6 || s === 0) return `${(s * 1e6).toPrecision(3)} µs`;
+  return `${(s * 1e9).toPrecision(3)} ns`;
 }
 function formatNumber(value) {
   if (!Number.isFinite(value)) return "–";

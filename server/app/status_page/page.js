@@ -66,6 +66,10 @@ function drawTiles(recent, sinceStart, wanted) {
 }
 
 function draw() {
+  if (page.status) {
+    drawLayers(byId("layers-section"), byId("layers"), page.status.models,
+               page.model ? {model: page.model} : {});
+  }
   if (!page.scrapes.length) return;
   const {scrapes} = page;
   const wanted = page.model ? {model: page.model} : {};
