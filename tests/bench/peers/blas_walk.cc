@@ -153,8 +153,9 @@ int main(int argc, char** argv) {
       fff::benchmark::Summarize(Measure(blas, layer, rows, std::atof(argv[6])));
   std::printf(
       "{\"peer\": \"openblas sdot + saxpy\", \"rows\": %lld, "
-      "\"threads\": 1, \"median_s\": %.9g, \"samples\": %lld}\n",
-      static_cast<long long>(rows), latency.median_s,
+      "\"threads\": 1, \"median_s\": %.9g, \"min_s\": %.9g, "
+      "\"samples\": %lld}\n",
+      static_cast<long long>(rows), latency.median_s, latency.min_s,
       static_cast<long long>(latency.samples));
   return 0;
 }
