@@ -59,6 +59,7 @@ Json ImplementationJson(const serving::Servable& servable) {
           {"description", dense ? parts.dense_description : ""},
           {"weights_bytes", servable.model().weights_bytes()},
           {"load_seconds", parts.load_seconds},
+          {"assumed", parts.assumed},
           {"outputs", OutputsJson(servable.model().graph())},
           {"layers", std::move(layers)},
           {"layer_times", LayerTimesJson(parts.layer_times.get())}};

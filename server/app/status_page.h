@@ -32,7 +32,7 @@ struct StatusFacts {
 
 // What metrics cannot say, as JSON: {"server": {...}, "models": [{"name",
 // "version", "state", "reason", "default", "implementations": [{"name",
-// "device", "description", "weights_bytes", "load_seconds", "layers": [{"type",
+// "device", "description", "weights_bytes", "assumed", "load_seconds", "layers": [{"type",
 // "description", "depth", "kernels": [{"rows_min", "kernel", "reason"}]}],
 // "layer_times": {"batches", "rows", "tokens", "groups": [{"layer", "count",
 // "feedforward", "seconds"}]}}]}]}. layer_times adds up the batches that were

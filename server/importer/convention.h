@@ -75,6 +75,9 @@ struct Convention {
   // `otherwise`, which the log says.
   absl::string_view told_by = {};
   absl::string_view otherwise = {};
+  // The convention of the same tensors that differs in not adding the output
+  // bias; "" where there is none.
+  absl::string_view without_bias = {};
 
   Family family() const { return layout->family; }
   bool served() const { return layout->read != nullptr; }

@@ -57,14 +57,22 @@ constexpr Convention ToldBy(absl::string_view tensor,
   return row;
 }
 
+constexpr Convention WithoutBias(absl::string_view name, Convention row) {
+  row.without_bias = name;
+  return row;
+}
+
 constexpr Convention kConventions[] = {
-    ToldBy("depth", "\"fff-memoryacc\", which does not add b2s",
-           Leaf("fastfeedforward", "pbelcak/fastfeedforward 0.1.0 and 0.2.0",
-                kFastFeedforwardLayout, Tie::kRight, Activation::kRelu, true,
-                "b2s is added")),
+    WithoutBias("fastfeedforward-0.2.1",
+                ToldBy("depth", "\"fff-memoryacc\", which does not add b2s",
+                       Leaf("fastfeedforward",
+                            "pbelcak/fastfeedforward 0.1.0 and 0.2.0",
+                            kFastFeedforwardLayout, Tie::kRight,
+                            Activation::kRelu, true, "b2s is added"))),
     // Its eval_forward does not add b2s. The same tensors, so that it can only
     // be asked for.
-    Undetected(Leaf("fastfeedforward-0.2.1", "pbelcak/fastfeedforward 0.2.1",
+    Undetected(Leaf("fastfeedforward-0.2.1",
+                    "pbelcak/fastfeedforward 0.2.1, the release on PyPI",
                     kFastFeedforwardLayout, Tie::kRight, Activation::kRelu,
                     false, "b2s is not added")),
     // Its C code and its training add b2s, as fastfeedforward does, for which

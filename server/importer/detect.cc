@@ -107,21 +107,6 @@ struct Candidate {
   absl::Status shapes;
 };
 
-// "pbelcak/...: right when z >= 0, gelu".
-std::string Description(const Convention& convention) {
-  std::string text = absl::StrCat(
-      convention.source, ": right when z ",
-      convention.tie == graph::Tie::kRight ? ">= 0" : "> 0", ", ",
-      convention.activation.has_value() ? graph::Name(*convention.activation)
-                                        : "an activation to be named");
-  if (convention.family() == Family::kNone) {
-    text = absl::StrCat(convention.source, ": ",
-                        graph::Name(*convention.activation));
-  }
-  if (convention.remark.empty()) return text;
-  return absl::StrCat(text, ", ", convention.remark);
-}
-
 // The line of config.json that settles it.
 std::string ConfigLine(const Convention& convention) {
   return absl::StrCat(
@@ -151,8 +136,8 @@ absl::Status SeveralFit(const std::vector<Candidate>& candidates) {
       last_reason = shapes.message();
     } else if (convention->served()) {
       absl::StrAppend(&served, served.empty() ? "" : ", ",
-                      ConfigLine(*convention), " (", Description(*convention),
-                      ")");
+                      ConfigLine(*convention), " (",
+                      DescribeConvention(*convention), ")");
     } else {
       absl::StrAppend(&unserved, "; \"", convention->name, "\" (",
                       convention->source, "), which fits, too, is not served ",
@@ -268,6 +253,20 @@ std::vector<Candidate> CandidatesOf(const TensorShapes& tensors,
 }
 
 }  // namespace
+
+std::string DescribeConvention(const Convention& convention) {
+  std::string text = absl::StrCat(
+      convention.source, ": right when z ",
+      convention.tie == graph::Tie::kRight ? ">= 0" : "> 0", ", ",
+      convention.activation.has_value() ? graph::Name(*convention.activation)
+                                        : "an activation to be named");
+  if (convention.family() == Family::kNone) {
+    text = absl::StrCat(convention.source, ": ",
+                        graph::Name(*convention.activation));
+  }
+  if (convention.remark.empty()) return text;
+  return absl::StrCat(text, ", ", convention.remark);
+}
 
 std::vector<const Convention*> ConventionsThatFit(const TensorShapes& tensors) {
   return ConventionsIn({tensors, ""});

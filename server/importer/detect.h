@@ -25,6 +25,9 @@ std::vector<const Convention*> ConventionsThatFit(const TensorShapes& tensors);
 std::vector<const Convention*> OtherLayers(const TensorShapes& tensors,
                                            const Convention& convention);
 
+// "pbelcak/...: right when z >= 0, gelu".
+std::string DescribeConvention(const Convention& convention);
+
 // What config.json says that narrows the choice.
 struct DetectionHints {
   const Convention* convention = nullptr;  // named explicitly

@@ -92,7 +92,7 @@ absl::Status AddPositions(const ModelConfig& config, const Names& names,
 
 absl::StatusOr<graph::Graph> ImportLayers(
     const ModelConfig& config, const checkpoint::Checkpoint& checkpoint,
-    bool whole_file) {
+    bool whole_file, std::vector<std::string>* assumed) {
   const Names names = {checkpoint.source(), "layers"};
   const LayerConfig detected;
   FFF_ASSIGN_OR_RETURN(
@@ -100,6 +100,7 @@ absl::StatusOr<graph::Graph> ImportLayers(
       LoadLayers(config.layers.empty() ? absl::MakeConstSpan(&detected, 1)
                                        : absl::MakeConstSpan(config.layers),
                  checkpoint, names, whole_file));
+  if (assumed != nullptr) *assumed = AssumedOf(layers);
   FFF_ASSIGN_OR_RETURN(const std::vector<graph::Port> inputs,
                        PortsOf(config, layers, names));
   graph::GraphBuilder builder;
@@ -198,22 +199,36 @@ absl::StatusOr<KnownNetwork> DetectDense(const ModelConfig& config,
   return CrammedBert(detected, dense);
 }
 
+// Of layers that DetectDenseLayers lists.
+bool HasActivation(absl::Span<const LayerConfig> layers) {
+  return absl::c_any_of(layers, [](const LayerConfig& layer) {
+    return layer.type == "linear" && layer.activation.has_value();
+  });
+}
+
+std::string FileName(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
 }  // namespace
 
 absl::StatusOr<graph::Graph> Import(const ModelConfig& config,
-                                    const checkpoint::Checkpoint& checkpoint) {
+                                    const checkpoint::Checkpoint& checkpoint,
+                                    std::vector<std::string>* assumed) {
   if (!config.layers.empty() ||
       (!config.crammed_bert.has_value() && !IsCrammedBert(checkpoint))) {
-    return ImportLayers(config, checkpoint, /*whole_file=*/false);
+    return ImportLayers(config, checkpoint, /*whole_file=*/false, assumed);
   }
   FFF_ASSIGN_OR_RETURN(const KnownNetwork known,
                        CrammedBert(config, checkpoint));
-  return ImportLayers(known.config, known.checkpoint, /*whole_file=*/true);
+  return ImportLayers(known.config, known.checkpoint, /*whole_file=*/true,
+                      assumed);
 }
 
 absl::StatusOr<graph::Graph> ImportDense(const ModelConfig& config,
                                          const checkpoint::Checkpoint& dense,
-                                         const graph::Graph& fff) {
+                                         const graph::Graph& fff,
+                                         std::vector<std::string>* assumed) {
   const Names names = {dense.source(), "dense_layers"};
   KnownNetwork network = {ModelConfig(), dense};
   network.config.layers = config.dense_layers;
@@ -224,6 +239,15 @@ absl::StatusOr<graph::Graph> ImportDense(const ModelConfig& config,
       const std::vector<LoadedLayer> layers,
       LoadLayers(network.config.layers, network.checkpoint, names,
                  /*whole_file=*/false));
+  if (assumed != nullptr) *assumed = AssumedOf(layers);
+  if (assumed != nullptr && config.dense_layers.empty() &&
+      !IsCrammedBert(dense) && HasActivation(network.config.layers)) {
+    assumed->push_back(absl::StrCat(
+        FileName(dense.source()),
+        ": no tensor tells the activation between its linear layers, taken as "
+        "relu; list them in \"dense_layers\" of config.json where it is "
+        "another"));
+  }
   for (const graph::Port& input : fff.inputs()) {
     const int64_t width = FirstWidth(layers);
     if (input.role != graph::Port::Role::kData || width == 0 ||

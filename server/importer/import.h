@@ -1,5 +1,8 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/graph/graph.h"
@@ -17,14 +20,17 @@ namespace fff::importer {
 //   - every layer names its own prefix, and they stand in another module than
 //     the tensors that are used.
 // INVALID_ARGUMENT messages name file, layer, tensor, got and wanted.
-absl::StatusOr<graph::Graph> Import(const ModelConfig& config,
-                                    const checkpoint::Checkpoint& checkpoint);
+// `assumed`, where it is not null, takes a sentence for everything that changes
+// answers and neither file nor config says.
+absl::StatusOr<graph::Graph> Import(
+    const ModelConfig& config, const checkpoint::Checkpoint& checkpoint,
+    std::vector<std::string>* assumed = nullptr);
 
 // The trained dense network of dense.safetensors, checked to have the edges of
 // `fff`. Without config.dense_layers it is a crammed BERT, or linear, relu,
-// linear, ...: detected.
-absl::StatusOr<graph::Graph> ImportDense(const ModelConfig& config,
-                                         const checkpoint::Checkpoint& dense,
-                                         const graph::Graph& fff);
+// linear, ...: detected. `assumed` as Import's.
+absl::StatusOr<graph::Graph> ImportDense(
+    const ModelConfig& config, const checkpoint::Checkpoint& dense,
+    const graph::Graph& fff, std::vector<std::string>* assumed = nullptr);
 
 }  // namespace fff::importer

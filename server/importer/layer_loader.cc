@@ -167,6 +167,20 @@ absl::StatusOr<std::vector<LoadedLayer>> LoadLayers(
                       absl::StrCat(loaded.status().message(), "; ", unread));
 }
 
+std::vector<std::string> AssumedOf(absl::Span<const LoadedLayer> layers) {
+  std::vector<std::string> all;
+  for (const LoadedLayer& layer : layers) {
+    std::vector<std::string> found = AssumedOf(layer.inside);
+    if (!layer.assumed.empty()) {
+      found.push_back(absl::StrCat(layer.place, ": ", layer.assumed));
+    }
+    for (std::string& one : found) {
+      if (!absl::c_linear_search(all, one)) all.push_back(std::move(one));
+    }
+  }
+  return all;
+}
+
 int64_t FirstWidth(absl::Span<const LoadedLayer> layers) {
   for (const LoadedLayer& layer : layers) {
     if (layer.output.has_value()) continue;

@@ -25,6 +25,9 @@ absl::StatusOr<std::vector<LoadedLayer>> LoadLayers(
     const checkpoint::Checkpoint& checkpoint, const Names& names,
     bool whole_file);
 
+// What was assumed of the layers, each once with its place, in order.
+std::vector<std::string> AssumedOf(absl::Span<const LoadedLayer> layers);
+
 // The first width that a layer's weights fix, where all before leave it as it
 // is; else 0.
 int64_t FirstWidth(absl::Span<const LoadedLayer> layers);

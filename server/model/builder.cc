@@ -106,14 +106,16 @@ absl::StatusOr<DenseTwin> BuildCostTwin(const ModelConfig& config,
 absl::StatusOr<DenseTwin> BuildTrainedTwin(
     const ModelConfig& config, const checkpoint::Checkpoint& dense_checkpoint,
     const graph::Graph& fff, const BuildOptions& options) {
-  FFF_ASSIGN_OR_RETURN(const graph::Graph dense,
-                       importer::ImportDense(config, dense_checkpoint, fff));
   DenseTwin twin;
+  FFF_ASSIGN_OR_RETURN(
+      const graph::Graph dense,
+      importer::ImportDense(config, dense_checkpoint, fff, &twin.assumed));
   FFF_ASSIGN_OR_RETURN(twin.model, BuildGraph(dense, options));
   twin.trained = true;
-  twin.description = absl::StrCat(
-      "trained dense network from dense.safetensors: ", NetworkOf(dense),
-      PrecisionNote(config));
+  const std::string& source = dense_checkpoint.source();
+  twin.description = absl::StrCat("trained dense network from ",
+                                  source.substr(source.rfind('/') + 1), ": ",
+                                  NetworkOf(dense), PrecisionNote(config));
   return twin;
 }
 

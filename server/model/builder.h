@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/base/progress.h"
@@ -27,11 +28,13 @@ struct BuildOptions {
 struct DenseTwin {
   // Null when the config wants none, or none yet.
   std::shared_ptr<const Model> model;
-  // true: a trained network (dense.safetensors). false: the FFF's own neurons
+  // true: a trained network (dense_file.h). false: the FFF's own neurons
   // evaluated densely, a baseline of cost whose outputs mean nothing.
   bool trained = false;
   // One sentence that metadata and reports repeat.
   std::string description;
+  // What was assumed of it (importer::ImportDense), or passed over.
+  std::vector<std::string> assumed = {};
 };
 
 // A network made ready to run, fp32 and by the nodes on the path alone. Errors
@@ -51,7 +54,8 @@ absl::StatusOr<DenseTwin> BuildCostTwin(const importer::ModelConfig& config,
                                         const graph::Graph& graph,
                                         const BuildOptions& options);
 
-// The trained dense network of dense.safetensors (importer::ImportDense).
+// The trained dense network of a version (dense_file.h,
+// importer::ImportDense).
 absl::StatusOr<DenseTwin> BuildTrainedTwin(
     const importer::ModelConfig& config,
     const checkpoint::Checkpoint& dense_checkpoint, const graph::Graph& fff,

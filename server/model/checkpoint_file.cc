@@ -15,6 +15,7 @@
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/shards.h"
+#include "server/model/dense_file.h"
 #include "server/model/small_files.h"
 
 namespace fff::model {
@@ -48,9 +49,8 @@ absl::StatusOr<std::vector<File>> OtherFiles(
   for (; !error && it != fs::directory_iterator(); it.increment(error)) {
     const std::string name = it->path().filename().string();
     std::error_code ignored;
-    if (name.front() == '.' || name == kDenseCheckpointFile ||
-        name == precision_rows || IsCompanion(name) ||
-        !it->is_regular_file(ignored)) {
+    if (name.front() == '.' || IsDenseFile(name) || name == precision_rows ||
+        IsCompanion(name) || !it->is_regular_file(ignored)) {
       continue;
     }
     if (found.size() == kVersionFilesMax) {

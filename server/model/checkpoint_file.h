@@ -12,7 +12,6 @@ namespace fff::model {
 // only other file that is a checkpoint, whatever its name. What is one, and its
 // format, is recognised by content (checkpoint.h), never by name.
 inline constexpr const char* kConfigFile = "config.json";
-inline constexpr const char* kDenseCheckpointFile = "dense.safetensors";
 // A request and its answer (example.h).
 inline constexpr const char* kExampleFile = "example.safetensors";
 inline constexpr const char* kCheckpointFiles[] = {

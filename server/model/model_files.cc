@@ -12,6 +12,7 @@
 #include "server/base/status_macros.h"
 #include "server/checkpoint/checkpoint.h"
 #include "server/importer/import.h"
+#include "server/model/dense_file.h"
 #include "server/model/example.h"
 #include "server/model/memory_need.h"
 #include "server/model/proof_hints.h"
@@ -65,12 +66,13 @@ absl::StatusOr<std::optional<Proof>> ProveVersion(
 // The version's trained dense network; nothing when it ships none.
 absl::StatusOr<std::optional<checkpoint::Checkpoint>> OpenDense(
     const std::string& version_dir, base::Progress* progress) {
-  const fs::path path = fs::path(version_dir) / kDenseCheckpointFile;
-  FFF_ASSIGN_OR_RETURN(const bool exists, FileExists(path));
-  if (!exists) return std::nullopt;
-  FFF_RETURN_IF_ERROR(CheckCheckpointFits(version_dir, kDenseCheckpointFile));
-  FFF_ASSIGN_OR_RETURN(checkpoint::Checkpoint dense,
-                       checkpoint::OpenCheckpoint(path.string(), {}, progress));
+  FFF_ASSIGN_OR_RETURN(const std::string file, FindDenseFile(version_dir));
+  if (file.empty()) return std::nullopt;
+  FFF_RETURN_IF_ERROR(CheckCheckpointFits(version_dir, file));
+  FFF_ASSIGN_OR_RETURN(
+      checkpoint::Checkpoint dense,
+      checkpoint::OpenCheckpoint((fs::path(version_dir) / file).string(), {},
+                                 progress));
   return std::make_optional(dense.ReportingTo(progress));
 }
 
@@ -80,18 +82,23 @@ absl::StatusOr<DenseTwin> BuildTwin(const std::string& version_dir,
                                     const BuildOptions& options) {
   FFF_ASSIGN_OR_RETURN(const std::optional<checkpoint::Checkpoint> dense,
                        OpenDense(version_dir, options.progress));
-  return dense.has_value() ? BuildTrainedTwin(config, *dense, graph, options)
-                           : BuildCostTwin(config, graph, options);
+  FFF_ASSIGN_OR_RETURN(DenseTwin twin,
+                       dense.has_value()
+                           ? BuildTrainedTwin(config, *dense, graph, options)
+                           : BuildCostTwin(config, graph, options));
+  for (std::string& note : DenseFileNotes(version_dir)) {
+    twin.assumed.push_back(std::move(note));
+  }
+  return twin;
 }
 
 // Whether what a network's kernels pack fits, and its cost twin where `twin`
 // wants one and no trained one is there.
 absl::Status Fits(const std::string& version_dir, const graph::Graph& graph,
                   bool twin) {
-  FFF_ASSIGN_OR_RETURN(
-      const bool trained,
-      FileExists((fs::path(version_dir) / kDenseCheckpointFile).string()));
-  return base::Annotate(CheckKernelsFit(graph, twin && !trained), version_dir);
+  FFF_ASSIGN_OR_RETURN(const std::string trained, FindDenseFile(version_dir));
+  return base::Annotate(CheckKernelsFit(graph, twin && trained.empty()),
+                        version_dir);
 }
 
 // Of a twin that is not built.
@@ -102,14 +109,13 @@ absl::StatusOr<DenseTwin> DescribeTwin(const std::string& version_dir,
     twin.description = "none, as config.json says";
     return twin;
   }
-  FFF_ASSIGN_OR_RETURN(
-      twin.trained,
-      FileExists((fs::path(version_dir) / kDenseCheckpointFile).string()));
-  twin.description =
-      absl::StrCat(twin.trained ? "trained dense network from dense.safetensors"
-                                : "cost baseline, whose outputs carry no "
-                                  "meaning",
-                   "; built when it is asked for");
+  FFF_ASSIGN_OR_RETURN(const std::string file, FindDenseFile(version_dir));
+  twin.trained = !file.empty();
+  twin.description = absl::StrCat(
+      twin.trained ? absl::StrCat("trained dense network from ", file)
+                   : "cost baseline, whose outputs carry no meaning",
+      "; built when it is asked for");
+  twin.assumed = DenseFileNotes(version_dir);
   return twin;
 }
 
@@ -125,7 +131,8 @@ absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
   loaded.checkpoint_bytes = CheckpointBytes(version_dir, files.checkpoint_file);
   FFF_ASSIGN_OR_RETURN(
       const graph::Graph graph,
-      importer::Import(config, files.checkpoint.ReportingTo(options.progress)));
+      importer::Import(config, files.checkpoint.ReportingTo(options.progress),
+                       &loaded.assumed));
   FFF_RETURN_IF_ERROR(
       Fits(version_dir, graph, config.dense == importer::DenseChoice::kOn));
   FFF_ASSIGN_OR_RETURN(loaded.fff, BuildModel(config, graph, options));
@@ -141,6 +148,10 @@ absl::StatusOr<LoadedVersion> Load(const std::string& version_dir,
   base::Begin(options.progress, "proving the example", 0);
   FFF_RETURN_IF_ERROR(base::Advance(options.progress, 0));
   FFF_ASSIGN_OR_RETURN(loaded.proof, ProveVersion(version_dir, files, *fp32));
+  if (loaded.proof.has_value() &&
+      loaded.proof->undecided < loaded.proof->rows) {
+    loaded.assumed.clear();  // the trained module answers alike
+  }
   fp32.reset();
   if (config.dense == importer::DenseChoice::kOn) {
     base::Begin(options.progress, "building the dense twin", 0);

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/importer/model_config.h"
@@ -14,7 +15,7 @@
 
 // From the model repository's folders to models. A model directory holds an
 // optional config.json and one numbered directory per version; a version
-// directory holds one checkpoint and optionally dense.safetensors. It may be a
+// directory holds one checkpoint and optionally a dense network. It may be a
 // folder of Hugging Face with a config.json of its own (crammed_arch.h).
 namespace fff::model {
 
@@ -28,6 +29,9 @@ struct LoadedVersion {
   // nothing for fp32.
   std::optional<PrecisionReport> precision;
   std::optional<Proof> proof;  // nothing without an example.safetensors
+  // What changes the FFF's answers and neither files nor config say
+  // (importer::Import); nothing that a proof settled.
+  std::vector<std::string> assumed;
 };
 
 // Reads `model_dir`/config.json; the default config when there is no such file.
@@ -40,7 +44,7 @@ absl::StatusOr<importer::ModelConfig> ReadModelConfig(
 // Opens the one checkpoint of `version_dir`, with the config.json that stands
 // beside it where `config` has no layers, and builds the model. Builds its
 // dense twin as well, when the config wants it at once: the trained network of
-// dense.safetensors when that file is there, the cost baseline otherwise. A
+// dense_file.h when there is one, the cost baseline otherwise. A
 // precision other than fp32 is held against fp32 on the rows of
 // config.precision_rows, or random ones. The fp32 network is held against
 // example.safetensors where there is one (proof.h). Touches the disk and

@@ -117,10 +117,10 @@ function modelRows({name, version, state, reason, default: isDefault, implementa
     const text = one.description || one.layers.map((layer) => layer.description).join(" | ");
     const outputs = one.outputs.length > 1 ? ` | outputs: ${one.outputs.join(", ")}` : "";
     network.append(implementationName(one.name), ` ${text}${outputs}`);
-    if (reason) {
+    for (const warning of [reason, ...one.assumed.map((text) => `assumed: ${text}`)].filter(Boolean)) {
       const why = document.createElement("div");
       why.className = "bad-text";
-      why.textContent = reason;
+      why.textContent = warning;
       network.append(why);
     }
     return row([name, label, state, network, one.device, {number: formatBytes(one.weights_bytes)},

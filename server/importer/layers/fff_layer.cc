@@ -7,6 +7,7 @@
 #include "nlohmann/json.hpp"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/importer/assumptions.h"
 #include "server/importer/conventions.h"
 #include "server/importer/detect.h"
 #include "server/importer/layers/layer_fields.h"
@@ -118,22 +119,6 @@ absl::Status CheckOverrides(const LayerConfig& config,
   return absl::OkStatus();
 }
 
-// One line where the file may be of another convention and config.json does not
-// say in what they differ.
-void SayWhatWasAssumed(const TensorShapes& tensors,
-                       const Convention& convention,
-                       const DetectionHints& hints) {
-  if (hints.convention != nullptr || hints.output_bias.has_value() ||
-      convention.told_by.empty() ||
-      tensors.Find(convention.told_by) != nullptr) {
-    return;
-  }
-  base::LogInfo(absl::StrCat("a layer without tensor \"", convention.told_by,
-                             "\" is taken for convention \"", convention.name,
-                             "\"; it may be of ", convention.otherwise,
-                             ": name it in config.json where that is meant"));
-}
-
 // Fields that contradict the family are refused here, before any tensor is
 // read; without a convention the family may still be detected, and then the
 // reader checks again.
@@ -213,12 +198,12 @@ absl::StatusOr<LoadedLayer> LoadFff(const LayerConfig& config,
   FFF_ASSIGN_OR_RETURN(const Convention* convention,
                        DetectConvention(tensors, hints));
   FFF_RETURN_IF_ERROR(CheckOverrides(config, *convention));
-  SayWhatWasAssumed(tensors, *convention, hints);
   IgnoreKnown(tensors, *convention, hints, reader);
   FFF_ASSIGN_OR_RETURN(
       LoadedLayer loaded,
       convention->layout->read(config, *convention, tensors, reader));
   FFF_RETURN_IF_ERROR(CheckOwnModules(tensors, reader));
+  loaded.assumed = AssumedOf(config, *convention, tensors, reader);
   return loaded;
 }
 

@@ -32,6 +32,8 @@ struct LoadedLayer {
                                                const LayerContext& context)>
       add;
   std::string place = {};  // in config.json: "layers[2].layers[0]"
+  // What neither file nor config.json says (assumptions.h); mostly "".
+  std::string assumed = {};
   // Of a residual block, which has no `add`: these, and its input added. Of an
   // output, which has none either: what it is computed by; maybe none.
   std::vector<LoadedLayer> inside = {};

@@ -197,6 +197,7 @@ v1::GetModelResponse DescribeModel(
   response.set_device(parts.device);
   response.set_flops_per_row(servable.model().cost().flops);
   response.set_checkpoint_file(parts.checkpoint_file);
+  response.mutable_assumed()->Add(parts.assumed.begin(), parts.assumed.end());
   return response;
 }
 

@@ -57,6 +57,8 @@ class Servable {
     // the dense twin.
     std::string precision_report;
     std::string proof;  // by its example, empty without one; of the twin never
+    // What changes its answers and neither files nor config say.
+    std::vector<std::string> assumed;
     std::shared_ptr<metrics::ModelMetrics> metrics;
     std::shared_ptr<metrics::LayerVisits> leaf_visits;
     // Which of its nodes are taken together where the time of its batches goes;

@@ -146,12 +146,23 @@ void LogProof(const VersionToLoad& version, const model::Proof& proof) {
   }
 }
 
+// A line each; they may make wrong answers that look right.
+void LogAssumed(const Servable::Parts& parts) {
+  for (const std::string& one : parts.assumed) {
+    base::LogWarning(absl::StrCat(
+        "assumed model=", base::Printable(parts.model_name), " version=",
+        parts.version, " implementation=", Name(parts.implementation), " ",
+        base::Printable(one, one.size())));
+  }
+}
+
 // The twin beside `fff`.
 Servable::Parts TwinParts(const Servable::Parts& fff, model::DenseTwin twin) {
   Servable::Parts parts = fff;
   parts.implementation = Implementation::kDense;
   parts.precision_report.clear();
   parts.proof.clear();
+  parts.assumed = std::move(twin.assumed);
   parts.dense_is_trained = twin.trained;
   parts.dense_description = std::move(twin.description);
   parts.model = std::move(twin.model);
@@ -225,6 +236,7 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
     parts.precision_report = loaded.precision->ToString();
   }
   if (loaded.proof.has_value()) parts.proof = loaded.proof->ToString();
+  parts.assumed = std::move(loaded.assumed);
   parts.load_seconds = base::SecondsSince(start);
   if (loaded.dense.model != nullptr) {
     built.dense = TwinParts(parts, std::move(loaded.dense));
@@ -249,6 +261,8 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
         " version=", version.version, " ", parts.precision_report));
   }
   if (loaded.proof.has_value()) LogProof(version, *loaded.proof);
+  LogAssumed(parts);
+  if (built.dense.has_value()) LogAssumed(*built.dense);
   return built;
 }
 
@@ -273,6 +287,7 @@ absl::StatusOr<Servable::Parts> BuildTwin(const VersionToLoad& version,
       "built the dense twin of model=", base::Printable(version.model_name),
       " version=", version.version, " device=", parts.device, " seconds=",
       parts.load_seconds, " dense=\"", parts.dense_description, "\""));
+  LogAssumed(parts);
   return parts;
 }
 

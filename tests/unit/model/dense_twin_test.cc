@@ -249,6 +249,10 @@ TEST_F(TrainedTwinTest, ReadsLinearLayersWithReluBetween) {
   EXPECT_TRUE(twin->trained);
   EXPECT_EQ(twin->description,
             "trained dense network from dense.safetensors: 12 -> 16 relu -> 2");
+  ASSERT_EQ(twin->assumed.size(), 1u);
+  EXPECT_THAT(twin->assumed[0],
+              HasSubstr("dense.safetensors: no tensor tells the activation "
+                        "between its linear layers, taken as relu"));
   EXPECT_THAT(Descriptions(*twin->model),
               ElementsAre("linear 12 -> 16, relu", "linear 16 -> 2"));
   EXPECT_THAT(twin->model->input().shape, ElementsAre(3, 4));

@@ -14,8 +14,10 @@ namespace {
 using importer::ModelConfig;
 namespace fs = std::filesystem;
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 const fs::path kVectors = fs::path(FFF_TEST_DATA_DIR) / "reference/vectors";
 
@@ -188,6 +190,79 @@ TEST_F(ModelFilesTest, ADenseFileBecomesTheTwin) {
   EXPECT_TRUE(version->dense.trained);
   EXPECT_EQ(version->dense.description,
             "trained dense network from dense.safetensors: 128 -> 64");
+}
+
+TEST_F(ModelFilesTest, ADenseFileOfTorchBecomesTheTwin) {
+  CopyVector("sapient-128x64", "model.safetensors");
+  WriteLinear(version_dir_ / "dense.pt", 128, 64);
+  const auto version = Load();
+  ASSERT_TRUE(version.ok()) << version.status();
+  EXPECT_TRUE(version->dense.trained);
+  EXPECT_EQ(version->dense.description,
+            "trained dense network from dense.pt: 128 -> 64");
+  EXPECT_THAT(version->dense.assumed, IsEmpty());
+}
+
+TEST_F(ModelFilesTest, ASecondDenseFileIsNamed) {
+  CopyVector("sapient-128x64", "model.safetensors");
+  WriteLinear(version_dir_ / "dense.safetensors", 128, 64);
+  WriteLinear(version_dir_ / "dense.pt", 128, 64);
+  const auto version = Load();
+  ASSERT_TRUE(version.ok()) << version.status();
+  EXPECT_THAT(version->dense.assumed,
+              ElementsAre("dense.pt is passed over, since dense.safetensors is "
+                          "there"));
+}
+
+TEST_F(ModelFilesTest, ATwinInAnotherVersionsDirectoryIsNamed) {
+  CopyVector("sapient-128x64", "model.safetensors");
+  WriteLinear(version_dir_ / "dense.safetensors", 128, 64);
+  fs::create_directory(model_dir_ / "2");
+  fs::copy_file(version_dir_ / "model.safetensors",
+                model_dir_ / "2/model.safetensors");
+  const std::string second = (model_dir_ / "2").string();
+  const auto version = LoadVersion(second, SapConfig(), {});
+  ASSERT_TRUE(version.ok()) << version.status();
+  EXPECT_FALSE(version->dense.trained);
+  EXPECT_THAT(version->dense.assumed,
+              ElementsAre(HasSubstr("no trained dense network stands in "
+                                    "version 2, but 1/dense.safetensors")));
+  ModelConfig lazy = SapConfig();
+  lazy.dense = importer::DenseChoice::kLazy;
+  const auto later = LoadVersion(second, lazy, {});
+  ASSERT_TRUE(later.ok()) << later.status();
+  EXPECT_EQ(later->dense.assumed, version->dense.assumed);
+}
+
+TEST_F(ModelFilesTest, WhatABareLayerIsTakenForIsSaid) {
+  CopyVector("fastfeedforward-mnist-shape", "model.safetensors");
+  const auto version = Load(ModelConfig());
+  ASSERT_TRUE(version.ok()) << version.status();
+  EXPECT_THAT(
+      version->assumed,
+      ElementsAre(AllOf(
+          HasSubstr("layers[0]: taken for convention \"fastfeedforward\""),
+          HasSubstr("no tensor tells the activation, taken as relu"),
+          HasSubstr("\"fastfeedforward-0.2.1\" (pbelcak/fastfeedforward 0.2.1, "
+                    "the release on PyPI) adds none in eval, which moves "
+                    "answers by up to 0.353"))));
+}
+
+TEST_F(ModelFilesTest, WhatTheConfigSaysIsNotAssumed) {
+  CopyVector("fastfeedforward-mnist-shape", "model.safetensors");
+  ModelConfig config;
+  config.layers.resize(1);
+  config.layers[0].convention = "fastfeedforward";
+  config.layers[0].activation = graph::Activation::kRelu;
+  const auto named = Load(config);
+  ASSERT_TRUE(named.ok()) << named.status();
+  EXPECT_THAT(named->assumed,
+              ElementsAre(AllOf(HasSubstr("layers[0]: b2s is added; "),
+                                Not(HasSubstr("activation")))));
+  config.layers[0].output_bias = true;
+  const auto all = Load(config);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_THAT(all->assumed, IsEmpty());
 }
 
 TEST_F(ModelFilesTest, ABadDenseFileFailsTheVersion) {
