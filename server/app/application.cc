@@ -317,6 +317,7 @@ int RunServer(const Config& config) {
 #endif
   ApplyLogLevel(config.log_level);
   if (config.log_format == "json") base::UseJsonLog();
+  for (const std::string& warning : config.warnings) base::LogWarning(warning);
   Server server(config);
   SignalThread signals([&server] { server.ReopenLogs(); },
                        [&server] { server.EndLoads(); });

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
+#include <iostream>
 #include <limits>
 #include <map>
 #include <string>
@@ -13,6 +14,8 @@
 #include "absl/strings/string_view.h"
 #include "server/app/demo_models.h"
 #include "server/app/host_flag.h"
+#include "server/app/usage.h"
+#include "server/base/near_match.h"
 #include "server/rpc/messages/version.h"
 #include "server/rpc/service/grpc_server.h"
 
@@ -341,21 +344,6 @@ std::vector<std::string> AllArguments(const CLI::App& app, int argc,
   return arguments;
 }
 
-// --host=, what a script's empty variable leaves: CLI11 would take the next
-// argument for the value.
-void RefuseEmptyValues(int argc, const char* const* argv) {
-  for (int i = 1; i < argc; ++i) {
-    const absl::string_view argument = argv[i];
-    if (!absl::StartsWith(argument, "--") ||
-        argument.find('=') != argument.size() - 1) {
-      continue;
-    }
-    const std::string flag(argument.substr(0, argument.size() - 1));
-    throw CLI::ValidationError(
-        flag, "got an empty value; leave the flag out for its default");
-  }
-}
-
 }  // namespace
 
 EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
@@ -384,8 +372,12 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
     app.parse(AllArguments(app, argc, argv));
   } catch (const CLI::ParseError& error) {
     constexpr int kUsageError = 2;
+    if (error.get_exit_code() != 0) {
+      std::cerr << base::ExplainUnexpected(app.remaining(), OptionNames(app));
+    }
     return {true, app.exit(error) == 0 ? 0 : kUsageError};
   }
+  config.warnings = UnknownVariables(Environment(), VariableNames(app));
   return {};
 }
 

@@ -52,6 +52,8 @@ struct Config {
   std::string access_log;           // a file, "-", or "" for none
   double access_log_sample = 1;     // share of the requests that succeed
   TraceFlags traces;
+  // To be logged once the log is there: variables that no option has.
+  std::vector<std::string> warnings;
 };
 
 // Why the process should end before it serves: help or version was printed, or

@@ -9,6 +9,8 @@
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
 #include "server/base/log.h"
+#include "server/base/near_match.h"
+#include "server/importer/json_lines.h"
 
 namespace fff::importer {
 namespace {
@@ -29,8 +31,10 @@ bool HasControlCharacter(absl::string_view text) {
 
 void JsonErrors::Add(const std::string& path, absl::string_view message) {
   if (!status_.ok()) return;
+  const int line = LineOf(text_, path);
   status_ = absl::InvalidArgumentError(absl::StrCat(
-      source_, ": ", path.empty() ? "the document" : path, ": ", message));
+      source_, ": ", path.empty() ? "the document" : path, ": ", message,
+      line > 0 ? absl::StrCat(" (line ", line, ")") : std::string()));
 }
 
 std::string DescribeJson(const json& value) {
@@ -284,9 +288,10 @@ void JsonFields::RejectUnknownKeys() {
   if (object_ == nullptr) return;
   for (const auto& item : object_->items()) {
     if (std::find(asked_.begin(), asked_.end(), item.key()) == asked_.end()) {
-      errors_.Add(PathOf(base::Printable(item.key())),
-                  absl::StrCat("unknown key, allowed are ",
-                               absl::StrJoin(asked_, ", ")));
+      errors_.Add(
+          PathOf(base::Printable(item.key())),
+          absl::StrCat("unknown key, allowed are ", absl::StrJoin(asked_, ", "),
+                       base::DidYouMean(item.key(), asked_)));
     }
   }
 }

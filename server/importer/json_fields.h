@@ -20,8 +20,11 @@ namespace fff::importer {
 // The first thing found wrong in a document; later ones are dropped.
 class JsonErrors {
  public:
-  explicit JsonErrors(std::string source) : source_(std::move(source)) {}
-  // INVALID_ARGUMENT "source: path: message".
+  // `text` is the document, where messages are to name lines of it. It must
+  // outlive this.
+  explicit JsonErrors(std::string source, absl::string_view text = {})
+      : source_(std::move(source)), text_(text) {}
+  // INVALID_ARGUMENT "source: path: message (line 3)".
   void Add(const std::string& path, absl::string_view message);
   const absl::Status& status() const { return status_; }
   bool ok() const { return status_.ok(); }
@@ -29,6 +32,7 @@ class JsonErrors {
 
  private:
   std::string source_;
+  absl::string_view text_;
   absl::Status status_;
 };
 
@@ -100,7 +104,8 @@ class JsonFields {
   // Null when absent.
   const nlohmann::json* Find(const char* key);
 
-  // Every key not asked for by now is an error that lists those that were.
+  // Every key not asked for by now is an error that names the nearest of those
+  // that were, and all of them.
   void RejectUnknownKeys();
 
   // "layers[1].activation"; the root's path is "".

@@ -232,7 +232,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view json,
                      kConfigBytesMax, " are allowed"));
   }
   FFF_ASSIGN_OR_RETURN(const Json document, ParseStrictJson(json, source));
-  JsonErrors errors(source);
+  JsonErrors errors(source, json);
   JsonFields fields(document, "", errors);
   ModelConfig config = ReadModel(fields);
   FFF_RETURN_IF_ERROR(errors.status());

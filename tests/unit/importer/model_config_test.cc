@@ -212,6 +212,10 @@ TEST_P(BadConfigTest, IsRefusedWithAnExactMessage) {
 }
 
 const BadConfig kBadConfigs[] = {
+    {"NearKey",
+     "{\n \"layers\": [\n  {\"type\": \"fff\", \"conventoin\": \"x\"}]}",
+     {"layers[0].conventoin: unknown key, allowed are ",
+      "; did you mean \"convention\"? (line 3)"}},
     {"Empty", "", {"not valid JSON"}},
     {"Truncated", R"({"layers": [)", {"not valid JSON"}},
     {"Comment", "{} // note", {"not valid JSON"}},
