@@ -199,6 +199,18 @@ bool FitsHints(const PrefixView& view, const DetectionHints& hints) {
   return false;
 }
 
+std::vector<std::string> PrefixesThatFit(const TensorShapes& tensors,
+                                         const DetectionHints& hints) {
+  if (FitsHints({tensors, ""}, hints)) return {""};
+  std::vector<std::string> fit;
+  for (const std::string& prefix : CandidatePrefixes(tensors)) {
+    // In order, so that a layer comes before the layers it is made of.
+    if (!fit.empty() && absl::StartsWith(prefix, fit.back())) continue;
+    if (FitsHints({tensors, prefix}, hints)) fit.push_back(prefix);
+  }
+  return fit;
+}
+
 absl::StatusOr<const Convention*> Served(const Convention* convention) {
   if (!convention->served()) return NotServed(*convention);
   return convention;
@@ -308,15 +320,13 @@ absl::StatusOr<const Convention*> DetectConvention(
   return SeveralFit(candidates);
 }
 
+std::vector<std::string> LayerPrefixes(const TensorShapes& tensors) {
+  return PrefixesThatFit(tensors, {});
+}
+
 absl::StatusOr<std::string> DetectPrefix(const TensorShapes& tensors,
                                          const DetectionHints& hints) {
-  if (FitsHints({tensors, ""}, hints)) return std::string();
-  std::vector<std::string> fit;
-  for (const std::string& prefix : CandidatePrefixes(tensors)) {
-    // In order, so that a layer comes before the layers it is made of.
-    if (!fit.empty() && absl::StartsWith(prefix, fit.back())) continue;
-    if (FitsHints({tensors, prefix}, hints)) fit.push_back(prefix);
-  }
+  const std::vector<std::string> fit = PrefixesThatFit(tensors, hints);
   if (fit.size() > 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "several FFF layers are there; set \"prefix\" of the layer to one of ",

@@ -49,6 +49,10 @@ struct DetectionHints {
 absl::StatusOr<const Convention*> DetectConvention(const TensorShapes& tensors,
                                                    const DetectionHints& hints);
 
+// The prefixes under which an FFF layer stands, known or not served; {""} where
+// one stands bare. Of prefixes inside another the outer one.
+std::vector<std::string> LayerPrefixes(const TensorShapes& tensors);
+
 // The prefix of the one FFF layer in `tensors`: "" when its tensors stand there
 // bare. Otherwise the only prefix (ending in ".") under which a convention, or
 // the one that was named, fits. Of prefixes inside another that fits it is the
