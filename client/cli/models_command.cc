@@ -8,7 +8,9 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/input_port.h"
 #include "client/cli/output_rows.h"
+#include "client/cli/terminal.h"
 #include "nlohmann/json.hpp"
+#include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/benchmark/text_table.h"
 
@@ -23,6 +25,7 @@ struct Described {
   // "input_ids INT64 [sequence]", one per input.
   std::vector<std::string> inputs;
   std::vector<std::string> outputs;  // likewise, the main one first
+  std::vector<std::string> assumed;
 };
 
 Described Describe(const client::Client& client,
@@ -38,7 +41,71 @@ Described Describe(const client::Client& client,
   for (const v1::TensorMetadata& port : OutputsOf(*model)) {
     described.outputs.push_back(absl::StrCat(port.name(), " ", PortText(port)));
   }
+  described.assumed.assign(model->assumed().begin(), model->assumed().end());
   return described;
+}
+
+struct Line {
+  v1::ModelSummary model;
+  Described described;
+};
+
+Json ModelJson(const Line& line) {
+  const auto& [model, described] = line;
+  return {{"name", model.name()},
+          {"version", model.version()},
+          {"state", StateName(model.state())},
+          {"is_default_version", model.is_default_version()},
+          {"implementation", ImplementationName(model.implementation())},
+          {"dense_kind", described.dense_kind},
+          {"inputs", described.inputs},
+          {"outputs", described.outputs},
+          {"reason", model.reason()},
+          {"description", model.description()},
+          {"assumed", described.assumed}};
+}
+
+void PrintJson(const std::vector<Line>& lines) {
+  Json models = Json::array();
+  for (const Line& line : lines) models.push_back(ModelJson(line));
+  const Json whole = {{"models", std::move(models)}};
+  std::cout << whole.dump(2, ' ', false, Json::error_handler_t::replace)
+            << "\n";
+}
+
+// One line per model, then one per assumption. `columns`: 0 = all columns, all
+// of each.
+void PrintText(const std::vector<Line>& lines, int columns) {
+  std::vector<std::vector<std::string>> rows;
+  std::string assumed;
+  for (const auto& [model, described] : lines) {
+    std::vector<std::string> row = {
+        model.name(), absl::StrCat(model.version()), StateName(model.state()),
+        model.is_default_version() ? "default" : ""};
+    if (columns == 0) {
+      row.push_back(ImplementationName(model.implementation()));
+      row.push_back(described.dense_kind);
+      row.push_back(absl::StrJoin(described.inputs, "; "));
+      row.push_back(absl::StrJoin(described.outputs, "; "));
+    }
+    row.push_back(model.reason().empty() ? model.description()
+                                         : model.reason());
+    rows.push_back(std::move(row));
+    for (const std::string& one : described.assumed) {
+      absl::StrAppend(&assumed, "assumed of ", base::Printable(model.name()),
+                      " ", model.version(), ": ",
+                      base::Printable(one, one.size()), "\n");
+    }
+  }
+  std::vector<std::string> header = {"name", "version", "state", ""};
+  if (columns == 0) {
+    for (const char* name : {"kind", "dense twin", "inputs", "outputs"}) {
+      header.push_back(name);
+    }
+  }
+  header.push_back("description or reason");
+  std::cout << CutLines(benchmark::TextTable(header, rows), columns);
+  if (!assumed.empty()) std::cout << "\n" << assumed;
 }
 
 }  // namespace
@@ -83,6 +150,8 @@ std::string DenseKindName(v1::DenseKind kind) {
 CLI::App* ModelsCommand::Register(CLI::App& app) {
   CLI::App* sub = app.add_subcommand("models", "List the server's models");
   sub->add_flag("--json", json, "Print JSON");
+  sub->add_flag("--wide", wide,
+                "All columns, however long; without it lines fit the terminal");
   sub->footer("Example:\n  fffctl --server 127.0.0.1:8001 models");
   return sub;
 }
@@ -91,40 +160,16 @@ absl::Status ModelsCommand::Run(const GlobalOptions& global) const {
   FFF_ASSIGN_OR_RETURN(const auto client, Connect(global));
   FFF_ASSIGN_OR_RETURN(const v1::ListModelsResponse listed,
                        client->ListModels());
-  std::vector<std::vector<std::string>> rows;
-  Json models = Json::array();
+  std::vector<Line> lines;
   for (const v1::ModelSummary& model : listed.models()) {
-    const Described described = Describe(*client, model);
-    rows.push_back(
-        {model.name(), absl::StrCat(model.version()), StateName(model.state()),
-         model.is_default_version() ? "default" : "",
-         ImplementationName(model.implementation()), described.dense_kind,
-         absl::StrJoin(described.inputs, "; "),
-         absl::StrJoin(described.outputs, "; "),
-         model.reason().empty() ? model.description() : model.reason()});
-    models.push_back(
-        {{"name", model.name()},
-         {"version", model.version()},
-         {"state", StateName(model.state())},
-         {"is_default_version", model.is_default_version()},
-         {"implementation", ImplementationName(model.implementation())},
-         {"dense_kind", described.dense_kind},
-         {"inputs", described.inputs},
-         {"outputs", described.outputs},
-         {"reason", model.reason()},
-         {"description", model.description()}});
+    lines.push_back({model, Describe(*client, model)});
   }
   if (json) {
-    const Json whole = {{"models", std::move(models)}};
-    std::cout << whole.dump(2, ' ', false, Json::error_handler_t::replace)
-              << "\n";
-  } else if (rows.empty()) {
+    PrintJson(lines);
+  } else if (lines.empty()) {
     std::cout << "the server has no models\n";
   } else {
-    std::cout << benchmark::TextTable(
-        {"name", "version", "state", "", "kind", "dense twin", "inputs",
-         "outputs", "description or reason"},
-        rows);
+    PrintText(lines, wide ? 0 : OutputColumns());
   }
   return absl::OkStatus();
 }

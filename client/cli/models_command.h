@@ -17,6 +17,7 @@ std::string DenseKindName(v1::DenseKind kind);
 // `fffctl models`: every model of the server's repository.
 struct ModelsCommand {
   bool json = false;
+  bool wide = false;
 
   CLI::App* Register(CLI::App& app);
   absl::Status Run(const GlobalOptions& global) const;

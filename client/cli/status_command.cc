@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/input_port.h"
 #include "client/cli/models_command.h"
+#include "client/cli/terminal.h"
 #include "nlohmann/json.hpp"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
@@ -51,7 +52,7 @@ absl::StatusOr<ServerState> Ask(const client::Client& client) {
   return state;
 }
 
-void PrintInputs(const ServerState& state) {
+void PrintInputs(const ServerState& state, int columns) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::GetModelResponse& model : state.loaded) {
     for (const v1::TensorMetadata& port : PortsOf(model)) {
@@ -60,11 +61,12 @@ void PrintInputs(const ServerState& state) {
   }
   if (rows.empty()) return;
   std::cout << "\n"
-            << benchmark::TextTable({"model", "input", "datatype and shape"},
-                                    rows);
+            << CutLines(benchmark::TextTable(
+                            {"model", "input", "datatype and shape"}, rows),
+                        columns);
 }
 
-void PrintKernels(const ServerState& state) {
+void PrintKernels(const ServerState& state, int columns) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::GetModelResponse& model : state.loaded) {
     for (int i = 0; i < model.layers_size(); ++i) {
@@ -78,12 +80,15 @@ void PrintKernels(const ServerState& state) {
   }
   if (rows.empty()) return;
   std::cout << "\n"
-            << benchmark::TextTable(
-                   {"model", "layer", "type", "from rows", "kernel", "because"},
-                   rows);
+            << CutLines(benchmark::TextTable({"model", "layer", "type",
+                                              "from rows", "kernel", "because"},
+                                             rows),
+                        columns);
 }
 
-void PrintText(const ServerState& state, const std::string& target) {
+// `columns`: 0 = lines of any length.
+void PrintText(const ServerState& state, const std::string& target,
+               int columns) {
   std::cout << base::Printable(state.name) << " "
             << base::Printable(state.version) << " at " << target
             << "\n  health " << client::Name(state.health) << ", "
@@ -96,10 +101,12 @@ void PrintText(const ServerState& state, const std::string& target) {
          model.is_default_version() ? "default" : "",
          model.reason().empty() ? model.description() : model.reason()});
   }
-  std::cout << benchmark::TextTable(
-      {"model", "version", "state", "", "description or reason"}, rows);
-  PrintInputs(state);
-  PrintKernels(state);
+  std::cout << CutLines(
+      benchmark::TextTable(
+          {"model", "version", "state", "", "description or reason"}, rows),
+      columns);
+  PrintInputs(state, columns);
+  PrintKernels(state, columns);
 }
 
 Json PortsJson(const v1::GetModelResponse& model) {
@@ -166,6 +173,8 @@ CLI::App* StatusCommand::Register(CLI::App& app) {
   CLI::App* sub = app.add_subcommand(
       "status", "Show health, models, and which kernel serves what");
   sub->add_flag("--json", json, "Print JSON");
+  sub->add_flag("--wide", wide,
+                "Lines of any length; without it they fit the terminal");
   sub->footer("Example:\n  fffctl status --server 127.0.0.1:8001");
   return sub;
 }
@@ -176,7 +185,7 @@ absl::Status StatusCommand::Run(const GlobalOptions& global) const {
   if (json) {
     PrintJson(state);
   } else {
-    PrintText(state, global.server);
+    PrintText(state, global.server, wide ? 0 : OutputColumns());
   }
   return absl::OkStatus();
 }

@@ -10,6 +10,7 @@ namespace fff::cli {
 // serves which batch size, and why.
 struct StatusCommand {
   bool json = false;
+  bool wide = false;
 
   CLI::App* Register(CLI::App& app);
   absl::Status Run(const GlobalOptions& global) const;

@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/formats/npy.h"
 #include "client/cli/read_file.h"
 #include "nlohmann/json.hpp"
@@ -231,6 +233,34 @@ TEST_F(FffctlTest, ModelsListsStatesKindsAndReasons) {
   EXPECT_EQ(json["models"][2]["inputs"][0], "input_ids INT64 [sequence]");
 }
 
+// Sets the variable COLUMNS while it lives.
+class WithColumns {
+ public:
+  explicit WithColumns(const char* columns) { setenv("COLUMNS", columns, 1); }
+  ~WithColumns() { unsetenv("COLUMNS"); }
+};
+
+size_t LongestLine(const std::string& text) {
+  size_t longest = 0;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    longest = std::max(longest, line.size());
+  }
+  return longest;
+}
+
+TEST_F(FffctlTest, ModelsAndStatusFitTheTerminal) {
+  const WithColumns terminal("40");
+  const Outcome models = OnServer("models");
+  EXPECT_EQ(models.code, 0) << models.err;
+  EXPECT_LE(LongestLine(models.out), 42u) << models.out;  // "…" has 3 bytes
+  EXPECT_THAT(models.out, AllOf(HasSubstr("sum:dense"), HasSubstr("…"),
+                                Not(HasSubstr("pixels FP32"))));
+  const Outcome status = OnServer("status");
+  EXPECT_LE(LongestLine(status.out), 60u) << status.out;  // but its first line
+  EXPECT_THAT(OnServer("models --wide").out, HasSubstr("pixels FP32 [4]"));
+  EXPECT_THAT(OnServer("status --wide").out, HasSubstr("least predicted cost"));
+}
+
 TEST_F(FffctlTest, StatusShowsHealthAndKernels) {
   const Outcome outcome = OnServer("status");
   EXPECT_EQ(outcome.code, 0) << outcome.err;
@@ -299,6 +329,10 @@ TEST(FffctlUsageTest, TheEnvironmentNamesTheServer) {
 TEST(FffctlUsageTest, WrongUsageExitsWithTwo) {
   EXPECT_EQ(Fffctl("").code, 2);
   EXPECT_EQ(Fffctl("guess").code, 2);
+  EXPECT_THAT(Fffctl("predit --model sum").err,
+              HasSubstr("predit is not known; did you mean predict?"));
+  EXPECT_THAT(Fffctl("models --jsno").err,
+              HasSubstr("--jsno is not known; did you mean --json?"));
   EXPECT_EQ(Fffctl("predict --model sum").code, 2);
   EXPECT_EQ(Fffctl("predict --model sum --input /nonexistent").code, 2);
   EXPECT_EQ(Fffctl("predict --model sum --input ids=/nonexistent").code, 2);
@@ -321,7 +355,8 @@ TEST(FffctlUsageTest, WrongUsageExitsWithTwo) {
 }
 
 TEST(FffctlUsageTest, EveryHelpEndsWithAnExample) {
-  for (const char* command : {"", "predict", "benchmark", "models", "status"}) {
+  for (const char* command :
+       {"", "predict", "benchmark", "models", "status", "inspect", "verify"}) {
     const Outcome outcome = Fffctl(std::string(command) + " --help");
     EXPECT_EQ(outcome.code, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;

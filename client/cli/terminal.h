@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace fff::cli {
+
+// How many characters a line of standard output holds: what the variable
+// COLUMNS says, else the terminal. 0 where neither does, as for a pipe or a
+// file, whose readers want everything.
+int OutputColumns();
+
+// `text` with every line cut to that many characters of UTF-8, the last of
+// which is then "…". 0 columns cut nothing.
+std::string CutLines(absl::string_view text, int columns);
+
+}  // namespace fff::cli
