@@ -1,7 +1,10 @@
 """The exporter: torch modules and files to safetensors."""
 
 import collections
+import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -146,6 +149,42 @@ def test_code_in_a_file_runs_only_when_allowed(tmp_path, capsys):
     assert not target.exists()
     assert export.main([source, "-o", str(target), "--allow-pickle"]) == 0
     assert_same(read_safetensors(str(target)), module.state_dict())
+
+
+SCRIPT = """
+import sys
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout(0.5))
+
+    def forward(self, x):
+        return self.head(x)
+
+if __name__ == "__main__":
+    torch.save(Net(), sys.argv[1])
+"""
+
+
+def test_objects_of_the_users_script_are_found(tmp_path, capsys):
+    script, source = tmp_path / "train.py", str(tmp_path / "m.pt")
+    script.write_text(SCRIPT)
+    subprocess.run([sys.executable, str(script), source], check=True)
+    target = str(tmp_path / "o.safetensors")
+    assert export.main([source, "-o", target, "--allow-pickle"]) == 1
+    assert "--script FILE.py names the script" in capsys.readouterr().err
+    assert export.main(
+        [source, "-o", target, "--allow-pickle", "--script", str(script)]) == 0
+    assert sorted(read_safetensors(target)) == ["head.0.bias", "head.0.weight"]
+    assert "Net" not in vars(sys.modules["__main__"])
+    # The network's own script has them, and dropout is nothing.
+    assert export.main(
+        ["--module", f"{script}:Net", "--weights", source, "--allow-pickle",
+         "--input-shape", "4", "-o", str(tmp_path / "models" / "net" / "1")]) == 0
+    config = json.loads((tmp_path / "models" / "net" / "config.json").read_text())
+    assert [layer["type"] for layer in config["layers"]] == ["linear"]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
         'the same as "checkpoint_entry" of config.json')
     add("--allow-pickle", action="store_true",
         help="load files that hold more than tensors; executes their code")
+    add("--script", metavar="FILE.py",
+        help="with --allow-pickle: the script that has the classes of the file's "
+        "objects; runs it. Left out, that of --module")
     network = parser.add_argument_group("whole networks")
     add = network.add_argument
     add("--module", metavar="FILE.py:NAME",
@@ -89,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export_checkpoint(options) -> None:
-    state = load_state_dict(options.checkpoint, options.entry, options.allow_pickle)
+    state = load_state_dict(
+        options.checkpoint, options.entry, options.allow_pickle, options.script)
     tensors = export_module(state, options.output, prefix=options.prefix)
     _print_tensors(tensors)
     print(f"wrote {options.output}: {os.path.getsize(options.output)} bytes")
@@ -120,7 +124,10 @@ def _load_weights(module, options) -> None:
     from .trace import unwrapped
 
     module = unwrapped(module)
-    state = load_state_dict(options.weights, options.entry, options.allow_pickle)
+    script = options.script or options.module.rpartition(":")[0]
+    state = load_state_dict(
+        options.weights, options.entry, options.allow_pickle,
+        script if script.endswith(".py") else None)
     tensors = {
         name[len(options.prefix):]: torch.as_tensor(value)
         for name, value in state.items() if name.startswith(options.prefix)

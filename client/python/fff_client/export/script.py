@@ -1,10 +1,12 @@
 """The module that a user's script makes, with errors of one line."""
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
+from typing import Optional
 
 from .errors import ExportError
 
@@ -39,6 +41,32 @@ def made_module(text: str):
             "module"
         )
     return made
+
+
+@contextlib.contextmanager
+def classes_of(script: Optional[str]):
+    """While it lasts, pickle finds the classes of a script that was run as __main__.
+
+    Runs the script, but for what it does only under its own name __main__. None
+    changes nothing. Raises ExportError for what the script raises.
+    """
+    if script is None:
+        yield
+        return
+    try:
+        names = vars(_loaded(script))
+    except (Exception, SystemExit) as error:  # whatever the script does
+        if _misses_torch(error):
+            raise
+        raise ExportError(f"{script}: {told(error)}") from error
+    main = vars(sys.modules["__main__"])
+    before = dict(main)
+    main.update({name: value for name, value in names.items() if name[:2] != "__"})
+    try:
+        yield
+    finally:
+        main.clear()
+        main.update(before)
 
 
 def told(error: BaseException) -> str:

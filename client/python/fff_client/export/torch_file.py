@@ -7,10 +7,12 @@ import numpy as np
 
 from ..export_entry import EntryError, choose, flatten
 from .errors import ExportError
+from .script import classes_of
 
 
 def load_state_dict(
-    path: str, entry: Optional[str] = None, allow_pickle: bool = False
+    path: str, entry: Optional[str] = None, allow_pickle: bool = False,
+    script: Optional[str] = None,
 ) -> Mapping:
     """Loads the state_dict of a file that torch.save wrote.
 
@@ -20,12 +22,15 @@ def load_state_dict(
         there must be one that can be meant; export_entry has the rules.
     allow_pickle: also load files that hold more than tensors. That executes
         whatever code the file asks for, so only for files you made yourself.
+    script: with allow_pickle, the training script (FILE.py) whose classes the
+        file's objects are of. It is run, but not as __main__.
 
     Returns its tensors and numbers by name; what else stands in it is left out.
     Raises ExportError when the file holds no state_dict, when several dicts
     could be it, when it needs allow_pickle, or when torch cannot read it.
     """
-    content = _torch_load(path, allow_pickle)
+    with classes_of(script if allow_pickle else None):
+        content = _torch_load(path, allow_pickle)
     try:
         try:
             state = choose(_without_module(content), entry)
@@ -89,4 +94,6 @@ def _torch_load(path: str, allow_pickle: bool):
             " (a file that holds more than tensors is loaded with --allow-pickle;"
             " that executes its code, so only for files you made yourself)"
         )
+        if allow_pickle and isinstance(error, (AttributeError, ImportError)):
+            hint = " (--script FILE.py names the script that has the class)"
         raise ExportError(f"{path}: torch cannot read it: {error}{hint}") from error
