@@ -20,7 +20,7 @@
 #include "server/app/tracing_choice.h"
 #include "server/base/cpu_info.h"
 #include "server/base/listen.h"
-#include "server/base/log.h"
+#include "server/base/log_event.h"
 #include "server/base/memory_info.h"
 #include "server/base/memory_return.h"
 #include "server/base/status_macros.h"
@@ -120,15 +120,20 @@ class Server {
     SetServing(true);
     const std::string why_not = registry_.WhyNotReady();
     if (!why_not.empty()) {
-      base::LogWarning(absl::StrCat("not ready: ", why_not));
+      base::LogEvent(base::LogLevel::kWarning, "not_ready",
+                     {{"reason", why_not}},
+                     absl::StrCat("not ready: ", why_not));
     }
     if (config_.model_control != serving::ModelControl::kNone) {
       watcher_.Start();
     }
     memory_returner_.Start();
-    base::LogInfo(absl::StrCat(
-        "listening grpc=", base::HostPort(config_.host, grpc_->port()),
-        " http=", base::HostPort(HttpHost(config_.host), http_->port())));
+    const std::string grpc = base::HostPort(config_.host, grpc_->port());
+    const std::string http =
+        base::HostPort(HttpHost(config_.host), http_->port());
+    base::LogEvent(base::LogLevel::kInfo, "listening",
+                   {{"grpc", grpc}, {"http", http}},
+                   absl::StrCat("listening grpc=", grpc, " http=", http));
     if (config_.demo) {
       base::LogInfo(absl::StrCat(
           "demo: ", DemoCommand(base::HostPort(config_.host, grpc_->port()))));
@@ -156,7 +161,7 @@ class Server {
         static_cast<int64_t>(config_.drain_timeout_seconds * 1000));
     grpc_->Stop(std::chrono::system_clock::now() + timeout);
     http_.reset();
-    base::LogInfo("stopped");
+    base::LogEvent(base::LogLevel::kInfo, "stopped", {}, "stopped");
     EndLoader();
   }
 

@@ -3,9 +3,11 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <cmath>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/log_event.h"
 #include "server/base/utf8.h"
 
 namespace fff::base {
@@ -59,6 +61,31 @@ void Log(LogLevel level, absl::string_view message) {
   }
   Logger().log(ToSpdlog(level),
                spdlog::string_view_t(message.data(), message.size()));
+}
+
+LogField::LogField(absl::string_view key_in, absl::string_view text)
+    : key(key_in) {
+  AppendJsonString(text, json);
+}
+LogField::LogField(absl::string_view key_in, int64_t number)
+    : key(key_in), json(absl::StrCat(number)) {}
+LogField::LogField(absl::string_view key_in, double number)
+    : key(key_in),
+      json(std::isfinite(number) ? absl::StrCat(number) : "null") {}
+
+void LogEvent(LogLevel level, absl::string_view event,
+              std::initializer_list<LogField> fields,
+              absl::string_view message) {
+  if (!JsonLog()) return Log(level, message);
+  // The pattern ends with the message's value, so these follow it.
+  std::string values;
+  AppendJsonString(message, values);
+  absl::StrAppend(&values, ",\"event\":");
+  AppendJsonString(event, values);
+  for (const LogField& field : fields) {
+    absl::StrAppend(&values, ",\"", field.key, "\":", field.json);
+  }
+  Logger().log(ToSpdlog(level), spdlog::string_view_t(values));
 }
 
 std::string Printable(absl::string_view text, size_t max_bytes) {

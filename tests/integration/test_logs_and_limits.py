@@ -139,3 +139,18 @@ def test_a_cpu_quota_of_its_own_group_bounds_the_workers(repository, cpus, wante
             ask(server, "served")
     with ServerProcess(repository) as free:
         await_true(lambda: workers(free) == available)
+
+
+def test_json_logs_have_fields(repository):
+    (repository / "bad" / "1").mkdir(parents=True)
+    (repository / "bad" / "1" / "model.safetensors").write_bytes(b"not a checkpoint")
+    with ServerProcess(repository, "--log-format=json") as server:
+        lines = [json.loads(line) for line in server.text().splitlines()]
+    events = {(line.get("event"), line.get("model")): line for line in lines}
+    loaded = events["loaded", MODEL]
+    assert loaded["version"] == 1 and loaded["level"] == "info"
+    assert loaded["file"] == "model.safetensors" and loaded["device"] == "cpu"
+    assert loaded["seconds"] > 0 and loaded["message"].startswith("loaded model=")
+    failed = events["load_failed", "bad"]
+    assert failed["level"] == "error" and "model.safetensors" in failed["reason"]
+    assert events["listening", None]["grpc"] in server.text()

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/base/clock.h"
-#include "server/base/log.h"
+#include "server/base/log_event.h"
 #include "server/base/memory_info.h"
 #include "server/base/status_macros.h"
 #include "server/engine/execution_context.h"
@@ -139,20 +139,31 @@ void LogProof(const VersionToLoad& version, const model::Proof& proof) {
   const std::string line =
       absl::StrCat("proof model=", base::Printable(version.model_name),
                    " version=", version.version, " ", proof.ToString());
-  if (proof.undecided < proof.rows) {
-    base::LogInfo(line);
-  } else {
-    base::LogWarning(line);
-  }
+  base::LogEvent(proof.undecided < proof.rows ? base::LogLevel::kInfo
+                                              : base::LogLevel::kWarning,
+                 "proof",
+                 {{"model", version.model_name},
+                  {"version", version.version},
+                  {"rows", proof.rows},
+                  {"undecided", proof.undecided},
+                  {"difference", proof.difference},
+                  {"tolerance", proof.tolerance}},
+                 line);
 }
 
 // A line each; they may make wrong answers that look right.
 void LogAssumed(const Servable::Parts& parts) {
   for (const std::string& one : parts.assumed) {
-    base::LogWarning(absl::StrCat(
-        "assumed model=", base::Printable(parts.model_name), " version=",
-        parts.version, " implementation=", Name(parts.implementation), " ",
-        base::Printable(one, one.size())));
+    base::LogEvent(
+        base::LogLevel::kWarning, "assumed",
+        {{"model", parts.model_name},
+         {"version", parts.version},
+         {"implementation", Name(parts.implementation)},
+         {"assumed", one}},
+        absl::StrCat("assumed model=", base::Printable(parts.model_name),
+                     " version=", parts.version,
+                     " implementation=", Name(parts.implementation), " ",
+                     base::Printable(one, one.size())));
   }
 }
 
@@ -190,6 +201,45 @@ std::string MemoryLine(const VersionToLoad& version, int64_t checkpoint_bytes,
                     "_bytes=", own.device + twin.device);
   }
   return line;
+}
+
+// What serves, and which kernels, and what its precision changed.
+void LogLoaded(const VersionToLoad& version, const BuiltVersion& built,
+               const std::string& precision_note) {
+  const Servable::Parts& parts = built.fff;
+  const std::string layers = DescribeLayers(*parts.model);
+  const std::string kernels = DescribeKernels(*parts.model);
+  const std::string twin_kernels =
+      built.dense.has_value() ? DescribeKernels(*built.dense->model) : "";
+  const std::string which =
+      absl::StrCat(" model=", base::Printable(version.model_name),
+                   " version=", version.version);
+  base::LogEvent(
+      base::LogLevel::kInfo, "loaded",
+      {{"model", version.model_name},
+       {"version", version.version},
+       {"file", parts.checkpoint_file},
+       {"device", parts.device},
+       {"seconds", parts.load_seconds},
+       {"fff", layers},
+       {"dense", parts.dense_description}},
+      absl::StrCat("loaded", which, " file=", parts.checkpoint_file,
+                   " device=", parts.device, precision_note,
+                   " seconds=", parts.load_seconds, " fff=\"", layers,
+                   "\" dense=\"", parts.dense_description, "\""));
+  base::LogEvent(base::LogLevel::kInfo, "kernels",
+                 {{"model", version.model_name},
+                  {"version", version.version},
+                  {"fff", kernels},
+                  {"dense", twin_kernels}},
+                 absl::StrCat("kernels", which, " fff=\"", kernels,
+                              "\" dense=\"", twin_kernels, "\""));
+  if (parts.precision_report.empty()) return;
+  base::LogEvent(base::LogLevel::kInfo, "precision",
+                 {{"model", version.model_name},
+                  {"version", version.version},
+                  {"precision", parts.precision_report}},
+                 absl::StrCat("precision", which, " ", parts.precision_report));
 }
 
 absl::Status CheckIdentity(const std::string& directory,
@@ -241,25 +291,15 @@ absl::StatusOr<BuiltVersion> BuildVersion(const VersionToLoad& version,
   if (loaded.dense.model != nullptr) {
     built.dense = TwinParts(parts, std::move(loaded.dense));
   }
-  base::LogInfo(absl::StrCat(
-      "loaded model=", base::Printable(version.model_name),
-      " version=", version.version, " file=", parts.checkpoint_file,
-      " device=", parts.device, PrecisionNote(*parts.model, build.placement),
-      " seconds=", parts.load_seconds, " fff=\"", DescribeLayers(*parts.model),
-      "\" dense=\"", parts.dense_description, "\""));
-  base::LogInfo(absl::StrCat(
-      "kernels model=", base::Printable(version.model_name), " version=",
-      version.version, " fff=\"", DescribeKernels(*parts.model), "\" dense=\"",
-      built.dense.has_value() ? DescribeKernels(*built.dense->model) : "",
-      "\""));
+  LogLoaded(version, built, PrecisionNote(*parts.model, build.placement));
   base::ReturnFreeMemory();
-  base::LogInfo(MemoryLine(version, loaded.checkpoint_bytes, built,
-                           base::ResidentBytes() - resident_before));
-  if (!parts.precision_report.empty()) {
-    base::LogInfo(absl::StrCat(
-        "precision model=", base::Printable(version.model_name),
-        " version=", version.version, " ", parts.precision_report));
-  }
+  const int64_t grown = base::ResidentBytes() - resident_before;
+  base::LogEvent(base::LogLevel::kInfo, "memory",
+                 {{"model", version.model_name},
+                  {"version", version.version},
+                  {"checkpoint_bytes", loaded.checkpoint_bytes},
+                  {"process_grew_bytes", grown}},
+                 MemoryLine(version, loaded.checkpoint_bytes, built, grown));
   if (loaded.proof.has_value()) LogProof(version, *loaded.proof);
   LogAssumed(parts);
   if (built.dense.has_value()) LogAssumed(*built.dense);
@@ -283,10 +323,17 @@ absl::StatusOr<Servable::Parts> BuildTwin(const VersionToLoad& version,
   base::ReturnFreeMemory();
   Servable::Parts parts = TwinParts(fff.parts(), std::move(twin));
   parts.load_seconds = base::SecondsSince(start);
-  base::LogInfo(absl::StrCat(
-      "built the dense twin of model=", base::Printable(version.model_name),
-      " version=", version.version, " device=", parts.device, " seconds=",
-      parts.load_seconds, " dense=\"", parts.dense_description, "\""));
+  base::LogEvent(
+      base::LogLevel::kInfo, "twin_built",
+      {{"model", version.model_name},
+       {"version", version.version},
+       {"device", parts.device},
+       {"seconds", parts.load_seconds},
+       {"dense", parts.dense_description}},
+      absl::StrCat(
+          "built the dense twin of model=", base::Printable(version.model_name),
+          " version=", version.version, " device=", parts.device, " seconds=",
+          parts.load_seconds, " dense=\"", parts.dense_description, "\""));
   LogAssumed(parts);
   return parts;
 }

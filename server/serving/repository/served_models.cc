@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/base/log.h"
+#include "server/base/log_event.h"
 
 namespace fff::serving {
 namespace {
@@ -130,10 +130,15 @@ void ServedModels::Failed(ModelRecord& record, const LoadInput& input,
       MayPass(status) ? now + entry.retry_pause : Clock::time_point::max();
   metrics_->AddLoadFailure(record.name());
   if (known) return;
-  base::LogError(absl::StrCat(
-      "cannot load ", LogName(record, input.version), ": ",
-      base::Printable(entry.reason, 2000),
-      entry.served.empty() ? "" : "; its older files are still served"));
+  base::LogEvent(
+      base::LogLevel::kError, "load_failed",
+      {{"model", record.name()},
+       {"version", input.version},
+       {"reason", base::Printable(entry.reason, 2000)}},
+      absl::StrCat(
+          "cannot load ", LogName(record, input.version), ": ",
+          base::Printable(entry.reason, 2000),
+          entry.served.empty() ? "" : "; its older files are still served"));
 }
 
 void ServedModels::TwinBuilt(ModelRecord& record, int64_t version,
@@ -148,9 +153,12 @@ void ServedModels::TwinBuilt(ModelRecord& record, int64_t version,
   }
   entry.twin_reason = std::string(built.status().message());
   metrics_->AddLoadFailure(record.name());
-  base::LogError(absl::StrCat("cannot build the dense twin of ",
-                              LogName(record, version), ": ",
-                              base::Printable(entry.twin_reason, 2000)));
+  const std::string reason = base::Printable(entry.twin_reason, 2000);
+  base::LogEvent(
+      base::LogLevel::kError, "twin_failed",
+      {{"model", record.name()}, {"version", version}, {"reason", reason}},
+      absl::StrCat("cannot build the dense twin of ", LogName(record, version),
+                   ": ", reason));
 }
 
 void ServedModels::UnloadVersion(ModelRecord& record, int64_t version,
@@ -166,7 +174,9 @@ void ServedModels::UnloadVersion(ModelRecord& record, int64_t version,
   }
   Publish(record, now);
   metrics_->ForgetVersion(record.name(), absl::StrCat(version));
-  base::LogInfo(absl::StrCat("unloaded ", LogName(record, version)));
+  base::LogEvent(base::LogLevel::kInfo, "unloaded",
+                 {{"model", record.name()}, {"version", version}},
+                 absl::StrCat("unloaded ", LogName(record, version)));
 }
 
 void ServedModels::Retire(LoadedServables servables) {
@@ -185,8 +195,11 @@ void ServedModels::ReportModelFailure(ModelRecord& record) {
   if (record.reported_failure == status.message()) return;
   record.reported_failure = std::string(status.message());
   metrics_->AddLoadFailure(record.name());
-  base::LogError(absl::StrCat("cannot load ", LogName(record, 0), ": ",
-                              base::Printable(status.message(), 2000)));
+  const std::string reason = base::Printable(status.message(), 2000);
+  base::LogEvent(
+      base::LogLevel::kError, "load_failed",
+      {{"model", record.name()}, {"version", int64_t{0}}, {"reason", reason}},
+      absl::StrCat("cannot load ", LogName(record, 0), ": ", reason));
 }
 
 void ServedModels::Publish(ModelRecord& record, Clock::time_point now) {

@@ -1,5 +1,4 @@
-#include "server/base/log.h"
-
+#include <cmath>
 #include <string>
 #include <thread>
 #include <vector>
@@ -8,6 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/base/log_event.h"
 #include "server/base/utf8.h"
 
 namespace fff::base {
@@ -15,6 +15,13 @@ namespace {
 
 std::vector<std::string> Lines(const std::string& text) {
   return absl::StrSplit(text, '\n', absl::SkipEmpty());
+}
+
+TEST(LogEventTest, FieldsAreJsonWhateverTheyHold) {
+  EXPECT_EQ(LogField("model", "a\"b\n").json, R"("a\"b\\x0a")");
+  EXPECT_EQ(LogField("version", int64_t{-3}).json, "-3");
+  EXPECT_EQ(LogField("seconds", 0.5).json, "0.5");
+  EXPECT_EQ(LogField("seconds", std::nan("")).json, "null");
 }
 
 TEST(PrintableTest, KeepsOrdinaryText) {
