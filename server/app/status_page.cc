@@ -60,9 +60,21 @@ Json ImplementationJson(const serving::Servable& servable) {
           {"weights_bytes", servable.model().weights_bytes()},
           {"load_seconds", parts.load_seconds},
           {"assumed", parts.assumed},
+          {"precision", parts.precision_report},
           {"outputs", OutputsJson(servable.model().graph())},
           {"layers", std::move(layers)},
           {"layer_times", LayerTimesJson(parts.layer_times.get())}};
+}
+
+// What config.json states, as shares of right answers.
+Json AccuracyJson(const serving::VersionStatus& status) {
+  Json accuracy = Json::object();
+  if (status.fff == nullptr) return accuracy;
+  const importer::AccuracyConfig& stated = status.fff->parts().accuracy;
+  if (stated.fff.has_value()) accuracy["fff"] = *stated.fff;
+  if (stated.dense.has_value()) accuracy["dense"] = *stated.dense;
+  if (!stated.data.empty()) accuracy["data"] = stated.data;
+  return accuracy;
 }
 
 Json VersionJson(const serving::VersionStatus& status) {
@@ -76,6 +88,7 @@ Json VersionJson(const serving::VersionStatus& status) {
           {"state", std::string(serving::Name(status.state))},
           {"reason", serving::ReasonOf(status)},
           {"default", status.is_default},
+          {"accuracy", AccuracyJson(status)},
           {"implementations", std::move(implementations)}};
 }
 

@@ -31,8 +31,8 @@ struct StatusFacts {
 };
 
 // What metrics cannot say, as JSON: {"server": {...}, "models": [{"name",
-// "version", "state", "reason", "default", "implementations": [{"name",
-// "device", "description", "weights_bytes", "assumed", "load_seconds", "layers": [{"type",
+// "version", "state", "reason", "default", "accuracy", "implementations": [{"name",
+// "device", "description", "weights_bytes", "assumed", "precision", "load_seconds", "layers": [{"type",
 // "description", "depth", "kernels": [{"rows_min", "kernel", "reason"}]}],
 // "layer_times": {"batches", "rows", "tokens", "groups": [{"layer", "count",
 // "feedforward", "seconds"}]}}]}]}. layer_times adds up the batches that were

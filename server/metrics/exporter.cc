@@ -142,6 +142,19 @@ ExportedFamily PerModel(const ServerMetrics::Snapshot& snapshot,
   return family.Take();
 }
 
+// A series for each batch size that came.
+void AddCosts(FamilyBuilder& family, const ModelMetrics& metrics,
+              double (*value_of)(const SizeCost&)) {
+  const std::vector<SizeCost> costs = metrics.batch_costs.Snapshot();
+  for (size_t b = 0; b < costs.size(); ++b) {
+    if (costs[b].rows == 0) continue;
+    std::vector<std::string> labels = Labels3(metrics.labels);
+    labels.push_back(b < RowBounds().size() ? absl::StrCat(RowBounds()[b])
+                                            : "+Inf");
+    family.Add(labels, value_of(costs[b]));
+  }
+}
+
 void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
                          std::vector<ExportedFamily>& families) {
   using Served = ServerMetrics::Served;
@@ -165,6 +178,16 @@ void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
   });
   add("fff_batch_rows", [](auto& family, const Served& served) {
     family.Add(Labels3(served.metrics->labels), served.metrics->batch_rows, 1);
+  });
+  add("fff_compute_seconds_total", [](auto& family, const Served& served) {
+    AddCosts(family, *served.metrics, [](const SizeCost& cost) {
+      return static_cast<double>(cost.compute_ns) * kSecondsPerNs;
+    });
+  });
+  add("fff_compute_rows_total", [](auto& family, const Served& served) {
+    AddCosts(family, *served.metrics, [](const SizeCost& cost) {
+      return static_cast<double>(cost.rows);
+    });
   });
   add_value("fff_rows_total",
             [](const Served& served) { return served.metrics->rows.Value(); });

@@ -20,6 +20,13 @@ constexpr MetricDescription kTable[] = {
      "Time the model took to evaluate a batch."},
     {"fff_batch_rows", MetricType::kHistogram, "rows",
      "model,version,implementation", "Rows per evaluated batch."},
+    {"fff_compute_seconds_total", MetricType::kCounter, "seconds",
+     "model,version,implementation,batch_rows",
+     "Time of evaluating batches of up to so many rows, more than half of "
+     "that. Absent for sizes that never came."},
+    {"fff_compute_rows_total", MetricType::kCounter, "rows",
+     "model,version,implementation,batch_rows",
+     "Rows of these batches: costs per row compare at one batch size."},
     {"fff_rows_total", MetricType::kCounter, "rows",
      "model,version,implementation", "Rows evaluated."},
     {"fff_tokens_total", MetricType::kCounter, "tokens",

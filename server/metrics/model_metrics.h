@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "server/base/trace_ids.h"
+#include "server/metrics/batch_costs.h"
 #include "server/metrics/exemplars.h"
 #include "server/metrics/histogram.h"
 #include "server/metrics/shard.h"
@@ -95,6 +96,7 @@ struct ModelMetrics {
   Histogram queue_duration;
   Histogram compute_duration;
   Histogram batch_rows;
+  BatchCosts batch_costs;
   Counter rows;
   Counter non_finite_rows;  // with NaN or infinity, that were taken
   Counter tokens;  // of the rows, where these are sequences of any length

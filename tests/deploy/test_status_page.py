@@ -184,6 +184,39 @@ def test_percentiles_are_those_of_promql(browser):
     assert quantiles == [0.5, 1, 1.5]
 
 
+def costs(*cells):
+    """Exposition of (implementation, batch size, seconds, rows)."""
+    return "".join(
+        f'fff_compute_{name}_total{{model="m",implementation="{one}",batch_rows="{size}"}} '
+        f"{value}\n" for one, size, seconds, rows in cells
+        for name, value in (("seconds", seconds), ("rows", rows)))
+
+
+def speed_up(browser, *cells):
+    return browser.evaluate(
+        f"speedUp(new Window(null, new Scrape({json.dumps(costs(*cells))}, 0)), "
+        "{model: 'm'})")
+
+
+def test_speedup_compares_equal_batch_sizes_weighted_alike(browser):
+    """200 calls of 256 rows beside 200 of one row are no speed-up of 115."""
+    found = speed_up(browser, ("fff", "256", 0.1, 51200), ("dense", "1", 0.01, 200))
+    assert found["ratio"] is None and found["both"]
+    found = speed_up(browser, ("fff", "1", 1, 100), ("dense", "1", 1, 10),
+                     ("fff", "256", 1, 1000), ("dense", "256", 10, 500),
+                     ("fff", "64", 9, 100))
+    assert found["ratio"] == pytest.approx(15)
+    assert found["share"] == pytest.approx(1100 / 1200)
+    assert found["sizes"] == ["1", "256"]
+
+
+def test_speedup_says_how_it_was_compared_and_how_accurate_both_are(browser):
+    browser.await_true("document.getElementById('speedup').innerText.endsWith('×')")
+    note = text_of(browser, "speedup-note")
+    assert "at the batch sizes that both answered" in note
+    assert "accuracy 88.1 % against 89.7 % on Fashion-MNIST" in note
+
+
 def test_labels_with_quotes_and_newlines_are_read(browser):
     text = 'm{a="x\\"y\\\\z\\n",b="}"} 3\n'
     labels = browser.evaluate(f"parseMetrics({json.dumps(text)})[0].labels")
@@ -224,6 +257,20 @@ def test_page_is_calm_about_folders_that_do_not_fit_and_models_without_twin(tmp_
         assert browser.evaluate("page.model") == "m"
         browser.await_true("document.getElementById('speedup-note').innerText === "
                            "'no dense twin is loaded'")
+
+
+def test_page_without_traffic_says_how_to_send_some_and_keeps_a_failed_model(tmp_path):
+    shutil.copytree(paths.DEMO_MODELS / "fashion-mnist", tmp_path / "m")
+    (tmp_path / BROKEN / "1").mkdir(parents=True)
+    (tmp_path / BROKEN / "1" / "model.safetensors").write_bytes(b"not a checkpoint")
+    with ServerProcess(tmp_path) as server, Browser() as browser:
+        browser.open(f"http://127.0.0.1:{server.http_port}/?poll=200")
+        browser.await_true("document.getElementById('speedup-note')?.innerText.includes("
+                           "'fffctl benchmark --model m')")
+        browser.evaluate(f"page.model = '{BROKEN}'")
+        points = browser.evaluate("page.scrapes.length")
+        browser.await_true(f"page.scrapes.length > {points} + 1")
+        assert browser.evaluate("page.model") == BROKEN
 
 
 def test_page_says_when_the_server_is_gone(tmp_path):

@@ -2,7 +2,7 @@
 # Puts style, scripts and the chart library into page.html and writes the result
 # as a C++ array: bytes, because a string literal may not be this long.
 file(READ ${PAGE_DIR}/page.html page)
-foreach(part page.css metrics.js charts.js routing.js layers.js page.js)
+foreach(part page.css metrics.js speedup.js charts.js routing.js layers.js page.js)
   file(READ ${PAGE_DIR}/${part} text)
   string(REPLACE "@${part}@" "${text}" page "${page}")
 endforeach()

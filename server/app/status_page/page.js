@@ -37,18 +37,20 @@ function hasTwin() {
     && implementations.some((one) => one.name === "dense"));
 }
 
+function accuracyOf(name) {
+  const models = page.status ? page.status.models : [];
+  return (models.find((model) => model.name === name && model.default) || {}).accuracy;
+}
+
 function drawTiles(recent, sinceStart, wanted) {
   const fff = {...wanted, implementation: "fff"};
   const dense = {...wanted, implementation: "dense"};
-  const ratio = (window) => window.computePerRow(dense) / window.computePerRow(fff);
-  let window = recent, when = "last minute";
-  if (!Number.isFinite(ratio(recent))) { window = sinceStart; when = "since the start"; }
-  const speedup = ratio(window);
-  const times = speedup >= 100 ? speedup.toFixed(0) : speedup.toPrecision(3);
-  setText("speedup", Number.isFinite(speedup) ? `${times}×` : "–");
-  setText("speedup-note", Number.isFinite(speedup)
-    ? `${formatSeconds(window.computePerRow(fff))} against ${formatSeconds(window.computePerRow(dense))} per row, ${when}`
-    : hasTwin() ? "needs requests to both the FFF and its dense twin" : "no dense twin is loaded");
+  let found = speedUp(recent, wanted), when = "last minute";
+  if (!Number.isFinite(found.ratio)) { found = speedUp(sinceStart, wanted); when = "since the start"; }
+  const times = found.ratio >= 100 ? found.ratio.toFixed(0) : found.ratio.toPrecision(3);
+  setText("speedup", Number.isFinite(found.ratio) ? `${times}×` : "–");
+  setText("speedup-note", speedUpNote(found, when, {
+    name: page.model || "NAME", twin: hasTwin(), accuracy: accuracyOf(page.model)}));
 
   setText("requests", `${formatNumber(recent.rate("fff_requests_total", wanted))}/s`);
   setText("requests-note", `${formatNumber(recent.to.sum("fff_inflight_requests", wanted))} in flight`);
@@ -117,6 +119,12 @@ function modelRows({name, version, state, reason, default: isDefault, implementa
     const text = one.description || one.layers.map((layer) => layer.description).join(" | ");
     const outputs = one.outputs.length > 1 ? ` | outputs: ${one.outputs.join(", ")}` : "";
     network.append(implementationName(one.name), ` ${text}${outputs}`);
+    if (one.precision) {  // changed routes, too
+      const note = document.createElement("div");
+      note.className = "quiet";
+      note.textContent = one.precision;
+      network.append(note);
+    }
     for (const warning of [reason, ...one.assumed.map((text) => `assumed: ${text}`)].filter(Boolean)) {
       const why = document.createElement("div");
       why.className = "bad-text";
@@ -162,9 +170,12 @@ function drawStatus() {
   const failed = models.filter(({state, reason}) => state === "failed" && !reason.startsWith("passed over: ")).length;
   setState((server.ready ? "ready" : "not ready") + (failed ? `, ${failed} failed to load` : ""),
            server.ready && !failed);
-  // There is nothing to draw of what never answered.
-  const served = models.filter(({implementations}) => implementations.length);
-  fillChoice([...new Set((served.length ? served : models).map(({name}) => name))]);
+  // A model that failed stays chosen; those that answer come first, and a folder
+  // that does not fit is none.
+  const known = models.filter(({reason}) => !reason.startsWith("passed over: "));
+  const answers = ({implementations}) => (implementations.length ? 0 : 1);
+  known.sort((a, b) => answers(a) - answers(b));
+  fillChoice([...new Set((known.length ? known : models).map(({name}) => name))]);
   byId("models").tBodies[0].replaceChildren(...models.flatMap(modelRows));
   byId("kernels").tBodies[0].replaceChildren(...models.flatMap(kernelRows));
 }

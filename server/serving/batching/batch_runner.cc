@@ -89,6 +89,8 @@ void RecordBatch(const Servable& servable, const engine::Extent& extent,
   metrics::ModelMetrics& metrics = servable.metrics();
   metrics.compute_duration.Observe(static_cast<uint64_t>(compute_ns));
   metrics.batch_rows.Observe(static_cast<uint64_t>(extent.rows));
+  metrics.batch_costs.Add(static_cast<uint64_t>(extent.rows),
+                          static_cast<uint64_t>(compute_ns));
   metrics.rows.Add(static_cast<uint64_t>(extent.rows));
   metrics.tokens.Add(static_cast<uint64_t>(extent.tokens));
   for (metrics::LeafVisits& visits : *servable.parts().leaf_visits) {
