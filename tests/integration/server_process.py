@@ -38,7 +38,7 @@ class ServerProcess:
 
     def _read(self):
         for line in self.process.stderr:
-            found = re.search(r"listening grpc=(\S+) http=([^\s"]+)", line)
+            found = re.search(r"listening grpc=(\S+) http=([^\s\"]+)", line)
             if found:
                 self.grpc_address, self.http_address = found.groups()
                 self.http_port = int(self.http_address.rpartition(":")[2])
