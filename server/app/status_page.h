@@ -31,13 +31,13 @@ struct StatusFacts {
 };
 
 // What metrics cannot say, as JSON: {"server": {...}, "models": [{"name",
-// "version", "state", "reason", "default", "accuracy", "implementations": [{"name",
-// "device", "description", "weights_bytes", "assumed", "precision", "load_seconds", "layers": [{"type",
-// "description", "depth", "kernels": [{"rows_min", "kernel", "reason"}]}],
-// "layer_times": {"batches", "rows", "tokens", "groups": [{"layer", "count",
-// "feedforward", "seconds"}]}}]}]}. layer_times adds up the batches that were
-// sampled since the version was first loaded, null without any. Its groups are
-// the same for both implementations.
+// "version", "state", "reason", "default", "accuracy", "implementations":
+// [{"name", "device", "description", "weights_bytes", "assumed", "precision",
+// "load_seconds", "layers": [{"type", "description", "depth", "kernels":
+// [{"rows_min", "kernel", "reason"}]}], "layer_times": {"batches", "rows",
+// "tokens", "groups": [{"layer", "count", "feedforward", "seconds"}]}}]}]}.
+// layer_times adds up the batches that were sampled since the version was first
+// loaded, null without any. Its groups are the same for both implementations.
 // Ordered as `versions`; text that is not UTF-8 is made so.
 std::string StatusJson(const StatusFacts& facts,
                        const std::vector<serving::VersionStatus>& versions);
