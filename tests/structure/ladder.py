@@ -23,6 +23,7 @@ FOLDERS = {
         "base", "tensor", "checkpoint", "graph", "importer", "engine"],
     "server/metrics": ["base"],
     "server/benchmark": _CORE,
+    "server/benchmark/claims": _CORE + ["benchmark"],
     "server/serving": _CORE + ["metrics"],
     "server/serving/batching": _CORE + ["metrics"],
     "server/serving/repository": _CORE + ["metrics", "serving/batching"],
@@ -40,7 +41,7 @@ FOLDERS = {
     "server/main.cc": ["base", "app"],
     "client/cpp": ["base", "tensor"],
     # fffctl benchmark --in-process measures without a server.
-    "client/cli": _CORE + ["benchmark"],
+    "client/cli": _CORE + ["benchmark", "benchmark/claims"],
     "client/cli/formats": ["base", "tensor"],
 }
 
