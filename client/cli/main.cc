@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "client/cli/benchmark_command.h"
+#include "client/cli/claims_command.h"
 #include "client/cli/global_options.h"
 #include "client/cli/inspect_command.h"
 #include "client/cli/load_command.h"
@@ -70,6 +71,7 @@ int main(int argc, char** argv) {
   fff::cli::GlobalOptions global;
   fff::cli::PredictCommand predict;
   fff::cli::BenchmarkCommand benchmark;
+  fff::cli::ClaimsCommand claims;
   fff::cli::ModelsCommand models;
   fff::cli::LoadCommand load;
   fff::cli::UnloadCommand unload;
@@ -79,6 +81,7 @@ int main(int argc, char** argv) {
   fff::cli::AddGlobalOptions(app, global);
   const CLI::App* predict_app = predict.Register(app);
   const CLI::App* benchmark_app = benchmark.Register(app);
+  const CLI::App* claims_app = claims.Register(app);
   const CLI::App* models_app = models.Register(app);
   const CLI::App* load_app = load.Register(app);
   const CLI::App* unload_app = unload.Register(app);
@@ -95,6 +98,7 @@ int main(int argc, char** argv) {
   }
   if (predict_app->parsed()) return Report(predict.Run(global));
   if (benchmark_app->parsed()) return Report(benchmark.Run(global));
+  if (claims_app->parsed()) return Report(claims.Run());
   if (models_app->parsed()) return Report(models.Run(global));
   if (load_app->parsed()) return Report(load.Run(global));
   if (unload_app->parsed()) return Report(unload.Run(global));

@@ -12,7 +12,7 @@ import sys
 import unittest
 
 PACKAGING = pathlib.Path(__file__).resolve().parents[2] / "deploy/packaging"
-COMMANDS = ["predict", "benchmark", "models", "load", "unload", "status",
+COMMANDS = ["predict", "benchmark", "claims", "models", "load", "unload", "status",
             "inspect", "verify"]
 PROGRAMS = {}  # name -> path
 
