@@ -7,6 +7,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "server/benchmark/format.h"
 
 namespace fff::benchmark {
@@ -213,6 +214,11 @@ Verdict Judge(const Claim& claim, const std::vector<ClaimPoint>& points,
   Verdict verdict = JudgeUndisturbed(claim, points, left_out);
   const int64_t unjudged = absl::c_count_if(
       points, [](const ClaimPoint& point) { return !point.judged(); });
+  if (unjudged > 0 && verdict.kind == VerdictKind::kHolds) {
+    verdict.kind = VerdictKind::kHoldsPartly;
+    verdict.sentence = absl::StrCat(
+        "Holds partly", absl::StripPrefix(verdict.sentence, "Holds"));
+  }
   if (unjudged > 0 && verdict.kind != VerdictKind::kNotRunHere) {
     absl::StrAppend(&verdict.sentence, " Disturbed and not judged: ",
                     Runs(static_cast<size_t>(unjudged)), ".");

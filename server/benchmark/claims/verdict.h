@@ -15,8 +15,9 @@
 // claim of "up to" is judged by its strongest run of each setting (threads,
 // warm or cold), any other claim by all its runs:
 //   holds           every run has a strength of at least kHeld
-//   holds partly    some run has; or every run is on the claim's side of 1 and
-//                   has a strength of at least kPartly
+//   holds partly    every run that could be judged has, or some run has; or
+//                   every run is on the claim's side of 1 and has a strength of
+//                   at least kPartly
 //   does not hold   otherwise; or the claim is of arithmetic, and the counted
 //                   operations differ from it by more than kArithmeticError
 //   arithmetic only the counted operations agree

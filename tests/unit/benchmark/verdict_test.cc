@@ -163,6 +163,9 @@ TEST(VerdictTest, DisturbedRunsOfSeveralThreadsOrLongCallsAreNotJudged) {
       const Verdict beside = Judge(claim, {PointOf(2), *disturbed}, "");
       EXPECT_EQ(beside.kind, VerdictKind::kDoesNotHold);
       EXPECT_THAT(beside.sentence, HasSubstr("not judged: 1 run."));
+      const Verdict held = Judge(claim, {PointOf(9), *disturbed}, "");
+      EXPECT_EQ(held.kind, VerdictKind::kHoldsPartly);
+      EXPECT_THAT(held.sentence, StartsWith("Holds partly: "));
       const Verdict alone = Judge(claim, {*disturbed}, "");
       EXPECT_EQ(alone.kind, VerdictKind::kNotRunHere);
       EXPECT_THAT(alone.sentence, HasSubstr("disturbed every run"));
