@@ -59,7 +59,7 @@ def facts(report):
     counts = ", ".join(f"{name} {count}" for name, count in report["counts"].items())
     return [("date", report["date"]),
             ("machine", f"{report['cpu_model']}, {report['isa']}, {report['threads_all']} "
-                        "threads, other people's processes on it"),
+                        "threads"),
             ("command", f"`fffctl claims{quick} --resume=runs.jsonl --json`, version "
                         f"{report['version']}, {report['seconds']} s per side and run"),
             ("runs", f"{len(runs)}, of which {report['disturbed_runs']} disturbed"),
