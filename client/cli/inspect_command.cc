@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "client/cli/read_file.h"
-#include "client/cli/terminal.h"
+#include "client/cli/screen/terminal.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/benchmark/text_table.h"

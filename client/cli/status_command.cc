@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/input_port.h"
 #include "client/cli/models_command.h"
-#include "client/cli/terminal.h"
+#include "client/cli/screen/terminal.h"
 #include "nlohmann/json.hpp"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"

@@ -20,6 +20,7 @@
 #include "server/app/tracing_choice.h"
 #include "server/base/cpu_info.h"
 #include "server/base/listen.h"
+#include "server/base/log.h"
 #include "server/base/log_event.h"
 #include "server/base/memory_info.h"
 #include "server/base/memory_return.h"

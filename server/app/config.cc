@@ -377,7 +377,7 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
     }
     return {true, app.exit(error) == 0 ? 0 : kUsageError};
   }
-  config.warnings = UnknownVariables(Environment(), VariableNames(app));
+  config.warnings = UnknownVariables(ProcessEnvironment(), VariableNames(app));
   return {};
 }
 

@@ -49,7 +49,7 @@ std::vector<std::string> UnknownVariables(
   return warnings;
 }
 
-std::vector<std::string> Environment() {
+std::vector<std::string> ProcessEnvironment() {
   std::vector<std::string> entries;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     entries.emplace_back(*entry);

@@ -18,7 +18,7 @@ std::vector<std::string> UnknownVariables(
     absl::Span<const std::string> known);
 
 // The process's environment.
-std::vector<std::string> Environment();
+std::vector<std::string> ProcessEnvironment();
 
 // "--grpc-port" and "FFF_GRPC_PORT" of every option.
 std::vector<std::string> OptionNames(const CLI::App& app);

@@ -5,9 +5,10 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "server/base/log.h"
 
 namespace fff::base {
+
+enum class LogLevel;  // of log.h
 
 // A fact of a log line, as JSON writes it.
 struct LogField {

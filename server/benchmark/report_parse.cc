@@ -10,18 +10,19 @@
 namespace fff::benchmark {
 namespace {
 
-using Json = nlohmann::json;
+using ParsedJson = nlohmann::json;
 
 template <class Value>
-void Read(const Json& json, const char* key, Value& value) {
+void Read(const ParsedJson& json, const char* key, Value& value) {
   json.at(key).get_to(value);
 }
 
-void Read(const Json& json, const char* key, std::optional<double>& value) {
+void Read(const ParsedJson& json, const char* key,
+          std::optional<double>& value) {
   if (!json.at(key).is_null()) value = json.at(key).get<double>();
 }
 
-void Read(const Json& json, const char* key, BaselineKind& kind) {
+void Read(const ParsedJson& json, const char* key, BaselineKind& kind) {
   const std::string name = json.at(key);
   for (const BaselineKind known :
        {BaselineKind::kNeurons, BaselineKind::kInferenceWidth,
@@ -35,7 +36,7 @@ void Read(const Json& json, const char* key, BaselineKind& kind) {
                                            "', wanted the name of a baseline"));
 }
 
-LayerTime ReadLayer(const Json& json) {
+LayerTime ReadLayer(const ParsedJson& json) {
   LayerTime layer;
   Read(json, "layer", layer.layer);
   Read(json, "count", layer.count);
@@ -44,7 +45,7 @@ LayerTime ReadLayer(const Json& json) {
   return layer;
 }
 
-Measurement ReadMeasurement(const Json& json) {
+Measurement ReadMeasurement(const ParsedJson& json) {
   Measurement measured;
   Read(json, "median_s", measured.latency.median_s);
   Read(json, "p10_s", measured.latency.p10_s);
@@ -59,13 +60,13 @@ Measurement ReadMeasurement(const Json& json) {
   Read(json, "gbps", measured.gbps);
   Read(json, "least_bytes", measured.least_bytes);
   Read(json, "kernel", measured.kernel);
-  for (const Json& layer : json.at("layers")) {
+  for (const ParsedJson& layer : json.at("layers")) {
     measured.layers.push_back(ReadLayer(layer));
   }
   return measured;
 }
 
-BenchmarkCase ReadCase(const Json& json) {
+BenchmarkCase ReadCase(const ParsedJson& json) {
   BenchmarkCase one;
   Read(json, "rows", one.rows);
   Read(json, "neurons", one.neurons);
@@ -76,13 +77,13 @@ BenchmarkCase ReadCase(const Json& json) {
   Read(json, "top_leaf_share", one.top_leaf_share);
   Read(json, "leaves_per_call", one.leaves_per_call);
   Read(json, "input_rows", one.input_rows);
-  for (const Json& other : json.at("other_baselines")) {
+  for (const ParsedJson& other : json.at("other_baselines")) {
     one.other_baselines.push_back(ReadMeasurement(other));
   }
   return one;
 }
 
-Baseline ReadBaseline(const Json& json) {
+Baseline ReadBaseline(const ParsedJson& json) {
   Baseline baseline;
   Read(json, "kind", baseline.kind);
   Read(json, "description", baseline.description);
@@ -91,17 +92,17 @@ Baseline ReadBaseline(const Json& json) {
   return baseline;
 }
 
-BenchmarkReport ReadReport(const Json& json) {
+BenchmarkReport ReadReport(const ParsedJson& json) {
   BenchmarkReport report;
   Read(json, "model", report.model);
   Read(json, "version", report.version);
   Read(json, "dense_kind", report.dense_kind);
   Read(json, "dense_description", report.dense_description);
-  for (const Json& baseline : json.at("other_baselines")) {
+  for (const ParsedJson& baseline : json.at("other_baselines")) {
     report.other_baselines.push_back(ReadBaseline(baseline));
   }
   Read(json, "baselines_left_out", report.baselines_left_out);
-  const Json& accuracy = json.at("accuracy");
+  const ParsedJson& accuracy = json.at("accuracy");
   Read(accuracy, "fff", report.accuracy.fff);
   Read(accuracy, "dense", report.accuracy.dense);
   Read(accuracy, "data", report.accuracy.data);
@@ -118,7 +119,7 @@ BenchmarkReport ReadReport(const Json& json) {
   Read(json, "fff_bytes_per_row", report.fff_bytes_per_row);
   Read(json, "dense_bytes_per_row", report.dense_bytes_per_row);
   Read(json, "server_version", report.server_version);
-  for (const Json& one : json.at("cases")) {
+  for (const ParsedJson& one : json.at("cases")) {
     report.cases.push_back(ReadCase(one));
   }
   return report;
@@ -128,7 +129,7 @@ BenchmarkReport ReadReport(const Json& json) {
 
 absl::StatusOr<BenchmarkReport> ParseReport(absl::string_view json) {
   try {
-    return ReadReport(Json::parse(json));
+    return ReadReport(ParsedJson::parse(json));
   } catch (const std::exception& error) {
     return absl::InvalidArgumentError(
         absl::StrCat("no benchmark report: ", error.what()));

@@ -9,10 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
 #include "server/graph/passes.h"
-#include "server/importer/crammed_bert.h"
 #include "server/importer/dense_names.h"
 #include "server/importer/layer_adder.h"
 #include "server/importer/layer_loader.h"
+#include "server/importer/networks/crammed_bert.h"
 
 namespace fff::importer {
 namespace {

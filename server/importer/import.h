@@ -12,9 +12,9 @@
 namespace fff::importer {
 
 // config.layers over the checkpoint's tensors. Without layers the checkpoint is
-// that of a crammed BERT (crammed_bert.h) or of one fff layer, detected. Layers
-// without a width of their own (activation, flatten) take that of their input.
-// Tensors that no layer uses are errors, unless
+// that of a crammed BERT (networks/crammed_bert.h) or of one fff layer,
+// detected. Layers without a width of their own (activation, flatten) take that
+// of their input. Tensors that no layer uses are errors, unless
 //   - inference is known not to need them,
 //   - they belong to a convention that config.json decided against, or
 //   - every layer names its own prefix, and they stand in another module than

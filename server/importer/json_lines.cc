@@ -13,8 +13,8 @@ namespace {
 // Goes through the text and knows the path of what begins at each character.
 class Scanner {
  public:
-  Scanner(absl::string_view json, absl::string_view path)
-      : json_(json), wanted_(path) {}
+  Scanner(absl::string_view text, absl::string_view path)
+      : json_(text), wanted_(path) {}
 
   int Find() {
     for (; at_ < json_.size(); ++at_) {

@@ -8,9 +8,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/graph/problem.h"
-#include "server/importer/crammed_arch.h"
 #include "server/importer/input_config.h"
 #include "server/importer/layer_config.h"
+#include "server/importer/networks/crammed_arch.h"
 
 // config.json as plain values (design: "On disk"). Parsing knows no tensors;
 // what a checkpoint must hold is checked by the builder.
@@ -64,7 +64,7 @@ struct ModelConfig {
   // Layers of dense.safetensors; empty = linear, relu, linear, ... detected.
   std::vector<LayerConfig> dense_layers;
   // Instead of layers and inputs: a network that they follow from
-  // (crammed_bert.h).
+  // (networks/crammed_bert.h).
   std::optional<CrammedArch> crammed_bert;
   std::vector<EdgeConfig> inputs = {EdgeConfig()};  // one of data, masks
   EdgeConfig output;
@@ -90,10 +90,10 @@ struct ModelConfig {
 };
 
 // Parses config.json, ours or that of a network that needs no layers
-// (crammed_arch.h). INVALID_ARGUMENT messages name `source` (the file), the
-// key as a path ("layers[1].activation"), what was found and what is allowed.
-// Unknown keys, duplicate keys, wrong types and out-of-range numbers are
-// errors.
+// (networks/crammed_arch.h). INVALID_ARGUMENT messages name `source` (the
+// file), the key as a path ("layers[1].activation"), what was found and what is
+// allowed. Unknown keys, duplicate keys, wrong types and out-of-range numbers
+// are errors.
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view json,
                                              const std::string& source);
 

@@ -8,15 +8,15 @@
 namespace fff::metrics {
 namespace {
 
-constexpr size_t kCellsPerLine = 64 / sizeof(uint64_t);
+constexpr size_t kCountersPerLine = 64 / sizeof(uint64_t);
 
 size_t Buckets() { return RowBounds().size() + 1; }
 
 }  // namespace
 
 BatchCosts::BatchCosts()
-    : stride_((2 * Buckets() + kCellsPerLine - 1) / kCellsPerLine *
-              kCellsPerLine),
+    : stride_((2 * Buckets() + kCountersPerLine - 1) / kCountersPerLine *
+              kCountersPerLine),
       cells_(std::make_unique<std::atomic<uint64_t>[]>(stride_ * kShards)) {}
 
 void BatchCosts::Add(uint64_t rows, uint64_t compute_ns) {

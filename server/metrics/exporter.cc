@@ -155,6 +155,23 @@ void AddCosts(FamilyBuilder& family, const ModelMetrics& metrics,
   }
 }
 
+// Of batches by their size, to compare sizes that both implementations have.
+void AppendCostFamilies(const ServerMetrics::Snapshot& snapshot,
+                        std::vector<ExportedFamily>& families) {
+  using Served = ServerMetrics::Served;
+  const auto add = [&](absl::string_view name, auto value_of) {
+    families.push_back(PerModel(
+        snapshot, name, [&](FamilyBuilder& family, const Served& served) {
+          AddCosts(family, *served.metrics, value_of);
+        }));
+  };
+  add("fff_compute_seconds_total", [](const SizeCost& cost) {
+    return static_cast<double>(cost.compute_ns) * kSecondsPerNs;
+  });
+  add("fff_compute_rows_total",
+      [](const SizeCost& cost) { return static_cast<double>(cost.rows); });
+}
+
 void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
                          std::vector<ExportedFamily>& families) {
   using Served = ServerMetrics::Served;
@@ -178,16 +195,6 @@ void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
   });
   add("fff_batch_rows", [](auto& family, const Served& served) {
     family.Add(Labels3(served.metrics->labels), served.metrics->batch_rows, 1);
-  });
-  add("fff_compute_seconds_total", [](auto& family, const Served& served) {
-    AddCosts(family, *served.metrics, [](const SizeCost& cost) {
-      return static_cast<double>(cost.compute_ns) * kSecondsPerNs;
-    });
-  });
-  add("fff_compute_rows_total", [](auto& family, const Served& served) {
-    AddCosts(family, *served.metrics, [](const SizeCost& cost) {
-      return static_cast<double>(cost.rows);
-    });
   });
   add_value("fff_rows_total",
             [](const Served& served) { return served.metrics->rows.Value(); });
@@ -309,6 +316,7 @@ std::vector<ExportedFamily> Collect(const ServerMetrics& metrics,
   families.push_back(Requests(snapshot));
   families.push_back(RequestDurations(snapshot));
   AppendModelFamilies(snapshot, families);
+  AppendCostFamilies(snapshot, families);
   AppendLifecycleFamilies(snapshot, families);
   FamilyBuilder ready("fff_server_ready");
   ready.Add({}, server_ready ? 1 : 0);

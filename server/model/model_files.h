@@ -16,7 +16,8 @@
 // From the model repository's folders to models. A model directory holds an
 // optional config.json and one numbered directory per version; a version
 // directory holds one checkpoint and optionally a dense network. It may be a
-// folder of Hugging Face with a config.json of its own (crammed_arch.h).
+// folder of Hugging Face with a config.json of its own
+// (networks/crammed_arch.h).
 namespace fff::model {
 
 // One version, ready to run.

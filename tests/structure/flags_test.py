@@ -22,7 +22,8 @@ DOCUMENTS = sorted(
 # Pages that name no flags but those of the two programs.
 OURS = ["README.md", "client/cli/README.md", "server/README.md", *sorted(
     path.relative_to(ROOT).as_posix() for path in ROOT.glob("server/docs/*.md"))]
-COMMANDS = ["predict", "benchmark", "claims", "models", "load", "unload", "status"]
+COMMANDS = ["predict", "benchmark", "claims", "models", "load", "unload", "status",
+            "inspect", "verify"]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 PROGRAMS = {}  # name -> path
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/base/clock.h"
+#include "server/base/log.h"
 #include "server/base/log_event.h"
 #include "server/base/memory_info.h"
 #include "server/base/status_macros.h"

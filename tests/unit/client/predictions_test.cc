@@ -5,9 +5,9 @@
 
 #include <string>
 
-#include "client/cli/progress_bar.h"
 #include "client/cli/report_messages.h"
 #include "client/cli/routing_tree.h"
+#include "client/cli/screen/progress_bar.h"
 #include "nlohmann/json.hpp"
 
 namespace fff::cli {

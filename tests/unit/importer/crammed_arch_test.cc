@@ -1,5 +1,5 @@
 // Hugging Face's config.json of a crammed BERT.
-#include "server/importer/crammed_arch.h"
+#include "server/importer/networks/crammed_arch.h"
 
 #include <string>
 #include <vector>

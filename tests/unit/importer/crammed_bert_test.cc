@@ -1,6 +1,6 @@
 // Crammed BERT from the public code's own files: the graph of each form in
 // which they come, against that of config.json's layers.
-#include "server/importer/crammed_bert.h"
+#include "server/importer/networks/crammed_bert.h"
 
 #include <filesystem>
 #include <fstream>

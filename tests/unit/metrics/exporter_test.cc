@@ -43,6 +43,7 @@ class ExporterTest : public ::testing::Test {
     fff_->queue_duration.Observe(10'000);
     fff_->compute_duration.Observe(10'001);
     fff_->batch_rows.Observe(64);
+    fff_->batch_costs.Add(64, 10'001);
     fff_->rows.Add(64);
     fff_->queue_rows.Add(7);
     fff_->inflight.Add(2);

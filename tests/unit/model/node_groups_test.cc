@@ -22,7 +22,7 @@ constexpr char kRelu[] = R"({"type": "activation", "activation": "relu"},)";
 constexpr char kFff[] =
     R"({"type": "fff", "convention": "sap-fff", "prefix": "f."},)";
 
-importer::ModelConfig Config(std::string layers) {
+importer::ModelConfig NetworkConfig(std::string layers) {
   layers.pop_back();  // the comma behind the last
   const auto config = importer::ParseModelConfig(
       absl::StrCat(R"({"layers": [)", layers, "]}"), "config.json");
@@ -42,7 +42,7 @@ SyntheticCheckpoint Weights() {
 
 std::shared_ptr<const Model> Build(const std::string& layers,
                                    const SyntheticCheckpoint& weights) {
-  auto built = test::BuildFrom(Config(layers), weights.Build());
+  auto built = test::BuildFrom(NetworkConfig(layers), weights.Build());
   EXPECT_TRUE(built.ok()) << built.status();
   return *std::move(built);
 }
@@ -115,7 +115,7 @@ TEST(NodeGroups, AMasterLeafIsPartOfItsLayer) {
   const NodeGroups groups = NodeGroups::Of(*fff);
   ASSERT_EQ(groups.groups.size(), 5U);
   for (size_t i = 1; i < 5; ++i) EXPECT_TRUE(groups.groups[i].feedforward);
-  auto built = test::BuildCostTwinFrom(Config(layers), weights.Build());
+  auto built = test::BuildCostTwinFrom(NetworkConfig(layers), weights.Build());
   ASSERT_TRUE(built.ok()) << built.status();
   const auto twin = NodeGroups::OfTwin(*built->model, *fff);
   ASSERT_TRUE(twin.has_value());

@@ -1,4 +1,4 @@
-#include "server/importer/crammed_layers.h"
+#include "server/importer/networks/crammed_layers.h"
 
 #include <cmath>
 #include <string>

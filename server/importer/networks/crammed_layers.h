@@ -4,8 +4,8 @@
 
 #include "absl/status/statusor.h"
 #include "server/checkpoint/checkpoint.h"
-#include "server/importer/crammed_arch.h"
 #include "server/importer/layer_config.h"
+#include "server/importer/networks/crammed_arch.h"
 
 namespace fff::importer {
 

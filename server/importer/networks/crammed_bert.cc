@@ -1,4 +1,4 @@
-#include "server/importer/crammed_bert.h"
+#include "server/importer/networks/crammed_bert.h"
 
 #include <iterator>
 #include <string>
@@ -10,7 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
-#include "server/importer/crammed_layers.h"
+#include "server/importer/networks/crammed_layers.h"
 
 namespace fff::importer {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/importer/crammed_arch.h"
+#include "server/importer/networks/crammed_arch.h"
 
 #include <utility>
 
