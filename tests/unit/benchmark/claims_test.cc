@@ -184,7 +184,7 @@ TEST(ClaimsReportTest, TextHasClaimSourceFlawsFiguresAndVerdict) {
             HasSubstr("Conditions: i7-6700HQ"),
             HasSubstr("Known flaws: benchmark_cpu"), HasSubstr("78.0x"),
             HasSubstr("100x"), HasSubstr("200x !"),
-            HasSubstr("Holds: 100x in 1 run"), HasSubstr("Not run here"),
+            HasSubstr("Holds partly: 100x in 1 run"), HasSubstr("Not run here"),
             HasSubstr("3 claims: holds 0, holds partly 1, does not hold 1")));
 }
 
