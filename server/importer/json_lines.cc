@@ -19,7 +19,8 @@ class Scanner {
   int Find() {
     for (; at_ < json_.size(); ++at_) {
       const char c = json_[at_];
-      if (c == ',' || c == ':' || absl::ascii_isspace(c)) {
+      if (c == ',' || c == ':' ||
+          absl::ascii_isspace(static_cast<unsigned char>(c))) {
         if (c == ',') EndElement();
         continue;
       }
