@@ -15,7 +15,6 @@ namespace {
 
 using test::SyntheticCheckpoint;
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 constexpr char kLinear[] = R"({"type": "linear", "prefix": "a."},)";
 constexpr char kRelu[] = R"({"type": "activation", "activation": "relu"},)";
