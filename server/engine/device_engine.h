@@ -27,8 +27,8 @@ struct DeviceOptions {
   std::vector<int> devices = {0};
   // Non-empty: path and leaf layers use exactly this kernel.
   std::string kernel_name;
-  // Large batches run in pieces, whose copies and arithmetic overlap, of at most
-  // so many rows; 0: as many as copy at full speed.
+  // Large batches run in pieces, whose copies and arithmetic overlap, of at
+  // most so many rows; 0: as many as copy at full speed.
   int64_t rows_max = 0;
   // Batches, or pieces, in flight per device. Each has memory of its own for
   // rows_max rows.
