@@ -1,3 +1,5 @@
+#include "server/base/log.h"
+
 #include <cmath>
 #include <string>
 #include <thread>
@@ -7,7 +9,6 @@
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/base/log.h"
 #include "server/base/log_event.h"
 #include "server/base/utf8.h"
 
