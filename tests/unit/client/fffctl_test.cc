@@ -355,9 +355,8 @@ TEST(FffctlUsageTest, WrongUsageExitsWithTwo) {
 }
 
 TEST(FffctlUsageTest, EveryHelpEndsWithAnExample) {
-  for (const char* command :
-       {"", "predict", "benchmark", "claims", "models", "status", "inspect",
-        "verify"}) {
+  for (const char* command : {"", "predict", "benchmark", "claims", "models",
+                              "status", "inspect", "verify"}) {
     const Outcome outcome = Fffctl(std::string(command) + " --help");
     EXPECT_EQ(outcome.code, 0) << command;
     EXPECT_THAT(outcome.out, HasSubstr("Example")) << command;

@@ -59,7 +59,7 @@ class FakeDevice : public Device {
   absl::Status lasting;
 
   double now_s = 0;
-  double copy_s = 0;  // of each copy that a stream makes
+  double copy_s = 0;       // of each copy that a stream makes
   int64_t live_bytes = 0;  // of both kinds of memory
   int allocations = 0;
   int streams = 0;  // that exist
