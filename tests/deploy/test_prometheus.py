@@ -109,7 +109,7 @@ def prometheus(server, gpu_exporter, tmp_path_factory):
 
 def test_every_rule_evaluates_without_error(prometheus):
     rules = prometheus.rules()
-    assert len(rules) == 30
+    assert len(rules) == 29
     for rule in rules:
         assert rule["health"] == "ok", f"{rule['name']}: {rule.get('lastError')}"
 
