@@ -211,8 +211,8 @@ void RegisterAll() {
            Leaf("768-32-768-d12", 768, 32, 768, 12)}));
   Register<DenseWeights, DenseProblem>(
       "dense", engine::KernelsOf<graph::Linear>(),
-      {Dense("64-32", 64, 32), Dense("784-128", 784, 128),
-       Dense("768-4095", 768, 4095)});
+      {Dense("64-32", 64, 32), Dense("784-32", 784, 32),
+       Dense("784-128", 784, 128), Dense("768-4095", 768, 4095)});
 }
 
 }  // namespace

@@ -9,14 +9,16 @@
 // 2. A batch is cut into chunks of rows and blocks of terms whose part of x
 //    stays in L2. Each panel's block meets them in register tiles of up to
 //    kTileRows rows; one to three rows take several panels at a time, so that
-//    enough sums are in flight.
+//    enough sums are in flight. The columns behind the last whole panel are too
+//    few for that: each is the sum of two or four sums of every second or
+//    fourth term.
 // 3. A group of panels after its last block: activate, while y is in L1.
 //
-// Each output is bias + x[0] w[0] + x[1] w[1] ..., fused and in this order
-// whatever the tile, so a row's bits do not depend on how many others there
-// are: what stands in front of an FFF layer decides the same ways in every
-// batch. Elsewhere sums differ from batch size to batch size (dense_onednn), or
-// are slower (dense_dot).
+// Each output is bias + x[0] w[0] + x[1] w[1] ..., fused and in an order that
+// depends on its column alone, so a row's bits do not depend on how many others
+// there are: what stands in front of an FFF layer decides the same ways in
+// every batch. Elsewhere sums differ from batch size to batch size
+// (dense_onednn), or are slower (dense_dot).
 //
 // GFLOP/s on one thread of a Zen 4, dense_onednn beside from the same run, W of
 // several layers in turns, so that none is in L2. Taken with panels of 32
@@ -46,9 +48,8 @@
 #define HWY_TARGET_INCLUDE "server/engine/cpu/dense_panel.cc"
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
-#include "hwy/cache_control.h"
 #include "server/engine/cpu/activation-inl.h"
-#include "server/engine/cpu/panel_product-inl.h"
+#include "server/engine/cpu/dense_tile-inl.h"
 
 #ifndef FFF_ENGINE_CPU_DENSE_PANEL_ONCE
 #define FFF_ENGINE_CPU_DENSE_PANEL_ONCE
@@ -56,20 +57,6 @@ namespace fff::engine {
 
 // A chunk's rows of x, of one block of terms: at most 393 KB.
 constexpr int64_t kChunkRows = 128;
-// How far ahead W is fetched, in terms, every cache line of it. Alone, one
-// stream of W from L3 runs at half the speed; with every other line the
-// whole product took 1.1 to 1.3 times as long.
-constexpr int64_t kFetchAhead = 32;
-constexpr int64_t kLineFloats = 16;
-
-struct DensePanelArgs {
-  const DenseProblem* problem;
-  const float* panels;
-  PanelLayout layout;  // of whole panels of this kernel
-  const float* bias;   // [O in whole panels]
-  tensor::ConstRows x;
-  tensor::MutableRows y;
-};
 
 }  // namespace fff::engine
 #endif
@@ -78,10 +65,6 @@ HWY_BEFORE_NAMESPACE();
 namespace fff::engine {
 namespace HWY_NAMESPACE {
 
-// Rows x vectors of columns of a register tile: 24 sums of the 32 registers of
-// AVX-512, 12 of the 16 of others.
-constexpr int kTileRows = 6;
-constexpr int kTileVectors = HWY_LANES(float) >= 16 ? 4 : 2;
 // A chunk's block of x and a panel's block of W (AVX2: 48 KB, AVX-512: 192 KB)
 // stay in L2. Smaller blocks, for L1, load and store y once more per block: 384
 // terms took up to 1.07 times as long, 256 terms 1.1 (both instruction sets).
@@ -90,71 +73,30 @@ constexpr int64_t kBlockTerms = 768;
 // Of 128 columns with AVX2, 256 with AVX-512.
 constexpr int64_t kGroupPanels = HWY_LANES(float) >= 16 ? 4 : 8;
 
-// Rows [row, row + rows) and terms [term, term + terms).
-struct DenseBlock {
-  const DensePanelArgs& args;
-  int64_t row;
-  int64_t rows;
-  int64_t term;
-  int64_t terms;
-};
-
-// Where column `col` of the block's first term stands.
-HWY_INLINE const float* WeightsAt(const DenseBlock& block, int64_t col) {
-  const PanelLayout& layout = block.args.layout;
-  return block.args.panels + col / layout.columns * layout.panel_floats +
-         block.term * layout.columns + col % layout.columns;
+template <int kVectors, int kChains, int kRows>
+HWY_INLINE void AddTailTile(const DenseBlock& block, int64_t row, int64_t rows,
+                            int64_t col) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) {
+      return AddTailTile<kVectors, kChains, kRows - 1>(block, row, rows, col);
+    }
+  }
+  AddTailTerms<kRows, kVectors, kChains>(block, row, col);
 }
 
-// Adds the block's terms to kRows rows of kPanels panels from column `col` on.
-template <int kRows, int kPanels, int kVectors>
-HWY_NOINLINE void AddTerms(const DenseBlock& block, int64_t row, int64_t col) {
-  const D d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const DensePanelArgs& args = block.args;
-  const DenseProblem& p = *args.problem;
-  const float* x[kRows];
-  V acc[kRows][kPanels * kVectors];
-  for (int r = 0; r < kRows; ++r) {
-    x[r] = args.x.row(row + r) + block.term;
-    for (int c = 0; c < kPanels * kVectors; ++c) {
-      const int64_t at = col + c * lanes;
-      acc[r][c] = block.term == 0 ? hn::LoadU(d, args.bias + at)
-                                  : LoadColumns(args.y.row(row + r) + at,
-                                                p.output_width - at);
-    }
-  }
-  const float* w[kPanels];
-  for (int q = 0; q < kPanels; ++q) {
-    w[q] = WeightsAt(block, col + q * kVectors * lanes);
-  }
-  const int64_t step = args.layout.columns;
-  for (int64_t k = 0; k < block.terms; ++k) {
-    V weight[kPanels * kVectors];
-    for (int q = 0; q < kPanels; ++q) {
-      const float* const ahead = w[q] + kFetchAhead * step;
-      for (int64_t at = 0; at < kVectors * lanes; at += kLineFloats) {
-        hwy::Prefetch(ahead + at);
-      }
-    }
-    for (int q = 0; q < kPanels; ++q) {
-      for (int c = 0; c < kVectors; ++c) {
-        weight[q * kVectors + c] = hn::LoadU(d, w[q] + c * lanes);
-      }
-      w[q] += step;
-    }
-    for (int r = 0; r < kRows; ++r) {
-      const V value = hn::Set(d, x[r][k]);
-      for (int c = 0; c < kPanels * kVectors; ++c) {
-        acc[r][c] = hn::MulAdd(value, weight[c], acc[r][c]);
-      }
-    }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    for (int c = 0; c < kPanels * kVectors; ++c) {
-      const int64_t at = col + c * lanes;
-      StoreColumns(acc[r][c], args.y.row(row + r) + at, p.output_width - at);
-    }
+// The last kVectors vectors of columns for all rows of the block. One row has
+// four or more sums in flight, since each add waits for four cycles; a tile has
+// as many as AddTerms. 784 -> 32, AVX-512 (Zen 4), with one vector and one sum
+// per column at a time, and so: one row 1.82 -> 1.21 us. What is left is the
+// time that 100 KB of weights take from L2.
+template <int kVectors>
+HWY_INLINE void AddTail(const DenseBlock& block, int64_t col) {
+  constexpr int kChains = kVectors == 1 ? 4 : 2;
+  constexpr int kSums = kTileRows * kTileVectors;
+  constexpr int kRows = std::min(kTileRows, kSums / (kVectors * kChains));
+  for (int64_t done = 0; done < block.rows; done += kRows) {
+    AddTailTile<kVectors, kChains, kRows>(block, block.row + done,
+                                          block.rows - done, col);
   }
 }
 
@@ -204,8 +146,27 @@ HWY_INLINE void AddColumns(const DenseBlock& block, int64_t begin,
       AddTerms<3, kFew, kTileVectors>(block, block.row, col);
     }
   }
-  for (; col < whole; col += panel) AddPanel<kTileVectors>(block, col);
-  for (; col < end; col += lanes) AddPanel<1>(block, col);
+  // A row of AVX2 has two sums per panel in flight: where there are never four
+  // panels for it, each takes two sums per column.
+  const bool narrow =
+      kTileVectors == 2 && block.args.problem->output_width < 4 * panel;
+  for (; col < whole; col += panel) {
+    if (narrow) {
+      AddTail<kTileVectors>(block, col);
+    } else {
+      AddPanel<kTileVectors>(block, col);
+    }
+  }
+  switch ((end - col + lanes - 1) / lanes) {
+    case 1:
+      return AddTail<1>(block, col);
+    case 2:
+      return AddTail<2>(block, col);
+    case 3:
+      return AddTail<3>(block, col);
+    default:
+      return;
+  }
 }
 
 // Panels [begin, end).
@@ -229,8 +190,10 @@ void DensePanels(const DensePanelArgs& args, int64_t begin, int64_t end) {
   }
 }
 
-int64_t DensePanelWidth() {
-  return kTileVectors * static_cast<int64_t>(hn::Lanes(D()));
+// Columns of a panel. One that is not whole has as many vectors as it needs.
+int64_t DensePanelWidth(int64_t columns) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
+  return std::min(kTileVectors * lanes, (columns + lanes - 1) / lanes * lanes);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -304,7 +267,7 @@ class DensePanelKernel : public Kernel {
  public:
   explicit DensePanelKernel(const DenseWeights& weights)
       : problem_(weights.problem),
-        width_(HWY_DYNAMIC_DISPATCH(DensePanelWidth)()),
+        width_(HWY_DYNAMIC_DISPATCH(DensePanelWidth)(problem_.output_width)),
         panels_((problem_.output_width + width_ - 1) / width_),
         packed_(PanelsOf(weights, width_)),
         bias_(panels_ * width_) {
