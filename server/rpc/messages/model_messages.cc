@@ -1,8 +1,11 @@
 #include "server/rpc/messages/model_messages.h"
 
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/join_repeated.h"
 #include "server/rpc/messages/input_decoder.h"
 
 namespace fff::rpc {
@@ -29,10 +32,11 @@ std::string Description(const serving::Servable& servable) {
   if (servable.parts().implementation == Implementation::kDense) {
     return servable.parts().dense_description;
   }
-  std::string text;
+  std::vector<std::string> descriptions;
   for (const auto& layer : servable.model().layers()) {
-    absl::StrAppend(&text, text.empty() ? "" : " | ", layer.description);
+    descriptions.push_back(layer.description);
   }
+  std::string text = base::JoinRepeated(descriptions, " | ");
   const std::string& precision = servable.parts().precision_report;
   if (!precision.empty()) absl::StrAppend(&text, " | ", precision);
   const std::string& proof = servable.parts().proof;

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "server/base/clock.h"
+#include "server/base/join_repeated.h"
 #include "server/base/log.h"
 #include "server/base/log_event.h"
 #include "server/base/memory_info.h"
@@ -21,10 +21,11 @@ namespace fff::serving {
 namespace {
 
 std::string DescribeLayers(const model::Model& model) {
-  return absl::StrJoin(model.layers(), " | ",
-                       [](std::string* out, const auto& layer) {
-                         absl::StrAppend(out, layer.description);
-                       });
+  std::vector<std::string> descriptions;
+  for (const auto& layer : model.layers()) {
+    descriptions.push_back(layer.description);
+  }
+  return base::JoinRepeated(descriptions, " | ");
 }
 
 std::string DescribeKernels(const model::Model& model) {
