@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -16,7 +15,6 @@
 #include "absl/strings/str_format.h"
 #include "client/cli/read_file.h"
 #include "client/cli/screen/progress_bar.h"
-#include "server/base/clock.h"
 #include "server/base/memory_info.h"
 #include "server/base/status_macros.h"
 #include "server/benchmark/case.h"
@@ -76,16 +74,6 @@ class LogFile {
   std::string path_;
   std::ofstream file_;
 };
-
-// What the thread that asks, which counts as one of a run's threads, has waited
-// for a processor since it started. 0 where the kernel does not say.
-double WaitedSeconds() {
-  std::ifstream schedstat("/proc/thread-self/schedstat");
-  double ran_ns = 0;
-  double waited_ns = 0;
-  schedstat >> ran_ns >> waited_ns;
-  return 1e-9 * waited_ns;
-}
 
 struct MachineSpeed {
   double memory_gbps = 0;
@@ -193,15 +181,11 @@ class Measurer {
       Show(run.Name());
       return true;
     };
-    const auto start = std::chrono::steady_clock::now();
-    const double waited_before_s = WaitedSeconds();
     benchmark::RunRecord record;
     FFF_ASSIGN_OR_RETURN(record.report,
                          benchmark::RunBenchmark(*models_->fff, models_->dense,
                                                  options, progress));
-    const double wall_s = base::SecondsSince(start);
-    record.waited_share =
-        std::clamp((WaitedSeconds() - waited_before_s) / wall_s, 0.0, 1.0);
+    record.waited_share = record.report.cases.front().waited_share;
     record.report.memory_gbps = speed.memory_gbps;
     record.report.peak_gflops = speed.peak_gflops;
     return record;

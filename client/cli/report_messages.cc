@@ -38,6 +38,8 @@ benchmark::BaselineKind KindOf(v1::DenseKind kind) {
       return benchmark::BaselineKind::kInferenceWidth;
     case v1::DENSE_KIND_WITHOUT_FEEDFORWARD:
       return benchmark::BaselineKind::kWithoutFeedforward;
+    case v1::DENSE_KIND_OTHER_VERSION:
+      return benchmark::BaselineKind::kOtherVersion;
     default:
       return benchmark::BaselineKind::kNeurons;
   }
@@ -70,6 +72,8 @@ benchmark::BenchmarkReport DecodeReport(const v1::BenchmarkReport& message) {
     one.input_rows = from.input_rows();
     one.neurons = from.neurons();
     one.leaves_per_call = from.leaves_per_call();
+    one.leaves = from.leaves();
+    one.waited_share = from.waited_share();
     for (const v1::LatencySummary& other : from.other_baselines()) {
       one.other_baselines.push_back(DecodeMeasurement(other));
     }
@@ -78,12 +82,13 @@ benchmark::BenchmarkReport DecodeReport(const v1::BenchmarkReport& message) {
   for (const v1::BenchmarkBaseline& from : message.other_baselines()) {
     report.other_baselines.push_back({KindOf(from.kind()), from.description(),
                                       from.flops_per_row(),
-                                      from.bytes_per_row()});
+                                      from.bytes_per_row(), from.version()});
   }
   report.baselines_left_out = message.baselines_left_out();
   report.accuracy = DecodeAccuracy(message.accuracy());
   report.peak_gflops = message.peak_gflops();
   report.cold_weights = message.cold_weights();
+  report.own_rows = message.own_rows();
   report.threads = message.threads();
   report.cpu_model = message.cpu_model();
   report.isa = message.isa();

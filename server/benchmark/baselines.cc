@@ -174,6 +174,8 @@ absl::string_view Name(BaselineKind kind) {
       return "chosen";
     case BaselineKind::kWithoutFeedforward:
       return "without_feedforward";
+    case BaselineKind::kOtherVersion:
+      return "other_version";
   }
   return "unknown";
 }

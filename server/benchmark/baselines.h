@@ -21,6 +21,7 @@ struct Opponent {
   BaselineKind kind = BaselineKind::kNeurons;
   std::string description;
   std::shared_ptr<const model::Model> model;
+  int64_t version = 0;  // of kOtherVersion
 };
 
 struct Baselines {

@@ -23,4 +23,6 @@ std::string FormatSeconds(double seconds) {
   return FormatNumber(seconds) + " s";
 }
 
+std::string FormatTimes(double ratio) { return FormatNumber(ratio) + "x"; }
+
 }  // namespace fff::benchmark

@@ -12,4 +12,7 @@ std::string FormatSeconds(double seconds);
 // from 100 on; "-" when not finite.
 std::string FormatNumber(double value);
 
+// "4.13x" of a ratio of two times.
+std::string FormatTimes(double ratio);
+
 }  // namespace fff::benchmark

@@ -1,14 +1,13 @@
 #include "server/benchmark/input_rows.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace fff::benchmark {
 namespace {
 
-// Small enough to leave a 32 MiB last cache to the weights, large enough that
-// 768-wide rows, or the tokens of sequences, end in most of 2048 leaves.
-constexpr int64_t kPoolFloats = (int64_t{8} << 20) / 4;
-constexpr int64_t kPoolRows = 2048;
+constexpr int64_t kPoolFloats =
+    kPoolBytes / static_cast<int64_t>(sizeof(float));
 
 int64_t Batches(int64_t batch_rows, int64_t tokens, int64_t width) {
   const int64_t rows = std::min(kPoolRows / tokens, kPoolFloats / width);
@@ -35,6 +34,19 @@ InputRows::InputRows(absl::Span<const graph::Port> ports, int64_t batch_rows,
 InputRows::InputRows(int64_t batch_rows, const graph::Graph& graph,
                      uint64_t seed)
     : InputRows(graph.inputs(), batch_rows, model::SampleTokens(graph), seed) {}
+
+InputRows::InputRows(int64_t batch_rows, const graph::Graph& graph,
+                     const OwnRows& own)
+    : rows_(graph.inputs(), {batch_rows, own.tokens, own.rows / batch_rows}) {
+  for (size_t i = 0; i < own.inputs.size(); ++i) {
+    if (own.inputs[i].data == nullptr) continue;
+    // float32 or int32, both of four bytes.
+    const absl::Span<float> values = rows_.values(i);
+    std::memcpy(values.data(), own.inputs[i].data,
+                values.size() * sizeof(float));
+    rows_.Include(i);
+  }
+}
 
 InputRows::InputRows(int64_t batch_rows, int64_t width, uint64_t seed)
     : InputRows(

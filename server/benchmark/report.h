@@ -48,8 +48,10 @@ enum class BaselineKind {
   kChosen,          // what the benchmark case names
   // The network without its FFF layers: what no faster layer can save.
   kWithoutFeedforward,
+  kOtherVersion,  // not dense: the FFF of another version of the model
 };
-// "neurons", "inference_width", "trained", "chosen", "without_feedforward".
+// "neurons", "inference_width", "trained", "chosen", "without_feedforward",
+// "other_version".
 absl::string_view Name(BaselineKind kind);
 
 struct Baseline {
@@ -57,6 +59,7 @@ struct Baseline {
   std::string description;
   double flops_per_row = 0;
   double bytes_per_row = 0;  // weights, input and output
+  int64_t version = 0;       // of kOtherVersion
 };
 
 // Shares of correct answers, 0..1, as the model's config.json states them.
@@ -80,6 +83,10 @@ struct BenchmarkCase {
   double top_leaf_share = 0;  // rows that the most used leaf answers, 0..1
   int64_t input_rows = 0;  // distinct input rows that the calls cycle through
   double leaves_per_call = 0;  // mean number of distinct leaves of one call
+  int64_t leaves = 0;  // there are, of which distinct_leaves were reached
+  // Part of the time, 0..1, in which the thread that measured waited for a
+  // processor that another process had.
+  double waited_share = 0;
   // One for each of the report's other_baselines, in their order.
   std::vector<Measurement> other_baselines;
 };
@@ -98,6 +105,7 @@ struct BenchmarkReport {
   std::vector<BenchmarkCase> cases;  // one per batch size
   int threads = 1;
   bool cold_weights = false;  // caches were flushed before every call
+  bool own_rows = false;      // the caller's rows, not random ones
   std::string cpu_model;
   std::string isa;
   std::string device;

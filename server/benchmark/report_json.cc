@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "nlohmann/json.hpp"
+#include "server/benchmark/disturbance.h"
 #include "server/benchmark/feedforward_share.h"
 
 namespace fff::benchmark {
@@ -92,6 +93,9 @@ Json ToJson(const BenchmarkReport& report, const BenchmarkCase& one) {
           {"top_leaf_share", one.top_leaf_share},
           {"leaves_per_call", one.leaves_per_call},
           {"input_rows", one.input_rows},
+          {"leaves", one.leaves},
+          {"waited_share", one.waited_share},
+          {"disturbed", Disturbed(one)},
           {"other_baselines", OthersToJson(report, one)},
           {"feedforward", ShareToJson(report, one)}};
 }
@@ -102,7 +106,8 @@ Json BaselinesToJson(const BenchmarkReport& report) {
     baselines.push_back({{"kind", std::string(Name(baseline.kind))},
                          {"description", baseline.description},
                          {"flops_per_row", baseline.flops_per_row},
-                         {"bytes_per_row", baseline.bytes_per_row}});
+                         {"bytes_per_row", baseline.bytes_per_row},
+                         {"version", baseline.version}});
   }
   return baselines;
 }
@@ -127,6 +132,7 @@ std::string ReportJson(const BenchmarkReport& report) {
                {"accuracy", AccuracyToJson(report.accuracy)},
                {"threads", report.threads},
                {"cold_weights", report.cold_weights},
+               {"own_rows", report.own_rows},
                {"cpu_model", report.cpu_model},
                {"isa", report.isa},
                {"device", report.device},

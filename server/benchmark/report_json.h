@@ -11,7 +11,7 @@ namespace fff::benchmark {
 // size with the keys
 //   case, rows, threads, fff, dense, speedup, kernel, gbps,
 //   bandwidth_fraction, distinct_leaves, top_leaf_share, leaves_per_call,
-//   input_rows
+//   input_rows, leaves, waited_share, disturbed
 // where `fff` and `dense` hold median_s, p10_s, p90_s, p99_s, min_s, mean_s,
 // samples, repetitions, rows_per_s, gflops, gbps, least_bytes and kernel, and
 // `kernel` and `gbps` repeat the FFF's. When there is exactly one batch size,

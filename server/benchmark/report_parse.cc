@@ -17,6 +17,12 @@ void Read(const ParsedJson& json, const char* key, Value& value) {
   json.at(key).get_to(value);
 }
 
+// A key that reports of earlier versions lack.
+template <class Value>
+void ReadLater(const ParsedJson& json, const char* key, Value& value) {
+  if (json.contains(key)) Read(json, key, value);
+}
+
 void Read(const ParsedJson& json, const char* key,
           std::optional<double>& value) {
   if (!json.at(key).is_null()) value = json.at(key).get<double>();
@@ -27,7 +33,7 @@ void Read(const ParsedJson& json, const char* key, BaselineKind& kind) {
   for (const BaselineKind known :
        {BaselineKind::kNeurons, BaselineKind::kInferenceWidth,
         BaselineKind::kTrained, BaselineKind::kChosen,
-        BaselineKind::kWithoutFeedforward}) {
+        BaselineKind::kWithoutFeedforward, BaselineKind::kOtherVersion}) {
     if (Name(known) != name) continue;
     kind = known;
     return;
@@ -77,6 +83,8 @@ BenchmarkCase ReadCase(const ParsedJson& json) {
   Read(json, "top_leaf_share", one.top_leaf_share);
   Read(json, "leaves_per_call", one.leaves_per_call);
   Read(json, "input_rows", one.input_rows);
+  ReadLater(json, "leaves", one.leaves);
+  ReadLater(json, "waited_share", one.waited_share);
   for (const ParsedJson& other : json.at("other_baselines")) {
     one.other_baselines.push_back(ReadMeasurement(other));
   }
@@ -89,6 +97,7 @@ Baseline ReadBaseline(const ParsedJson& json) {
   Read(json, "description", baseline.description);
   Read(json, "flops_per_row", baseline.flops_per_row);
   Read(json, "bytes_per_row", baseline.bytes_per_row);
+  ReadLater(json, "version", baseline.version);
   return baseline;
 }
 
@@ -108,6 +117,7 @@ BenchmarkReport ReadReport(const ParsedJson& json) {
   Read(accuracy, "data", report.accuracy.data);
   Read(json, "threads", report.threads);
   Read(json, "cold_weights", report.cold_weights);
+  ReadLater(json, "own_rows", report.own_rows);
   Read(json, "cpu_model", report.cpu_model);
   Read(json, "isa", report.isa);
   Read(json, "device", report.device);

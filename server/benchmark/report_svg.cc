@@ -7,58 +7,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "server/base/log.h"
 #include "server/benchmark/format.h"
+#include "server/benchmark/svg_parts.h"
 
 namespace fff::benchmark {
 namespace {
 
-constexpr double kWidth = 760;
 constexpr double kHeight = 460;
-constexpr double kLeft = 78;
-constexpr double kRight = 736;
-constexpr double kTop = 84;
-constexpr double kBottom = 392;
 constexpr double kTickGap = 30;  // between labels of the rows
 constexpr size_t kDescriptionBytesMax = 100;
-
-constexpr absl::string_view kStyle = R"(<style>
-text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif;fill:#1f2328}
-.title{font-size:17px;font-weight:600}.soft{fill:#59636e;font-size:12px}
-.strong{font-weight:600;font-size:12px}
-.bg{fill:#fff}.grid{stroke:#d1d9e0;stroke-width:1}.axis{stroke:#59636e}
-.fff{stroke:#1d4ed8;fill:none;stroke-width:2.5}.fffdot{fill:#1d4ed8}
-.dense{stroke:#c2410c;fill:none;stroke-width:2.5}.densedot{fill:#c2410c}
-.band{stroke:none;opacity:.18}
-.bound{stroke:#59636e;fill:none;stroke-width:1.5;stroke-dasharray:6 4}
-@media (prefers-color-scheme:dark){text{fill:#e6edf3}.soft{fill:#9aa4af}
-.bg{fill:#0d1117}.grid{stroke:#2d333b}.axis{stroke:#9aa4af}
-.fff{stroke:#79a8ff}.fffdot{fill:#79a8ff}
-.dense{stroke:#ff9b5e}.densedot{fill:#ff9b5e}.bound{stroke:#9aa4af}}
-</style>
-)";
-
-std::string Escape(absl::string_view text) {
-  std::string clean;
-  for (const char c : text) {
-    clean += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
-  }
-  return absl::StrReplaceAll(
-      clean, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
-}
-
-// Maps a positive value to a coordinate, logarithmically.
-struct LogScale {
-  double low;   // value at `from`
-  double high;  // value at `to`
-  double from;
-  double to;
-  double operator()(double value) const {
-    const double part = std::log(value / low) / std::log(high / low);
-    return from + std::clamp(part, 0.0, 1.0) * (to - from);
-  }
-};
 
 using ValueOf = std::function<double(const BenchmarkCase&)>;
 
@@ -88,11 +46,12 @@ class Chart {
     svg_ = absl::StrFormat(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" "
         "role=\"img\" aria-label=\"%s\">\n",
-        kWidth, kHeight, Escape(absl::StrCat("Latency of ", report_.model)));
-    absl::StrAppend(&svg_, kStyle);
+        kSvgWidth, kHeight,
+        SvgEscape(absl::StrCat("Latency of ", report_.model)));
+    absl::StrAppend(&svg_, kSvgStyle);
     absl::StrAppendFormat(
         &svg_, "<rect class=\"bg\" width=\"%g\" height=\"%g\" rx=\"6\"/>\n",
-        kWidth, kHeight);
+        kSvgWidth, kHeight);
     DrawTitles();
     DrawAxes();
     DrawBound();
@@ -140,7 +99,8 @@ class Chart {
     if (high_s <= 0) low_s = high_s = 1e-3;
     // Whole decades, with room above for the speed-ups.
     y_ = {std::pow(10, std::floor(std::log10(low_s))),
-          std::pow(10, std::ceil(std::log10(high_s) + 0.15)), kBottom, kTop};
+          std::pow(10, std::ceil(std::log10(high_s) + 0.15)), kSvgBottom,
+          kSvgTop};
     const double first =
         cases_.empty()
             ? 1
@@ -153,26 +113,25 @@ class Chart {
                   1, static_cast<double>(Abscissa(cases_.back(), axis_)));
     // A margin on both sides keeps points off the frame, one point included.
     const double margin = last > first ? std::pow(last / first, 0.06) : 2;
-    x_ = {first / margin, last * margin, kLeft, kRight};
+    x_ = {first / margin, last * margin, kSvgLeft, kSvgRight};
   }
 
   void Text(double x, double y, absl::string_view attributes,
             absl::string_view text) {
-    absl::StrAppendFormat(&svg_, "<text x=\"%.1f\" y=\"%.1f\" %s>%s</text>\n",
-                          x, y, attributes, Escape(text));
+    absl::StrAppend(&svg_, SvgText(x, y, attributes, text));
   }
 
   void DrawTitles() {
-    Text(kLeft, 28, "class=\"title\"",
+    Text(kSvgLeft, 28, "class=\"title\"",
          absl::StrCat(report_.model, ": ", Subject()));
-    Text(kLeft, 48, "class=\"soft\"", absl::StrCat("dense: ", DenseText()));
-    Text(kLeft, 66, "class=\"soft\"",
+    Text(kSvgLeft, 48, "class=\"soft\"", absl::StrCat("dense: ", DenseText()));
+    Text(kSvgLeft, 66, "class=\"soft\"",
          absl::StrCat(report_.cpu_model, ", ", report_.isa, ", ",
                       report_.threads,
                       report_.threads == 1 ? " thread" : " threads",
                       report_.cold_weights ? ", cold caches" : "",
                       "; median, band p10 to p90"));
-    Text((kLeft + kRight) / 2, kBottom + 36,
+    Text((kSvgLeft + kSvgRight) / 2, kSvgBottom + 36,
          "class=\"soft\" text-anchor=\"middle\"",
          axis_ == ChartAxis::kRows ? "rows of one call"
                                    : "neurons of the FFF (training width)");
@@ -195,10 +154,7 @@ class Chart {
   }
 
   void Line(absl::string_view css, double x1, double y1, double x2, double y2) {
-    absl::StrAppendFormat(&svg_,
-                          "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" "
-                          "x2=\"%.1f\" y2=\"%.1f\"/>\n",
-                          css, x1, y1, x2, y2);
+    absl::StrAppend(&svg_, SvgLine(css, x1, y1, x2, y2));
   }
 
   void DrawAxes() {
@@ -206,8 +162,8 @@ class Chart {
         static_cast<int>(std::lround(std::log10(y_.high / y_.low)));
     for (int i = 0; i <= decades; ++i) {
       const double seconds = y_.low * std::pow(10, i);
-      Line("grid", kLeft, y_(seconds), kRight, y_(seconds));
-      Text(kLeft - 8, y_(seconds) + 4, "class=\"soft\" text-anchor=\"end\"",
+      Line("grid", kSvgLeft, y_(seconds), kSvgRight, y_(seconds));
+      Text(kSvgLeft - 8, y_(seconds) + 4, "class=\"soft\" text-anchor=\"end\"",
            DecadeLabel(seconds));
     }
     double last_x = -kTickGap;
@@ -215,22 +171,13 @@ class Chart {
       const int64_t value = Abscissa(one, axis_);
       if (value < 1) continue;
       const double x = x_(static_cast<double>(value));
-      Line("axis", x, kBottom, x, kBottom + 5);
+      Line("axis", x, kSvgBottom, x, kSvgBottom + 5);
       if (x - last_x < kTickGap) continue;
       last_x = x;
-      Text(x, kBottom + 19, "class=\"soft\" text-anchor=\"middle\"",
+      Text(x, kSvgBottom + 19, "class=\"soft\" text-anchor=\"middle\"",
            absl::StrCat(value));
     }
-    Line("axis", kLeft, kBottom, kRight, kBottom);
-  }
-
-  // "10 µs": decades are whole numbers of a unit.
-  static std::string DecadeLabel(double seconds) {
-    const int exponent = static_cast<int>(std::lround(std::log10(seconds)));
-    const char* const units[] = {"ns", "µs", "ms", "s"};
-    const int unit = std::clamp((exponent + 9) / 3, 0, 3);
-    return absl::StrFormat("%g %s", std::pow(10, exponent + 9 - 3 * unit),
-                           units[unit]);
+    Line("axis", kSvgLeft, kSvgBottom, kSvgRight, kSvgBottom);
   }
 
   std::string Coordinates(const std::vector<Point>& points) const {
@@ -267,19 +214,8 @@ class Chart {
     }
   }
 
-  // Circles for FFF, squares for dense: colour is not the only difference.
   void DrawMarker(absl::string_view css, double x, double y) {
-    if (css == "fff") {
-      absl::StrAppendFormat(
-          &svg_,
-          "<circle class=\"fffdot\" cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\"/>\n", x,
-          y);
-      return;
-    }
-    absl::StrAppendFormat(&svg_,
-                          "<rect class=\"densedot\" x=\"%.1f\" y=\"%.1f\" "
-                          "width=\"8\" height=\"8\"/>\n",
-                          x - 4, y - 4);
+    absl::StrAppend(&svg_, SvgMarker(css, x, y));
   }
 
   void DrawBound() {
@@ -302,19 +238,19 @@ class Chart {
 
   void DrawLegend() {
     const double y = kHeight - 14;
-    Line("fff", kLeft, y - 4, kLeft + 28, y - 4);
-    DrawMarker("fff", kLeft + 14, y - 4);
-    Text(kLeft + 36, y, "", "FFF");
-    Line("dense", kLeft + 90, y - 4, kLeft + 118, y - 4);
-    DrawMarker("dense", kLeft + 104, y - 4);
-    Text(kLeft + 126, y, "", "dense");
+    Line("fff", kSvgLeft, y - 4, kSvgLeft + 28, y - 4);
+    DrawMarker("fff", kSvgLeft + 14, y - 4);
+    Text(kSvgLeft + 36, y, "", "FFF");
+    Line("dense", kSvgLeft + 90, y - 4, kSvgLeft + 118, y - 4);
+    DrawMarker("dense", kSvgLeft + 104, y - 4);
+    Text(kSvgLeft + 126, y, "", "dense");
     if (report_.memory_gbps > 0 && HasBound()) {
-      Line("bound", kLeft + 196, y - 4, kLeft + 224, y - 4);
-      Text(kLeft + 232, y, "",
+      Line("bound", kSvgLeft + 196, y - 4, kSvgLeft + 224, y - 4);
+      Text(kSvgLeft + 232, y, "",
            absl::StrFormat("FFF's bytes at %s GB/s",
                            FormatNumber(report_.memory_gbps)));
     }
-    Text(kRight, y, "class=\"strong\" text-anchor=\"end\"",
+    Text(kSvgRight, y, "class=\"strong\" text-anchor=\"end\"",
          "Nx: speed-up of FFF over dense");
   }
 
@@ -327,8 +263,8 @@ class Chart {
   const BenchmarkReport& report_;
   const ChartAxis axis_;
   std::vector<BenchmarkCase> cases_;
-  LogScale x_{1, 10, kLeft, kRight};
-  LogScale y_{1, 10, kBottom, kTop};
+  LogScale x_{1, 10, kSvgLeft, kSvgRight};
+  LogScale y_{1, 10, kSvgBottom, kSvgTop};
   std::string svg_;
 };
 

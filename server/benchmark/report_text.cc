@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/base/log.h"
+#include "server/benchmark/disturbance.h"
 #include "server/benchmark/feedforward_share.h"
 #include "server/benchmark/format.h"
 #include "server/benchmark/layers_text.h"
@@ -169,10 +170,11 @@ std::string Spreads(const BenchmarkReport& report) {
 
 std::string ReportText(const BenchmarkReport& report) {
   return absl::StrCat(
-      Title(report), Figures(report), "\n", Shares(report), LayersText(report),
-      Spreads(report),
+      Title(report), Figures(report), DisturbanceText(report), "\n",
+      Shares(report), LayersText(report), Spreads(report),
       "\nMedian wall time of one call, FFF and dense measured in turns on the "
-      "same random rows, ",
+      "same ",
+      report.own_rows ? "rows of yours, " : "random rows, ",
       report.cold_weights ? "caches\nflushed before each call"
                           : "weights\nwarm",
       ". GB/s counts every weight that a call touches once, its inputs and its "

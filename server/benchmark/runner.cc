@@ -11,7 +11,8 @@
 #include "server/base/clock.h"
 #include "server/base/cpu_info.h"
 #include "server/base/status_macros.h"
-#include "server/benchmark/input_rows.h"
+#include "server/benchmark/comparable.h"
+#include "server/benchmark/disturbance.h"
 #include "server/benchmark/layer_times.h"
 #include "server/benchmark/machine_probe.h"
 #include "server/benchmark/sampler.h"
@@ -33,73 +34,6 @@ constexpr double kBlockSecondsMax = 0.25;
 // implementation.
 constexpr double kLayersPart = 0.2;
 
-// Whether what is made for one may be given to the other.
-bool SameInputs(const graph::Graph& a, const graph::Graph& b) {
-  return a.tokens_max() == b.tokens_max() &&
-         std::equal(a.inputs().begin(), a.inputs().end(), b.inputs().begin(),
-                    b.inputs().end(),
-                    [](const graph::Port& left, const graph::Port& right) {
-                      return left.limit == right.limit &&
-                             left.role == right.role &&
-                             left.sequence == right.sequence &&
-                             left.data_type == right.data_type;
-                    });
-}
-
-// Of all outputs, those of a row or token.
-int64_t OutputWidth(const model::Model& model) {
-  int64_t width = 0;
-  for (const graph::Port& port : model.graph().outputs()) width += port.width();
-  return width;
-}
-
-bool SameOutputs(const graph::Graph& a, const graph::Graph& b) {
-  return std::equal(
-      a.outputs().begin(), a.outputs().end(), b.outputs().begin(),
-      b.outputs().end(), [](const graph::Port& left, const graph::Port& right) {
-        return left.width() == right.width() && left.sequence == right.sequence;
-      });
-}
-
-absl::Status CheckModels(const model::Model& fff, const model::Model& dense) {
-  if (!SameInputs(fff.graph(), dense.graph())) {
-    return absl::InvalidArgumentError(
-        "the dense model takes other inputs than the FFF model");
-  }
-  if (fff.input().width() != dense.input().width() ||
-      !SameOutputs(fff.graph(), dense.graph())) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the dense model maps ", dense.input().width(), " to ",
-                     OutputWidth(dense), ", wanted ", fff.input().width(),
-                     " to ", OutputWidth(fff), " as the FFF model"));
-  }
-  return absl::OkStatus();
-}
-
-int64_t WidestLayer(const model::Model& model) {
-  int64_t widest = model.input().width();
-  for (const model::LayerFacts& layer : model.layers()) {
-    widest = std::max({widest, layer.input_width, layer.output_width});
-  }
-  return widest;
-}
-
-absl::Status CheckMemory(const model::Model& fff, const model::Model& dense,
-                         int64_t rows) {
-  const int64_t floats = fff.input().width() + OutputWidth(fff) +
-                         std::max(WidestLayer(fff), WidestLayer(dense));
-  const int64_t tokens = model::SampleTokens(fff.graph());
-  const int64_t bytes =
-      rows * tokens * floats * static_cast<int64_t>(sizeof(float));
-  if (bytes > kActivationBytesMax) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "a batch of ", rows, " rows needs ", bytes,
-        " bytes for inputs, outputs and the widest layer, wanted at most ",
-        kActivationBytesMax));
-  }
-  return absl::OkStatus();
-}
-
 // Each name once, in the order of the layers.
 std::string KernelNames(const model::Model& model, int64_t rows) {
   std::vector<std::string> names;
@@ -113,6 +47,7 @@ std::string KernelNames(const model::Model& model, int64_t rows) {
   return absl::StrJoin(names, "+");
 }
 
+// `least_bytes`: 0 where the layers' costs are of other rows.
 Measurement Finish(const Sampler& sampler, const model::Model& model,
                    int64_t rows, double least_bytes) {
   Measurement result;
@@ -123,7 +58,9 @@ Measurement Finish(const Sampler& sampler, const model::Model& model,
   const double median_s = result.latency.median_s;
   if (median_s > 0) {
     result.rows_per_s = static_cast<double>(rows) / median_s;
-    result.gflops = model.cost().flops * result.rows_per_s / 1e9;
+    if (least_bytes > 0) {
+      result.gflops = model.cost().flops * result.rows_per_s / 1e9;
+    }
     result.gbps = least_bytes / median_s / 1e9;
   }
   return result;
@@ -139,6 +76,14 @@ double EdgeFloatsPerRow(const model::Model& model) {
   for (const graph::Port& port : model.graph().inputs()) add(port);
   for (const graph::Port& port : model.graph().outputs()) add(port);
   return static_cast<double>(floats);
+}
+
+InputRows RowsOf(const model::Model& model, int64_t rows,
+                 const BenchmarkOptions& options) {
+  if (options.own_rows.rows > 0) {
+    return {rows, model.graph(), options.own_rows};
+  }
+  return {rows, model.graph(), options.seed};
 }
 
 // A dense call touches all weights once.
@@ -158,7 +103,7 @@ class CaseRun {
         options_(options),
         context_(context),
         flusher_(flusher),
-        inputs_(rows, sides[0]->graph(), options.seed),
+        inputs_(RowsOf(*sides[0], rows, options)),
         outputs_(sides[0]->graph().outputs(), inputs_.extent()),
         fff_touched_(
             CountTouched(*sides[0], inputs_, outputs_.rows(), context)) {
@@ -171,6 +116,7 @@ class CaseRun {
   // False when `keep_going` said so.
   bool Measure(const std::function<bool()>& keep_going) {
     const auto start = Clock::now();
+    const WaitWatch waits;
     for (Sampler& sampler : samplers_) sampler.Calibrate();
     const double block_s =
         std::min(options_.seconds_per_case / kBlocks, kBlockSecondsMax);
@@ -186,6 +132,7 @@ class CaseRun {
       }
       if (base::SecondsSince(start) > kSecondsHardMax) break;
     }
+    result_.waited_share = waits.Share();
     return true;
   }
 
@@ -201,14 +148,10 @@ class CaseRun {
   }
 
   BenchmarkCase Result() {
-    const int64_t rows = result_.rows;
-    result_.fff = Finish(samplers_[0], *sides_[0], rows,
-                         fff_touched_.least_bytes_per_call);
-    result_.dense =
-        Finish(samplers_[1], *sides_[1], rows, DenseBytes(*sides_[1], rows));
+    result_.fff = FinishSide(0);
+    result_.dense = FinishSide(1);
     for (size_t i = 2; i < sides_.size(); ++i) {
-      result_.other_baselines.push_back(
-          Finish(samplers_[i], *sides_[i], rows, DenseBytes(*sides_[i], rows)));
+      result_.other_baselines.push_back(FinishSide(i));
     }
     if (result_.fff.latency.median_s > 0) {
       result_.speedup =
@@ -220,12 +163,34 @@ class CaseRun {
     result_.distinct_leaves = fff_touched_.distinct_leaves;
     result_.top_leaf_share = fff_touched_.top_leaf_share;
     result_.leaves_per_call = fff_touched_.leaves_per_call;
+    result_.leaves = fff_touched_.leaves;
     result_.input_rows = inputs_.rows();
     MeasureNetworkLayers();
     return std::move(result_);
   }
 
  private:
+  Measurement FinishSide(size_t at) {
+    const model::Model& side = *sides_[at];
+    const int64_t rows = result_.rows;
+    double least_bytes = 0;
+    if (options_.own_rows.rows == 0 ||
+        options_.own_rows.tokens == model::SampleTokens(side.graph())) {
+      least_bytes = at == 0 ? fff_touched_.least_bytes_per_call
+                    : HasTrees(side)
+                        ? CountTouched(side, inputs_, outputs_.rows(), context_)
+                              .least_bytes_per_call
+                        : DenseBytes(side, rows);
+    }
+    return Finish(samplers_[at], side, rows, least_bytes);
+  }
+
+  static bool HasTrees(const model::Model& side) {
+    return std::any_of(
+        side.layers().begin(), side.layers().end(),
+        [](const model::LayerFacts& layer) { return layer.routing.trees > 0; });
+  }
+
   std::vector<LayerTime> Layers(const model::Model& model,
                                 const model::NodeGroups& groups) {
     const model::DeviceCopy* const device = model.device_copy();
@@ -263,13 +228,14 @@ BenchmarkReport Describe(const model::Model& fff, const Opponent& dense,
   report.dense_description = dense.description;
   report.baselines_left_out = others.left_out;
   for (const Opponent& other : others.opponents) {
-    report.other_baselines.push_back({other.kind, other.description,
-                                      other.model->cost().flops,
-                                      BytesPerRow(*other.model)});
+    report.other_baselines.push_back(
+        {other.kind, other.description, other.model->cost().flops,
+         BytesPerRow(*other.model), other.version});
   }
   report.threads = options.threads;
   report.seed = options.seed;
   report.cold_weights = options.cold_weights;
+  report.own_rows = options.own_rows.rows > 0;
   report.cpu_model = base::ReadCpuInfo().model;
   report.isa = engine::CpuIsa();
   report.device = fff.device();
@@ -300,6 +266,11 @@ absl::Status CheckOptions(const BenchmarkOptions& options) {
       return absl::InvalidArgumentError(absl::StrCat(
           "got a batch of ", rows, " rows, wanted 1 to ", kBatchRowsMax));
     }
+    if (options.own_rows.rows > 0 && rows > options.own_rows.rows) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "got a batch of ", rows, " rows, wanted at most the ",
+          options.own_rows.rows, " rows that were sent to measure with"));
+    }
   }
   // Written so that NaN is refused.
   if (!(options.seconds_per_case > 0 &&
@@ -321,9 +292,15 @@ absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
                                              const BenchmarkOptions& options,
                                              const ProgressCallback& progress) {
   FFF_RETURN_IF_ERROR(CheckOptions(options));
-  FFF_RETURN_IF_ERROR(CheckModels(fff, *dense.model));
+  FFF_RETURN_IF_ERROR(CheckComparable(fff, *dense.model, "the dense model"));
+  for (const Opponent& other : options.beside) {
+    FFF_RETURN_IF_ERROR(CheckComparable(fff, *other.model, other.description));
+  }
+  const int64_t tokens = options.own_rows.rows > 0
+                             ? options.own_rows.tokens
+                             : model::SampleTokens(fff.graph());
   for (const int64_t rows : options.batch_rows) {
-    FFF_RETURN_IF_ERROR(CheckMemory(fff, *dense.model, rows));
+    FFF_RETURN_IF_ERROR(CheckActivations(fff, *dense.model, rows, tokens));
   }
   const int total = static_cast<int>(options.batch_rows.size()) + 1;
   int done = 0;
@@ -339,6 +316,8 @@ absl::StatusOr<BenchmarkReport> RunBenchmark(const model::Model& fff,
   if (options.other_baselines) {
     FFF_ASSIGN_OR_RETURN(others, BuildBaselines(fff, dense.kind, options.seed));
   }
+  others.opponents.insert(others.opponents.end(), options.beside.begin(),
+                          options.beside.end());
   BenchmarkReport report = Describe(fff, dense, others, options);
   std::vector<const model::Model*> sides = {&fff, dense.model.get()};
   for (const Opponent& other : others.opponents) {

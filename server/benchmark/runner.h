@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "server/benchmark/baselines.h"
+#include "server/benchmark/input_rows.h"
 #include "server/benchmark/report.h"
 #include "server/model/model.h"
 
@@ -41,6 +42,11 @@ struct BenchmarkOptions {
   bool cold_weights = false;
   // Off: the dense network that `speedup` rests on alone, in half the time.
   bool other_baselines = true;
+  // To measure with instead of random ones: finite, integers within their
+  // inputs' limits. The caller keeps their memory. None: random ones.
+  OwnRows own_rows;
+  // Measured beside `fff` and `dense`.
+  std::vector<Opponent> beside;
   // Off: memory_gbps and peak_gflops stay 0 (saves part of a second and the
   // probes' buffers).
   bool probe_machine = true;
@@ -56,10 +62,13 @@ using ProgressCallback =
 
 // Measures `fff` and `dense` alternately, in interleaved blocks, so that a
 // disturbance of the machine hits both; with options.other_baselines also those
-// of BuildBaselines. All see the same standard-normal input rows. Blocks the
-// calling thread, which counts as one of options.threads. Allocates inputs and
-// outputs, never more than kActivationBytesMax per batch size, the weights of
-// the other baselines, and 512 MiB for the probe of the machine.
+// of BuildBaselines. All see the same rows: options.own_rows, or
+// standard-normal ones. Operations and bytes per second stay 0 for sequences
+// that are not as long as those which the layers' costs are of
+// (model::SampleTokens). Blocks the calling thread, which counts as one of
+// options.threads. Allocates inputs and outputs, never more than
+// kActivationBytesMax per batch size, the weights of the other baselines, and
+// 512 MiB for the probe of the machine.
 //
 // Fills everything but model, version, accuracy and server_version, which the
 // caller knows. Errors: INVALID_ARGUMENT (options, or models of unequal

@@ -136,6 +136,10 @@ Touched CountTouched(const model::Model& model, const InputRows& inputs,
     touched.leaves_per_call += static_cast<double>(Distinct(column).size());
     all_leaves.insert(all_leaves.end(), column.begin(), column.end());
   }
+  if (widest >= 0) {
+    touched.leaves =
+        int64_t{1} << model.layers()[static_cast<size_t>(widest)].routing.depth;
+  }
   const auto batches = static_cast<double>(inputs.batches());
   touched.least_bytes_per_call /= batches;
   touched.leaves_per_call /= batches;

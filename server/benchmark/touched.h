@@ -15,6 +15,7 @@ namespace fff::benchmark {
 struct Touched {
   // Over all input rows, in the routed layer and tree with the most leaves.
   int64_t distinct_leaves = 0;
+  int64_t leaves = 0;  // that this tree has
   double top_leaf_share = 0;
   double leaves_per_call = 0;  // mean over the batches
   // Mean over the batches: every weight touched at least once, inputs read

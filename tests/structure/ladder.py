@@ -24,6 +24,7 @@ FOLDERS = {
     "server/metrics": ["base"],
     "server/benchmark": _CORE,
     "server/benchmark/claims": _CORE + ["benchmark"],
+    "server/benchmark/own_data": _CORE + ["benchmark"],
     "server/serving": _CORE + ["metrics"],
     "server/serving/batching": _CORE + ["metrics"],
     "server/serving/repository": _CORE + ["metrics", "serving/batching"],
@@ -41,7 +42,7 @@ FOLDERS = {
     "server/main.cc": ["base", "app"],
     "client/cpp": ["base", "tensor"],
     # fffctl benchmark --in-process measures without a server.
-    "client/cli": _CORE + ["benchmark", "benchmark/claims"],
+    "client/cli": _CORE + ["benchmark", "benchmark/claims", "benchmark/own_data"],
     "client/cli/formats": ["base", "tensor"],
 }
 

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/benchmark/claims/claim.h"
+#include "server/benchmark/disturbance.h"
 #include "server/benchmark/report.h"
 
 // What was measured, as lines of JSON: one run per line, written when the run
@@ -21,10 +22,6 @@ struct ClaimLogKey {
   double seconds = 0;     // per implementation and run
   uint64_t seed = 1;
 };
-
-// A run is disturbed when its thread waited more of its time than this for
-// processors that other processes had.
-inline constexpr double kDisturbed = 0.1;
 
 // What a run found.
 struct RunRecord {

@@ -35,8 +35,6 @@ std::string Wrapped(absl::string_view text, absl::string_view indent) {
   return wrapped + "\n";
 }
 
-std::string Times(double ratio) { return FormatNumber(ratio) + "x"; }
-
 std::string BoundText(const ClaimPoint& point) {
   const TimeBound bound = BoundOf(point);
   if (bound.seconds <= 0) return "-";
@@ -51,15 +49,15 @@ std::vector<std::string> PointRow(const ClaimResult& result, size_t at) {
   const double strength = DenseStrength(point);
   const double same_width = point.SpeedupOver(BaselineKind::kInferenceWidth);
   return {at == 0 ? result.claim.id : "",
-          at == 0 ? Times(result.claim.published) : "",
-          Times(point.speedup()) + (point.disturbed() ? " !" : ""),
+          at == 0 ? FormatTimes(result.claim.published) : "",
+          FormatTimes(point.speedup()) + (point.disturbed() ? " !" : ""),
           absl::StrCat(point.run.rows),
           absl::StrCat(point.run.threads, point.run.cold ? " cold" : " warm"),
           absl::StrCat(measured.neurons),
           FormatSeconds(point.SecondsOf(measured.fff)),
           FormatSeconds(point.SecondsOf(measured.dense)),
           strength > 0 ? absl::StrFormat("%.0f%%", 100 * strength) : "-",
-          same_width > 0 ? Times(same_width) : "-",
+          same_width > 0 ? FormatTimes(same_width) : "-",
           BoundText(point)};
 }
 

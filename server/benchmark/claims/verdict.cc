@@ -13,8 +13,6 @@
 namespace fff::benchmark {
 namespace {
 
-std::string Times(double ratio) { return FormatNumber(ratio) + "x"; }
-
 double Strength(const Claim& claim, const ClaimPoint& point) {
   return claim.published >= 1 ? point.speedup() / claim.published
                               : claim.published / point.speedup();
@@ -54,8 +52,8 @@ std::string Range(const std::vector<const ClaimPoint*>& points) {
     low = std::min(low, point->speedup());
     high = std::max(high, point->speedup());
   }
-  if (Times(low) == Times(high)) return Times(low);
-  return absl::StrCat(Times(low), " to ", Times(high));
+  if (FormatTimes(low) == FormatTimes(high)) return FormatTimes(low);
+  return absl::StrCat(FormatTimes(low), " to ", FormatTimes(high));
 }
 
 std::string Runs(size_t count) {
@@ -74,13 +72,13 @@ Verdict JudgeArithmetic(const Claim& claim,
   // Written so that NaN does not agree.
   if (std::abs(counted / claim.published - 1) <= kArithmeticError) {
     return {VerdictKind::kArithmeticOnly,
-            absl::StrCat("Arithmetic only: dense does ", Times(counted),
+            absl::StrCat("Arithmetic only: dense does ", FormatTimes(counted),
                          " the operations of the FFF; ", measured, ".")};
   }
   return {VerdictKind::kDoesNotHold,
-          absl::StrCat("Does not hold: dense does ", Times(counted),
+          absl::StrCat("Does not hold: dense does ", FormatTimes(counted),
                        " the operations of the FFF, published ",
-                       Times(claim.published), "; ", measured, ".")};
+                       FormatTimes(claim.published), "; ", measured, ".")};
 }
 
 Verdict Partly(const Claim& claim, const std::vector<const ClaimPoint*>& judged,
@@ -89,15 +87,16 @@ Verdict Partly(const Claim& claim, const std::vector<const ClaimPoint*>& judged,
       judged, [&claim](const ClaimPoint* a, const ClaimPoint* b) {
         return Strength(claim, *a) < Strength(claim, *b);
       });
-  std::string text =
-      held > 0 ? absl::StrCat(held, " of ", Runs(judged.size()),
-                              " reach the published ", Times(claim.published))
-               : absl::StrCat("no run reaches the published ",
-                              Times(claim.published), ", all reach half of it");
-  return {
-      VerdictKind::kHoldsPartly,
-      absl::StrCat("Holds partly: ", text, "; the weakest is ",
-                   Times(weakest.speedup()), " (", weakest.run.Name(), ").")};
+  std::string text = held > 0 ? absl::StrCat(held, " of ", Runs(judged.size()),
+                                             " reach the published ",
+                                             FormatTimes(claim.published))
+                              : absl::StrCat("no run reaches the published ",
+                                             FormatTimes(claim.published),
+                                             ", all reach half of it");
+  return {VerdictKind::kHoldsPartly,
+          absl::StrCat("Holds partly: ", text, "; the weakest is ",
+                       FormatTimes(weakest.speedup()), " (", weakest.run.Name(),
+                       ").")};
 }
 
 std::string Reversed(const Claim& claim,
@@ -136,13 +135,14 @@ Verdict JudgeUndisturbed(const Claim& claim,
   if (held == judged.size()) {
     return {VerdictKind::kHolds,
             absl::StrCat("Holds: ", Range(judged), " in ", Runs(held),
-                         ", published ", Times(claim.published), ".")};
+                         ", published ", FormatTimes(claim.published), ".")};
   }
   if (held > 0 || half) return Partly(claim, judged, held);
-  return {VerdictKind::kDoesNotHold,
-          absl::StrCat("Does not hold: ", Range(judged), " in ",
-                       Runs(judged.size()), ", published ",
-                       Times(claim.published), Reversed(claim, judged), ".")};
+  return {
+      VerdictKind::kDoesNotHold,
+      absl::StrCat("Does not hold: ", Range(judged), " in ",
+                   Runs(judged.size()), ", published ",
+                   FormatTimes(claim.published), Reversed(claim, judged), ".")};
 }
 
 }  // namespace

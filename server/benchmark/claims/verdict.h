@@ -23,21 +23,13 @@
 //   arithmetic only the counted operations agree
 //   not run here    nothing was measured that can be judged
 //
-// Medians of a disturbed run (RunRecord) would flatter the FFF. Long calls are
-// interrupted more often than short ones, and threads at a barrier wait for the
-// one that was put aside. Measured with ten processes on two CPUs:
-//   one thread   11.1x by medians, 5.4x by least times (leaf-784-1-10-d7)
-//   two threads  199x by medians, 222x by least times, 6.1x on one thread
-//                (leaf-128-1-128-d7)
-// So a disturbed run counts with its least times when it has one thread and
-// calls of dense that end within a time slice. Others are not judged.
+// A disturbed run (RunRecord) counts with its least times or is not judged, as
+// disturbance.h says.
 namespace fff::benchmark {
 
 inline constexpr double kHeld = 0.9;
 inline constexpr double kPartly = 0.5;
 inline constexpr double kArithmeticError = 0.01;
-// The scheduler lets a process run about so long, or longer.
-inline constexpr double kTimeSliceSeconds = 2e-3;
 
 enum class VerdictKind {
   kHolds,

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/cpu_info.h"
 #include "server/base/status_macros.h"
+#include "server/rpc/messages/decode.h"
 #include "server/rpc/messages/version.h"
 
 namespace fff::rpc {
@@ -47,6 +48,8 @@ v1::DenseKind ToProto(benchmark::BaselineKind kind) {
       return v1::DENSE_KIND_INFERENCE_WIDTH;
     case benchmark::BaselineKind::kWithoutFeedforward:
       return v1::DENSE_KIND_WITHOUT_FEEDFORWARD;
+    case benchmark::BaselineKind::kOtherVersion:
+      return v1::DENSE_KIND_OTHER_VERSION;
     default:
       return v1::DENSE_KIND_COST_BASELINE;
   }
@@ -66,6 +69,8 @@ void EncodeCase(const benchmark::BenchmarkReport& report,
   to.set_input_rows(from.input_rows);
   to.set_leaves_per_call(from.leaves_per_call);
   to.set_neurons(from.neurons);
+  to.set_leaves(from.leaves);
+  to.set_waited_share(from.waited_share);
 }
 
 void EncodeBaselines(const benchmark::BenchmarkReport& report,
@@ -76,6 +81,7 @@ void EncodeBaselines(const benchmark::BenchmarkReport& report,
     to.set_description(from.description);
     to.set_flops_per_row(from.flops_per_row);
     to.set_bytes_per_row(from.bytes_per_row);
+    to.set_version(from.version);
   }
   message.set_baselines_left_out(report.baselines_left_out);
 }
@@ -117,6 +123,22 @@ absl::StatusOr<benchmark::BenchmarkOptions> DecodeBenchmark(
   return options;
 }
 
+absl::StatusOr<benchmark::OwnRows> DecodeBenchmarkRows(
+    const v1::BenchmarkRequest& request, const graph::Graph& graph,
+    InputScratch& scratch) {
+  benchmark::OwnRows rows;
+  if (request.inputs().empty()) return rows;
+  InputSpec spec(graph);
+  spec.positions = nullptr;
+  spec.refuse_non_finite = true;
+  FFF_ASSIGN_OR_RETURN(const DecodedInputs decoded,
+                       DecodeNamedInputs(request.inputs(), spec, scratch));
+  rows.inputs.assign(decoded.matrices.begin(), decoded.matrices.end());
+  rows.rows = decoded.rows;
+  rows.tokens = decoded.tokens;
+  return rows;
+}
+
 void EncodeReport(const benchmark::BenchmarkReport& report,
                   const serving::Servable& servable,
                   v1::BenchmarkReport& message) {
@@ -133,6 +155,7 @@ void EncodeReport(const benchmark::BenchmarkReport& report,
   EncodeAccuracy(report.accuracy, message);
   message.set_peak_gflops(report.peak_gflops);
   message.set_cold_weights(report.cold_weights);
+  message.set_own_rows(report.own_rows);
   message.set_threads(report.threads);
   message.set_cpu_model(report.cpu_model);
   message.set_isa(report.isa);

@@ -236,6 +236,20 @@ absl::Status AddTensor(const v1::Tensor& tensor, absl::string_view place,
   return in("data", decoder.AddData(index, *type, tensor.data()));
 }
 
+absl::Status AddNamed(const NamedTensors& inputs, InputDecoder& decoder) {
+  for (int i = 0; i < inputs.size(); ++i) {
+    const v1::NamedTensor& named = inputs[i];
+    const std::string place = absl::StrCat("inputs[", i, "]");
+    FFF_ASSIGN_OR_RETURN(
+        const size_t index,
+        InField(absl::StrCat(place, ".name"), decoder.Find(named.name())));
+    FFF_RETURN_IF_ERROR(AddTensor(named.tensor(),
+                                  absl::StrCat(place, ".tensor"),
+                                  decoder.port(index), index, decoder));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<DecodedInputs> DecodePredictInput(
@@ -246,17 +260,16 @@ absl::StatusOr<DecodedInputs> DecodePredictInput(
     FFF_RETURN_IF_ERROR(
         AddTensor(request.input(), "input", spec.ports[0], 0, decoder));
   }
-  for (int i = 0; i < request.inputs_size(); ++i) {
-    const v1::NamedTensor& named = request.inputs(i);
-    const std::string place = absl::StrCat("inputs[", i, "]");
-    FFF_ASSIGN_OR_RETURN(
-        const size_t index,
-        InField(absl::StrCat(place, ".name"), decoder.Find(named.name())));
-    FFF_RETURN_IF_ERROR(AddTensor(named.tensor(),
-                                  absl::StrCat(place, ".tensor"),
-                                  decoder.port(index), index, decoder));
-  }
+  FFF_RETURN_IF_ERROR(AddNamed(request.inputs(), decoder));
   return InField("input", std::move(decoder).Finish());
+}
+
+absl::StatusOr<DecodedInputs> DecodeNamedInputs(const NamedTensors& inputs,
+                                                const InputSpec& spec,
+                                                InputScratch& scratch) {
+  InputDecoder decoder(spec, /*bare_row=*/true, scratch);
+  FFF_RETURN_IF_ERROR(AddNamed(inputs, decoder));
+  return InField("inputs", std::move(decoder).Finish());
 }
 
 absl::StatusOr<DecodedInputs> DecodeInferInput(

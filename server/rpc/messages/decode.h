@@ -25,6 +25,13 @@ absl::StatusOr<DecodedInputs> DecodePredictInput(
     const v1::PredictRequest& request, const InputSpec& spec,
     InputScratch& scratch);
 
+using NamedTensors = google::protobuf::RepeatedPtrField<v1::NamedTensor>;
+
+// The same of inputs by name alone.
+absl::StatusOr<DecodedInputs> DecodeNamedInputs(const NamedTensors& inputs,
+                                                const InputSpec& spec,
+                                                InputScratch& scratch);
+
 // The inputs of a ModelInfer call, raw or typed (not both), and a check that
 // the outputs asked for exist. Same promises as DecodePredictInput.
 absl::StatusOr<DecodedInputs> DecodeInferInput(

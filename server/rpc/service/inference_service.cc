@@ -4,11 +4,16 @@
 #include "absl/time/time.h"
 #include "server/base/status_macros.h"
 #include "server/base/thread.h"
-#include "server/rpc/messages/benchmark_messages.h"
 #include "server/rpc/messages/model_messages.h"
 #include "server/rpc/messages/status_mapping.h"
 
 namespace fff::rpc {
+namespace {
+
+// Of one Benchmark call: each is measured at every batch size.
+constexpr int kOtherVersionsMax = 8;
+
+}  // namespace
 
 grpc::Status InferenceService::ListModels(grpc::ServerContext*,
                                           const v1::ListModelsRequest*,
@@ -74,10 +79,35 @@ grpc::Status InferenceService::Benchmark(
   return ToGrpc(RunBenchmark(*context, *request, *writer));
 }
 
+absl::StatusOr<std::vector<benchmark::Opponent>>
+InferenceService::OtherVersions(const v1::BenchmarkRequest& request,
+                                const serving::Servable& fff) const {
+  if (request.other_versions_size() > kOtherVersionsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("other_versions: got ", request.other_versions_size(),
+                     " versions, wanted at most ", kOtherVersionsMax));
+  }
+  std::vector<benchmark::Opponent> others;
+  for (const int64_t version : request.other_versions()) {
+    if (version < 1 || version == fff.parts().version) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("other_versions: got version ", version,
+                       ", wanted versions above 0 beside ", fff.parts().version,
+                       ", which is measured anyway"));
+    }
+    FFF_ASSIGN_OR_RETURN(const auto other,
+                         registry_->Find(fff.parts().model_name, version));
+    others.push_back({benchmark::BaselineKind::kOtherVersion,
+                      absl::StrCat("the FFF of version ", version),
+                      other->parts().model, version});
+  }
+  return others;
+}
+
 absl::Status InferenceService::RunBenchmark(
     grpc::ServerContext& context, const v1::BenchmarkRequest& request,
     grpc::ServerWriter<v1::BenchmarkResponse>& writer) {
-  FFF_ASSIGN_OR_RETURN(const benchmark::BenchmarkOptions options,
+  FFF_ASSIGN_OR_RETURN(benchmark::BenchmarkOptions options,
                        DecodeBenchmark(request));
   const std::string dense_name =
       absl::StrCat(request.model(), serving::kDenseSuffix);
@@ -88,6 +118,11 @@ absl::Status InferenceService::RunBenchmark(
         "got model '", fff->name(), "', wanted '", fff->parts().model_name,
         "': a benchmark measures it beside its dense twin"));
   }
+  FFF_ASSIGN_OR_RETURN(options.beside, OtherVersions(request, *fff));
+  InputScratch scratch;
+  FFF_ASSIGN_OR_RETURN(
+      options.own_rows,
+      DecodeBenchmarkRows(request, fff->model().graph(), scratch));
   FFF_RETURN_IF_ERROR(
       repository_->AwaitTwin(fff->parts().model_name, fff->parts().version,
                              absl::FromChrono(context.deadline())));

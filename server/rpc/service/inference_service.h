@@ -2,10 +2,13 @@
 
 #include <atomic>
 #include <mutex>
+#include <vector>
 
+#include "absl/status/statusor.h"
 #include "fff/v1/inference.grpc.pb.h"
 #include "server/metrics/server_metrics.h"
 #include "server/rpc/access/admin_access.h"
+#include "server/rpc/messages/benchmark_messages.h"
 #include "server/rpc/transport/call_environment.h"
 #include "server/serving/repository/model_repository.h"
 
@@ -47,6 +50,9 @@ class InferenceService final : public AsyncInferenceBase {
   void StopBenchmark() { stopping_.store(true); }
 
  private:
+  // Those whose FFF is measured beside `fff`.
+  absl::StatusOr<std::vector<benchmark::Opponent>> OtherVersions(
+      const v1::BenchmarkRequest& request, const serving::Servable& fff) const;
   absl::Status RunBenchmark(grpc::ServerContext& context,
                             const v1::BenchmarkRequest& request,
                             grpc::ServerWriter<v1::BenchmarkResponse>& writer);

@@ -305,6 +305,67 @@ TEST(RunnerTest, CallbackThatSaysNoCancelsTheRun) {
   EXPECT_GT(calls, 1);
 }
 
+// Rows that all end in one leaf, as random ones never do.
+TEST(RunnerTest, MeasuresWithRowsThatAreGiven) {
+  const CaseModels models = Build(Spec(kLeaf));
+  const std::vector<float> rows(24 * 40, 0.5F);
+  BenchmarkOptions options = Quick({1, 16});
+  options.own_rows = {{tensor::ConstRows{rows.data(), 40, 24}}, 40, 1};
+  const auto report = RunBenchmark(*models.fff, models.dense, options, nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->own_rows);
+  EXPECT_EQ(report->cases[0].input_rows, 40);
+  EXPECT_EQ(report->cases[1].input_rows, 32) << "whole batches";
+  for (const BenchmarkCase& one : report->cases) {
+    EXPECT_EQ(one.distinct_leaves, 1);
+    EXPECT_EQ(one.leaves, 8);
+    EXPECT_DOUBLE_EQ(one.top_leaf_share, 1);
+  }
+}
+
+TEST(RunnerTest, RefusesBatchesOfMoreRowsThanAreGiven) {
+  const CaseModels models = Build(Spec(kLeaf));
+  const std::vector<float> rows(24 * 4, 0.5F);
+  BenchmarkOptions options = Quick({1, 5});
+  options.own_rows = {{tensor::ConstRows{rows.data(), 4, 24}}, 4, 1};
+  const auto report = RunBenchmark(*models.fff, models.dense, options, nullptr);
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(report.status().message(),
+              HasSubstr("batch of 5 rows, wanted at most the 4 rows"));
+}
+
+TEST(RunnerTest, OtherVersionsStandBesideIt) {
+  const CaseModels models = Build(Spec(kLeaf));
+  const CaseModels older = Build(Spec(kLeaf), 2);
+  BenchmarkOptions options = Quick({4});
+  options.other_baselines = false;
+  options.beside = {
+      {BaselineKind::kOtherVersion, "the FFF of version 3", older.fff, 3}};
+  const auto report = RunBenchmark(*models.fff, models.dense, options, nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_EQ(report->other_baselines.size(), 1U);
+  EXPECT_EQ(report->other_baselines[0].version, 3);
+  ASSERT_EQ(report->cases[0].other_baselines.size(), 1U);
+  const Measurement& other = report->cases[0].other_baselines[0];
+  EXPECT_GT(other.latency.median_s, 0);
+  // What it touches, not all its weights.
+  EXPECT_LT(other.least_bytes, report->cases[0].dense.least_bytes);
+  options.beside[0].model = Build(Spec(kTrees)).fff;
+  const auto refused =
+      RunBenchmark(*models.fff, models.dense, options, nullptr);
+  EXPECT_THAT(refused.status().message(),
+              HasSubstr("the FFF of version 3 maps 24 to 6"));
+}
+
+TEST(RunnerTest, SaysHowMuchItWaited) {
+  const CaseModels models = Build(Spec(kLeaf));
+  const auto report =
+      RunBenchmark(*models.fff, models.dense, Quick({1}), nullptr);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_GE(report->cases[0].waited_share, 0);
+  EXPECT_LE(report->cases[0].waited_share, 1);
+}
+
 TEST(RunnerTest, RefusesOptionsOutsideTheirBounds) {
   const auto code = [](const BenchmarkOptions& options) {
     return CheckOptions(options).code();

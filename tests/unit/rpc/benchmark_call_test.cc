@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <thread>
 
 #include "tests/unit/rpc/grpc_fixture.h"
@@ -174,6 +175,56 @@ TEST_F(BenchmarkCallTest, RefusesOptionsOutOfBounds) {
   request = Request("leaf");
   request.add_batch_rows(65537);
   EXPECT_EQ(Run(request).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(BenchmarkCallTest, MeasuresWithTheRowsThatItBrings) {
+  StartServer();
+  v1::BenchmarkRequest request = Request("path");
+  v1::NamedTensor& rows = *request.add_inputs();
+  rows.set_name("input");
+  *rows.mutable_tensor() =
+      PredictRequest("path", Rows(9, kPathIn), kPathIn).input();
+  std::vector<v1::BenchmarkResponse> messages;
+  const grpc::Status status = Run(request, &messages);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  const v1::BenchmarkReport& report = messages.back().report();
+  EXPECT_TRUE(report.own_rows());
+  EXPECT_EQ(report.cases(0).input_rows(), 9);
+  EXPECT_EQ(report.cases(1).input_rows(), 8);
+  EXPECT_GE(report.cases(0).leaves(), report.cases(0).distinct_leaves());
+}
+
+TEST_F(BenchmarkCallTest, RefusesRowsThatItCannotMeasureWith) {
+  StartServer();
+  v1::BenchmarkRequest request = Request("path");
+  v1::NamedTensor& rows = *request.add_inputs();
+  rows.set_name("nobody");
+  *rows.mutable_tensor() =
+      PredictRequest("path", Rows(4, kPathIn), kPathIn).input();
+  EXPECT_EQ(Run(request).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  rows.set_name("input");
+  ExpectError(Run(request), grpc::StatusCode::INVALID_ARGUMENT,
+              "got a batch of 8 rows, wanted at most the 4 rows that were sent "
+              "to measure with");
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  rows.mutable_tensor()->mutable_data()->replace(
+      0, sizeof nan, reinterpret_cast<const char*>(&nan), sizeof nan);
+  EXPECT_EQ(Run(request).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(BenchmarkCallTest, RefusesVersionsThatItCannotMeasureBeside) {
+  StartServer();
+  v1::BenchmarkRequest request = Request("leaf");
+  request.add_other_versions(1);
+  ExpectError(Run(request), grpc::StatusCode::INVALID_ARGUMENT,
+              "other_versions: got version 1, wanted versions above 0 beside "
+              "1, which is measured anyway");
+  request.set_other_versions(0, 7);
+  ExpectError(Run(request), grpc::StatusCode::NOT_FOUND,
+              "model 'leaf' has no version 7; it has: '1'");
+  for (int i = 0; i < 8; ++i) request.add_other_versions(2);
+  ExpectError(Run(request), grpc::StatusCode::INVALID_ARGUMENT,
+              "other_versions: got 9 versions, wanted at most 8");
 }
 
 TEST_F(BenchmarkCallTest, CallsAreAnsweredBesideIt) {

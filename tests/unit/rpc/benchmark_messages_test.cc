@@ -137,15 +137,18 @@ benchmark::BenchmarkReport MakeReport() {
   measured.input_rows = 2048;
   measured.neurons = 4095;
   measured.leaves_per_call = 3.5;
+  measured.leaves = 64;
+  measured.waited_share = 0.0625;
   measured.other_baselines = {MakeMeasurement(2)};
   report.cases = {measured, measured};
   report.other_baselines = {
-      {benchmark::BaselineKind::kInferenceWidth, "12 neurons", 21, 22}};
+      {benchmark::BaselineKind::kInferenceWidth, "12 neurons", 21, 22, 23}};
   report.baselines_left_out = "neurons: too large";
   report.accuracy.dense = 0.75;
   report.accuracy.data = "a test set";
   report.peak_gflops = 14;
   report.cold_weights = true;
+  report.own_rows = true;
   report.threads = 2;
   report.cpu_model = "a processor";
   report.isa = "AVX3";
@@ -179,6 +182,8 @@ TEST(EncodeReport, CopiesEveryField) {
   EXPECT_EQ(message.cases(1).input_rows(), 2048);
   EXPECT_EQ(message.cases(1).neurons(), 4095);
   EXPECT_EQ(message.cases(1).leaves_per_call(), 3.5);
+  EXPECT_EQ(message.cases(1).leaves(), 64);
+  EXPECT_EQ(message.cases(1).waited_share(), 0.0625);
   ASSERT_EQ(message.cases(1).other_baselines_size(), 1);
   ExpectMeasurement(message.cases(1).other_baselines(0), 2);
   ASSERT_EQ(message.other_baselines_size(), 1);
@@ -186,12 +191,14 @@ TEST(EncodeReport, CopiesEveryField) {
   EXPECT_EQ(message.other_baselines(0).description(), "12 neurons");
   EXPECT_EQ(message.other_baselines(0).flops_per_row(), 21);
   EXPECT_EQ(message.other_baselines(0).bytes_per_row(), 22);
+  EXPECT_EQ(message.other_baselines(0).version(), 23);
   EXPECT_EQ(message.baselines_left_out(), "neurons: too large");
   EXPECT_FALSE(message.accuracy().has_fff());
   EXPECT_EQ(message.accuracy().dense(), 0.75);
   EXPECT_EQ(message.accuracy().data(), "a test set");
   EXPECT_EQ(message.peak_gflops(), 14);
   EXPECT_TRUE(message.cold_weights());
+  EXPECT_TRUE(message.own_rows());
   EXPECT_EQ(message.threads(), 2);
   EXPECT_EQ(message.cpu_model(), "a processor");
   EXPECT_EQ(message.isa(), "AVX3");
