@@ -8,6 +8,8 @@
 #include "CLI/Option.hpp"
 #include "CLI/Validators.hpp"
 #include "absl/strings/str_cat.h"
+#include "client/cli/benchmark_data.h"
+#include "client/cli/predict_rows.h"
 #include "client/cli/read_file.h"
 #include "client/cli/report_messages.h"
 #include "client/cli/screen/progress_bar.h"
@@ -15,6 +17,7 @@
 #include "server/base/status_macros.h"
 #include "server/benchmark/case.h"
 #include "server/benchmark/case_models.h"
+#include "server/benchmark/own_data/advice.h"
 #include "server/benchmark/report_json.h"
 #include "server/benchmark/report_svg.h"
 #include "server/benchmark/report_text.h"
@@ -167,6 +170,7 @@ CLI::App* BenchmarkCommand::Register(CLI::App& app) {
   sub->add_flag("--cold", cold, "Flush the caches before each call");
   sub->add_flag("--twin-only", twin_only,
                 "Measure one dense baseline alone, in less time");
+  AddDataOptions(sub);
   sub->add_option("--tune-budget-ms", tune_budget_ms,
                   "Time to choose kernels by measurement, as the server's flag")
       ->check(CLI::Range(0, 60000))
@@ -193,7 +197,9 @@ CLI::App* BenchmarkCommand::Register(CLI::App& app) {
   list_option->excludes(model_option);
   sub->footer(
       "Examples:\n  fffctl benchmark --model fashion-mnist --rows 1,64,1024 "
-      "--svg chart.svg\n  fffctl benchmark --in-process --case=path-768-l12 "
+      "--svg chart.svg\n  fffctl benchmark --model fashion-mnist --data "
+      "images.npy --truth labels.npy --recommend\n  fffctl benchmark "
+      "--in-process --case=path-768-l12 "
       "--rows=16384 --threads=1 --json");
   // Which of three things to do is part of the command line's grammar.
   sub->callback([this] {
@@ -204,8 +210,52 @@ CLI::App* BenchmarkCommand::Register(CLI::App& app) {
   return sub;
 }
 
+void BenchmarkCommand::AddDataOptions(CLI::App* sub) {
+  CLI::Option* data_option =
+      sub->add_option("--data", data,
+                      "Measure with the rows of files instead of random ones, "
+                      "beside the model's other versions; files as of predict "
+                      "--input. Batch sizes are 1, 16 and 256, as the rows "
+                      "allow, unless --rows says others")
+          ->allow_extra_args(false)
+          ->type_name("[NAME=]FILE[:KEY]")
+          ->check(CheckInput)
+          ->needs("--model");
+  CLI::Option* truth_option =
+      sub->add_option("--truth", truth,
+                      "What the answers to --data should be: classes (IDX; "
+                      ".npy, .npz or CSV of integers) for accuracy, or numbers "
+                      "of the output's shape for the RMS error")
+          ->type_name("FILE[:KEY]")
+          ->check(CheckTruth)
+          ->needs(data_option);
+  sub->add_option("--normalize", normalize,
+                  "MEAN,STD: (pixel/255 - MEAN)/STD, as of predict")
+      ->check(CheckNormalization)
+      ->needs(data_option);
+  sub->add_option("--limit", limit, "Only the first N rows of --data")
+      ->check(CLI::PositiveNumber)
+      ->needs(data_option);
+  sub->add_flag("--recommend", recommend,
+                absl::StrCat("Say what to deploy at which batch size. ",
+                             benchmark::AdviceRule()))
+      ->needs(truth_option);
+}
+
+absl::Status BenchmarkCommand::RunOnData(const GlobalOptions& global) const {
+  FFF_ASSIGN_OR_RETURN(const benchmark::DataReport report,
+                       MeasureOnData({model, version, data, truth, normalize,
+                                      limit, rows, seconds, threads, cold},
+                                     global));
+  std::cout << (json ? benchmark::DataJson(report)
+                     : benchmark::DataText(report, recommend));
+  if (svg.empty()) return absl::OkStatus();
+  return WriteFile(svg, benchmark::DataSvg(report));
+}
+
 absl::Status BenchmarkCommand::Run(const GlobalOptions& global) const {
   if (list_cases) return ListCases(json);
+  if (!data.empty()) return RunOnData(global);
   FFF_ASSIGN_OR_RETURN(
       const benchmark::BenchmarkReport report,
       in_process ? RunInProcess(*this) : RunOnServer(*this, global));

@@ -11,7 +11,7 @@
 namespace fff::cli {
 
 // `fffctl benchmark`: FFF against dense by batch size, on a server or, for the
-// built-in cases, in this process.
+// built-in cases, in this process. On a server also with the user's own rows.
 struct BenchmarkCommand {
   std::string model;
   int64_t version = 0;
@@ -21,6 +21,11 @@ struct BenchmarkCommand {
   uint64_t seed = 1;
   bool json = false;
   std::string svg;
+  std::vector<std::string> data;  // [NAME=]FILE[:KEY]
+  std::string truth;              // FILE[:KEY]
+  std::string normalize;
+  int64_t limit = 0;
+  bool recommend = false;
   bool in_process = false;
   std::string case_name;
   std::vector<int64_t> depths;  // not empty: a sweep over training widths
@@ -35,6 +40,10 @@ struct BenchmarkCommand {
   CLI::App* Register(CLI::App& app);
   // Prints to standard output, progress to standard error.
   absl::Status Run(const GlobalOptions& global) const;
+
+ private:
+  void AddDataOptions(CLI::App* sub);
+  absl::Status RunOnData(const GlobalOptions& global) const;
 };
 
 }  // namespace fff::cli

@@ -315,6 +315,9 @@ class FakeServer::Inference final : public v1::InferenceService::Service {
     report->set_model(request.model());
     report->set_threads(request.threads());
     report->set_memory_gbps(20);
+    report->set_dense_kind(v1::DENSE_KIND_TRAINED);
+    // The version of the model, before these inputs were there.
+    report->set_own_rows(request.inputs_size() > 0 && request.threads() < 9);
     for (const int64_t rows : request.batch_rows()) {
       v1::BenchmarkCase* one = report->add_cases();
       one->set_rows(rows);

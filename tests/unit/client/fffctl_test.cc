@@ -311,6 +311,74 @@ TEST_F(FffctlTest, BenchmarkPrintsTheTableAndWritesTheChart) {
   EXPECT_EQ(json["speedup"], 4);
 }
 
+// The FFF answers all rows right, the dense twin none.
+TEST_F(FffctlTest, BenchmarkOnOwnRowsSaysWhatToDeploy) {
+  std::string rows;
+  std::string labels;
+  for (int i = 0; i < 300; ++i) {
+    rows += i % 2 == 0 ? "1,1,1,1\n" : "-1,-1,-1,-1\n";
+    labels += i % 2 == 0 ? "0\n" : "1\n";
+  }
+  const std::string data = "benchmark --model sum --data " +
+                           TempFile("in.csv", rows) + " --truth " +
+                           TempFile("truth.csv", labels);
+  const std::string chart = TempPath("chart.svg");
+  const Outcome outcome = OnServer(data + " --recommend --svg " + chart);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("on 300 rows"), HasSubstr("100.00%"),
+                                 HasSubstr("0.00%"),
+                                 HasSubstr("rows 1 to 256: the FFF; "
+                                           "4.00x faster than dense")));
+  EXPECT_THAT(*ReadFile(chart), HasSubstr("</svg>"));
+  const auto json = nlohmann::json::parse(OnServer(data + " --json").out);
+  EXPECT_EQ(json["candidates"][0]["accuracy"]["value"], 1);
+  EXPECT_EQ(json["candidates"][1]["accuracy"]["value"], 0);
+  EXPECT_EQ(json["classes"].size(), 2U);
+  EXPECT_EQ(json["classes"][0]["label"], "up");
+  EXPECT_EQ(json["advice"][0]["choice"], "FFF");
+}
+
+TEST_F(FffctlTest, BenchmarkOnOwnRowsWithoutTruthMeasuresTimeAlone) {
+  const Outcome outcome = OnServer("benchmark --model sum --data " +
+                                   TempFile("in.csv", "1,1,1,1\n2,2,2,2\n"));
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("4.00x"), Not(HasSubstr("accuracy"))));
+  EXPECT_EQ(server_.predict_calls(), 0);
+}
+
+TEST_F(FffctlTest, BenchmarkOnOwnRowsRefusesWhatItCannotMeasure) {
+  const std::string input = TempFile("in.csv", "1,1,1,1\n2,2,2,2\n");
+  const std::string base = "benchmark --model sum --data " + input;
+  const auto says = [&](const std::string& arguments, const char* what) {
+    const Outcome outcome = OnServer(arguments);
+    EXPECT_EQ(outcome.code, 1) << arguments;
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_THAT(outcome.err, HasSubstr(what));
+  };
+  says(base + " --rows 3", "got 2 rows, wanted at least the 3");
+  says(base + " --truth " + TempFile("short.csv", "1\n"),
+       "got 1 labels, wanted one for each of 2 rows");
+  says(base + " --truth " + TempFile("beyond.csv", "1\n3\n"),
+       "got label 3 for row 1, wanted 0 to 2");
+  says("benchmark --model sum --data " + TempFile("wide.csv", "1,1,1\n"),
+       "rows of 3 values");
+  says("benchmark --model nope --data " + input, "no model 'nope'");
+  says("benchmark --model sum:dense --data " + input, "wanted 'sum'");
+  says(base + " --threads 9", "measures with random rows only");
+}
+
+TEST(FffctlUsageTest, OwnRowsNeedTheirModelAndTruthItsRows) {
+  const std::string input = TempFile("in.csv", "1\n");
+  EXPECT_EQ(Fffctl("benchmark --in-process --case tiny --data " + input).code,
+            2);
+  const Outcome outcome = Fffctl("benchmark --model a --truth " + input);
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--data"));
+  EXPECT_EQ(Fffctl("benchmark --model a --recommend --data " + input).code, 2);
+  EXPECT_EQ(Fffctl("benchmark --model a --data /nonexistent").code, 2);
+}
+
 TEST(FffctlUsageTest, ServerThatIsNotThereIsUnavailable) {
   const Outcome outcome = Fffctl(
       "--server unix-abstract:fff-nobody-listens --timeout 5000ms models");
