@@ -6,6 +6,7 @@
 #include <iostream>
 #include <limits>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "server/app/demo_models.h"
 #include "server/app/host_flag.h"
+#include "server/app/options_file.h"
 #include "server/app/usage.h"
 #include "server/base/near_match.h"
 #include "server/rpc/messages/version.h"
@@ -354,6 +356,7 @@ EarlyExit ParseConfig(int argc, const char* const* argv, Config& config) {
   app.set_config("--config", "", "File of options, key=value lines (TOML)")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
       ->envname("FFF_CONFIG");
+  app.config_formatter(std::make_shared<OptionsFile>(&app));
   app.allow_config_extras(false);
   // A flag given twice: the last one counts, so that wrappers can append.
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

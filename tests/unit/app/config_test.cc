@@ -390,8 +390,23 @@ TEST_F(ConfigTest, RefusesAFileThatIsNotThere) {
 }
 
 TEST_F(ConfigTest, RefusesAnUnknownKeyInTheFile) {
-  EXPECT_THAT(Refused({"--config=" + File("grpc-prot=1\n")}),
-              HasSubstr("grpc-prot"));
+  const std::string file =
+      File("# ports\nhttp-port=1\n  grpc-prot = 1\nthreads=2\nnobody=3\n");
+  EXPECT_THAT(
+      Refused({"--config=" + file}),
+      AllOf(HasSubstr(file + ": line 3: key grpc-prot is no option; did "
+                             "you mean \"grpc-port\"?\n"),
+            HasSubstr(file + ": line 5: key nobody is no option\n")));
+}
+
+TEST_F(ConfigTest, RefusesASectionInTheFile) {
+  EXPECT_THAT(Refused({"--config=" + File("threads=1\n[server]\nthreads=2\n")}),
+              HasSubstr("line 2: there are no sections, got [server]"));
+}
+
+TEST_F(ConfigTest, ANearMatchOfAKeyOfAFileNamedInTheEnvironment) {
+  const Variable config("FFF_CONFIG", File("acess-log=x\n"));
+  EXPECT_THAT(Refused({}), HasSubstr("did you mean \"access-log\"?"));
 }
 
 TEST_F(ConfigTest, RefusesABadValueInTheFileAndInTheEnvironment) {
