@@ -79,6 +79,7 @@ absl::StatusOr<InputMatrix> FromPng(absl::string_view bytes,
   input.what =
       absl::StrCat("PNG of ", image.width, "x", image.height, " pixels");
   input.widths = {image.width * image.height};
+  input.row_shape = {image.height, image.width};
   SetPixels(image.pixels, elements, &input);
   return input;
 }

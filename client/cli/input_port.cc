@@ -102,21 +102,48 @@ std::string ShapeText(absl::Span<const int64_t> shape) {
   });
 }
 
+// Without dimensions of 1, which change the order of nothing.
+template <class Shape>
+std::vector<int64_t> Squeezed(const Shape& shape) {
+  std::vector<int64_t> squeezed;
+  for (const int64_t size : shape) {
+    if (size != 1) squeezed.push_back(size);
+  }
+  return squeezed;
+}
+
+// An array with the shape of one row is that row: a picture of [28, 28] for an
+// input of [28, 28] or [1, 28, 28]. As 28 rows it would fit neither.
+void TakeWholeAsRow(const v1::TensorMetadata& port, InputMatrix* input) {
+  if (input->row_shape.empty() || port.shape_size() < 2 || IsSequence(port)) {
+    return;
+  }
+  std::vector<int64_t> whole = input->row_shape;
+  whole.insert(whole.begin(), input->rows());
+  const int64_t elements = ElementsOf(port, 1);
+  if (input->widths[0] == elements ||
+      Squeezed(whole) != Squeezed(port.shape())) {
+    return;
+  }
+  input->widths = {elements};
+  input->row_shape = std::move(whole);
+}
+
 // Dimensions that are as many as the input's must be the input's: rows of
 // [32, 32, 3] fill an input of [3, 32, 32] in the wrong order.
 absl::Status CheckDimensions(const InputMatrix& input, const PortRows& rows) {
-  const auto& wanted = rows.port.shape();
-  const std::vector<int64_t>& got = input.row_shape;
-  if (static_cast<int>(got.size()) != wanted.size() ||
+  const std::vector<int64_t> wanted = Squeezed(rows.port.shape());
+  const std::vector<int64_t> got = Squeezed(input.row_shape);
+  if (got.size() != wanted.size() ||
       std::equal(got.begin(), got.end(), wanted.begin(),
                  [](int64_t size, int64_t want) {
                    return want == -1 || size == want;
                  })) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat(input.what, " gives rows of [", ShapeText(got), "], input '",
-                   rows.port.name(), "' wants ", PortText(rows.port)));
+  return absl::InvalidArgumentError(absl::StrCat(
+      input.what, " gives rows of [", ShapeText(input.row_shape), "], input '",
+      rows.port.name(), "' wants ", PortText(rows.port)));
 }
 
 // Of rows of text with one value too many.
@@ -249,6 +276,7 @@ absl::StatusOr<PortRows> ReadPort(const InputArgument& argument,
       contents,
       {floats ? Elements::kFloats : Elements::kIntegers, IsSequence(port)});
   if (!input.ok()) return base::Annotate(input.status(), argument.file);
+  TakeWholeAsRow(port, &*input);
   KeepFirst(options.limit, &*input);
   if (floats) FFF_RETURN_IF_ERROR(NormalizeInput(options, &*input));
   rows.widths = input->widths;

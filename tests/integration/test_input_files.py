@@ -5,7 +5,9 @@ import gzip
 import io
 import json
 import os
+import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from test_networks import fffctl
 
 WIDTH = 3
 ROWS = np.array([[1.5, -2.0, 3.0], [4.0, 5.25, -6.0]], np.float32)
+SHAPED = {"plane": [4, 6], "channel": [1, 4, 6], "channels": [3, 2, 2]}
+PICTURES = np.arange(48, dtype=np.uint8).reshape(2, 4, 6) * 5
 IDS = np.array([[2, 0, 1], [3, 1, 2]])
 
 
@@ -40,6 +44,13 @@ def server(tmp_path_factory):
          "optional": True}],
              [{"type": "embedding", "prefix": "e."}],
              {"e.weight": np.arange(16, dtype=np.float32).reshape(8, 2)})
+    # What a picture is sent as is what is answered: `flatten` keeps the order.
+    for name, shape in SHAPED.items():
+        size = int(np.prod(shape))
+        identity(folder, name, {"name": "x", "shape": shape},
+                 [{"type": "flatten"}, {"type": "linear", "prefix": "fc."}],
+                 {"fc.weight": np.eye(size, dtype=np.float32),
+                  "fc.bias": np.zeros(size, np.float32)})
     with ServerProcess(folder) as running:
         yield running
 
@@ -89,6 +100,76 @@ def test_every_version_of_the_format_and_one_row(predict, tmp_path, version):
 def test_more_dimensions_are_one_row_each(predict, tmp_path):
     path = saved(tmp_path / "x.npy", np.asfortranarray(ROWS.reshape(2, 1, 3, 1)))
     np.testing.assert_array_equal(predict(path), ROWS)
+
+
+def png(path, pixels):
+    """Eight bits of grey, no filters."""
+    def chunk(kind, data):
+        return (struct.pack(">I", len(data)) + kind + data
+                + struct.pack(">I", zlib.crc32(kind + data)))
+    height, width = pixels.shape
+    lines = b"".join(b"\0" + row.tobytes() for row in pixels.astype(np.uint8))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n"
+                     + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+                     + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
+    return path
+
+
+def idx(path, pixels):
+    path.write_bytes(struct.pack(f">HBB{pixels.ndim}I", 0, 8, pixels.ndim, *pixels.shape)
+                     + pixels.tobytes())
+    return path
+
+
+@pytest.mark.parametrize("model", ["plane", "channel"])
+def test_pictures_for_shaped_inputs_from_every_kind_of_file(predict, tmp_path, model):
+    wanted = PICTURES.reshape(2, -1).astype(np.float32)
+    scaled = (wanted / 255 - 0.5) / 0.5
+    for shape in ([2, 4, 6], [2, 1, 4, 6], [2, 4, 6, 1], [2, 24]):
+        path = saved(tmp_path / "x.npy", PICTURES.reshape(shape).astype(np.float32))
+        np.testing.assert_array_equal(predict(path, model=model), wanted)
+    np.testing.assert_allclose(predict(idx(tmp_path / "x.idx", PICTURES), model=model),
+                               scaled, rtol=1e-6)
+    np.testing.assert_allclose(predict(png(tmp_path / "x.png", PICTURES[0]), model=model),
+                               scaled[:1], rtol=1e-6)
+    np.testing.assert_allclose(
+        predict(png(tmp_path / "x.png", PICTURES[0]), model=model, more=["--normalize=0,1"]),
+        wanted[:1] / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["plane", "channel"])
+def test_an_array_with_the_shape_of_the_input_is_one_row(predict, tmp_path, model):
+    for shape in ([4, 6], [1, 4, 6], [4, 6, 1]):
+        path = saved(tmp_path / "x.npy", PICTURES[0].reshape(shape).astype(np.float32))
+        np.testing.assert_array_equal(predict(path, model=model),
+                                      PICTURES[:1].reshape(1, -1))
+
+
+@pytest.mark.parametrize("model", ["plane", "channel"])
+def test_pictures_of_another_form_are_refused(predict, tmp_path, model):
+    for shape in ([2, 6, 4], [2, 3, 8]):
+        told = predict(saved(tmp_path / "x.npy",
+                             PICTURES.reshape(shape).astype(np.float32)), model=model)
+        assert f"rows of [{shape[1]}, {shape[2]}]" in told and "4, 6]" in told
+    # As many pixels, but another picture.
+    told = predict(png(tmp_path / "x.png", PICTURES[0].reshape(6, 4)), model=model)
+    assert "PNG of 4x6 pixels gives rows of [6, 4]" in told
+    told = predict(png(tmp_path / "x.png", PICTURES[0, :2]), model=model)
+    assert "rows of 12 values" in told
+    assert "rows of 6 values" in predict(
+        saved(tmp_path / "x.npy", np.zeros((5, 6), np.float32)), model=model)
+
+
+def test_channels_last_are_refused(predict, tmp_path):
+    told = predict(saved(tmp_path / "x.npy", np.zeros((2, 2, 2, 3), np.float32)),
+                   model="channels")
+    assert "rows of [2, 2, 3]" in told and "[3, 2, 2]" in told
+    rows = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+    np.testing.assert_array_equal(
+        predict(saved(tmp_path / "x.npy", rows), model="channels"), rows.reshape(2, -1))
+    np.testing.assert_array_equal(
+        predict(saved(tmp_path / "x.npy", rows[0]), model="channels"),
+        rows[:1].reshape(1, -1))
 
 
 @pytest.mark.parametrize("array, words", [
