@@ -212,6 +212,10 @@ void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
   });
   add_value("fff_model_weights_bytes",
             [](const Served& served) { return served.info.weights_bytes; });
+  add("fff_model_accuracy_ratio", [](auto& family, const Served& served) {
+    if (!served.info.accuracy.has_value()) return;
+    family.Add(Labels3(served.metrics->labels), *served.info.accuracy);
+  });
   add("fff_leaf_visits_total", [](auto& family, const Served& served) {
     const ModelLabels& labels = served.metrics->labels;
     for (const LeafVisits& visits : *served.leaf_visits) {

@@ -59,6 +59,10 @@ constexpr MetricDescription kTable[] = {
     {"fff_model_weights_bytes", MetricType::kGauge, "bytes",
      "model,version,implementation",
      "Memory of a version's weights, packed copies included."},
+    {"fff_model_accuracy_ratio", MetricType::kGauge, "ratio",
+     "model,version,implementation",
+     "Share of right answers, 0 to 1, as the model's config.json states it. "
+     "Absent where it states none."},
     {"fff_model_load_duration_seconds", MetricType::kGauge, "seconds",
      "model,version", "Time the last load of this version took."},
     {"fff_model_load_done_bytes", MetricType::kGauge, "bytes",

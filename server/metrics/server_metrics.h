@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -22,6 +23,7 @@ struct ModelInfo {
   std::string dense_kind;  // "", "trained" or "cost_baseline"
   std::string description;
   double weights_bytes = 0;
+  std::optional<double> accuracy;  // 0..1, as config.json states it
 };
 
 // All metrics of one server. Thread-safe. Registration takes a lock and happens

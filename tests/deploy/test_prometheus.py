@@ -202,7 +202,8 @@ def test_dashboards_show_what_they_must():
     for metric in ("fff_requests_total", "fff_request_duration_seconds_bucket",
                    "fff:speedup:ratio_rate5m", "fff_queue_rows", "fff_batch_rows",
                    "fff:routing_skew", "fff_model_info", "process_resident_memory_bytes",
-                   "fff_benchmark_speedup_ratio", "fff_layer_sampled_seconds_total",
+                   "fff_benchmark_speedup_ratio", "fff_model_accuracy_ratio",
+                   "fff_layer_sampled_seconds_total",
                    "fff:feedforward:share_rate5m", "fff:layers_speedup", "DCGM_FI_DEV_GPU_UTIL"):
         assert metric in text
     for implementation in ("fff", "dense"):

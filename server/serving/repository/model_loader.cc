@@ -46,6 +46,9 @@ void RegisterMetrics(metrics::ServerMetrics& metrics, Servable::Parts& parts) {
   info.description =
       dense ? parts.dense_description : DescribeLayers(*parts.model);
   info.weights_bytes = static_cast<double>(parts.model->weights_bytes());
+  // What is stated of the dense network is of a trained one.
+  if (!dense) info.accuracy = parts.accuracy.fff;
+  if (dense && parts.dense_is_trained) info.accuracy = parts.accuracy.dense;
   const auto registered =
       metrics.Register({parts.model_name, absl::StrCat(parts.version),
                         std::string(Name(parts.implementation)), parts.device},

@@ -26,6 +26,7 @@ class ExporterTest : public ::testing::Test {
     info.file = "model.pt";
     info.description = "fff 4 -> 2";
     info.weights_bytes = 4096;
+    info.accuracy = 0.75;
     const auto fff =
         metrics_.Register({"m", "2", "fff", "cpu"}, info, {{1, 2}},
                           {{"linear", 1, false, 0}, {"fff", 1, true, 1}});
@@ -33,6 +34,7 @@ class ExporterTest : public ::testing::Test {
     fff_ = fff.metrics;
     fff_visits_ = fff.leaf_visits;
     info.dense_kind = "cost_baseline";
+    info.accuracy.reset();
     dense_ = metrics_.Register({"m", "2", "dense", "cpu"}, info, {}).metrics;
   }
 
@@ -169,6 +171,11 @@ TEST_F(ExporterTest, ValuesStandUnderTheirLabels) {
   EXPECT_EQ(
       ValueOf(families, "fff_model_weights_bytes", {{"implementation", "fff"}}),
       4096);
+  EXPECT_EQ(ValueOf(families, "fff_model_accuracy_ratio",
+                    {{"model", "m"}, {"version", "2"}}),
+            0.75);
+  EXPECT_EQ(families.at("fff_model_accuracy_ratio").samples.size(), 1u)
+      << "nothing is stated of the twin";
   EXPECT_EQ(ValueOf(families, "fff_model_load_duration_seconds",
                     {{"model", "m"}, {"version", "2"}}),
             0.25);
