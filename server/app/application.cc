@@ -10,9 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/app/demo_models.h"
 #include "server/app/device_choice.h"
+#include "server/app/history_json.h"
 #include "server/app/host_flag.h"
 #include "server/app/http_endpoint.h"
 #include "server/app/signals.h"
@@ -25,7 +27,9 @@
 #include "server/base/memory_info.h"
 #include "server/base/memory_return.h"
 #include "server/base/status_macros.h"
+#include "server/base/ticker.h"
 #include "server/metrics/exporter.h"
+#include "server/metrics/history.h"
 #include "server/rpc/messages/decode.h"
 #include "server/rpc/messages/version.h"
 #include "server/rpc/service/grpc_server.h"
@@ -129,6 +133,7 @@ class Server {
       watcher_.Start();
     }
     memory_returner_.Start();
+    history_ticker_.Start();
     const std::string grpc = base::HostPort(config_.host, grpc_->port());
     const std::string http =
         base::HostPort(HttpHost(config_.host), http_->port());
@@ -157,6 +162,7 @@ class Server {
   void Stop() {
     watcher_.Stop();
     memory_returner_.Stop();
+    history_ticker_.Stop();
     repository_.Close();
     const auto timeout = std::chrono::milliseconds(
         static_cast<int64_t>(config_.drain_timeout_seconds * 1000));
@@ -250,6 +256,10 @@ class Server {
       return metrics::ExportText(metrics_, Ready(), format);
     };
     handlers.status = [this] { return StatusJson(Facts(), registry_.List()); };
+    handlers.history = [this] {
+      const absl::Time now = absl::Now();
+      return HistoryJson(history_.Last(now), now);
+    };
     handlers.ready = [this] { return Ready(); };
     handlers.model_ready = [this](const std::string& name,
                                   const std::string& version) -> absl::Status {
@@ -294,12 +304,15 @@ class Server {
   const int threads_;
   const std::string cpu_name_ = base::ReadCpuInfo().model;
   metrics::ServerMetrics metrics_;
+  metrics::History history_{&metrics_};
   const absl::StatusOr<model::Placement> placement_;
   serving::ModelRegistry registry_;
   serving::ModelRepository repository_;
   serving::RepositoryWatcher watcher_;
   serving::Scheduler scheduler_;
   base::MemoryReturner memory_returner_;
+  base::Ticker history_ticker_{"fff-history", absl::Seconds(1),
+                               [this] { history_.Sample(absl::Now()); }};
   std::atomic<bool> serving_{false};
   std::atomic<bool> device_failed_{false};
   // Held while health or a signal is told; grpc_ is set once.

@@ -20,6 +20,7 @@ enum class Route {
   kUnknown,
   kPage,
   kStatus,
+  kHistory,
   kMetrics,
   kHealth,
   kReady,
@@ -37,6 +38,7 @@ struct Path {
 constexpr Path kPaths[] = {
     {"/", Route::kPage},
     {"/status.json", Route::kStatus},
+    {"/history.json", Route::kHistory},
     {"/metrics", Route::kMetrics},
     {"/healthz", Route::kHealth},
     {"/readyz", Route::kReady},
@@ -46,8 +48,9 @@ constexpr Path kPaths[] = {
 };
 
 constexpr char kNotFound[] =
-    "not found; there are /, /status.json, /metrics, /healthz, /readyz, /v2, "
-    "/v2/health/live, /v2/health/ready, /v2/models/NAME/ready and "
+    "not found; there are /, /status.json, /history.json, /metrics, /healthz, "
+    "/readyz, /v2, /v2/health/live, /v2/health/ready, /v2/models/NAME/ready "
+    "and "
     "/v2/models/NAME/versions/VERSION/ready\n";
 
 struct Match {
@@ -172,7 +175,8 @@ bool Reads(absl::string_view method) {
 bool TakesLong(const HttpRequest& request) {
   const Route route = MatchTarget(request.target).route;
   return Reads(request.method) &&
-         (route == Route::kMetrics || route == Route::kStatus);
+         (route == Route::kMetrics || route == Route::kStatus ||
+          route == Route::kHistory);
 }
 
 HttpAnswer Answer(const HttpHandlers& handlers, const HttpRequest& request) {
@@ -190,6 +194,10 @@ HttpAnswer Answer(const HttpHandlers& handlers, const HttpRequest& request) {
     case Route::kStatus:
       answer.content_type = "application/json";
       answer.body = handlers.status();
+      return answer;
+    case Route::kHistory:
+      answer.content_type = "application/json";
+      answer.body = handlers.history();
       return answer;
     case Route::kMetrics:
       return Metrics(handlers, request.accept);

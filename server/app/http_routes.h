@@ -14,8 +14,9 @@ namespace fff::app {
 // http_endpoint.h, several at once.
 struct HttpHandlers {
   std::function<std::string(metrics::TextFormat)> metrics;
-  std::function<std::string()> status;  // JSON that the status page reads
-  std::function<bool()> ready;          // does not block
+  std::function<std::string()> status;   // JSON that the status page reads
+  std::function<std::string()> history;  // likewise, of the last minute
+  std::function<bool()> ready;           // does not block
   // OK when that version of the model is ready, UNAVAILABLE when it is not,
   // NOT_FOUND when it is unknown, INVALID_ARGUMENT for no version at all;
   // `version` "" is the default one. Does not block.

@@ -1,6 +1,7 @@
 """The status page in a real browser, over a real server under load."""
 
 import json
+import re
 import shutil
 import urllib.request
 
@@ -15,13 +16,19 @@ PICTURES = paths.WORK / "screenshots"
 SUBTREES = 16
 BROKEN = "broken"
 NETWORK = "network"
+REDUCED = "fashion-mnist-int8"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """The demo model, a network of two layers, and one that cannot be loaded."""
+    """The demo model, the same in int8, a network of two layers, and one that cannot be
+    loaded."""
     repository = tmp_path_factory.mktemp("models")
     shutil.copytree(paths.DEMO_MODELS / "fashion-mnist", repository / "fashion-mnist")
+    shutil.copytree(paths.DEMO_MODELS / "fashion-mnist", repository / REDUCED)
+    config = json.loads((repository / REDUCED / "config.json").read_text())
+    (repository / REDUCED / "config.json").write_text(
+        json.dumps({**config, "precision": "int8"}))
     paths.add_network(repository, NETWORK)
     (repository / BROKEN / "1").mkdir(parents=True)
     (repository / BROKEN / "1" / "model.safetensors").write_bytes(b"not a checkpoint")
@@ -90,6 +97,51 @@ def test_page_lists_models_versions_states_and_kernels(browser, origin):
     reasons = [model["reason"] for model in status["models"] if model["name"] == BROKEN]
     assert reasons[0] and reasons[0] in models
     assert "failed to load" in text_of(browser, "state")
+
+
+def test_page_says_what_reduced_precision_changed(browser, origin):
+    with urllib.request.urlopen(f"{origin}/status.json") as reply:
+        models = {model["name"]: model for model in json.load(reply)["models"]}
+    told = {name: {one["name"]: one["precision"] for one in models[name]["implementations"]}
+            for name in (REDUCED, "fashion-mnist")}
+    report = told[REDUCED]["fff"]
+    assert re.fullmatch(r"int8: \d+ of \d+ routes changed against fp32 on .*", report), report
+    assert report in text_of(browser, "models")
+    assert told[REDUCED]["dense"] == "" and told["fashion-mnist"] == {"fff": "", "dense": ""}
+
+
+def test_page_that_is_opened_shows_the_last_minute_at_once(server, origin, load):
+    """Which the server remembers: this page has asked once."""
+    load.await_calls(200)
+    counted = "(window) => window.increase('fff_requests_total', {model: 'fashion-mnist'})"
+    with urllib.request.urlopen(f"{origin}/history.json") as reply:
+        history = json.load(reply)
+    assert {series["model"] for series in history["series"]} >= {"fashion-mnist", NETWORK}
+    with Browser() as second:
+        second.open(f"{origin}/?poll=600000&model=fashion-mnist")
+        second.await_true("typeof page === 'object' && page.charts && page.scrapes.length > 1"
+                          " && page.charts.rate.data.labels.length > 0")
+        # The poll after the first comes in ten minutes.
+        ages = second.evaluate("page.scrapes.map((one) => page.scrapes.at(-1).time - one.time)")
+        assert ages == sorted(ages, reverse=True) and ages[0] <= 61000
+        steps = second.evaluate(
+            f"page.scrapes.slice(1).map((one, i) => ({counted})(new Window(page.scrapes[i], one)))")
+        assert min(steps) >= 0 and sum(steps) > 0
+        # No more than there ever were, and buckets that never shrink with their bound.
+        assert sum(steps) <= second.evaluate(
+            f"({counted})(new Window(null, page.scrapes.at(-1)))")
+        for name in ("fff_request_duration_seconds", "fff_batch_rows"):
+            assert second.evaluate(
+                f"recentWindow().buckets('{name}', {{model: 'fashion-mnist'}})"
+                ".every(({count}) => count >= 0)"), name
+        assert text_of(second, "speedup").endswith("×")
+        assert "last minute" in text_of(second, "speedup-note")
+        assert number_in(text_of(second, "requests")) > 0
+        for chart in ("rate", "latency", "compute", "batch"):
+            assert second.evaluate(
+                f"page.charts.{chart}.data.datasets.every("
+                "(set) => set.data.some((v) => v > 0))"), chart
+        assert second.errors == []
 
 
 def test_page_shows_rates_latency_and_speedup_of_the_traffic(browser, load):

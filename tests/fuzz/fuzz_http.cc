@@ -37,6 +37,7 @@ const HttpHandlers& Handlers() {
   static const auto* const handlers = new HttpHandlers{
       [](fff::metrics::TextFormat) { return std::string("rows 1\n"); },
       [] { return std::string("{}"); },
+      [] { return std::string("[]"); },
       [] { return false; },
       ModelReady,
       "<html></html>",

@@ -126,7 +126,7 @@ def test_stops_at_once_with_silent_connections(repository):
             client.close()
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/metrics/", "/status.json", "/healthz",
+@pytest.mark.parametrize("path", ["/", "/metrics", "/metrics/", "/status.json", "/history.json", "/healthz",
                                   "/readyz", "/v2", "/v2/health/live", "/v2/models/m/ready"])
 def test_head_has_the_length_and_no_body(server, path):
     status, headers, body = ask(server, path)

@@ -15,10 +15,14 @@ function setState(text, good) {
   byId("state").className = `state ${good ? "good" : "bad"}`;
 }
 
-function addScrape(scrape) {
+async function addScrape(scrape) {
   const {scrapes} = page;
-  // Another start time is another process: its counters began at 0 again.
-  if (scrapes.length && scrapes[scrapes.length - 1].startTime !== scrape.startTime) scrapes.length = 0;
+  // Another start time is another process: its counters began at 0 again. What it
+  // did before this page asked it, it remembers itself.
+  if (!scrapes.length || scrapes[scrapes.length - 1].startTime !== scrape.startTime) {
+    const history = await (await get("/history.json")).json();
+    scrapes.splice(0, scrapes.length, ...pastScrapes(history, scrape));
+  }
   scrapes.push(scrape);
   while (scrapes.length > POINTS_MAX || scrape.time - scrapes[0].time > HISTORY_MS) scrapes.shift();
 }
@@ -190,7 +194,7 @@ async function poll() {
   try {
     page.status = await (await get("/status.json")).json();
     drawStatus();
-    addScrape(new Scrape(await (await get("/metrics")).text(), Date.now()));
+    await addScrape(new Scrape(await (await get("/metrics")).text(), Date.now()));
     draw();
   } catch (error) {
     setState("no answer from the server", false);

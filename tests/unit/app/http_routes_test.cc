@@ -23,6 +23,7 @@ class HttpRoutesTest : public ::testing::Test {
                              : "rows 1\n");
     };
     handlers_.status = [] { return std::string("{}"); };
+    handlers_.history = [] { return std::string("[]"); };
     handlers_.ready = [this] { return ready_; };
     handlers_.model_ready = [this](const std::string& name,
                                    const std::string& version) {
@@ -49,6 +50,8 @@ TEST_F(HttpRoutesTest, MetricsStatusAndPage) {
   EXPECT_EQ(Get("/metrics").body, "rows 1\n");
   EXPECT_EQ(Get("/metrics").content_type, "text/plain; version=0.0.4");
   EXPECT_EQ(Get("/status.json").content_type, "application/json");
+  EXPECT_EQ(Get("/history.json").body, "[]");
+  EXPECT_EQ(Get("/history.json").content_type, "application/json");
   EXPECT_EQ(Get("/").body, "<html></html>");
   EXPECT_THAT(Get("/").more_headers,
               StartsWith("Content-Security-Policy: default-src 'none'"));
@@ -153,6 +156,7 @@ TEST_F(HttpRoutesTest, OtherMethodsAreNotAllowed) {
 TEST_F(HttpRoutesTest, LongTextsAreToldFromProbes) {
   EXPECT_TRUE(TakesLong({"GET", "/metrics/?x"}));
   EXPECT_TRUE(TakesLong({"HEAD", "/status.json"}));
+  EXPECT_TRUE(TakesLong({"GET", "/history.json"}));
   EXPECT_FALSE(TakesLong({"POST", "/metrics"}));
   EXPECT_FALSE(TakesLong({"GET", "/healthz"}));
   EXPECT_FALSE(TakesLong({"GET", "/v2/models/m/ready"}));
