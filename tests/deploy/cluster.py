@@ -139,6 +139,11 @@ class Cluster:
         return self._cache.target
 
     @property
+    def uncached_target(self):
+        """The same names, of a cluster whose DNS keeps no answers of its own zone."""
+        return self._names.target
+
+    @property
     def service_target(self):
         return f"ipv4:{SERVICE_ADDRESS}:{PORT}"
 
@@ -152,10 +157,13 @@ class Cluster:
 
     # What the controllers do.
 
-    def _add_pod(self):
+    def _new_pod(self):
         free = [node for node in self.NODES if node != self._cordoned]
         node = min(free, key=lambda name: sum(pod.node == name for pod in self.pods))
-        self.pods.append(Pod(self._network.add_host(), node, self.manifest.flags))
+        return Pod(self._network.add_host(), node, self.manifest.flags)
+
+    def _add_pod(self):
+        self.pods.append(self._new_pod())
         self._publish()
 
     def _publish(self):
@@ -202,6 +210,16 @@ class Cluster:
             self._add_pod()
         while len(self.pods) > replicas:
             self._delete(self.pods[-1])
+
+    def scale_up_after_a_look(self, address):
+        """One more pod, ready the moment after that host (the DNS cache, where there
+        is none) has looked the name up: so it must wait longest for the next look."""
+        pod = self._new_pod()
+        self._names.await_question(address or self._cache.address)
+        pod.ready_at = time.monotonic()
+        self.pods.append(pod)
+        self._publish()
+        return pod
 
     def rolling_update(self):
         """As the deployment's controller does it."""

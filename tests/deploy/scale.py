@@ -1,6 +1,8 @@
 """Several servers on hosts of their own, and what spreads calls over them."""
 
+import collections
 import json
+import re
 import signal
 import subprocess
 import tempfile
@@ -29,8 +31,11 @@ SERVICE_CONFIG = {
         "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.05s",
                         "maxBackoff": "1s", "backoffMultiplier": 2,
                         "retryableStatusCodes": ["UNAVAILABLE"]}}]}
+LOOK_UP_PAUSE = "grpc.dns_min_time_between_resolutions_ms"
 CLIENT_OPTIONS = [("grpc.service_config", json.dumps(SERVICE_CONFIG)),
-                  ("grpc.enable_retries", 1)]
+                  ("grpc.enable_retries", 1), (LOOK_UP_PAUSE, 10000)]
+# And against machines that die.
+KEEPALIVE = [("grpc.keepalive_time_ms", 10000), ("grpc.keepalive_timeout_ms", 5000)]
 
 
 class Replica:
@@ -90,9 +95,10 @@ class NameServer:
         self._hosts = directory / "hosts"
         self._write(replicas)
         self._read_again = threading.Event()
+        self._asked = collections.defaultdict(threading.Event)
         self._process = subprocess.Popen(
             host.command("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts",
-                         "--user=root", "--conf-file=/dev/null", "--pid-file=",
+                         "--user=root", "--log-queries", "--conf-file=/dev/null", "--pid-file=",
                          f"--addn-hosts={self._hosts}", "--local=/test/",
                          f"--local-ttl={ttl}", f"--listen-address={host.address}",
                          "--bind-interfaces", "--log-facility=-"),
@@ -102,7 +108,10 @@ class NameServer:
 
     def _follow(self):
         for line in self._process.stderr:
-            if f"read {self._hosts}" in line:
+            asked = re.search(rf"query\[A\] {self.NAME} from (\S+)", line)
+            if asked:
+                self._asked[asked[1]].set()
+            elif f"read {self._hosts}" in line:
                 self._read_again.set()
 
     def _write(self, replicas):
@@ -115,6 +124,11 @@ class NameServer:
         self._write(replicas)
         self._process.send_signal(signal.SIGHUP)
         assert self._read_again.wait(60), "dnsmasq does not read its hosts again"
+
+    def await_question(self, address):
+        """Returns when that host asks for the name the next time."""
+        self._asked[address].clear()
+        assert self._asked[address].wait(120), f"{address} does not ask"
 
     @property
     def target(self):

@@ -7,7 +7,7 @@ import subprocess
 import yaml
 
 import paths
-from scale import SERVICE_CONFIG
+from scale import CLIENT_OPTIONS, KEEPALIVE, SERVICE_CONFIG
 
 README = (paths.DEPLOY / "README.md").read_text()
 METRIC_TABLE = paths.SOURCE / "server" / "metrics" / "metric_table.cc"
@@ -64,6 +64,13 @@ def test_files_named_exist():
 def test_service_config_is_the_tested_one():
     block = re.search(r"```json\n(.*?)```", README, re.S)[1]
     assert json.loads(block) == SERVICE_CONFIG
+
+
+def test_channel_arguments_are_the_tested_ones():
+    rows = re.findall(r"^\| `(grpc\.\w+)` \| (\d+) \|", README, re.M)
+    wanted = [*CLIENT_OPTIONS, *KEEPALIVE]
+    assert {name: int(value) for name, value in rows} == {
+        name: value for name, value in wanted if name.endswith("_ms")}
 
 
 def test_what_happens_when_names_tests_that_are_there():

@@ -155,6 +155,22 @@ def test_proxy_hides_a_killed_server_from_clients_that_retry(proxy, replicas):
     check_no_call_failed(load)
 
 
+@pytest.mark.parametrize("kind", [Haproxy, Envoy])
+def test_proxy_loses_no_call_when_its_connections_end_of_age(network, tmp_path, kind):
+    """The manifests end them every 10 s; here it is 30 times in this test."""
+    aging = [Replica(network.add_host(), *DRAIN, "--max-connection-age=200ms")
+             for _ in range(2)]
+    proxy = kind(network.add_host(), aging, tmp_path)
+    with load_on(proxy.target) as load:
+        load.await_calls(50)
+        began = time.monotonic()
+        while time.monotonic() < began + 6:
+            load.await_calls(50)
+    proxy.stop()
+    assert [replica.stop() for replica in aging] == [0, 0]
+    check_no_call_failed(load)
+
+
 def test_envoy_passes_no_call_on_that_administers(network, replicas, tmp_path):
     proxy = Envoy(network.add_host(), replicas, tmp_path)
     api = fff_api.Api(proxy.target)
