@@ -8,7 +8,7 @@ import yaml
 import kserve_models
 import paths
 import pod_security
-from manifests import VERSIONS
+from manifests import VERSIONS, environment
 
 MODELS = {"ServingRuntime": "V1alpha1ServingRuntime",
           "InferenceService": "V1beta1InferenceService"}
@@ -56,6 +56,18 @@ def test_deployments_are_plain_ones():
     """"RawDeployment" is the old name of the same."""
     annotations = kserve("inference-service")["metadata"]["annotations"]
     assert annotations["serving.kserve.io/deploymentMode"] == "Standard"
+
+
+def test_pods_come_and_go_as_without_kserve():
+    deployment = yaml.safe_load(
+        (paths.DEPLOY / "kubernetes" / "base" / "deployment.yaml").read_text())
+    pod = deployment["spec"]["template"]["spec"]
+    (mine,), (base,) = kserve("serving-runtime")["spec"]["containers"], pod["containers"]
+    assert mine["lifecycle"] == base["lifecycle"]
+    variables = [environment(one)["FFF_MAX_CONNECTION_AGE"] for one in (mine, base)]
+    assert variables[0] == variables[1]
+    assert kserve("inference-service")["spec"]["predictor"][
+        "terminationGracePeriodSeconds"] == pod["terminationGracePeriodSeconds"]
 
 
 def test_storage_uri_has_a_scheme_of_kserve():
