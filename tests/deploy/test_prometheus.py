@@ -56,6 +56,11 @@ def test_every_alert_has_a_unit_test_and_says_what_to_do():
         assert rule["annotations"]["summary"] and rule["annotations"]["description"]
 
 
+def test_every_recording_rule_has_a_unit_test():
+    text = RULES_TEST.read_text()
+    assert [name for name in recorded() if not re.search(rf"{name}\b", text)] == []
+
+
 class GpuExporter(http.server.BaseHTTPRequestHandler):
     def do_GET(self):  # pylint: disable=invalid-name
         self.send_response(200)
