@@ -94,12 +94,32 @@ def test_an_autoscaler_owns_the_replicas_as_in_the_component(tmp_path):
                        "HorizontalPodAutoscaler"))
 
 
+def test_spans_are_sent_as_by_the_component(tmp_path):
+    wanted = without(with_components("tracing"), "Namespace")
+    endpoint = environment(server_of(wanted))["FFF_OTLP_ENDPOINT"]
+    check_same(rendered(tmp_path, {"tracing": {"endpoint": endpoint}}), wanted)
+
+
+@pytest.mark.parametrize("endpoint, port", [
+    ("tempo.traces:4000", 4000), ("http://tempo.traces:4000/", 4000),
+    ("https://tempo.traces", 4317), ("[fd00::2]:5000", 5000), ("[fd00::2]", 4317)])
+def test_spans_are_let_out_to_the_port_of_their_receiver(tmp_path, endpoint, port):
+    objects = rendered(tmp_path, {"tracing": {"endpoint": endpoint, "sample": 0.25}})
+    policy = only(objects, "NetworkPolicy", "fff-spans")
+    rules = [{one["port"] for one in rule["ports"]} for rule in policy["spec"]["egress"]]
+    assert rules == [{53}, {port}]
+    variables = environment(server_of(objects))
+    assert variables["FFF_OTLP_ENDPOINT"] == endpoint
+    assert variables["FFF_TRACE_SAMPLE"] == "0.25"
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_objects_are_strictly_valid(tmp_path, validator, version):
     values = {"replicas": 3, "env": {"FFF_THREADS": "2"}, "tolerations": [
         {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-        "models": {"claim": "c"}, "imagePullSecrets": [{"name": "s"}]}
-    assert validate(validator, rendered(tmp_path, values), version) == 6
+        "models": {"claim": "c"}, "imagePullSecrets": [{"name": "s"}],
+        "tracing": {"endpoint": "collector:4000", "sample": 1}}
+    assert validate(validator, rendered(tmp_path, values), version) == 7
 
 
 def test_values_reach_the_deployment(tmp_path):
@@ -130,6 +150,9 @@ def test_values_reach_the_deployment(tmp_path):
     ({"env": {"FFF_THREADS": 2}}, "/env/FFF_THREADS"),
     ({"models": {"claim": "c", "image": "i"}}, "/models"),
     ({"image": {"repository": "fff:1"}}, "/image/repository"),
+    ({"tracing": {"endpoint": "grpc://collector"}}, "/tracing/endpoint"),
+    ({"tracing": {"endpoint": "collector:4317", "sample": 1.5}}, "/tracing/sample"),
+    ({"tracing": {"collector": "collector:4317"}}, "collector"),
     ({"image": {"repository": ""}}, "/image/repository"),
 ])
 def test_the_schema_refuses_values_that_mean_nothing(tmp_path, values, complaint):
@@ -154,9 +177,11 @@ def test_the_document_knows_each_value_and_its_default():
     assert {name: yaml.safe_load(text) for name, text in rows.items()} == flat
 
 
-def test_the_base_is_the_one_of_kustomize():
-    assert (CHART / "base").is_symlink()
-    assert (CHART / "base").resolve() == KUBERNETES / "base"
+@pytest.mark.parametrize("link, folder", [("base", "base"),
+                                          ("tracing", "components/tracing")])
+def test_the_manifests_are_those_of_kustomize(link, folder):
+    assert (CHART / link).is_symlink()
+    assert (CHART / link).resolve() == KUBERNETES / folder
 
 
 def test_the_packed_chart_has_the_base_in_it(tmp_path, cpu):

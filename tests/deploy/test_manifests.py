@@ -1,6 +1,7 @@
 """Kubernetes and compose files: rendered, checked offline."""
 
 import copy
+import json
 import re
 import subprocess
 
@@ -11,6 +12,7 @@ import cluster
 import crd_models
 import paths
 import pod_security
+import tools
 from manifests import (KUBERNETES, OVERLAYS, VERSIONS, environment, kustomize, only,
                        pod_of, server_of, validate, with_components)
 
@@ -218,10 +220,24 @@ def test_no_pod_is_told_of_services_in_variables(everything):
         assert pod_of(everything[name])["enableServiceLinks"] is False
 
 
+def test_compose_is_strictly_valid(validator):  # which brings jsonschema
+    assert validator
+    import jsonschema  # pylint: disable=import-outside-toplevel
+    schema = json.loads((tools.folder_of("docker-compose") / "compose" / "config"
+                         / "compose_spec.json").read_text())
+    schema["$schema"] = schema["$schema"].replace("http:", "https:")  # its full name
+    compose = yaml.safe_load((paths.DEPLOY / "compose" / "compose.yaml").read_text())
+    assert compose.pop("name")  # newer than the schema, of 2021
+    jsonschema.validate(compose, schema)
+    compose["services"]["fff-server"]["port"] = "8001"
+    with pytest.raises(jsonschema.ValidationError, match="port"):
+        jsonschema.validate(compose, schema)
+
+
 def test_compose_mounts_what_exists_and_drains():
     file = paths.DEPLOY / "compose" / "compose.yaml"
     services = yaml.safe_load(file.read_text())["services"]
-    assert set(services) == {"fff-server", "prometheus", "grafana"}
+    assert set(services) == {"fff-server", "prometheus", "grafana", "collector", "jaeger"}
     for service in services.values():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]

@@ -15,6 +15,8 @@ from prometheus import Prometheus
 from server_process import ServerProcess
 
 MODEL = "fashion-mnist"
+COMPOSE = paths.DEPLOY / "compose" / "compose.yaml"
+COLLECTOR = COMPOSE.parent / "collector" / "collector.yaml"
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
@@ -55,6 +57,7 @@ def test_the_collector_of_the_documents_is_whole():
                         (paths.DEPLOY / "README.md").read_text(), re.S)
     config, = [yaml.safe_load(block) for block in blocks]
     assert config["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"].endswith(":4317")
+    assert config == yaml.safe_load(COLLECTOR.read_text())
     for pipeline in config["service"]["pipelines"].values():
         for part, names in pipeline.items():
             assert set(names) <= set(config[part]), part
@@ -78,3 +81,28 @@ def test_the_component_lets_spans_out_to_where_it_sends_them():
     assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
     assert int(endpoint.rpartition(":")[2]) in ports
+
+
+def test_compose_sends_spans_to_whom_its_own_lines_name():
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    config = yaml.safe_load(COLLECTOR.read_text())
+    endpoint = re.search(r"FFF_OTLP_ENDPOINT=(\S+)", COMPOSE.read_text())[1]
+    name, port = endpoint.split(":")
+    assert config["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"].endswith(f":{port}")
+    assert config["exporters"]["otlp"]["endpoint"].split(":")[0] in services
+    volume, = services[name]["volumes"]
+    assert services[name]["command"] == [f"--config={volume.split(':')[1]}/{COLLECTOR.name}"]
+    # Both only where they are asked for; the server then has somewhere to send to.
+    assert {one for one, service in services.items() if "profiles" in service} == {
+        name, config["exporters"]["otlp"]["endpoint"].split(":")[0]}
+    assert services["fff-server"]["environment"]["FFF_OTLP_ENDPOINT"] == \
+        "${FFF_OTLP_ENDPOINT:-}"
+
+
+def test_empty_variables_are_as_none(tmp_path, monkeypatch):
+    """As compose passes on what nobody has set."""
+    for name in ("FFF_OTLP_ENDPOINT", "FFF_TRACE_SAMPLE"):
+        monkeypatch.setenv(name, "")
+    with ServerProcess(paths.DEMO_MODELS) as server:
+        ask(server)
+        assert not any("otlp" in line.lower() for line in server.log)

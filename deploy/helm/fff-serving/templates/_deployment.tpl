@@ -35,6 +35,15 @@ deployment, the labels and the root context. */}}
 {{- $_ := set $server "volumeMounts" (list $mount) }}
 {{- $_ := set $pod "volumes" (list (set $volume "name" "models")) }}
 {{- end }}
+{{- with $values.tracing.endpoint }}
+{{- $patch := $.root.Files.Get "tracing/endpoint.yaml" | fromYaml }}
+{{- $_ := set $spec.template.metadata "labels" (merge (dict) $patch.spec.template.metadata.labels $.labels) }}
+{{- $sent := dict "FFF_OTLP_ENDPOINT" . }}
+{{- if not (kindIs "invalid" $values.tracing.sample) }}
+{{- $_ := set $sent "FFF_TRACE_SAMPLE" (toString $values.tracing.sample) }}
+{{- end }}
+{{- $variables = merge $variables $sent }}
+{{- end }}
 {{- $env := list }}
 {{- range $server.env }}
 {{- if not (hasKey $variables .name) }}{{ $env = append $env . }}{{ end }}
