@@ -216,7 +216,8 @@ absl::StatusOr<absl::string_view> TextOf(absl::string_view bytes) {
   }
   constexpr size_t kLookedAt = 4096;
   for (const char c : bytes.substr(0, kLookedAt)) {
-    if (c < 0 || c > 8) continue;  // below the tab no sign is for text
+    // Below the tab no sign is for text.
+    if (static_cast<unsigned char>(c) > 8) continue;
     return absl::InvalidArgumentError(
         "got bytes that are no text, wanted a .npy, .npz, IDX, PNG or CSV "
         "file (a text in UTF-16 must be saved as UTF-8)");

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "server/engine/isa.h"
 #include "server/importer/import.h"
 #include "server/model/builder.h"
 #include "tests/unit/model/synthetic_checkpoint.h"
@@ -74,8 +75,12 @@ TEST(WeightsMemory, ATwinSharesWhatIsNoFffLayer) {
   model->CountWeights(memory);
   const WeightsBytes more = twin->model->CountWeights(memory);
   // Its own neurons, in two layouts at most, and none of the 6 MB around them.
+  // But on Arm oneDNN reads no panels, and the matrix that stands in front of a
+  // tree in the model alone is held once more, as oneDNN reads it.
   const int64_t neurons = graph::FloatBytes((kNodes + 1) * (kWide + kIn));
-  EXPECT_LE(more.host(), 3 * neurons);
+  const int64_t first =
+      engine::CpuIsa() == "NEON" ? graph::FloatBytes(kWide * kIn) : 0;
+  EXPECT_LE(more.host(), 3 * neurons + first);
   EXPECT_EQ(twin->model->CountWeights(memory).host(), 0) << "counted twice";
 }
 
