@@ -11,6 +11,12 @@ target_link_libraries(fff_dnnl INTERFACE ${FFF_DNNL_LIBRARY})
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
 pkg_check_modules(ZIP REQUIRED IMPORTED_TARGET libzip)
+# Kernels keep vectors in arrays. SVE's, whose length only the running machine knows,
+# can be in none, so Arm has Highway's NEON alone.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  target_compile_definitions(PkgConfig::HWY INTERFACE
+    "HWY_DISABLED_TARGETS=(HWY_SVE|HWY_SVE_256|HWY_SVE2|HWY_SVE2_128)")
+endif()
 
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)
@@ -18,6 +24,13 @@ find_package(CLI11 CONFIG REQUIRED)
 if(FFF_BUILD_RPC)
   find_package(Protobuf REQUIRED)
   find_package(gRPC CONFIG REQUIRED)
+  if(CMAKE_CROSSCOMPILING)  # the target's own would run under emulation
+    find_program(FFF_PROTOC protoc REQUIRED)
+    find_program(FFF_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
+  else()
+    set(FFF_PROTOC protobuf::protoc)
+    set(FFF_GRPC_PLUGIN $<TARGET_FILE:gRPC::grpc_cpp_plugin>)
+  endif()
   find_package(OpenSSL REQUIRED)
   find_package(PNG REQUIRED)
   find_package(Boost 1.74 REQUIRED)  # headers alone: Asio and Beast
