@@ -6,6 +6,14 @@ find_package(nlohmann_json CONFIG REQUIRED)
 find_package(spdlog CONFIG REQUIRED)
 # Debian's dnnl-config.cmake asks for OpenCL headers that a CPU build never uses.
 find_library(FFF_DNNL_LIBRARY dnnl REQUIRED)
+find_path(FFF_DNNL_INCLUDE oneapi/dnnl/dnnl_version.h REQUIRED)
+file(STRINGS ${FFF_DNNL_INCLUDE}/oneapi/dnnl/dnnl_version.h FFF_DNNL_MAJOR
+  REGEX "define DNNL_VERSION_MAJOR ")
+string(REGEX REPLACE ".* " "" FFF_DNNL_MAJOR "${FFF_DNNL_MAJOR}")
+if(NOT FFF_DNNL_MAJOR MATCHES "^[23]$")
+  message(FATAL_ERROR "oneDNN: found version ${FFF_DNNL_MAJOR} in "
+                      "${FFF_DNNL_INCLUDE}, wanted 2 or 3")
+endif()
 add_library(fff_dnnl INTERFACE)
 target_link_libraries(fff_dnnl INTERFACE ${FFF_DNNL_LIBRARY})
 find_package(OpenMP REQUIRED COMPONENTS CXX)
@@ -33,7 +41,7 @@ if(FFF_BUILD_RPC)
   endif()
   find_package(OpenSSL REQUIRED)
   find_package(PNG REQUIRED)
-  find_package(Boost 1.74 REQUIRED)  # headers alone: Asio and Beast
+  find_package(Boost 1.74 CONFIG REQUIRED)  # headers alone: Asio and Beast
 endif()
 
 if(FFF_BUILD_TESTS)

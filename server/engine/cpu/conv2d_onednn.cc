@@ -64,27 +64,18 @@ memory::desc WeightsOf(const graph::Conv2dProblem& p, bool plain) {
       plain ? memory::format_tag::goihw : memory::format_tag::any);
 }
 
-// Of one picture, in the layouts that oneDNN prefers. The desc without a bias
-// is another constructor.
+// Of one picture, in the layouts that oneDNN prefers.
 dnnl::convolution_forward::primitive_desc Describe(
     const graph::Conv2dProblem& p, const dnnl::engine& engine) {
-  using Convolution = dnnl::convolution_forward;
-  constexpr auto kKind = dnnl::prop_kind::forward_inference;
-  constexpr auto kAlgorithm = dnnl::algorithm::convolution_direct;
-  const memory::desc x = PictureOf(p.from, memory::format_tag::any);
-  const memory::desc w = WeightsOf(p, false);
-  const memory::desc y = PictureOf(p.to, memory::format_tag::any);
-  const memory::dims strides = {p.stride.height, p.stride.width};
-  // oneDNN counts the elements between two taps.
-  const memory::dims gaps = {p.dilation.height - 1, p.dilation.width - 1};
-  const memory::dims padding = {p.padding.height, p.padding.width};
-  const Convolution::desc desc =
-      p.has_bias ? Convolution::desc(kKind, kAlgorithm, x, w,
-                                     Of({p.to.channels}, memory::format_tag::a),
-                                     y, strides, gaps, padding, padding)
-                 : Convolution::desc(kKind, kAlgorithm, x, w, y, strides, gaps,
-                                     padding, padding);
-  return {desc, Fused(p.activation), engine};
+  const memory::desc bias = Of({p.to.channels}, memory::format_tag::a);
+  const ConvolutionShape shape = {PictureOf(p.from, memory::format_tag::any),
+                                  WeightsOf(p, false),
+                                  p.has_bias ? &bias : nullptr,
+                                  PictureOf(p.to, memory::format_tag::any),
+                                  {p.stride.height, p.stride.width},
+                                  {p.dilation.height - 1, p.dilation.width - 1},
+                                  {p.padding.height, p.padding.width}};
+  return DescribeConvolution(shape, Fused(p.activation), engine);
 }
 
 // One picture from one layout to another; nothing where they are the same.

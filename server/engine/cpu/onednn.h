@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "server/engine/cpu/onednn_api.h"
 #include "server/engine/execution_context.h"
 #include "server/engine/problem.h"
 #include "server/tensor/float_array.h"
@@ -72,7 +73,7 @@ inline dnnl::primitive_attr Fused(Activation activation) {
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::post_ops ops;
   if (const auto eltwise = EltwiseOf(activation); eltwise.has_value()) {
-    ops.append_eltwise(1, eltwise->algorithm, eltwise->alpha, 0);
+    AppendEltwise(ops, eltwise->algorithm, eltwise->alpha);
   }
   attributes.set_post_ops(ops);
   return attributes;

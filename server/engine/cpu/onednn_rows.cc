@@ -25,14 +25,13 @@ memory::desc Layout(const DenseProblem& p, const dnnl::engine& engine) {
 }
 
 PanelLayout LayoutOf(const memory::desc& desc) {
-  const dnnl_blocking_desc_t& blocking = desc.data.format_desc.blocking;
+  const MatrixBlocks blocks = BlocksOf(desc);
   // Blocks of terms (dimension 0) x columns (1), the next terms behind them.
-  const bool panels =
-      desc.data.format_kind == dnnl_blocked && blocking.inner_nblks == 2 &&
-      blocking.inner_idxs[0] == 0 && blocking.inner_idxs[1] == 1 &&
-      blocking.strides[0] == blocking.inner_blks[0] * blocking.inner_blks[1];
+  const bool panels = blocks.count == 2 && blocks.dimensions[0] == 0 &&
+                      blocks.dimensions[1] == 1 &&
+                      blocks.strides[0] == blocks.sizes[0] * blocks.sizes[1];
   if (!panels) return {};
-  return {blocking.inner_blks[1], blocking.strides[1]};
+  return {blocks.sizes[1], blocks.strides[1]};
 }
 
 }  // namespace
@@ -46,11 +45,9 @@ dnnl::matmul::primitive_desc DescribeProduct(
     const dnnl::primitive_attr& attributes, const dnnl::engine& engine) {
   const memory::desc x = RowMajor(rows, problem.input_width);
   const memory::desc y = RowMajor(rows, problem.output_width);
-  if (!problem.has_bias) {
-    return {dnnl::matmul::desc(x, weights, y), attributes, engine};
-  }
-  return {dnnl::matmul::desc(x, weights, RowMajor(1, problem.output_width), y),
-          attributes, engine};
+  const memory::desc bias = RowMajor(1, problem.output_width);
+  return DescribeMatmul(x, weights, problem.has_bias ? &bias : nullptr, y,
+                        attributes, engine);
 }
 
 std::shared_ptr<const OnednnRows> OnednnRows::Of(const DenseWeights& weights) {
