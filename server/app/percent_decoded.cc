@@ -1,7 +1,9 @@
 #include "server/app/percent_decoded.h"
 
+#include <cstdint>
+
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 
 namespace fff::app {
 
@@ -18,7 +20,9 @@ std::optional<std::string> PercentDecoded(absl::string_view text) {
         !absl::ascii_isxdigit(static_cast<unsigned char>(digits[1]))) {
       return std::nullopt;
     }
-    decoded += absl::HexStringToBytes(digits);
+    uint32_t byte = 0;
+    if (!absl::SimpleHexAtoi(digits, &byte)) return std::nullopt;
+    decoded.push_back(static_cast<char>(byte));
     i += 2;
   }
   return decoded;

@@ -6,7 +6,7 @@
 #include <limits>
 #include <random>
 
-#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 
 namespace fff::rpc {
 namespace {
@@ -37,8 +37,12 @@ void PutBigEndian(uint64_t bits, uint8_t* bytes) {
 template <size_t kBytes>
 std::array<uint8_t, kBytes> FromHex(absl::string_view hex) {
   std::array<uint8_t, kBytes> bytes{};
-  const std::string text = absl::HexStringToBytes(hex);
-  std::copy_n(text.begin(), std::min(text.size(), kBytes), bytes.begin());
+  for (size_t at = 0; at + 8 <= kBytes && 2 * at + 16 <= hex.size(); at += 8) {
+    uint64_t bits = 0;
+    if (absl::SimpleHexAtoi(hex.substr(2 * at, 16), &bits)) {
+      PutBigEndian(bits, bytes.data() + at);
+    }
+  }
   return bytes;
 }
 
