@@ -5,6 +5,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <initializer_list>
+#include <limits>
 #include <map>
 
 #include "absl/strings/str_cat.h"

@@ -1,5 +1,7 @@
 #include "server/engine/isa.h"
 
+#include <cstdint>
+
 #include "hwy/highway.h"
 #include "hwy/targets.h"
 

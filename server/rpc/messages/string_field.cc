@@ -4,6 +4,8 @@
 #include <google/protobuf/wire_format_lite.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 
+#include <cstdint>
+
 #include "server/base/utf8.h"
 
 namespace fff::rpc {

@@ -1,6 +1,7 @@
 #include "tests/unit/client/fake_server.h"
 
 #include <atomic>
+#include <cstdint>
 #include <cstring>
 #include <vector>
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "server/rpc/messages/bad_field.h"
 #include "server/rpc/messages/decode.h"
 

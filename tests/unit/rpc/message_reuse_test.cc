@@ -1,5 +1,6 @@
 #include "server/rpc/messages/message_reuse.h"
 
+#include <cstdint>
 #include <string>
 
 #include "gtest/gtest.h"
