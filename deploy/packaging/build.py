@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -44,6 +45,7 @@ class Build:
             raise PackagingError(f"{directory}/CMakeCache.txt names no version")
         self.version = found[1]
         self.machine = os.uname().machine
+        self.system = platform.freedesktop_os_release()
 
     def install(self, name, prefix, *components):
         """Runs the install rules into a folder `name` of scratch; returns it. The files

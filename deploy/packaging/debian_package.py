@@ -1,4 +1,5 @@
-"""The package for Debian: the service, its user, and Debian's own libraries."""
+"""The package for the system that it is made on: the service, its user, and that
+system's own libraries. So it is for that release alone, and its version names it."""
 
 import gzip
 import hashlib
@@ -10,6 +11,12 @@ from build import PROGRAMS, files_below, run
 
 DOC = "usr/share/doc/fff-serving"
 SCRIPTS = ("postinst", "prerm", "postrm")
+
+
+def version_of(build):
+    """0.1.0+deb12 is less than 0.1.0+deb13: a new release of Debian upgrades it."""
+    system = build.system["ID"].replace("debian", "deb")
+    return f"{build.version}+{system}{build.system['VERSION_ID']}"
 
 
 def make(build, output):
@@ -30,11 +37,11 @@ def make(build, output):
         for file in installed if f"/{file.relative_to(root)}" not in conffiles))
     size = sum(file.stat().st_size for file in installed) // 1024 + 1
     (control / "control").write_text(build.text("debian", "control").format(
-        version=build.version, architecture=architecture, size=size,
+        version=version_of(build), architecture=architecture, size=size,
         maintainer=maintainer(),
         depends=dependencies(build, root)), encoding="utf-8")
     plain_modes(root)
-    path = output / f"fff-serving_{build.version}_{architecture}.deb"
+    path = output / f"fff-serving_{version_of(build)}_{architecture}.deb"
     run("dpkg-deb", "--root-owner-group", "-Zxz", "--build", root, path,
         env={**os.environ, "SOURCE_DATE_EPOCH": str(build.epoch())})
     return path
@@ -61,7 +68,7 @@ def documents(build, root):
             "\n\n", "\n.\n").replace("\n", "\n ")), encoding="utf-8")
     when = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(build.epoch()))
     (root / DOC / "changelog").write_text(build.text("debian", "changelog").format(
-        version=build.version, maintainer=maintainer(), date=when), encoding="utf-8")
+        version=version_of(build), maintainer=maintainer(), date=when), encoding="utf-8")
 
 
 def maintainer():

@@ -20,8 +20,8 @@ def lay_out(build):
     (root / "share/doc/fff-serving/LICENSE").rename(root / "licenses/fff-serving/LICENSE")
     glibc = libraries.glibc_needed(root)
     (root / "README.txt").write_text(build.text("tarball", "README.txt").format(
-        version=build.version, machine=build.machine, glibc="%d.%d" % glibc),
-        encoding="utf-8")
+        version=build.version, machine=build.machine, glibc="%d.%d" % glibc,
+        system=build.system["PRETTY_NAME"]), encoding="utf-8")
     return root, glibc
 
 
