@@ -1,6 +1,6 @@
-"""A bare Debian 12, as a user's machine has it, to install packages on: a file
-system of its own (chroot, from the base image of container.py) on a host of its own
-(network namespace). No compiler, no library beyond the base system."""
+"""A bare Debian, as a user's machine has it, to install packages on: a file system
+of its own (chroot, from a base image of container.py) on a host of its own (network
+namespace). No compiler, no library beyond the base system."""
 
 import pathlib
 import re
@@ -12,21 +12,20 @@ import threading
 
 import container
 
-PYTHON_BASE = "localhost/debian:bookworm-python"
 START_SECONDS_MAX = 120
 # With the system's own /proc and /dev, which nothing here changes.
 ENTER = 'mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev" && shift && exec "$@"'
 
 
-def make_python_base():
-    """The base and what Debian calls Python with venv; kept."""
-    container.make_base()
-    if container.exists(PYTHON_BASE):
-        return
-    with CleanRoot(None) as root:
-        root.apt_install("python3", "python3-venv")
-        container.buildah("commit", "--quiet", root.container, PYTHON_BASE,
-                          stdout=subprocess.DEVNULL)
+def make_python_base(suite):
+    """The base and what Debian calls Python with venv; kept. Its name."""
+    image = f"localhost/debian:{suite}-python"
+    if not container.exists(image):
+        with CleanRoot(None, container.make_base(suite)) as root:
+            root.apt_install("python3", "python3-venv")
+            container.buildah("commit", "--quiet", root.container, image,
+                              stdout=subprocess.DEVNULL)
+    return image
 
 
 class CleanRoot:
@@ -36,11 +35,10 @@ class CleanRoot:
     Use as a context manager; leaving it removes the copy.
     """
 
-    def __init__(self, host, image=container.BASE):
+    def __init__(self, host, image):
         self.host, self.image = host, image
 
     def __enter__(self):
-        container.make_base()
         self.container = container.buildah(
             "from", "--pull-never", self.image, stdout=subprocess.PIPE).stdout.strip()
         self.path = pathlib.Path(container.buildah(

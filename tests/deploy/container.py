@@ -5,16 +5,18 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import threading
 import time
 
+import bootstrap
 import paths
 
 STORE = paths.WORK / "containers"
-BASE = "localhost/debian:bookworm-slim"
+# By Debian's name of the release.
+BASES = {suite: f"localhost/debian:{suite}-slim" for suite in bootstrap.SUITES}
+BASE = BASES["bookworm"]
 IMAGE = "localhost/fff-server:test"
 # podman takes no runroot of more than 50 characters, and remembers which it was:
 # one short path for each store, wherever the checkout lies.
@@ -43,38 +45,23 @@ def podman(*arguments, check=True):
     return done
 
 
-def mirror():
-    """The Debian mirror of this machine's own apt sources."""
-    sources = [pathlib.Path("/etc/apt/sources.list"),
-               *pathlib.Path("/etc/apt/sources.list.d").glob("*")]
-    for source in sources:
-        if not source.exists():
-            continue
-        for url in re.findall(r"^(?:URIs:|deb)\s+(?:\[.*?\]\s+)?(\S+)",
-                              source.read_text(), re.M):
-            if url.rstrip("/").endswith("/debian"):
-                return url
-    raise AssertionError("no Debian mirror in /etc/apt")
-
-
 def exists(image):
     command = ["buildah", *STORAGE, "inspect", "--type", "image", image]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def make_base():
-    """debian:bookworm-slim as it stands in a registry, made here; kept."""
-    if exists(BASE):
-        return
-    STORE.mkdir(parents=True, exist_ok=True)
+def make_base(suite="bookworm"):
+    """debian:SUITE-slim as it stands in a registry, made here; kept. Its name."""
+    base = BASES[suite]
+    if exists(base):
+        return base
     rootfs = STORE / "rootfs"
-    subprocess.run(["rm", "-rf", str(rootfs)], check=True)
-    subprocess.run(["debootstrap", "--variant=minbase", "bookworm", str(rootfs),
-                    mirror()], check=True, stdout=subprocess.DEVNULL)
+    bootstrap.make_root(suite, rootfs)
     container = buildah("from", "scratch", stdout=subprocess.PIPE).stdout.strip()
     buildah("add", "--quiet", container, rootfs, "/", stdout=subprocess.DEVNULL)
-    buildah("commit", "--quiet", "--rm", container, BASE, stdout=subprocess.DEVNULL)
+    buildah("commit", "--quiet", "--rm", container, base, stdout=subprocess.DEVNULL)
     subprocess.run(["rm", "-rf", str(rootfs)], check=True)
+    return base
 
 
 def compiler_cache():
