@@ -326,6 +326,7 @@ absl::StatusOr<std::unique_ptr<const Executable>> Compile(
     const Node& node = graph.nodes()[i];
     PlanOptions plan;
     plan.progress = options.progress;
+    plan.memo = options.memo;
     plan.dense_allowed = options.dense_allowed;
     // An even share of the time for each node that chooses.
     if (ChoiceMovesNoRoute(graph, i)) {

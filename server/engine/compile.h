@@ -9,6 +9,8 @@
 
 namespace fff::engine {
 
+class TuningMemo;
+
 struct CompileOptions {
   // What choosing the kernels by measurement may take, all nodes together; 0:
   // by predicted cost (PlanOptions).
@@ -16,6 +18,8 @@ struct CompileOptions {
   // Whether FFF ops may be evaluated densely, those nodes beside the path
   // masked.
   bool dense_allowed = false;
+  // Measurements of layers of the same shape; may be null.
+  TuningMemo* memo = nullptr;
   // Told how many bytes of weights have their kernels, and may end the work;
   // may be null.
   base::Progress* progress = nullptr;

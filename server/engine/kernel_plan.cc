@@ -10,11 +10,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
 #include "server/base/status_macros.h"
 #include "server/engine/kernel_stopwatch.h"
 #include "server/engine/kernel_tuner.h"
+#include "server/engine/tuning_memo.h"
 
 namespace fff::engine {
 namespace {
@@ -140,6 +142,13 @@ class PlannedLayer : public TunedLayer {
   std::string Name(const Candidate& candidate) const override {
     return std::string(entries_[candidate.kernel]->name);
   }
+  // Of all candidates, in their order.
+  std::string Names() const {
+    return absl::StrJoin(entries_, " ",
+                         [](std::string* names, const Entry* entry) {
+                           absl::StrAppend(names, entry->name);
+                         });
+  }
   std::optional<double> Cost(const Candidate& candidate,
                              int64_t rows) const override {
     return 1e-6 * entries_[candidate.kernel]->cost(weights_->problem, rows);
@@ -195,6 +204,36 @@ class PlannedLayer : public TunedLayer {
   std::optional<KernelStopwatch> stopwatch_;
 };
 
+// The choices of a layer of this shape that were measured before, or now.
+template <class Entry, class Weights, class Problem>
+absl::StatusOr<Choices> ChooseOrRemember(PlannedLayer<Entry, Weights>& layer,
+                                         const Problem& problem,
+                                         const PlanOptions& options) {
+  TunerOptions tuner;
+  tuner.budget_s = options.tuning_seconds;
+  tuner.turns = kTurns;
+  std::string key;
+  if (tuner.budget_s > 0) {
+    key = absl::StrCat(problem.ToString(), " by ", layer.Names());
+    if (options.memo != nullptr) {
+      auto known = options.memo->Find(key, options.tuning_seconds);
+      if (known.has_value()) return *std::move(known);
+    }
+    // Building the candidates counts, but for the first batch size.
+    const Clock::time_point start = Clock::now();
+    tuner.measured_rows_max =
+        layer.PrepareToMeasure(std::max(tuner.budget_s, kFirstBatchSeconds));
+    tuner.budget_s = std::max(tuner.budget_s - base::SecondsSince(start), 1e-9);
+  }
+  FFF_ASSIGN_OR_RETURN(std::vector<Choices> choices,
+                       ChooseKernels({&layer}, tuner));
+  const bool measured = tuner.budget_s > 0 && tuner.measured_rows_max > 0;
+  if (measured && options.memo != nullptr) {
+    options.memo->Keep(key, options.tuning_seconds, choices[0]);
+  }
+  return std::move(choices[0]);
+}
+
 template <class Entry, class Weights>
 absl::StatusOr<KernelPlan> Plan(absl::Span<const Entry> list,
                                 const std::shared_ptr<const Weights>& weights,
@@ -204,21 +243,11 @@ absl::StatusOr<KernelPlan> Plan(absl::Span<const Entry> list,
                        FindCandidates(list, weights->problem, options));
   PlannedLayer<Entry, Weights> layer(std::move(candidates), weights,
                                      weights_bytes, options.progress);
-  TunerOptions tuner;
-  tuner.budget_s = options.tuning_seconds;
-  tuner.turns = kTurns;
-  if (tuner.budget_s > 0) {
-    // Building the candidates counts, but for the first batch size.
-    const Clock::time_point start = Clock::now();
-    tuner.measured_rows_max =
-        layer.PrepareToMeasure(std::max(tuner.budget_s, kFirstBatchSeconds));
-    tuner.budget_s = std::max(tuner.budget_s - base::SecondsSince(start), 1e-9);
-  }
-  FFF_ASSIGN_OR_RETURN(std::vector<Choices> choices,
-                       ChooseKernels({&layer}, tuner));
+  FFF_ASSIGN_OR_RETURN(Choices choices,
+                       ChooseOrRemember(layer, weights->problem, options));
   std::vector<KernelPlan::Step> steps;
   SharedKernels kernels;
-  for (Choice& choice : choices[0]) {
+  for (Choice& choice : choices) {
     FFF_ASSIGN_OR_RETURN(auto kernel, layer.KernelFor(choice.candidate.kernel));
     if (!options.kernel_name.empty()) {
       choice.reason = "asked for by name";

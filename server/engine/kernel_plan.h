@@ -11,6 +11,8 @@
 
 namespace fff::engine {
 
+class TuningMemo;
+
 struct PlanOptions {
   // Non-empty: use exactly this kernel, or fail if it cannot serve the problem.
   std::string kernel_name;
@@ -27,6 +29,8 @@ struct PlanOptions {
   // batch, by predicted cost at kAlikeRows rows. Without effect on a family
   // that has no such kernel.
   bool same_in_every_batch = false;
+  // Measurements of layers of the same shape; may be null.
+  TuningMemo* memo = nullptr;
   // May end the planning between two kernels or measurements, which then
   // returns CANCELLED; may be null.
   base::Progress* progress = nullptr;

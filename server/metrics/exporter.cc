@@ -58,10 +58,13 @@ class FamilyBuilder {
     exported_.exemplars.push_back(exemplars.Snapshot());
   }
 
-  // `unit_scale` turns observed units into exported ones (1e-9: ns to s).
+  // `unit_scale` turns observed units into exported ones (1e-9: ns to s). One
+  // that observed nothing is left out: hundreds of idle models would have
+  // thousands of such series.
   void Add(const std::vector<std::string>& label_values,
            const Histogram& histogram, double unit_scale) {
     const HistogramSnapshot snapshot = histogram.Snapshot();
+    if (snapshot.count == 0) return;
     ClientMetric& metric = NewMetric(label_values);
     exported_.unit_scale = unit_scale;
     metric.histogram.sample_count = snapshot.count;
@@ -220,6 +223,7 @@ void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
   add("fff_leaf_visits_total", [](auto& family, const Served& served) {
     const ModelLabels& labels = served.metrics->labels;
     for (const LeafVisits& visits : *served.leaf_visits) {
+      if (visits.empty()) continue;
       for (size_t b = 0; b < visits.buckets(); ++b) {
         family.Add({labels.model, labels.version,
                     absl::StrCat(visits.layer().index), absl::StrCat(b)},

@@ -1,5 +1,6 @@
 #include "server/metrics/model_metrics.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace fff::metrics {
@@ -51,6 +52,11 @@ absl::string_view Name(Method method) {
 
 absl::string_view StatusCodeName(int code) {
   return kCodeNames[CodeIndex(code)];
+}
+
+bool LeafVisits::empty() const {
+  return std::all_of(counts_.begin(), counts_.end(),
+                     [](const Counter& count) { return count.Value() == 0; });
 }
 
 void LeafVisits::Record(absl::Span<const int32_t> leaves) {

@@ -66,6 +66,7 @@ class LeafVisits {
   const RoutingLayer& layer() const { return layer_; }
   size_t buckets() const { return buckets_; }
   uint64_t Value(size_t bucket) const { return counts_[bucket].Value(); }
+  bool empty() const;
 
  private:
   RoutingLayer layer_;

@@ -88,7 +88,7 @@ absl::StatusOr<std::shared_ptr<const Model>> BuildModel(
   return Build(
       std::move(served), graph,
       {options.tuning_seconds, config.engine == importer::EngineChoice::kAuto,
-       options.progress},
+       options.memo, options.progress},
       options.placement);
 }
 

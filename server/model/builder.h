@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "server/base/progress.h"
 #include "server/checkpoint/checkpoint.h"
+#include "server/engine/tuning_memo.h"
 #include "server/graph/graph.h"
 #include "server/importer/model_config.h"
 #include "server/model/model.h"
@@ -19,6 +20,9 @@ struct BuildOptions {
   // What choosing the CPU kernels of one model by measurement may take, all its
   // layers together; 0: by predicted cost (engine::CompileOptions).
   double tuning_seconds = 0;
+  // Measurements of layers of the same shape, in other models, too; may be
+  // null. Not of devices.
+  engine::TuningMemo* memo = nullptr;
   // Told how far the build is, and may end it: every function that takes these
   // options then returns CANCELLED. May be null.
   base::Progress* progress = nullptr;

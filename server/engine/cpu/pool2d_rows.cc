@@ -86,8 +86,8 @@ void Across(const graph::Pool2dProblem& p, const float* line, float* y) {
 }
 
 // Windows of 2 x 2 side by side, the most frequent, in one pass without the
-// line between: 0.5 -> 0.33 us for 1x28x28, of which reading a row that is not
-// in L1 is the larger part (vectors of AVX-512 took as long).
+// line between: 0.5 -> 0.33 us for 1x28x28. Most of that is reading a row that
+// is not in L1; vectors of AVX-512 took as long.
 template <class Over>
 void PoolPairs(const graph::Pool2dProblem& p, const float* x, float* y) {
   for (int64_t i = 0; i < p.to.height; ++i) {

@@ -13,9 +13,11 @@ namespace fff::serving {
 namespace {
 
 model::BuildOptions Offered(const RepositoryOptions& options,
+                            engine::TuningMemo* memo,
                             base::Progress* progress) {
   model::BuildOptions offered;
   offered.progress = progress;
+  offered.memo = memo;
   offered.placement = options.placement;
   offered.tuning_seconds = options.tuning_seconds;
   return offered;
@@ -251,7 +253,7 @@ std::optional<ModelRepository::Job> ModelRepository::TwinJob(
 
 void ModelRepository::DoTwin(const Job& job) {
   auto built = options_.build_twin(job.version, job.config,
-                                   Offered(options_, job.progress.get()),
+                                   Offered(options_, &memo_, job.progress.get()),
                                    *job.twin_of, job.twin_identity);
   absl::MutexLock lock(&mutex_);
   ModelRecord* const record = models_.Find(job.version.model_name);
@@ -267,7 +269,7 @@ void ModelRepository::Do(const Job& job) {
   if (job.twin_of != nullptr) return DoTwin(job);
   if (!job.reads_config) {
     Finish(job, options_.build(job.version, job.config,
-                               Offered(options_, job.progress.get())));
+                               Offered(options_, &memo_, job.progress.get())));
     options_.on_loaded();
     return;
   }

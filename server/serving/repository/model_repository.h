@@ -197,6 +197,7 @@ class ModelRepository {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   const RepositoryOptions options_;
+  engine::TuningMemo memo_;
   ModelRegistry* const registry_;
   metrics::ServerMetrics* const metrics_;
   std::atomic<bool> closed_{false};  // set under mutex_

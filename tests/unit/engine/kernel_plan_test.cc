@@ -7,12 +7,15 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/engine/tuning_memo.h"
 #include "server/tensor/random.h"
 
 namespace fff::engine {
 namespace {
 
+using testing::EndsWith;
 using testing::HasSubstr;
+using testing::Not;
 
 tensor::FloatArray Filled(int64_t size, float value) {
   tensor::FloatBuffer buffer(size);
@@ -198,6 +201,31 @@ TEST(KernelPlan, FewRowsAndManyGoToDifferentKernels) {
   ASSERT_TRUE(dense.ok()) << dense.status();
   EXPECT_EQ(dense->KernelNameFor(1), "dense_panel");
   EXPECT_EQ(dense->KernelNameFor(4096), "dense_onednn");
+}
+
+TEST(KernelPlan, LayersOfOneShapeAreMeasuredOnce) {
+  TuningMemo memo;
+  PlanOptions options;
+  options.tuning_seconds = 0.01;
+  options.memo = &memo;
+  const auto first = PlanLeaf(Leaf(64, 16, 10, 4), options);
+  const auto second = PlanLeaf(Leaf(64, 16, 10, 4), options);
+  const auto other = PlanLeaf(Leaf(64, 16, 10, 3), options);
+  ASSERT_TRUE(first.ok() && second.ok() && other.ok());
+  constexpr char kRemembered[] = ", for a layer of this shape";
+  EXPECT_THAT(first->steps()[0].reason, Not(EndsWith(kRemembered)));
+  EXPECT_THAT(other->steps()[0].reason, Not(EndsWith(kRemembered)));
+  ASSERT_EQ(second->steps().size(), first->steps().size());
+  for (size_t i = 0; i < first->steps().size(); ++i) {
+    EXPECT_EQ(second->steps()[i].kernel, first->steps()[i].kernel);
+    EXPECT_EQ(second->steps()[i].reason,
+              first->steps()[i].reason + kRemembered);
+  }
+  // Without time to measure, nothing measured is taken either.
+  options.tuning_seconds = 0;
+  const auto predicted = PlanLeaf(Leaf(64, 16, 10, 4), options);
+  ASSERT_TRUE(predicted.ok());
+  EXPECT_THAT(predicted->steps()[0].reason, Not(EndsWith(kRemembered)));
 }
 
 TEST(KernelPlan, InFrontOfRoutesOneKernelServesEveryBatch) {

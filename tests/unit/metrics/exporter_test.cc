@@ -133,6 +133,24 @@ TEST_F(ExporterTest, EveryFamilyIsThereBeforeTheFirstRequest) {
   EXPECT_TRUE(families.at("fff_requests_total").samples.empty());
   EXPECT_EQ(ValueOf(families, "fff_rows_total", {{"implementation", "dense"}}),
             0);
+  EXPECT_EQ(ValueOf(families, "fff_queue_rows", {{"implementation", "fff"}}),
+            0);
+}
+
+TEST_F(ExporterTest, WhatHasSeenNothingYetHasNoBuckets) {
+  for (const char* name :
+       {"fff_queue_duration_seconds", "fff_compute_duration_seconds",
+        "fff_batch_rows", "fff_leaf_visits_total"}) {
+    EXPECT_TRUE(Export().at(name).samples.empty()) << name;
+  }
+  RecordTraffic();
+  const Families families = Export();
+  const std::vector<Sample>& queue =
+      families.at("fff_queue_duration_seconds").samples;
+  EXPECT_FALSE(queue.empty());
+  for (const Sample& sample : queue) {
+    EXPECT_EQ(sample.Label("implementation"), "fff") << sample.name;
+  }
 }
 
 TEST_F(ExporterTest, AServerWithoutModelsExportsAllTheSame) {
