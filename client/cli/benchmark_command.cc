@@ -9,9 +9,9 @@
 #include "CLI/Validators.hpp"
 #include "absl/strings/str_cat.h"
 #include "client/cli/benchmark_data.h"
-#include "client/cli/predict_rows.h"
-#include "client/cli/read_file.h"
 #include "client/cli/report_messages.h"
+#include "client/cli/rows/predict_rows.h"
+#include "client/cli/rows/read_file.h"
 #include "client/cli/screen/progress_bar.h"
 #include "nlohmann/json.hpp"
 #include "server/base/status_macros.h"
@@ -19,9 +19,9 @@
 #include "server/benchmark/case_models.h"
 #include "server/benchmark/own_data/advice.h"
 #include "server/benchmark/report_json.h"
-#include "server/benchmark/report_svg.h"
 #include "server/benchmark/report_text.h"
 #include "server/benchmark/runner.h"
+#include "server/benchmark/svg/report_svg.h"
 #include "server/benchmark/text_table.h"
 
 namespace fff::cli {

@@ -8,11 +8,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "client/cli/predict_rows.h"
 #include "client/cli/report_messages.h"
+#include "client/cli/rows/predict_rows.h"
+#include "client/cli/rows/timed_rows.h"
+#include "client/cli/rows/truth_file.h"
 #include "client/cli/screen/progress_bar.h"
-#include "client/cli/timed_rows.h"
-#include "client/cli/truth_file.h"
 #include "server/base/status_macros.h"
 
 namespace fff::cli {

@@ -14,7 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/cli/read_file.h"
+#include "client/cli/rows/read_file.h"
 #include "client/cli/screen/progress_bar.h"
 #include "server/base/memory_info.h"
 #include "server/base/status_macros.h"

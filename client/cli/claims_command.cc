@@ -8,7 +8,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cli/claim_runs.h"
-#include "client/cli/read_file.h"
+#include "client/cli/rows/read_file.h"
 #include "server/base/cpu_info.h"
 #include "server/base/status_macros.h"
 #include "server/benchmark/claims/claim.h"

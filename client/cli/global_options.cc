@@ -8,7 +8,7 @@
 #include "CLI/Validators.hpp"
 #include "absl/strings/ascii.h"
 #include "absl/time/time.h"
-#include "client/cli/read_file.h"
+#include "client/cli/rows/read_file.h"
 #include "server/base/status_macros.h"
 
 namespace fff::cli {

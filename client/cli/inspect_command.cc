@@ -7,7 +7,7 @@
 #include "CLI/Validators.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "client/cli/read_file.h"
+#include "client/cli/rows/read_file.h"
 #include "client/cli/screen/terminal.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"

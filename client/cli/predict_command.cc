@@ -10,12 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/formats/npy.h"
 #include "client/cli/formats/npz.h"
-#include "client/cli/input_port.h"
-#include "client/cli/output_rows.h"
-#include "client/cli/predict_rows.h"
 #include "client/cli/predictions.h"
-#include "client/cli/read_file.h"
-#include "client/cli/truth_file.h"
+#include "client/cli/rows/input_port.h"
+#include "client/cli/rows/output_rows.h"
+#include "client/cli/rows/predict_rows.h"
+#include "client/cli/rows/read_file.h"
+#include "client/cli/rows/truth_file.h"
 #include "server/base/status_macros.h"
 
 namespace fff::cli {

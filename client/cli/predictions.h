@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "client/cli/output_rows.h"
+#include "client/cli/rows/output_rows.h"
 #include "fff/v1/inference.pb.h"
 
 namespace fff::cli {

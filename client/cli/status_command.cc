@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/input_port.h"
 #include "client/cli/models_command.h"
+#include "client/cli/rows/input_port.h"
 #include "client/cli/screen/terminal.h"
 #include "nlohmann/json.hpp"
 #include "server/base/log.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "server/benchmark/runner.h"
 
 namespace fff::benchmark {
 namespace {

@@ -9,6 +9,9 @@
 // Whether two networks can be measured with the same rows.
 namespace fff::benchmark {
 
+// Inputs, outputs and the widest layer in between, of one batch.
+inline constexpr int64_t kActivationBytesMax = int64_t{2} << 30;
+
 // OK where `other` takes the inputs of `fff` and answers outputs as wide as its
 // outputs; INVALID_ARGUMENT starts with `name` and says the difference.
 absl::Status CheckComparable(const model::Model& fff, const model::Model& other,

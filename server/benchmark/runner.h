@@ -22,8 +22,6 @@ inline constexpr int kBatchSizesMax = 16;
 inline constexpr int64_t kBatchRowsMax = 65536;
 inline constexpr double kSecondsPerCaseMax = 30;
 inline constexpr int kThreadsMax = 1024;
-// Inputs, outputs and the widest layer in between, of one batch.
-inline constexpr int64_t kActivationBytesMax = int64_t{2} << 30;
 // Fewer samples than this are no median; one implementation may exceed its time
 // to reach it, but see kSecondsHardMax.
 inline constexpr int64_t kSamplesMin = 5;

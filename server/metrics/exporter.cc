@@ -176,6 +176,18 @@ void AppendCostFamilies(const ServerMetrics::Snapshot& snapshot,
       [](const SizeCost& cost) { return static_cast<double>(cost.rows); });
 }
 
+void AddLeafVisits(FamilyBuilder& family, const ServerMetrics::Served& served) {
+  const ModelLabels& labels = served.metrics->labels;
+  for (const LeafVisits& visits : *served.leaf_visits) {
+    if (visits.empty()) continue;
+    for (size_t b = 0; b < visits.buckets(); ++b) {
+      family.Add({labels.model, labels.version,
+                  absl::StrCat(visits.layer().index), absl::StrCat(b)},
+                 static_cast<double>(visits.Value(b)));
+    }
+  }
+}
+
 void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
                          std::vector<ExportedFamily>& families) {
   using Served = ServerMetrics::Served;
@@ -220,17 +232,7 @@ void AppendModelFamilies(const ServerMetrics::Snapshot& snapshot,
     if (!served.info.accuracy.has_value()) return;
     family.Add(Labels3(served.metrics->labels), *served.info.accuracy);
   });
-  add("fff_leaf_visits_total", [](auto& family, const Served& served) {
-    const ModelLabels& labels = served.metrics->labels;
-    for (const LeafVisits& visits : *served.leaf_visits) {
-      if (visits.empty()) continue;
-      for (size_t b = 0; b < visits.buckets(); ++b) {
-        family.Add({labels.model, labels.version,
-                    absl::StrCat(visits.layer().index), absl::StrCat(b)},
-                   static_cast<double>(visits.Value(b)));
-      }
-    }
-  });
+  add("fff_leaf_visits_total", AddLeafVisits);
   add("fff_layer_sampled_seconds_total",
       [](auto& family, const Served& served) {
         if (served.layer_times == nullptr) return;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "client/cli/formats/npz.h"
-#include "client/cli/input_file.h"
+#include "client/cli/rows/input_file.h"
 #include "server/base/log.h"
 
 namespace {

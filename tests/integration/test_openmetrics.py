@@ -53,7 +53,7 @@ def test_both_texts_have_the_same_series(server):
                 for family in parsed for sample in family.samples}
 
     plain = series(read_plain_text(scrape(server, "text/plain")[1]))
-    assert len(plain) > 500
+    assert len(plain) > 300
     assert series(families(scrape(server, PROMETHEUS)[1]).values()) == plain
 
 

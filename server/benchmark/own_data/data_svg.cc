@@ -6,8 +6,8 @@
 #include "absl/strings/str_format.h"
 #include "server/benchmark/format.h"
 #include "server/benchmark/own_data/data_report.h"
-#include "server/benchmark/report_svg.h"
-#include "server/benchmark/svg_parts.h"
+#include "server/benchmark/svg/report_svg.h"
+#include "server/benchmark/svg/svg_parts.h"
 
 namespace fff::benchmark {
 namespace {

@@ -11,8 +11,8 @@
 #include "server/benchmark/feedforward_share.h"
 #include "server/benchmark/format.h"
 #include "server/benchmark/report_json.h"
-#include "server/benchmark/report_svg.h"
 #include "server/benchmark/report_text.h"
+#include "server/benchmark/svg/report_svg.h"
 #include "server/benchmark/text_table.h"
 
 namespace fff::benchmark {

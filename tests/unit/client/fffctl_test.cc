@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/formats/npy.h"
-#include "client/cli/read_file.h"
+#include "client/cli/rows/read_file.h"
 #include "nlohmann/json.hpp"
 #include "tests/unit/client/fake_server.h"
 

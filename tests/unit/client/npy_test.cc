@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/input_file.h"
+#include "client/cli/rows/input_file.h"
 
 namespace fff::cli {
 namespace {

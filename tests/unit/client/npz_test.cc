@@ -10,8 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/formats/npy.h"
-#include "client/cli/input_part.h"
-#include "client/cli/read_file.h"
+#include "client/cli/rows/input_part.h"
+#include "client/cli/rows/read_file.h"
 
 namespace fff::cli {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "client/cli/formats/idx.h"
 #include "client/cli/formats/png.h"
-#include "client/cli/read_file.h"
+#include "client/cli/rows/read_file.h"
 
 namespace fff::cli {
 namespace {

@@ -1,4 +1,4 @@
-#include "client/cli/truth_file.h"
+#include "client/cli/rows/truth_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "client/cli/formats/npy.h"
-#include "client/cli/read_file.h"
+#include "client/cli/rows/read_file.h"
 
 namespace fff::cli {
 namespace {

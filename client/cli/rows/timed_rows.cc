@@ -1,4 +1,4 @@
-#include "client/cli/timed_rows.h"
+#include "client/cli/rows/timed_rows.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "client/cli/predict_rows.h"
+#include "client/cli/rows/predict_rows.h"
 
 #include <algorithm>
 #include <utility>
@@ -8,10 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "client/cli/input_file.h"
-#include "client/cli/input_part.h"
-#include "client/cli/output_rows.h"
-#include "client/cli/read_file.h"
+#include "client/cli/rows/input_file.h"
+#include "client/cli/rows/input_part.h"
+#include "client/cli/rows/output_rows.h"
+#include "client/cli/rows/read_file.h"
 #include "server/base/status_macros.h"
 
 namespace fff::cli {

@@ -1,4 +1,4 @@
-#include "client/cli/input_part.h"
+#include "client/cli/rows/input_part.h"
 
 #include <utility>
 

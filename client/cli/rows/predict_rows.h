@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/cli/input_port.h"
 #include "client/cli/predictions.h"
+#include "client/cli/rows/input_port.h"
 #include "client/cpp/client.h"
 #include "fff/v1/inference.pb.h"
 

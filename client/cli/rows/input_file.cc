@@ -1,4 +1,4 @@
-#include "client/cli/input_file.h"
+#include "client/cli/rows/input_file.h"
 
 #include <algorithm>
 #include <cmath>

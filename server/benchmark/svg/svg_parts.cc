@@ -1,4 +1,4 @@
-#include "server/benchmark/svg_parts.h"
+#include "server/benchmark/svg/svg_parts.h"
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"

@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/cli/input_port.h"
+#include "client/cli/rows/input_port.h"
 #include "fff/v1/inference.pb.h"
 
 // Which rows of somebody's files a benchmark is timed with. Pure.

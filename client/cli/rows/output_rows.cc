@@ -1,4 +1,4 @@
-#include "client/cli/output_rows.h"
+#include "client/cli/rows/output_rows.h"
 
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"

@@ -1,4 +1,4 @@
-#include "client/cli/read_file.h"
+#include "client/cli/rows/read_file.h"
 
 #include <sys/stat.h>
 #include <zlib.h>

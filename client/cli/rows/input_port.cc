@@ -1,4 +1,4 @@
-#include "client/cli/input_port.h"
+#include "client/cli/rows/input_port.h"
 
 #include <sys/stat.h>
 
@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "client/cli/input_file.h"
+#include "client/cli/rows/input_file.h"
 #include "server/base/status_macros.h"
 
 namespace fff::cli {

@@ -1,4 +1,4 @@
-#include "server/benchmark/report_svg.h"
+#include "server/benchmark/svg/report_svg.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "server/base/log.h"
 #include "server/benchmark/format.h"
-#include "server/benchmark/svg_parts.h"
+#include "server/benchmark/svg/svg_parts.h"
 
 namespace fff::benchmark {
 namespace {

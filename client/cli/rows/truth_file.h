@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/cli/input_port.h"
+#include "client/cli/rows/input_port.h"
 #include "fff/v1/inference.pb.h"
 
 // What answers should be, from the file of `--truth`.

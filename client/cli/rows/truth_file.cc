@@ -1,4 +1,4 @@
-#include "client/cli/truth_file.h"
+#include "client/cli/rows/truth_file.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,10 +8,10 @@
 #include "client/cli/formats/csv.h"
 #include "client/cli/formats/idx.h"
 #include "client/cli/formats/npy.h"
-#include "client/cli/input_file.h"
-#include "client/cli/input_part.h"
-#include "client/cli/predict_rows.h"
-#include "client/cli/read_file.h"
+#include "client/cli/rows/input_file.h"
+#include "client/cli/rows/input_part.h"
+#include "client/cli/rows/predict_rows.h"
+#include "client/cli/rows/read_file.h"
 #include "server/base/status_macros.h"
 
 namespace fff::cli {
