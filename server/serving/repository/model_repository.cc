@@ -252,9 +252,9 @@ std::optional<ModelRepository::Job> ModelRepository::TwinJob(
 }
 
 void ModelRepository::DoTwin(const Job& job) {
-  auto built = options_.build_twin(job.version, job.config,
-                                   Offered(options_, &memo_, job.progress.get()),
-                                   *job.twin_of, job.twin_identity);
+  auto built = options_.build_twin(
+      job.version, job.config, Offered(options_, &memo_, job.progress.get()),
+      *job.twin_of, job.twin_identity);
   absl::MutexLock lock(&mutex_);
   ModelRecord* const record = models_.Find(job.version.model_name);
   EndLoad(job, record);
