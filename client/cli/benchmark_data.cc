@@ -173,9 +173,7 @@ class DataRun {
   absl::Status CheckReport() const {
     if (!report_.latency.own_rows) {
       return absl::UnimplementedError(
-          "the server measures with random rows only; a newer one takes rows "
-          "of "
-          "yours");
+          "the server measures with random rows only; a newer one takes yours");
     }
     for (const benchmark::BenchmarkCase& one : report_.latency.cases) {
       if (one.other_baselines.size() == versions_.size()) continue;
