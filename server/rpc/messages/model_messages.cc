@@ -2,10 +2,9 @@
 
 #include <limits>
 #include <string>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/base/join_repeated.h"
+#include "server/model/describe_layers.h"
 #include "server/rpc/messages/input_decoder.h"
 
 namespace fff::rpc {
@@ -32,11 +31,7 @@ std::string Description(const serving::Servable& servable) {
   if (servable.parts().implementation == Implementation::kDense) {
     return servable.parts().dense_description;
   }
-  std::vector<std::string> descriptions;
-  for (const auto& layer : servable.model().layers()) {
-    descriptions.push_back(layer.description);
-  }
-  std::string text = base::JoinRepeated(descriptions, " | ");
+  std::string text = model::DescribeLayers(servable.model());
   const std::string& precision = servable.parts().precision_report;
   if (!precision.empty()) absl::StrAppend(&text, " | ", precision);
   const std::string& proof = servable.parts().proof;

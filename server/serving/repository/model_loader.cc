@@ -6,12 +6,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/clock.h"
-#include "server/base/join_repeated.h"
 #include "server/base/log.h"
 #include "server/base/log_event.h"
 #include "server/base/memory_info.h"
 #include "server/base/status_macros.h"
 #include "server/engine/execution_context.h"
+#include "server/model/describe_layers.h"
 #include "server/model/weights_memory.h"
 #include "server/serving/batching/task.h"
 #include "server/serving/repository/kernel_text.h"
@@ -19,14 +19,6 @@
 
 namespace fff::serving {
 namespace {
-
-std::string DescribeLayers(const model::Model& model) {
-  std::vector<std::string> descriptions;
-  for (const auto& layer : model.layers()) {
-    descriptions.push_back(layer.description);
-  }
-  return base::JoinRepeated(descriptions, " | ");
-}
 
 std::string DescribeKernels(const model::Model& model) {
   std::vector<std::vector<engine::KernelPlan::Step>> layers;
@@ -44,7 +36,7 @@ void RegisterMetrics(metrics::ServerMetrics& metrics, Servable::Parts& parts) {
                     : parts.dense_is_trained ? "trained"
                                              : "cost_baseline";
   info.description =
-      dense ? parts.dense_description : DescribeLayers(*parts.model);
+      dense ? parts.dense_description : model::DescribeLayers(*parts.model);
   info.weights_bytes = static_cast<double>(parts.model->weights_bytes());
   // What is stated of the dense network is of a trained one.
   if (!dense) info.accuracy = parts.accuracy.fff;
@@ -212,7 +204,7 @@ std::string MemoryLine(const VersionToLoad& version, int64_t checkpoint_bytes,
 void LogLoaded(const VersionToLoad& version, const BuiltVersion& built,
                const std::string& precision_note) {
   const Servable::Parts& parts = built.fff;
-  const std::string layers = DescribeLayers(*parts.model);
+  const std::string layers = model::DescribeLayers(*parts.model);
   const std::string kernels = DescribeKernels(*parts.model);
   const std::string twin_kernels =
       built.dense.has_value() ? DescribeKernels(*built.dense->model) : "";
