@@ -232,7 +232,7 @@ def test_a_benchmark_waits_for_a_twin(tmp_path):
 def test_a_networks_twin_is_the_same_whenever_it_is_built(tmp_path, case):
     test_networks.add_case(tmp_path, case, "eager")
     test_networks.add_case(tmp_path, case, "m", dense="lazy")
-    x = next(test_networks.batches(case))[1]
+    x = next(test_networks.batches(case))[1][:1]  # idle workers share no row
     with ServerProcess(tmp_path, "--tune-budget-ms=0") as server:
         api = fff_api.Api(server.target)
         np.testing.assert_array_equal(

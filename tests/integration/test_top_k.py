@@ -51,6 +51,12 @@ def strongest(y, k):
     return np.argsort(-y, axis=-1, kind="stable")[..., :k]
 
 
+def first_row_of(model):
+    """The inputs of a row alone, which idle workers never share: where two calls must
+    have the same bits, since a row's neighbours may move its rounding."""
+    return {name: values[:1] for name, values in batch_of(model).inputs.items()}
+
+
 def at(y, positions):
     return np.stack([row[places] for row, places in zip(y, positions)])
 
@@ -72,9 +78,9 @@ def test_positions_answer_as_the_whole_does_there(networks, model, end):
 
 @pytest.mark.parametrize("k", [1, 7, test_sequences.VOCABULARY])
 def test_the_strongest_columns_are_those_of_the_whole_answer(networks, k):
-    batch = batch_of(MLM)
-    whole = fff_api.output_of(test_sequences.predict(networks, MLM, batch.inputs))
-    answer = test_sequences.predict(networks, MLM, batch.inputs, top_k=k)
+    inputs = first_row_of(MLM)
+    whole = fff_api.output_of(test_sequences.predict(networks, MLM, inputs))
+    answer = test_sequences.predict(networks, MLM, inputs, top_k=k)
     values, ids = fff_api.output_of(answer), ids_of(answer)
     assert values.shape == ids.shape == whole.shape[:2] + (k,)
     np.testing.assert_array_equal(ids, strongest(whole, k))
@@ -157,14 +163,11 @@ def infer(api, model, inputs, top_k=None, classes=None):
 
 
 def test_the_open_protocol_asks_by_parameter_and_answers_ids_beside(networks):
-    batch = batch_of(MLM)
-    positions = np.zeros((len(batch.output), 2), np.int64)
-    ours = test_sequences.predict(networks, MLM, {**batch.inputs, "positions": positions},
-                                  top_k=4)
-    answer = infer(networks, MLM, {**batch.inputs, "positions": positions}, top_k=4)
+    inputs = {**first_row_of(MLM), "positions": np.array([[0, 1]])}
+    ours = test_sequences.predict(networks, MLM, inputs, top_k=4)
+    answer = infer(networks, MLM, inputs, top_k=4)
     assert [(o.name, o.datatype, list(o.shape)) for o in answer.outputs] == [
-        ("output", "FP32", [len(positions), 2, 4]),
-        ("output_ids", "INT64", [len(positions), 2, 4])]
+        ("output", "FP32", [1, 2, 4]), ("output_ids", "INT64", [1, 2, 4])]
     assert answer.raw_output_contents[0] == ours.output.data
     assert answer.raw_output_contents[1] == ours.top_ids.data
 
@@ -179,7 +182,8 @@ def texts(raw):
 
 
 def test_the_classification_extension_answers_value_index_label(networks):
-    _, x, _, _ = next(test_networks.batches("fff-vit-cls"))
+    _, pictures, _, _ = next(test_networks.batches("fff-vit-cls"))
+    x = pictures[:1]
     answer = infer(networks, "pictures", {"pixels": x}, classes=2)
     ours = networks.predict("pictures", x, top_k=2)
     assert [(o.name, o.datatype, list(o.shape)) for o in answer.outputs] == [
