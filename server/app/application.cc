@@ -166,6 +166,9 @@ class Server {
     repository_.Close();
     const auto timeout = std::chrono::milliseconds(
         static_cast<int64_t>(config_.drain_timeout_seconds * 1000));
+    // Both ports are free at the same time: whoever finds one free and starts
+    // there gets the other, while this process still answers what it has.
+    if (http_ != nullptr) http_->StopListening();
     grpc_->Stop(std::chrono::system_clock::now() + timeout);
     http_.reset();
     base::LogEvent(base::LogLevel::kInfo, "stopped", {}, "stopped");

@@ -4,6 +4,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/system/error_code.hpp>
 #include <chrono>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/notification.h"
 #include "server/app/http_session.h"
 #include "server/base/listen.h"
 #include "server/base/log.h"
@@ -98,6 +100,20 @@ class HttpEndpoint::Server {
         base::StartThread("fff-http-text", [this] { texts_.run(); }));
   }
 
+  // Any thread, while those of Start run.
+  void StopListening() {
+    absl::Notification closed;
+    asio::post(connections_, [this, &closed] {
+      for (Listener& listener : listeners_) {
+        Error ignored;
+        listener.pause.cancel();
+        listener.acceptor.close(ignored);
+      }
+      closed.Notify();
+    });
+    closed.WaitForNotification();
+  }
+
  private:
   struct Listener {
     explicit Listener(asio::io_context& context)
@@ -108,6 +124,7 @@ class HttpEndpoint::Server {
   };
 
   void Accept(Listener& listener) {
+    if (!listener.acceptor.is_open()) return;  // StopListening came first
     listener.acceptor.async_accept(
         [this, &listener](const Error& error, tcp::socket socket) {
           if (error == asio::error::operation_aborted) return;
@@ -189,5 +206,7 @@ HttpEndpoint::HttpEndpoint(std::unique_ptr<Server> server, int port)
     : server_(std::move(server)), port_(port) {}
 
 HttpEndpoint::~HttpEndpoint() = default;
+
+void HttpEndpoint::StopListening() { server_->StopListening(); }
 
 }  // namespace fff::app

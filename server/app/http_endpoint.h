@@ -25,6 +25,9 @@ class HttpEndpoint {
   ~HttpEndpoint();
 
   int port() const { return port_; }
+  // Another process may have the port when this returns. Connections that are
+  // there are still answered.
+  void StopListening();
 
  private:
   class Server;

@@ -54,6 +54,11 @@ class ServerProcess:
         assert self._listening.wait(SECONDS_MAX), self.text()
         assert self.http_port is not None, f"did not start:\n{self.text()}"
 
+    def starts(self):
+        """Waits until it listens, or has ended; which of both."""
+        assert self._listening.wait(SECONDS_MAX), self.text()
+        return self.http_port is not None
+
     def await_line(self, text):
         """The first line of the log that holds `text`, as soon as it is there."""
         def found():

@@ -45,6 +45,7 @@ def test_metadata_has_a_batch_dimension_and_matches_the_config(api, suffix,
         ("output", "FP32", [-1, 64])]
     assert metadata.properties["implementation"] == implementation
     assert metadata.properties["dense_kind"] == "cost_baseline"
+    assert metadata.properties["max_message_bytes"] == str(64 << 20)
     config = api.oip.ModelConfig(oip.ModelConfigRequest(name=name)).config
     assert config.name == name
     assert config.max_batch_size > 0

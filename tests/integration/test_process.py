@@ -5,6 +5,7 @@ import concurrent.futures
 import json
 import pathlib
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -19,8 +20,10 @@ import conftest
 import fff_api
 import server_process
 from server_process import ServerProcess
+from test_metrics import scrape, total
 
 CASE = "sapient-128x64"
+DELAY_US = 10_000_000  # the longest that a config may ask for
 
 
 @pytest.fixture
@@ -141,6 +144,32 @@ def test_sigterm_answers_the_calls_in_flight(repository, tmp_path_factory):
     assert {code for _, code in results} <= {grpc.StatusCode.UNAVAILABLE,
                                              grpc.StatusCode.CANCELLED}
     assert "stopped" in server.text()
+
+
+def test_both_ports_are_free_while_the_last_calls_are_answered(repository):
+    conftest.add_model(repository, "slow", conftest.REFERENCE / "vectors" / CASE
+                       / "model.safetensors", batching={"max_queue_delay_us": DELAY_US})
+    with ServerProcess(repository, "--drain-timeout=100") as old:
+        api = fff_api.Api(old.target)
+        call = api.own.Predict.future(
+            fff_api.predict_request("slow", np.zeros((1, 128), np.float32)))
+        while total(scrape(old)[0], "fff_queue_rows", model="slow") == 0:
+            assert not call.done()
+        old.process.send_signal(signal.SIGTERM)
+        # Whether the gRPC port is free yet is seen by trying; then HTTP's must be.
+        while True:
+            new = ServerProcess(repository, f"--grpc-port={old.grpc_port}",
+                                f"--http-port={old.http_port}", wait=False)
+            if new.starts():
+                break
+            assert new.exit_code() == 1
+            assert "for gRPC" in new.text()
+        with new:
+            assert old.alive() and not call.done()
+            call.cancel()
+            assert old.exit_code() == 0
+            assert get(new, "/readyz")[0] == 200
+        api.close()
 
 
 def test_health_turns_before_the_drain_delay_ends(repository):

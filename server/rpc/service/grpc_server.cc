@@ -112,7 +112,7 @@ GrpcServer::GrpcServer(const GrpcServerOptions& options,
       scheduler_(scheduler),
       admin_(options.admin),
       inference_(repository, metrics, &admin_, options.benchmark_enabled),
-      open_inference_(repository, &admin_,
+      open_inference_(repository, &admin_, options.max_message_bytes,
                       [this] { return serving_.load() && registry_->Ready(); }),
       reflection_(
           {v1::InferenceService::service_full_name(),

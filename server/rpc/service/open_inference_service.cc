@@ -90,6 +90,8 @@ grpc::Status OpenInferenceService::ModelMetadata(
   const auto found = Find(*registry_, request->name(), request->version());
   if (!found.ok()) return ToGrpc(found.status());
   FillMetadata(**found, Siblings(*registry_, **found), *response);
+  (*response->mutable_properties())["max_message_bytes"] =
+      absl::StrCat(max_message_bytes_);
   return grpc::Status::OK;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 #include "inference/grpc_service.grpc.pb.h"
@@ -17,10 +18,12 @@ class OpenInferenceService final : public AsyncOpenInferenceBase {
   // `is_ready` says whether the server as a whole wants traffic. The arguments
   // outlive the service.
   OpenInferenceService(serving::ModelRepository* repository,
-                       const AdminAccess* admin, std::function<bool()> is_ready)
+                       const AdminAccess* admin, int64_t max_message_bytes,
+                       std::function<bool()> is_ready)
       : repository_(repository),
         registry_(repository->registry()),
         admin_(admin),
+        max_message_bytes_(max_message_bytes),
         is_ready_(std::move(is_ready)) {}
 
   grpc::Status ServerLive(grpc::ServerContext*,
@@ -61,6 +64,7 @@ class OpenInferenceService final : public AsyncOpenInferenceBase {
   serving::ModelRepository* const repository_;
   const serving::ModelRegistry* const registry_;
   const AdminAccess* const admin_;
+  const int64_t max_message_bytes_;  // told in the metadata
   const std::function<bool()> is_ready_;
 };
 
