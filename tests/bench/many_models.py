@@ -3,7 +3,7 @@
 
 Usage: many_models.py --bin build/release/bin [--models 200] [--rounds 3] [--json]
 
-Each model is a copy of the demo model (3.3 MB with its twin) in files of its own.
+Each model is that of layer_model.py, 3.3 MB, in files of its own.
 Prints, as medians over the rounds: seconds from the start of the process until the first
 model is ready and until all are, resident bytes, and bytes and seconds of a scrape of
 /metrics, before any model was called.
@@ -13,7 +13,6 @@ import argparse
 import json
 import pathlib
 import re
-import shutil
 import socket
 import statistics
 import subprocess
@@ -23,7 +22,8 @@ import time
 import urllib.error
 import urllib.request
 
-DEMO = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "models" / "fashion-mnist"
+from layer_model import write_model
+
 NAME = "model-{:03}"
 
 
@@ -90,8 +90,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         models = pathlib.Path(folder)
         for number in range(options.models):
-            shutil.copytree(DEMO, models / NAME.format(number),
-                            ignore=shutil.ignore_patterns("report.json"))
+            write_model(models / NAME.format(number), number)
         rounds = [one_round(options, models) for _ in range(options.rounds)]
     results = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
     if options.json:

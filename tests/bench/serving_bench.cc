@@ -2,7 +2,7 @@
 // client, the same bytes both ways, in turns on the same machine.
 //
 //   serving_bench --json --server build/release/bin/fff-server
-//       --model-repository deploy/models --model fashion-mnist
+//       --model-repository /tmp/models --model layer  (layer_model.py)
 //
 // Each case runs in rounds, one after the other against both servers; a ratio
 // is the median over the rounds, so that what else runs on the machine hits
