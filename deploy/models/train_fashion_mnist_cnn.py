@@ -3,9 +3,9 @@
 
     OMP_NUM_THREADS=1 /usr/bin/python3 deploy/models/train_fashion_mnist_cnn.py
 
-Needs what train_fashion_mnist.py needs, and takes its FFF layer and its readers.
-Writes, under --output (deploy/models/fashion-mnist-cnn): config.json,
-1/model.safetensors, 1/example.safetensors, 1/dense.safetensors and report.json.
+Needs what train_fashion_mnist.py needs. Writes, under --output
+(deploy/models/fashion-mnist-cnn): config.json, 1/model.safetensors,
+1/example.safetensors, 1/dense.safetensors and report.json.
 
 Both networks have the same convolutions and the same training: images, order,
 epochs, learning rate. They differ in the head. The FFF head has one leaf per
@@ -20,6 +20,7 @@ training set. The test set is read once, at the end, with the stored weights.
 
 import argparse
 import json
+import math
 import pathlib
 import shutil
 import sys
@@ -31,8 +32,11 @@ from torch import nn
 from torch.nn import functional
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-from train_fashion_mnist import CLASSES, Fff, read_idx  # noqa: E402
+sys.dont_write_bytecode = True  # this folder is a model repository
+for folder in (HERE, HERE.parent.parent / "client" / "python"):
+    sys.path.insert(0, str(folder))
+import fashion_mnist  # noqa: E402
+from fashion_mnist import CLASSES, LABELS  # noqa: E402
 from fff_client.export import export_network  # noqa: E402
 
 CHANNELS = (16, 24)
@@ -52,6 +56,63 @@ HARDENING = 0.2  # weight of the decisions' entropy, reached at the end of soft
 BALANCING = 0.1
 TEST_BATCH_ROWS = 1000
 EXAMPLE_ROWS = 16
+
+
+class Fff(torch.nn.Module):
+    """A leaf-family FFF; its state_dict is the convention `fastfeedforward`."""
+
+    def __init__(self, inputs: int, leaf_width: int, outputs: int, depth: int):
+        super().__init__()
+        nodes, leaves = 2**depth - 1, 2**depth
+        self.depth = torch.nn.Parameter(
+            torch.tensor(depth, dtype=torch.long), requires_grad=False
+        )
+        self.node_weights = _uniform(nodes, inputs, fan_in=inputs)
+        self.node_biases = _uniform(nodes, 1, fan_in=inputs)
+        self.w1s = _uniform(leaves, inputs, leaf_width, fan_in=inputs)
+        self.b1s = _uniform(leaves, leaf_width, fan_in=inputs)
+        self.w2s = _uniform(leaves, leaf_width, outputs, fan_in=leaf_width)
+        self.b2s = _uniform(leaves, outputs, fan_in=leaf_width)
+
+    def decisions(self, x):
+        """z of every node, [rows, nodes]."""
+        return x @ self.node_weights.T + self.node_biases.T
+
+    def mixture(self, z):
+        """Share of every leaf in every row, [rows, leaves]; rows sum to 1."""
+        share = torch.ones(len(z), 1)
+        for level in range(int(self.depth)):
+            first = 2**level - 1
+            right = torch.sigmoid(z[:, first : first + 2**level])
+            pairs = torch.stack([share * (1 - right), share * right], dim=2)
+            share = pairs.reshape(len(z), -1)
+        return share
+
+    def leaf_of(self, z):
+        """The leaf hard routing reaches, [rows]; z = 0 goes right."""
+        node = torch.zeros(len(z), dtype=torch.long)
+        for _ in range(int(self.depth)):
+            right = z.gather(1, node[:, None])[:, 0] >= 0
+            node = 2 * node + 1 + right.long()
+        return node - (2 ** int(self.depth) - 1)
+
+    def leaf_outputs(self, x):
+        """What every leaf answers, [leaves, rows, outputs]."""
+        leaves, inputs, width = self.w1s.shape
+        flat = self.w1s.permute(1, 0, 2).reshape(inputs, leaves * width)
+        hidden = torch.relu(x @ flat + self.b1s.reshape(-1))
+        hidden = hidden.reshape(-1, leaves, width).transpose(0, 1)
+        return torch.bmm(hidden, self.w2s) + self.b2s[:, None]
+
+    def forward(self, x):
+        """Hard decisions, [rows, outputs]."""
+        leaf = self.leaf_of(self.decisions(x).detach())
+        return self.leaf_outputs(x)[leaf, torch.arange(len(x))]
+
+
+def _uniform(*shape, fan_in: int):
+    bound = 1 / math.sqrt(fan_in)
+    return torch.nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
 
 
 class Cnn(nn.Module):
@@ -196,16 +257,15 @@ def write_version(output: pathlib.Path, fff, dense, example) -> list:
 def write_config(path: pathlib.Path, ports: list, layers: list, dense: list,
                  accuracy: dict) -> None:
     """config.json with one line per layer."""
-    demo = json.loads((HERE / "fashion-mnist" / "config.json").read_text())
     lines = ",\n    ".join
     fields = {
         "input": json.dumps(ports),
         "layers": f"[\n    {lines(map(json.dumps, layers))}\n  ]",
         "dense_layers": f"[\n    {lines(map(json.dumps, dense))}\n  ]",
         "output": json.dumps({"name": "output", "shape": [CLASSES],
-                              "labels": demo["output"]["labels"]}),
+                              "labels": list(LABELS)}),
         "warmup_batch_rows": "[1, 64]",
-        "accuracy": json.dumps({**accuracy, "data": demo["accuracy"]["data"]}),
+        "accuracy": json.dumps({**accuracy, "data": "Fashion-MNIST's 10,000 test images"}),
     }
     body = ",\n  ".join(f'"{key}": {value}' for key, value in fields.items())
     path.write_text("{\n  " + body + "\n}\n")
@@ -229,15 +289,14 @@ def publish(output: pathlib.Path, fff, dense, test_images, test_labels,
 
 
 def read_rows(folder: pathlib.Path, part: str):
-    images = read_idx(folder / f"{part}-images-idx3-ubyte.gz")
-    labels = read_idx(folder / f"{part}-labels-idx1-ubyte.gz")
-    return torch.tensor(images), torch.tensor(labels).long()
+    pictures, labels = fashion_mnist.read_part(folder, part)
+    return torch.tensor(pictures), torch.tensor(labels).long()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--data", type=pathlib.Path, default="/usr/share/datasets/fashion-mnist"
+        "--data", type=pathlib.Path, default=fashion_mnist.FOLDER
     )
     parser.add_argument(
         "--output", type=pathlib.Path, default=HERE / "fashion-mnist-cnn"

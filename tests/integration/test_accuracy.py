@@ -49,12 +49,12 @@ def test_published_checkpoint_scores_its_stated_accuracy(api, images, labels, mo
     assert abs(got - stated) <= 2
 
 
-def test_demo_model_scores_at_least_what_its_issue_asks(api, images, labels):
+def test_demo_model_and_its_twin_are_about_as_accurate(api, images, labels):
     got = correct(api, "fashion-mnist", images, labels)
     dense = correct(api, "fashion-mnist", images, labels, dense=True)
     print(f"fashion-mnist: FFF {got}, dense {dense} of 10,000 correct")
-    assert got >= 8750
-    assert dense >= 8750
+    assert got >= 9000
+    assert abs(got - dense) <= 50
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import safetensors_file
-from conftest import DEMO
+from conftest import REFERENCE, add_model
 from server_process import ServerProcess
 
 MODEL = "large"
@@ -69,10 +69,8 @@ def test_weights_are_held_once(tmp_path, dense, parts_max):
 
 def test_what_does_not_fit_is_refused_with_the_sum(tmp_path):
     repository, elsewhere = tmp_path / "models", tmp_path / "elsewhere"
-    demo = repository / "fashion-mnist" / "1"
-    demo.mkdir(parents=True)
-    source = next((DEMO / "fashion-mnist").glob("*/*.safetensors"))
-    (demo / source.name).write_bytes(source.read_bytes())
+    add_model(repository, "small", REFERENCE / "vectors" / "sapient-128x64"
+              / "model.safetensors")
     with ServerProcess(repository, "--device=cpu", "--threads=1",
                        "--repository-poll-seconds=0.2") as server:
         limit = server.memory_bytes("VmSize") + (100 << 20)
@@ -86,4 +84,4 @@ def test_what_does_not_fit_is_refused_with_the_sum(tmp_path):
         assert int(needed[2]) == checkpoint <= int(needed[1])
         assert int(re.search(r"found (\d+) bytes free", line)[1]) < checkpoint
         assert server.alive()
-        assert "unloaded model=fashion-mnist" not in server.text()
+        assert "unloaded model=small" not in server.text()

@@ -73,3 +73,18 @@ def test_soft_losses_are_those_of_the_leaf_once_decisions_are_sharp(training):
         hard = training.fff_loss(model, pixels, y, 1.0)
     imbalance = share.shape[1] * share.mean(dim=0).square().sum() - 1
     np.testing.assert_allclose(soft - training.BALANCING * imbalance, hard, rtol=1e-3)
+
+
+def test_the_soft_tree_hardens_into_the_walk(training):
+    torch = training.torch
+    torch.manual_seed(1)
+    model = training.Fff(6, 3, 2, depth=3)
+    x = torch.randn(50, 6)
+    with torch.no_grad():
+        z = model.decisions(x)
+        share = model.mixture(z)
+        torch.testing.assert_close(share.sum(dim=1), torch.ones(50))
+        steep = model.mixture(z * 1e4)
+        leaf = model.leaf_of(z)
+    assert (steep.argmax(dim=1) == leaf).all()
+    assert len(leaf.unique()) > 1

@@ -13,9 +13,8 @@ import torch
 from torch.nn import functional
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from train_fashion_mnist import CLASSES, PIXELS  # noqa: E402
+from fashion_mnist import CLASSES, PIXELS, SIDE  # noqa: E402
 
-SIDE = 28
 BLOCK_SCALE = 0.3  # of the first weights of all levels below the root
 
 

@@ -34,10 +34,11 @@ import torch
 from torch.nn import functional
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-from train_fashion_mnist import read_idx  # noqa: E402
+for folder in (HERE.parent, HERE.parents[2] / "client" / "python"):
+    sys.path.insert(0, str(folder))
+from fashion_mnist import SIDE, read_part  # noqa: E402
 from fff_client.safetensors import read_safetensors  # noqa: E402
-from networks import SIDE, shrunk  # noqa: E402
+from networks import shrunk  # noqa: E402
 
 HELD_OUT_ROWS = 5000
 TEACHER = HERE.parent / "fashion-mnist-cnn" / "1" / "dense.safetensors"
@@ -66,6 +67,9 @@ class Recipe:
     def copies(self) -> int:
         return self.seeds * len(self.decays)
 
+    def with_decay(self, decay: float) -> "Recipe":
+        return dataclasses.replace(self, decays=(decay,))
+
 
 class Data:
     """Pictures in memory of `device`: altered copies behind the originals, with the
@@ -76,10 +80,9 @@ class Data:
     """
 
     def __init__(self, folder, recipe: Recipe, device):
-        folder = pathlib.Path(folder)
-        pictures = torch.tensor(read_idx(folder / "train-images-idx3-ubyte.gz")).to(device)
-        labels = torch.tensor(read_idx(folder / "train-labels-idx1-ubyte.gz")).long()
-        labels = labels.to(device)
+        pictures, labels = (torch.tensor(part).to(device)
+                            for part in read_part(folder, "train"))
+        labels = labels.long()
         order = torch.randperm(
             len(pictures), generator=torch.Generator().manual_seed(TEACHER_SEED)
         ).to(device)
@@ -108,10 +111,9 @@ class Data:
 
 def test_rows(folder, device):
     """The test set; read by code that has chosen already."""
-    folder = pathlib.Path(folder)
-    pictures = torch.tensor(read_idx(folder / "t10k-images-idx3-ubyte.gz")).to(device)
-    labels = torch.tensor(read_idx(folder / "t10k-labels-idx1-ubyte.gz")).long().to(device)
-    return normalise(pictures.flatten(1)), labels
+    pictures, labels = (torch.tensor(part).to(device)
+                        for part in read_part(folder, "t10k"))
+    return normalise(pictures.flatten(1)), labels.long()
 
 
 def normalise(pixels):
@@ -290,15 +292,18 @@ class _Training:
         return self.done < self.steps
 
 
-def train(makers, data: Data, recipe: Recipe, seed: int = 1):
+def train(makers, data: Data, recipe: Recipe, seed: int = 1, tell=None):
     """Trains the networks that `makers` make, each `recipe.copies` times.
 
     makers: functions from a number of copies to a network. On a GPU all advance
-    together. Returns the networks.
+    together. tell: called with the share that is done, some twenty times. Returns the
+    networks.
     """
     trainings = [_Training(make, data, recipe, seed) for make in makers]
     while any([t.advance(4) for t in trainings]):
-        pass
+        before, at, all_ = (trainings[0].done - 4, trainings[0].done, trainings[0].steps)
+        if tell is not None and 20 * before // all_ != 20 * at // all_:
+            tell(at / all_)
     if data.pictures.device.type == "cuda":
         torch.cuda.synchronize()
     return [t.model for t in trainings]

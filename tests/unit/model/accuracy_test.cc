@@ -115,8 +115,8 @@ TEST(DemoModelAccuracyTest, FffAndItsDenseTwinAreBothTrained) {
   ASSERT_TRUE(config.ok()) << config.status();
   const auto version = LoadVersion(dir + "/1", *config, {});
   ASSERT_TRUE(version.ok()) << version.status();
-  EXPECT_GE(CountRight(*version->fff), 8750);
-  EXPECT_GE(CountRight(*version->dense.model), 8750);
+  EXPECT_GE(CountRight(*version->fff), 9000);
+  EXPECT_GE(CountRight(*version->dense.model), 9000);
 }
 
 // The demo model's 10,000 answers in fewer bits.

@@ -307,8 +307,8 @@ TEST(DemoModelTest, LoadsWithItsTrainedTwin) {
   EXPECT_EQ(version->fff->output().labels.size(), 10u);
   EXPECT_TRUE(version->dense.trained);
   EXPECT_EQ(version->dense.description,
-            "trained dense network from dense.safetensors: 784 -> 512 relu -> "
-            "10");
+            "trained dense network from dense.safetensors: 784 -> 32 -> 256 "
+            "relu -> 64 relu -> 10");
 }
 
 }  // namespace
