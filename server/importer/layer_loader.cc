@@ -56,8 +56,9 @@ absl::Status CheckLeftovers(bool all_prefixed,
   return absl::InvalidArgumentError(absl::StrCat(
       leftovers.size(), leftovers.size() == 1 ? " tensor" : " tensors",
       " that no layer uses: ", QuotedNames(leftovers),
-      "; list every layer in config.json, or give each its \"prefix\" to take "
-      "it out of a larger file"));
+      "; list every layer in config.json (python3 -m fff_client.export "
+      "--module FILE.py:NAME writes it for a PyTorch network), or give each "
+      "its \"prefix\" to take it out of a larger file"));
 }
 
 // The entry with `outer` in front of every name.

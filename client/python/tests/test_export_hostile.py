@@ -256,7 +256,8 @@ SCRIPTS = {
     "make = {'a': 1}\n": "make is a dict, wanted a torch module",
     "def make(): return 3\n": "make gives a int, wanted a torch module",
     "def make(): raise RuntimeError('no\\nmore')\n": "RuntimeError: no (",
-    "raise SystemExit(3)\n": "SystemExit: 3",
+    "raise SystemExit(3)\n": "SystemExit: 3; the script ended: what it runs belongs under "
+    'if __name__ == "__main__" (',
     "make = 1\nimport torch\nclass Net(torch.nn.Module):\n"
     "    def forward(self, x): raise KeyError('w')\n"
     "make = Net()\nmake.a = torch.nn.Linear(3, 2)\n": "the network fails on its example",
@@ -280,3 +281,64 @@ def test_a_config_that_is_no_object_is_named(tmp_path):
     (tmp_path / "m" / "config.json").write_text("[1]")
     with pytest.raises(ExportError, match="config.json: is no object of JSON"):
         export(tmp_path, nn.Linear(4, 2))
+
+
+class OwnNames(nn.Module):
+    """An FFF layer whose parameters have names of nobody else's."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.planes, self.offsets = nn.Parameter(torch.randn(7, 4)), nn.Parameter(
+            torch.randn(7))
+        self.up, self.down = (nn.Parameter(torch.randn(8, 4, 3)),
+                              nn.Parameter(torch.randn(8, 3, 4)))
+        self.does = forward
+
+    def forward(self, x):
+        return self.does(self, x)
+
+
+def into_a_new_tensor(layer, x):
+    out = torch.empty(len(x), 4)
+    for i in range(len(x)):
+        out[i] = torch.relu(x[i] @ layer.up[0]) @ layer.down[0]
+    return out
+
+
+def by_gather(layer, x):
+    node = (x @ layer.planes.T + layer.offsets).argmax(1) % 8
+    return torch.bmm(torch.bmm(x[:, None], layer.up[node]), layer.down[node])[:, 0]
+
+
+def by_number(layer, x):
+    return x @ layer.up[int(x.sum().item()) % 8] @ layer.down[0]
+
+
+@pytest.mark.parametrize("forward", [into_a_new_tensor, by_gather, by_number])
+def test_an_fff_layer_with_names_of_its_own_is_told_of_them(tmp_path, forward):
+    network = nn.Sequential(nn.Linear(5, 4), OwnNames(forward))
+    with pytest.raises(ExportError) as error:
+        export_network(network, tmp_path / "m" / "1", input_shape=[5])
+    assert ("; 1 may be an FFF layer with names of its own (planes [7, 4], offsets [7], up "
+            "[8, 4, 3], down [8, 3, 4])") in str(error.value)
+    assert "node_weights [nodes, inputs]" in str(error.value)
+
+
+def test_other_matrices_of_three_dimensions_are_no_such_layer(tmp_path):
+    module = OwnNames(by_number)
+    module.planes = module.offsets = None
+    with pytest.raises(ExportError) as error:
+        export_network(nn.Sequential(nn.Linear(5, 4), module), tmp_path / "m" / "1",
+                       input_shape=[5])
+    assert "may be an FFF" not in str(error.value)
+
+
+def test_the_command_line_says_what_a_row_is_and_whose_weights(tmp_path, monkeypatch,
+                                                               capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "net", raising=False)
+    (tmp_path / "net.py").write_text("from torch import nn\nmake = nn.Linear(20, 2)\n")
+    assert main(["--module", "net.py:make", "--input-shape", "100,20", "-o", "m/1"]) == 0
+    told = capsys.readouterr().out
+    assert "one row: input [100, 20]\n" in told and "no --weights: " in told
+    monkeypatch.delitem(sys.modules, "net", raising=False)

@@ -110,6 +110,16 @@ def _export_network(options) -> None:
     )
     print(f"wrote {made.version_folder}: {made.tensors} tensors, an example")
     print(f"wrote {made.config_path}: {len(made.config['layers'])} layers")
+    if "input" in made.config:
+        print(f"one row: {_ports(made.config['input'])}")
+    if not options.weights:
+        print("no --weights: the weights are those that the module was made with")
+
+
+def _ports(ports) -> str:
+    """One port of config.json or several: "x [3, 32, 32]"."""
+    each = ports if isinstance(ports, list) else [ports]
+    return ", ".join(f"{port['name']} {port.get('shape', 'of any shape')}" for port in each)
 
 
 def _print_tensors(tensors: Mapping[str, Tensor]) -> None:

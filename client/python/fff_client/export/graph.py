@@ -29,8 +29,10 @@ class Trace:
     """graph: of a ValueTracer. data: the placeholder of the network's data; all
     others are masks."""
 
-    def __init__(self, graph: torch.fx.Graph, root, data: str):
+    def __init__(self, graph: torch.fx.Graph, root, data: str, hints=()):
+        """hints: what to add to an error about the whole network."""
         self.root = root
+        self.hints = hints
         self.order: Dict[torch.fx.Node, int] = {
             node: i for i, node in enumerate(graph.nodes)
         }

@@ -57,11 +57,7 @@ def find_fff(module, name: str, run: Callable) -> Tuple[Optional[fff.Found], str
     tensors look like one and its answers do not."""
     fitting = fff.fitting(module)
     if not fitting:
-        other = fff.not_served(module)
-        return None, other and (
-            f"; the tensors of {name or 'the module'} are those of {other}, which FFF "
-            "Serving does not serve"
-        )
+        return None, _about_tensors(module, name or "the module")
     found = fff.find(module, run)
     if found is not None:
         return found, ""
@@ -69,4 +65,33 @@ def find_fff(module, name: str, run: Callable) -> Tuple[Optional[fff.Found], str
     return None, (
         f"; the tensors of {name or 'the module'} are those of an FFF layer "
         f"({names}), but its answers differ from what that computes"
+    )
+
+
+def _about_tensors(module, name: str) -> str:
+    """What to add to an error in a module whose tensors are those of no convention."""
+    other = fff.not_served(module)
+    if other:
+        return (f"; the tensors of {name} are those of {other}, which FFF Serving does "
+                "not serve")
+    own = {key: list(each.shape) for key, each in module.named_parameters(recurse=False)}
+    if not _has_tree_and_leaves(own.values()):
+        return ""
+    found = ", ".join(f"{key} {shape}" for key, shape in own.items())
+    return (
+        f"; {name} may be an FFF layer with names of its own ({found}). The exporter "
+        "knows one by the names and shapes of its parameters, not by its class: rename "
+        "them, for example to node_weights [nodes, inputs], node_biases [nodes, 1], w1s "
+        "[leaves, inputs, width], b1s [leaves, width], w2s [leaves, width, outputs], b2s "
+        "[leaves, outputs] of the convention fastfeedforward"
+    )
+
+
+def _has_tree_and_leaves(shapes) -> bool:
+    """Whether there is a matrix per leaf, 2^depth of them, and a row per node above."""
+    shapes = list(shapes)
+    return any(
+        len(shape) == 3 and shape[0] >= 2 and shape[0] & (shape[0] - 1) == 0
+        and any(other and other[0] == shape[0] - 1 for other in shapes)
+        for shape in shapes
     )

@@ -40,7 +40,11 @@ class Lowering:
             if self.trace.on_data(each)
         ]
         if not results:
-            raise ExportError("the output does not depend on the input")
+            raise ExportError(
+                "the output does not depend on the input, or comes by a way that "
+                "torch.fx does not see, such as writing into a new tensor"
+                + "".join(self.trace.hints[:1])
+            )
         return self.layers(results[0], self.trace.start)
 
     def layers(self, end, start) -> List[dict]:

@@ -74,6 +74,8 @@ def told(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     kind = type(error).__name__
     words = f"{kind}: {lines[0]}" if lines else kind
+    if isinstance(error, SystemExit):
+        words += '; the script ended: what it runs belongs under if __name__ == "__main__"'
     place = _place(error)
     return words + (f" ({place})" if place and place not in words else "")
 

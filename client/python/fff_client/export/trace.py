@@ -147,6 +147,7 @@ class ValueTracer(torch.fx.Tracer):
         self._inputs = inputs
         self._key = key
         self._evaluating = False
+        self.hints = []  # of all modules, in order
         self._inside = [("", "")]
 
     def run(self) -> torch.fx.Graph:
@@ -224,6 +225,7 @@ class ValueTracer(torch.fx.Tracer):
             fff, hint = leaves.find_fff(
                 m, name, lambda rows: self._constant(forward, (rows.clone(),), said)
             )
+            self.hints += [hint] if hint else []
         if fff is not None or leaves.is_leaf(m):
             proxy = self.create_proxy(
                 "call_module", self.path_of_module(m), args, kwargs

@@ -202,7 +202,8 @@ def _found(answering, given, how: str) -> check.Network:
     weights = Weights(answering.module)
     weights.looked_up = tracer.looked_up
     lowering = Lowering(
-        Trace(graph, tracer.root, given.data), weights, given.probe.get(given.mask)
+        Trace(graph, tracer.root, given.data, tracer.hints), weights,
+        given.probe.get(given.mask),
     )
     layers = lowering.network()
     if not layers:
