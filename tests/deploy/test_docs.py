@@ -23,9 +23,11 @@ def help_options():
     for line in re.findall(r"^  (?:-\w,)?(--.*)$", text, re.M):
         flag = re.match(r"--[\w-]+", line)[0]
         variable = re.search(r"Env:(\w+)", line)
-        default = re.search(r"=(\S+) (?:\.\.\. )?\(Env", line)
+        # CLI11 2.1 writes TYPE=DEFAULT, 2.4 TYPE [DEFAULT].
+        default = re.search(r"(?:=(\S+)|\[([^\s\[\]]+)\] ) *(?:\.\.\. )?\(Env", line)
         if flag not in GENERAL:
-            options[flag] = (variable and variable[1], default and default[1])
+            options[flag] = (variable and variable[1],
+                             default and (default[1] or default[2]))
     return options
 
 

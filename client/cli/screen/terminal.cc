@@ -34,16 +34,14 @@ std::string Cut(absl::string_view line, int columns) {
 }  // namespace
 
 int OutputColumns() {
+  if (isatty(STDOUT_FILENO) == 0) return 0;
   int columns = 0;
   const char* said = std::getenv("COLUMNS");
   if (said != nullptr && absl::SimpleAtoi(said, &columns) && columns > 0) {
     return columns;
   }
   winsize size = {};
-  if (isatty(STDOUT_FILENO) == 0 ||
-      ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) {
-    return 0;
-  }
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
   return size.ws_col;
 }
 

@@ -20,9 +20,10 @@ function makeChart(id, type, {format, logarithmic = false, xTitle = ""}) {
     ticks: {color: color("ink-2"), maxRotation: 0, autoSkipPadding: 12},
     grid: {color: color("line"), drawBorder: false},
   };
-  const decade = (value) => {
+  // Of a logarithmic axis: powers of ten, and 2 and 5 times them where there are few.
+  const hasLabel = (value, {min, max}) => {
     const digit = value / 10 ** Math.floor(Math.log10(value) + 1e-9);
-    return Math.abs(digit - 1) < 1e-6;
+    return (max > 100 * min ? [1] : [1, 2, 5]).some((each) => Math.abs(digit - each) < 1e-6);
   };
   return new Chart(document.getElementById(id), {
     type,
@@ -39,7 +40,7 @@ function makeChart(id, type, {format, logarithmic = false, xTitle = ""}) {
             title: {display: xTitle !== "", text: xTitle, color: color("ink-2")}},
         y: {...axis, type: logarithmic ? "logarithmic" : "linear", beginAtZero: !logarithmic,
             ticks: {...axis.ticks,
-                    callback: (value) => (logarithmic && !decade(value) ? null : format(value))}},
+                    callback(value) { return logarithmic && !hasLabel(value, this) ? null : format(value); }}},
       },
     },
   });

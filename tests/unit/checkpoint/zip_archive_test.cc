@@ -197,7 +197,7 @@ TEST(ZipArchiveTest, RefusesADirectoryThatPointsElsewhere) {
 
 TEST(ZipArchiveTest, RefusesMoreEntriesThanItHasBytesFor) {
   ExpectRefused(ZipEnd64(uint64_t{1} << 40, uint64_t{1} << 40, 0),
-                "damaged zip archive: Zip archive inconsistent");
+                "damaged zip archive: ");  // libzip says why
 }
 
 TEST(ZipArchiveTest, RefusesTooManyEntries) {

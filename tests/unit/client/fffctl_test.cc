@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/formats/npy.h"
 #include "client/cli/rows/read_file.h"
@@ -49,6 +50,17 @@ Outcome Fffctl(const std::string& arguments) {
           .c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, *ReadFile(out),
           *ReadFile(err)};
+}
+
+// The same on a terminal of that width, standard error with it.
+Outcome OnTerminal(int columns, const std::string& arguments) {
+  const std::string out = TempPath("out");
+  const int status = std::system(
+      absl::StrCat("COLUMNS=", columns, " script --quiet --return --command '",
+                   FFFCTL, " ", arguments, "' /dev/null >", out, " </dev/null")
+          .c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+          absl::StrReplaceAll(*ReadFile(out), {{"\r", ""}}), ""};
 }
 
 class FffctlTest : public ::testing::Test {
@@ -233,13 +245,6 @@ TEST_F(FffctlTest, ModelsListsStatesKindsAndReasons) {
   EXPECT_EQ(json["models"][2]["inputs"][0], "input_ids INT64 [sequence]");
 }
 
-// Sets the variable COLUMNS while it lives.
-class WithColumns {
- public:
-  explicit WithColumns(const char* columns) { setenv("COLUMNS", columns, 1); }
-  ~WithColumns() { unsetenv("COLUMNS"); }
-};
-
 size_t LongestLine(const std::string& text) {
   size_t longest = 0;
   for (const absl::string_view line : absl::StrSplit(text, '\n')) {
@@ -249,16 +254,25 @@ size_t LongestLine(const std::string& text) {
 }
 
 TEST_F(FffctlTest, ModelsAndStatusFitTheTerminal) {
-  const WithColumns terminal("40");
-  const Outcome models = OnServer("models");
-  EXPECT_EQ(models.code, 0) << models.err;
+  const std::string server = "--server " + server_.target();
+  const Outcome models = OnTerminal(40, server + " models");
+  EXPECT_EQ(models.code, 0) << models.out;
   EXPECT_LE(LongestLine(models.out), 42u) << models.out;  // "…" has 3 bytes
   EXPECT_THAT(models.out, AllOf(HasSubstr("sum:dense"), HasSubstr("…"),
                                 Not(HasSubstr("pixels FP32"))));
-  const Outcome status = OnServer("status");
+  const Outcome status = OnTerminal(40, server + " status");
   EXPECT_LE(LongestLine(status.out), 60u) << status.out;  // but its first line
-  EXPECT_THAT(OnServer("models --wide").out, HasSubstr("pixels FP32 [4]"));
-  EXPECT_THAT(OnServer("status --wide").out, HasSubstr("least predicted cost"));
+  EXPECT_THAT(OnTerminal(40, server + " models --wide").out,
+              HasSubstr("pixels FP32 [4]"));
+  EXPECT_THAT(OnTerminal(40, server + " status --wide").out,
+              HasSubstr("least predicted cost"));
+}
+
+TEST_F(FffctlTest, WhatIsNoTerminalGetsWholeLinesWhateverColumnsSays) {
+  setenv("COLUMNS", "40", 1);
+  const Outcome models = OnServer("models");
+  unsetenv("COLUMNS");
+  EXPECT_THAT(models.out, HasSubstr("pixels FP32 [4]"));
 }
 
 TEST_F(FffctlTest, StatusShowsHealthAndKernels) {
