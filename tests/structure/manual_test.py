@@ -26,7 +26,7 @@ def flags(program, *words):
         variable = re.search(r"Env:(\w+)", line)
         head = line.replace("[NAME=]", "").partition("  ")[0]
         # CLI11 2.1 writes TYPE=DEFAULT, 2.4 TYPE [DEFAULT].
-        default = re.search(r"[\w}\]]=(\S+)|[\w}\]] \[([^\s\[\]]+)\](?: \.\.\.)?$", head)
+        default = re.search(r"[\w}\]]=(\S+)|[\w}\]] \[([^\s\[\]]+)\](?: \.\.\.)?\s*$", head)
         found[re.match(r"--[\w-]+", line)[0]] = (
             variable and variable[1], default and (default[1] or default[2]))
     return found
