@@ -91,11 +91,7 @@ void PrintText(const std::vector<Line>& lines, int columns) {
     row.push_back(model.reason().empty() ? model.description()
                                          : model.reason());
     rows.push_back(std::move(row));
-    for (const std::string& one : described.assumed) {
-      absl::StrAppend(&assumed, "assumed of ", base::Printable(model.name()),
-                      " ", model.version(), ": ",
-                      base::Printable(one, one.size()), "\n");
-    }
+    assumed += AssumedLines(model, described.assumed);
   }
   std::vector<std::string> header = {"name", "version", "state", ""};
   if (columns == 0) {
@@ -109,6 +105,17 @@ void PrintText(const std::vector<Line>& lines, int columns) {
 }
 
 }  // namespace
+
+std::string AssumedLines(const v1::ModelSummary& model,
+                         const std::vector<std::string>& assumed) {
+  std::string lines;
+  for (const std::string& one : assumed) {
+    absl::StrAppend(&lines, "assumed of ", base::Printable(model.name()), " ",
+                    model.version(), ": ", base::Printable(one, one.size()),
+                    "\n");
+  }
+  return lines;
+}
 
 std::string StateName(v1::ModelState state) {
   switch (state) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "CLI/App.hpp"
 #include "absl/status/status.h"
@@ -13,6 +14,11 @@ namespace fff::cli {
 std::string StateName(v1::ModelState state);
 std::string ImplementationName(v1::Implementation implementation);
 std::string DenseKindName(v1::DenseKind kind);
+
+// What the server assumed of a loaded model, a line each: "assumed of NAME 1:
+// ...". "" without any.
+std::string AssumedLines(const v1::ModelSummary& model,
+                         const std::vector<std::string>& assumed);
 
 // `fffctl models`: every model of the server's repository.
 struct ModelsCommand {

@@ -107,6 +107,12 @@ void PrintText(const ServerState& state, const std::string& target,
       columns);
   PrintInputs(state, columns);
   PrintKernels(state, columns);
+  std::string assumed;
+  for (const v1::GetModelResponse& model : state.loaded) {
+    assumed += AssumedLines(model.summary(),
+                            {model.assumed().begin(), model.assumed().end()});
+  }
+  if (!assumed.empty()) std::cout << "\n" << assumed;
 }
 
 Json PortsJson(const v1::GetModelResponse& model) {
@@ -139,7 +145,9 @@ Json ModelJson(const v1::GetModelResponse& model) {
           {"version", model.summary().version()},
           {"device", model.device()},
           {"inputs", PortsJson(model)},
-          {"layers", std::move(layers)}};
+          {"layers", std::move(layers)},
+          {"assumed", std::vector<std::string>(model.assumed().begin(),
+                                               model.assumed().end())}};
 }
 
 void PrintJson(const ServerState& state) {

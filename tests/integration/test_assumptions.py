@@ -90,9 +90,11 @@ def test_a_twin_left_in_version_1_is_named(assuming):
 
 def test_fffctl_and_the_status_page_repeat_it(assuming):
     api, server = assuming
-    done = subprocess.run([os.environ["FFF_CTL_BINARY"], f"--server={server.target}", "models"],
-                          capture_output=True, check=True, text=True)
-    assert f"assumed of bare 1: {assumed_of(api, 'bare')[0]}\n" in done.stdout
+    for command in ("models", "status"):
+        done = subprocess.run(
+            [os.environ["FFF_CTL_BINARY"], f"--server={server.target}", command],
+            capture_output=True, check=True, text=True)
+        assert f"assumed of bare 1: {assumed_of(api, 'bare')[0]}\n" in done.stdout
     with urllib.request.urlopen(f"http://{server.http_address}/status.json") as answer:
         models = json.load(answer)["models"]
     (bare,) = [one for one in models if one["name"] == "bare"]
