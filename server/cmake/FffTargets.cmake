@@ -12,9 +12,12 @@ endfunction()
 # AddressSanitizer keeps 256 MB of freed memory by default; with 16 MB a test can
 # still look at the resident memory of a server.
 set(FFF_TEST_ENVIRONMENT)
+if(FFF_ABSL_WITHOUT_ASAN)
+  set(by_hand :allow_user_poisoning=0)  # see FffDependencies.cmake
+endif()
 if(FFF_SANITIZE)
   set(FFF_TEST_ENVIRONMENT
-    "ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:quarantine_size_mb=16"
+    "ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:quarantine_size_mb=16${by_hand}"
     "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/sanitizers/lsan.supp:print_suppressions=0"
     "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"
     "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/sanitizers/tsan.supp:second_deadlock_stack=1")
