@@ -13,7 +13,7 @@ Every answer that comes is checked. Not part of the default run.
 One after the other is loaded again, its file newly written; every fifth is taken out
 of service first, and answers NOT_FOUND or UNAVAILABLE until it is back. On the same two
 cores: 308,866 calls and 7,692 reloads in ten minutes, 915 MB resident in the first fifth
-and 920 MB in the last (demo models of 3.3 MB each).
+and 920 MB in the last (the demo model had 3.3 MB then).
 
 The warm-up is the allocator's: a heap grows until it has met its own busiest moment,
 which is why the server lets it keep few of them. On two cores that other work kept busy:

@@ -73,6 +73,7 @@ def test_what_does_not_fit_is_refused_with_the_sum(tmp_path):
               / "model.safetensors")
     with ServerProcess(repository, "--device=cpu", "--threads=1",
                        "--repository-poll-seconds=0.2") as server:
+        server.await_line("loaded model=small")
         limit = server.memory_bytes("VmSize") + (100 << 20)
         resource.prlimit(server.process.pid, resource.RLIMIT_AS, (limit, limit))
         checkpoint = add_large(elsewhere, "off")

@@ -296,14 +296,16 @@ def train(makers, data: Data, recipe: Recipe, seed: int = 1, tell=None):
     """Trains the networks that `makers` make, each `recipe.copies` times.
 
     makers: functions from a number of copies to a network. On a GPU all advance
-    together. tell: called with the share that is done, some twenty times. Returns the
+    together. tell: called with the share that is done, at most twenty times. Returns the
     networks.
     """
     trainings = [_Training(make, data, recipe, seed) for make in makers]
+    told = 0
     while any([t.advance(4) for t in trainings]):
-        before, at, all_ = (trainings[0].done - 4, trainings[0].done, trainings[0].steps)
-        if tell is not None and 20 * before // all_ != 20 * at // all_:
-            tell(at / all_)
+        twentieths = 20 * trainings[0].done // trainings[0].steps
+        if tell is not None and twentieths > told:
+            told = twentieths
+            tell(told / 20)
     if data.pictures.device.type == "cuda":
         torch.cuda.synchronize()
     return [t.model for t in trainings]

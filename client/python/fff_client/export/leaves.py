@@ -1,6 +1,6 @@
 """Which modules of a network stay whole: known ones, and FFF layers."""
 
-from typing import Callable, Optional, Tuple
+from typing import Callable, Collection, Optional, Tuple
 
 import torch
 
@@ -87,9 +87,8 @@ def _about_tensors(module, name: str) -> str:
     )
 
 
-def _has_tree_and_leaves(shapes) -> bool:
+def _has_tree_and_leaves(shapes: Collection) -> bool:
     """Whether there is a matrix per leaf, 2^depth of them, and a row per node above."""
-    shapes = list(shapes)
     return any(
         len(shape) == 3 and shape[0] >= 2 and shape[0] & (shape[0] - 1) == 0
         and any(other and other[0] == shape[0] - 1 for other in shapes)

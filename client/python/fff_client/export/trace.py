@@ -225,7 +225,8 @@ class ValueTracer(torch.fx.Tracer):
             fff, hint = leaves.find_fff(
                 m, name, lambda rows: self._constant(forward, (rows.clone(),), said)
             )
-            self.hints += [hint] if hint else []
+            if hint:
+                self.hints.append(hint)
         if fff is not None or leaves.is_leaf(m):
             proxy = self.create_proxy(
                 "call_module", self.path_of_module(m), args, kwargs
