@@ -2,13 +2,11 @@
 numbers as in the whole answer, beside requests that want all of it."""
 
 import concurrent.futures
-import json
 import struct
 
 import numpy as np
 import pytest
 
-import conftest
 import fff_api
 import test_networks
 import test_sequences
