@@ -2,6 +2,7 @@
 
 import collections
 import re
+import threading
 import urllib.request
 
 import grpc
@@ -87,15 +88,20 @@ def test_a_call_with_large_metadata_leaves_those_beside_it_alone(
 
 @pytest.mark.parametrize("size", [8300, 70000, 1000000])
 def test_a_stream_on_the_connection_goes_on(api, size):
+    answered = threading.Event()  # answers come as they are ready, in any order
+
     def requests():
         yield fff_api.infer_request(MODEL, X, id="before")
+        assert answered.wait(fff_api.DEADLINE_SECONDS)
         large = api.oip.ModelInfer.future(fff_api.infer_request(MODEL, X),
                                           metadata=SHAPES["token"](size))
         outcome(large)
         yield fff_api.infer_request(MODEL, X, id="after")
 
-    answers = list(api.oip.ModelStreamInfer(requests(),
-                                            timeout=fff_api.DEADLINE_SECONDS))
+    answers = []
+    for answer in api.oip.ModelStreamInfer(requests(), timeout=fff_api.DEADLINE_SECONDS):
+        answers.append(answer)
+        answered.set()
     assert [answer.infer_response.id for answer in answers] == ["before", "after"]
     assert not any(answer.error_message for answer in answers)
 
