@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws accuracy against latency from results.jsonl, and prints the fronts.
+"""Draws accuracy against latency from results.jsonl, and prints its tables.
 
     python3 deploy/models/frontier/chart.py results.jsonl frontier.svg
 
@@ -8,10 +8,7 @@ family if none of that family is both faster and at least as accurate. A family 
 `dense` or `fff`; variants of the recipe (names that end in an option) are left out.
 """
 
-import json
 import math
-import pathlib
-import statistics
 import sys
 
 import matplotlib
@@ -20,91 +17,57 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import FuncFormatter  # noqa: E402
 
+from tables import (  # noqa: E402
+    accuracy, front, frontier, in_words, read, rows_in_words, time_of, without_variants)
+
 SHOWN_ROWS = ("1", "256")
 COLOURS = {"dense": "#8a5a00", "fff": "#0b62a8"}
 LABELS = {"dense": "dense", "fff": "FFF"}
 ACCURACY_MIN = 88.0
-# Points that a dense network may have less and counts as equally accurate: the
-# standard error of the difference of two means of three seeds.
-TIE = 0.13
-
-
-def accuracy(line):
-    return statistics.mean(line["test"])
-
-
-def front(lines, rows):
-    """Those that no faster one of the family equals, fastest first."""
-    best, kept = 0.0, []
-    for line in sorted(lines, key=lambda line: line["times"][rows]["seconds"]):
-        if accuracy(line) > best:
-            best = accuracy(line)
-            kept.append(line)
-    return kept
 
 
 def apart(lines, rows):
     """Those whose names have room beside each other."""
     shown = []
     for line in lines:
-        place = math.log10(line["times"][rows]["seconds"]), accuracy(line)
+        place = math.log10(time_of(line, rows)), accuracy(line)
         if all(abs(place[0] - x) > 0.1 or abs(place[1] - y) > 0.12 for x, y in shown):
             shown.append(place)
             yield line
 
 
-def in_words(seconds):
-    return f"{seconds * 1e6:.3g} µs" if seconds < 1e-3 else f"{seconds * 1e3:.3g} ms"
-
-
 def draw(axes, lines, rows):
     for family, colour in COLOURS.items():
         members = [line for line in lines if line["family"] == family]
-        x = [line["times"][rows]["seconds"] for line in members]
+        x = [time_of(line, rows) for line in members]
         y = [accuracy(line) for line in members]
         spread = [[a - min(line["test"]) for a, line in zip(y, members)],
                   [max(line["test"]) - a for a, line in zip(y, members)]]
         axes.errorbar(x, y, yerr=spread, fmt="o", markersize=4, linewidth=0.8,
                       color=colour, alpha=0.55)
         best = front(members, rows)
-        axes.plot([line["times"][rows]["seconds"] for line in best],
+        axes.plot([time_of(line, rows) for line in best],
                   [accuracy(line) for line in best], color=colour, linewidth=1.6,
                   label=f"{LABELS[family]}, front")
         for line in apart(best, rows):
             axes.annotate(line["name"].split("-", 1)[1],
-                          (line["times"][rows]["seconds"], accuracy(line)),
+                          (time_of(line, rows), accuracy(line)),
                           xytext=(-3, 5) if family == "fff" else (5, -9),
                           ha="right" if family == "fff" else "left",
                           textcoords="offset points", fontsize=6.5, color=colour)
     axes.set_xscale("log")
-    axes.set_xlim(left=0.75 * min(line["times"][rows]["seconds"] for line in lines))
+    axes.set_xlim(left=0.75 * min(time_of(line, rows) for line in lines))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda s, _: in_words(s)))
     axes.xaxis.set_minor_formatter(FuncFormatter(
         lambda s, _: in_words(s) if f"{s:e}"[0] in "25" else ""))
     axes.tick_params(which="both", labelsize=8)
-    axes.set_xlabel(f"time of a call of {rows} row{'s' if rows != '1' else ''}",
-                    fontsize=9)
+    axes.set_xlabel(f"time of a call of {rows_in_words(rows)}", fontsize=9)
     axes.set_ylim(bottom=ACCURACY_MIN)
     axes.grid(alpha=0.25, linewidth=0.5)
 
 
-def equal_accuracy(lines, rows):
-    """Per FFF of the front: the fastest dense network of equal accuracy or more."""
-    dense = [line for line in lines if line["family"] == "dense"]
-    for line in front([line for line in lines if line["family"] == "fff"], rows):
-        rivals = [d for d in dense if accuracy(d) >= accuracy(line) - TIE]
-        if not rivals:
-            continue
-        rival = min(rivals, key=lambda d: d["times"][rows]["seconds"])
-        mine, other = line["times"][rows], rival["times"][rows]
-        yield line, rival, other["seconds"] / mine["seconds"]
-
-
 def main():
-    lines = [json.loads(text)
-             for text in pathlib.Path(sys.argv[1]).read_text().splitlines()]
-    lines = [line for line in lines if not line["name"].endswith("0")
-             or line["name"].split("-")[-1].isdigit()]
+    lines = without_variants(read(sys.argv[1]))
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
     for axes, rows in zip(panels, SHOWN_ROWS):
         draw(axes, lines, rows)
@@ -113,14 +76,7 @@ def main():
     figure.tight_layout()
     matplotlib.rcParams["svg.hashsalt"] = "frontier"
     figure.savefig(sys.argv[2], metadata={"Date": None})
-    for rows in lines[0]["times"]:
-        print(f"\n| {rows} row{'s' if rows != '1' else ''}: FFF | accuracy | time "
-              "| dense | accuracy | time | dense/FFF |\n|---|---|---|---|---|---|---|")
-        for line, rival, ratio in equal_accuracy(lines, rows):
-            print(f"| `{line['name']}` | {accuracy(line):.2f} "
-                  f"| {in_words(line['times'][rows]['seconds'])} "
-                  f"| `{rival['name']}` | {accuracy(rival):.2f} "
-                  f"| {in_words(rival['times'][rows]['seconds'])} | {ratio:.2f}x |")
+    frontier(lines)
 
 
 if __name__ == "__main__":
