@@ -4,11 +4,12 @@
     python3 deploy/models/frontier/measure.py --bin build/release/bin \
         --networks FOLDER --output deploy/models/frontier/results.jsonl
 
-FOLDER is that of train.py. All networks are served by one server of one thread; each
-is measured with the test pictures as its rows, by `fffctl benchmark --data`, in
-turns: every network once per round. A time is the median over the rounds of their
-medians; `low` and `high` are the least and the greatest of those. Writes one line
-per network: its accuracies, its times in seconds and the command that took them.
+FOLDER is that of train.py, cnn.py or seed_comparison.py. All networks are served by one
+server of one thread; each is measured with the test pictures as its rows, by `fffctl
+benchmark --data`, in turns: every network once per round. A time is the median over the
+rounds of their medians; `low` and `high` are the least and the greatest of those. Writes
+one line per network: its accuracies, its times in seconds and the command that took
+them.
 """
 
 import argparse
@@ -51,12 +52,19 @@ def unpacked(options, folder, name):
     return path
 
 
+def takes_bytes(folder) -> bool:
+    """Whether the network scales pixels itself; others take them in -1 .. 1."""
+    ports = json.loads((folder / "config.json").read_text())["input"]
+    port = ports[0] if isinstance(ports, list) else ports
+    return port.get("datatype") == "UINT8"
+
+
 def measured(options, address, name, pictures, labels):
     """The report of one network; with accuracy where there are labels."""
+    scaling = [] if takes_bytes(options.networks / name) else ["--normalize=0.5,0.5"]
     done = subprocess.run(
         [options.bin / "fffctl", "benchmark", f"--server={address}", f"--model={name}",
-         f"--data={pictures}", "--normalize=0.5,0.5",
-         *([f"--truth={labels}"] if labels else []),
+         f"--data={pictures}", *scaling, *([f"--truth={labels}"] if labels else []),
          f"--rows={','.join(map(str, ROWS))}", f"--seconds={options.seconds}",
          "--twin-only", "--json"], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
