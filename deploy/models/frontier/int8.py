@@ -118,14 +118,15 @@ class OnnxRuntime:
 
 class OpenVino:
     name = f"OpenVINO {openvino.__version__.split('-')[0]}"
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1,
+                "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
 
     def __init__(self, path, rows):
         core = openvino.Core()
         model = core.read_model(path)
         model.reshape([rows, 784])
-        self.request = core.compile_model(model, "CPU", {
-            "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+        self.request = core.compile_model(
+            model, "CPU", self.settings).create_infer_request()
 
     def prepare(self, batch):
         return openvino.Tensor(batch, shared_memory=True)
@@ -138,9 +139,10 @@ class OpenVino:
         return self.request.get_output_tensor().data
 
 
-def right(make, path, x, labels):
-    runtime, answers = make(path, 1000), []
-    for batch in np.split(x, len(x) // 1000):
+def right(make, path, x, labels, rows=1000):
+    """The share that it gets right, `rows` at a time; they divide those of x."""
+    runtime, answers = make(path, rows), []
+    for batch in np.split(x, len(x) // rows):
         runtime.run(runtime.prepare(np.ascontiguousarray(batch)))
         answers.append(runtime.answer().argmax(axis=1))
     return float((np.concatenate(answers) == labels).mean())
@@ -181,40 +183,28 @@ def peers_of(options, folder, x, labels):
                 yield line, [Peer(make, path, rows, x) for rows in ROWS]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--bin", type=pathlib.Path, required=True)
-    parser.add_argument("--networks", type=pathlib.Path, required=True)
-    parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--data", default=fashion_mnist.FOLDER)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    options.seconds = SECONDS
-    accuracies = {line["name"]: line["served_test"] for line in map(
-        json.loads, (options.networks / "accuracy.jsonl").read_text().splitlines())}
-    pictures, labels = fashion_mnist.read_part(options.data, "t10k")
-    x = fashion_mnist.scaled(pictures)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(temporary)
-        images = unpacked(options, folder, "t10k-images-idx3-ubyte")
-        sides = list(peers_of(options, folder, x, labels))
-        taken = {number: [] for number in range(len(sides))}
-        ours = {name: [] for name in DENSE + FFF}
-        server, address = serve(options, folder)
-        try:
-            for number in range(options.rounds):
-                print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-                for name in ours:
-                    cases = measured(options, address, name, images, None)["latency"]
-                    ours[name].append([c["fff"]["median_s"] for c in cases["cases"]])
-                for at, (_, peers) in enumerate(sides):
-                    taken[at].append([peer.turn() for peer in peers])
-        finally:
-            server.terminate()
-            server.wait()
-    lines = [({"name": name, "runtime": "this project", "precision": "float32",
-               "accuracy": accuracies[name]}, times) for name, times in ours.items()]
-    lines += [(line, taken[at]) for at, (line, _) in enumerate(sides)]
+def in_turns(options, folder, names, sides):
+    """Medians of every round at every batch size: per name of our networks, and per
+    side, a list of Peers."""
+    images = unpacked(options, folder, "t10k-images-idx3-ubyte")
+    ours, theirs = {name: [] for name in names}, [[] for _ in sides]
+    server, address = serve(options, folder)
+    try:
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+            for name in names:
+                cases = measured(options, address, name, images, None)["latency"]
+                ours[name].append([c["fff"]["median_s"] for c in cases["cases"]])
+            for taken, peers in zip(theirs, sides):
+                taken.append([peer.turn() for peer in peers])
+    finally:
+        server.terminate()
+        server.wait()
+    return ours, theirs
+
+
+def write_lines(options, lines):
+    """lines: what is known of a network, and its medians of every round."""
     with open(options.output, "w") as output:
         for line, rounds in lines:
             times = {rows: statistics.median(r[i] for r in rounds)
@@ -224,6 +214,39 @@ def main():
                 "date": datetime.date.today().isoformat()}) + "\n")
             print(line["name"], line["runtime"], line["precision"], line["accuracy"],
                   " ".join(f"{1e6 * t:.2f}" for t in times.values()))
+
+
+def options_of(description):
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--networks", type=pathlib.Path, required=True)
+    parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument("--data", default=fashion_mnist.FOLDER)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.set_defaults(seconds=SECONDS)
+    return parser
+
+
+def lines_of(networks) -> dict:
+    """What training wrote of every network, by name."""
+    text = (networks / "accuracy.jsonl").read_text()
+    return {line["name"]: line for line in map(json.loads, text.splitlines())}
+
+
+def main():
+    options = options_of(__doc__).parse_args()
+    trained = lines_of(options.networks)
+    pictures, labels = fashion_mnist.read_part(options.data, "t10k")
+    x = fashion_mnist.scaled(pictures)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        sides = list(peers_of(options, folder, x, labels))
+        ours, theirs = in_turns(options, folder, DENSE + FFF, [p for _, p in sides])
+    lines = [({"name": name, "runtime": "this project", "precision": "float32",
+               "accuracy": trained[name]["served_test"]}, times)
+             for name, times in ours.items()]
+    write_lines(options, lines + [(line, taken)
+                                  for (line, _), taken in zip(sides, theirs)])
 
 
 if __name__ == "__main__":
