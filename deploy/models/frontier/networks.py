@@ -5,6 +5,7 @@ parameters and activations have a first dimension `copies`. On a GPU that keeps 
 networks busy.
 """
 
+import json
 import math
 import pathlib
 import sys
@@ -12,8 +13,11 @@ import sys
 import torch
 from torch.nn import functional
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+HERE = pathlib.Path(__file__).resolve().parent
+for folder in (HERE.parent, HERE.parents[2] / "client" / "python"):
+    sys.path.insert(0, str(folder))
 from fashion_mnist import CLASSES, PIXELS, SIDE  # noqa: E402
+from fff_client.safetensors import read_safetensors  # noqa: E402
 
 BLOCK_SCALE = 0.3  # of the first weights of all levels below the root
 
@@ -52,9 +56,13 @@ class Dense(torch.nn.Module):
             _uniform(copies, 1, o, fan_in=i) for i, o in zip(widths, widths[1:])
         )
 
+    def applied_weights(self):
+        return self.weights
+
     def forward(self, x):
         last = len(self.weights) - 1
-        for number, (weight, bias) in enumerate(zip(self.weights, self.biases)):
+        layers = zip(self.applied_weights(), self.biases)
+        for number, (weight, bias) in enumerate(layers):
             x = _product(x, weight, bias)
             if number < last and not (self.first_linear and number == 0):
                 x = torch.relu(x)
@@ -227,6 +235,21 @@ def served(model, copy: int):
     passing = [passing, torch.zeros(2**model.depth, 1, width)]
     _add_fff(layers, tensors, "tail.", nodes, passing, third)
     return layers, tensors
+
+
+@torch.no_grad()
+def loaded(folder) -> Dense:
+    """A Dense of one copy, from the folder of `served`; one that reads all pixels."""
+    layers = json.loads((folder / "config.json").read_text())["layers"]
+    tensors = read_safetensors(str(folder / "1" / "model.safetensors"))
+    prefixes = [layer["prefix"] for layer in layers if layer["type"] == "linear"]
+    biases = [torch.tensor(tensors[prefix + "bias"]) for prefix in prefixes]
+    model = Dense(1, [len(bias) for bias in biases[:-1]],
+                  first_linear=layers[2]["type"] == "linear")
+    for number, prefix in enumerate(prefixes):
+        model.weights[number][0] = torch.tensor(tensors[prefix + "weight"]).T
+        model.biases[number][0, 0] = biases[number]
+    return model
 
 
 def _leaf_numbers(depth):
