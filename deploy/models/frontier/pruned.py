@@ -28,7 +28,7 @@ from training import Data, Recipe, train  # noqa: E402
 
 NETWORKS = ("dense-l32-256-64", "dense-128-64", "dense-256")
 ZEROS = (0.5, 0.75, 0.9)
-EPOCHS = 12
+EPOCHS = 8
 LEARNING_RATE = 1e-3
 
 

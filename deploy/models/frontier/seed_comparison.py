@@ -181,7 +181,7 @@ def result(name, rows, test, options) -> dict:
         "multiply_adds": multiply_adds(model, PATH_COUNTED),
         "bytes": (folder / "1" / "model.safetensors").stat().st_size,
         "equal_epochs": EQUAL_EPOCHS, "equal_epochs_test": early_test,
-        "epochs": [epoch for _, epoch, _ in best],
+        "epochs": [epoch for _, epoch, _ in best], "epochs_max": options.epochs,
         "held_out": percent([accuracy for accuracy, _, _ in best]),
         "test": test_of, "served_test": test_of[chosen]}
 
