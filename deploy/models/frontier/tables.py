@@ -125,15 +125,17 @@ def cnn(lines):
 
 
 def seed(lines):
+    """Without the columns of longer runs where there were none."""
     shown = ("1", "256")
+    longer = any(line["epochs_max"] > line["equal_epochs"] for line in lines)
     print_head("layers", f"after {lines[0]['equal_epochs']} epochs",
-               "when it no longer rises", "epochs", "multiply-adds",
+               *(["best epoch", "which"] if longer else []), "multiply-adds",
                *map(rows_in_words, shown))
     for line in lines:
         epochs = line["epochs"]
+        best = [mean_and_range(line["test"]), f"{min(epochs)} to {max(epochs)}"]
         print_row(SEED_NAMES[line["name"]], mean_and_range(line["equal_epochs_test"]),
-                  mean_and_range(line["test"]), f"{min(epochs)} to {max(epochs)}",
-                  f"{line['multiply_adds']:,}",
+                  *(best if longer else []), f"{line['multiply_adds']:,}",
                   *(in_words(time_of(line, rows)) for rows in shown))
 
 
