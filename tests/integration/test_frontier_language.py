@@ -110,11 +110,23 @@ def line(name, test, seconds):
 
 def test_pairs_are_of_equal_accuracy(capsys):
     lines = [line("none", [30.0, 30.0], 1.0), line("dense-8", [30.0, 30.0], 2.0),
-             line("dense-32", [31.0, 31.2], 6.0), line("fff-1x3", [31.1, 31.1], 3.0),
-             line("fff-4x2", [32.0, 32.0], 4.0)]
+             line("dense-32", [31.0, 31.2], 6.0), line("fff-1x3", [31.2], 3.0),
+             line("fff-4x2", [32.0], 4.0)]
     language_times.print_networks(lines)
     language_times.print_pairs(lines)
     printed = capsys.readouterr().out
     assert "| `dense-32` | 1,000 | 31.10 ± 0.10 | 3.500 | 3e+06 |" in printed
     assert "| `fff-1x3` | `dense-32` | 1 | 2.00x | 2.00x | 6.00x | 1.75x |" in printed
+    assert "| `fff-4x2` | 1,000 | 32.00 | 3.500 |" in printed
     assert "| `fff-4x2` |" not in printed.split("Equal:")[1], "no dense network has that"
+
+
+def test_longer_training_stands_beside_the_shorter(capsys):
+    before, after = line("none", [30.0], 1.0), line("none", [34.0], 1.0)
+    before["steps"], after["steps"] = 4000, 8000
+    language_times.print_longer([before], [])
+    assert capsys.readouterr().out == ""
+    language_times.print_longer([before], [after])
+    printed = capsys.readouterr().out
+    assert "| network | 4,000 steps | 8,000 steps |" in printed
+    assert "| `none` | 30.00 | 34.00 |" in printed
