@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -35,6 +36,7 @@ class Prometheus:
                  f"--storage.tsdb.path={self.directory / 'data'}", "--log.level=info", *flags],
                 stdout=output, stderr=subprocess.STDOUT)
         self.port = self._await_port()
+        self._await_ready()
 
     def _await_port(self):
         """Prometheus logs the port it was given, or the kernel tells it."""
@@ -48,6 +50,16 @@ class Prometheus:
                     return int(re.search(r":(\d+)\s", line).group(1))
             time.sleep(0.05)  # between two looks; the deadline decides
         raise AssertionError(self.log.read_text())
+
+    def _await_ready(self):
+        """It answers 503 while it opens its storage."""
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while True:
+            try:
+                return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready").close()
+            except urllib.error.HTTPError as error:
+                assert error.code == 503 and time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)  # between two looks; the deadline decides
 
     def get(self, path, **parameters):
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?" \

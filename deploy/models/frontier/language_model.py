@@ -14,7 +14,7 @@ alone:
   Training takes the same hard way; gradients go through the neurons on it.
 
 All have the recipe below, with the same rows, masks and number of steps. The test
-chapters are read once, at the end. Writes FOLDER/NAME/ for the server, with an example
+chapters are read at the end alone. Writes FOLDER/NAME/ for the server, with an example
 that the server proves at loading, and FOLDER/accuracy.jsonl, one line per network.
 Needs torch and Debian's bible-kjv; downloads nothing.
 """
