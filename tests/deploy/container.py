@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import threading
@@ -73,6 +74,15 @@ def compiler_cache():
     return told
 
 
+def limits():
+    """Of open files and processes: buildah's own are more than a sandbox may allow."""
+    for name, number, wanted in (("nofile", resource.RLIMIT_NOFILE, 16384),
+                                 ("nproc", resource.RLIMIT_NPROC, 32768)):
+        _, most = resource.getrlimit(number)
+        value = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        yield from ("--ulimit", f"{name}={value}:{value}")
+
+
 def build_image(target="cpu", image=IMAGE, options=()):
     """Builds a target of the Dockerfile; unchanged layers come from the last run."""
     make_base()
@@ -80,6 +90,7 @@ def build_image(target="cpu", image=IMAGE, options=()):
     cache = compiler_cache()
     with open(log, "w", encoding="utf-8") as output:
         command = ["buildah", *STORAGE, "bud", "--isolation", "chroot", "--pull-never",
+                   *limits(),
                    "--layers", "--format", "docker", "--target", target,
                    "--build-arg", f"JOBS={os.cpu_count()}",
                    "--build-arg", "CCACHE_DIR=/ccache", "--volume", f"{cache}:/ccache",
