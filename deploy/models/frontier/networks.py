@@ -78,11 +78,12 @@ class Fff(torch.nn.Module):
 
     hidden: widths of a leaf's hidden layers. bottleneck: outputs of one linear
     layer in front, which all leaves share; 0 for none. blocks: False for leaves
-    that share nothing.
+    that share nothing. master: neurons of a leaf beside the tree that all rows take,
+    weighed against the row's own by a learned scalar (arXiv 2405.16836); 0 for none.
     """
 
     def __init__(self, copies, depth, hidden, inputs=PIXELS, bottleneck=0,
-                 blocks=True, balancing=None):
+                 blocks=True, balancing=None, master=0):
         super().__init__()
         self.inputs, self.depth, self.hidden = inputs, depth, list(hidden)
         self.balancing = balancing  # the recipe's, if None
@@ -107,6 +108,9 @@ class Fff(torch.nn.Module):
                 )
                 for rows in (i, 1)
             ]))
+        self.master = Dense(copies, [master], inputs) if master else None
+        if master:
+            self.weighing = torch.nn.Parameter(torch.zeros(copies, 1, 1))
 
     def features(self, x):
         return x if self.front is None else _product(x, *self.front)
@@ -133,7 +137,11 @@ class Fff(torch.nn.Module):
         for weight, bias in rest:
             x = torch.einsum("crli,clio->crlo", torch.relu(x), weight)
             x = x + bias.transpose(1, 2)
-        return x
+        if self.master is None:
+            return x
+        own = torch.sigmoid(self.weighing)
+        shared = (1 - own) * self.master(features)
+        return own.unsqueeze(3) * x + shared.unsqueeze(2)
 
     def mixture(self, z):
         """The probability of every leaf, [copies, rows, leaves]."""
@@ -173,14 +181,17 @@ class Fff(torch.nn.Module):
 
     def forward(self, x):
         features = self.features(x)
-        leaf = self.leaf_of(self.decisions(features)).unsqueeze(3)
-        outputs = self.leaf_outputs(features)
-        return outputs.gather(2, leaf.expand(-1, -1, 1, CLASSES))[:, :, 0]
+        leaf = self.leaf_of(self.decisions(features))
+        return output_of(self.leaf_outputs(features), leaf)
 
     def loss(self, x, losses_of, phase, temperature):
         features = self.features(x)
         z = self.decisions(features)
-        losses = losses_of(self.leaf_outputs(features))
+        return self.loss_of(losses_of(self.leaf_outputs(features)), z, phase,
+                            temperature)
+
+    def loss_of(self, losses, z, phase, temperature):
+        """losses: of every leaf, [copies, rows, leaves]; the mean of each copy."""
         if phase == "soft":
             share = self.mixture(z)
         elif phase == "hard":
@@ -194,6 +205,45 @@ class Fff(torch.nn.Module):
             loss = loss + self.balancing * unequal
         # Each parameter has a gradient in every phase.
         return loss + 0 * z.sum()
+
+
+class Trees(torch.nn.Module):
+    """The sum of `trees` Fff of the same linear features, x [copies, rows, 784] ->
+    scores. A tree's leaf is judged together with the leaves that the others take."""
+
+    def __init__(self, copies, trees, depth, hidden, bottleneck, balancing=None):
+        super().__init__()
+        self.inputs, self.balancing = PIXELS, balancing
+        self.front = torch.nn.ParameterList([
+            _uniform(copies, PIXELS, bottleneck, fan_in=PIXELS),
+            _uniform(copies, 1, bottleneck, fan_in=PIXELS),
+        ])
+        self.trees = torch.nn.ModuleList(
+            Fff(copies, depth, hidden, bottleneck) for _ in range(trees))
+
+    def forward(self, x):
+        features = _product(x, *self.front)
+        return sum(tree(features) for tree in self.trees)
+
+    def loss(self, x, losses_of, phase, temperature):
+        features = _product(x, *self.front)
+        z = [tree.decisions(features) for tree in self.trees]
+        leaves = [tree.leaf_outputs(features) for tree in self.trees]
+        taken = [output_of(outputs, tree.leaf_of(each))
+                 for tree, outputs, each in zip(self.trees, leaves, z)]
+        loss = 0
+        for tree, outputs, own, each in zip(self.trees, leaves, taken, z):
+            tree.balancing = self.balancing
+            others = (sum(taken) - own).unsqueeze(2)
+            loss = loss + tree.loss_of(losses_of(outputs + others), each, phase,
+                                       temperature)
+        return loss / len(self.trees)
+
+
+def output_of(leaf_outputs, leaf):
+    """leaf_outputs [copies, rows, leaves, classes], leaf [copies, rows, 1]."""
+    index = leaf.unsqueeze(3).expand(-1, -1, 1, CLASSES)
+    return leaf_outputs.gather(2, index)[:, :, 0]
 
 
 def served(model, copy: int):
