@@ -56,7 +56,7 @@ int Threads(const Config& config) {
 }
 
 int QueueThreads(const Config& config, int threads) {
-  return config.grpc_queues > 0 ? config.grpc_queues : (threads + 3) / 4;
+  return config.grpc_queues > 0 ? config.grpc_queues : (threads + 1) / 2;
 }
 
 rpc::GrpcServerOptions GrpcOptions(const Config& config, int threads) {

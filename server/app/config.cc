@@ -218,7 +218,8 @@ void AddNetworkOptions(CLI::App& app, Config& config) {
       ->capture_default_str();
   app.add_option(
          "--grpc-queues", config.grpc_queues,
-         "Completion queues, one thread each; 0 = one per four worker threads")
+         "Completion queues, one thread each: as many as the load needs, at "
+         "most so many; 0 = one per two worker threads")
       ->check(CLI::Range(0, 64))
       ->envname("FFF_GRPC_QUEUES")
       ->capture_default_str();

@@ -27,7 +27,7 @@ struct Config {
   std::string device = "auto";  // auto, cpu, cuda or cuda:n
   int threads = 0;              // 0 = as many as the process may use CPUs
   int64_t tune_budget_ms = 100;
-  int grpc_queues = 0;  // 0 = one for every four threads
+  int grpc_queues = 0;  // at most; 0 = one for every two threads
   std::string tls_cert;
   std::string tls_key;
   std::string tls_client_ca;

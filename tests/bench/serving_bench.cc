@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -25,6 +26,7 @@
 #include "absl/synchronization/mutex.h"
 #include "fff/v1/inference.pb.h"
 #include "tests/bench/serving/child.h"
+#include "tests/bench/serving/clients.h"
 #include "tests/bench/serving/echo.h"
 #include "tests/bench/serving/load.h"
 #include "tests/bench/serving/recording.h"
@@ -47,7 +49,10 @@ struct Options {
   std::vector<int64_t> rows = {1, 256};
   std::vector<int> outstanding = {1, 8, 64};
   bool streams = true;
+  std::vector<int> clients;
+  int echo_queues = 1;
   std::string echo_answer;
+  ClientTask load;  // of a client's process; without a target this is none
   bool json = false;
   std::vector<std::string> server_flags;
 };
@@ -145,6 +150,46 @@ Paired Compare(const Options& options, Side& ours, Side& echo,
   return result;
 }
 
+nlohmann::json Json(const ClientsResult& result) {
+  return {{"rate", result.rate},     {"p50_us", result.p50_us},
+          {"p99_us", result.p99_us}, {"cpu_us", result.cpu_us},
+          {"busy", result.busy},     {"errors", result.errors}};
+}
+
+// Of several rounds that with the median rate.
+ClientsResult MedianOf(std::vector<ClientsResult> rounds) {
+  std::sort(rounds.begin(), rounds.end(),
+            [](const ClientsResult& a, const ClientsResult& b) {
+              return a.rate < b.rate;
+            });
+  return rounds[rounds.size() / 2];
+}
+
+// Both servers under so many client processes, in turns.
+nlohmann::json CompareClients(const Options& options, const std::string& self,
+                              const Side& ours, const Side& echo,
+                              const std::string& request_file,
+                              int outstanding) {
+  nlohmann::json report;
+  for (const int clients : options.clients) {
+    ClientTask task;
+    task.method = kPredict;
+    task.request_file = request_file;
+    task.outstanding = outstanding;
+    task.seconds = options.seconds;
+    std::vector<ClientsResult> our_rounds;
+    std::vector<ClientsResult> echo_rounds;
+    for (int round = 0; round < options.rounds; ++round) {
+      our_rounds.push_back(RunClients(self, ours.child, task, clients));
+      echo_rounds.push_back(RunClients(self, echo.child, task, clients));
+    }
+    report[absl::StrCat("clients_", clients)] = {
+        {"ours", Json(MedianOf(our_rounds))},
+        {"echo", Json(MedianOf(echo_rounds))}};
+  }
+  return report;
+}
+
 // Longest of calls that come one by one with pauses between.
 double SparseMaxMs(const Options& options, LoadClient& client,
                    const std::string& request) {
@@ -178,6 +223,12 @@ void Summarise(nlohmann::json& report) {
       1 - metrics_ns / (1000 * report["cpu_us"].get<double>());
 }
 
+std::string WriteFile(const std::string& name, const std::string& bytes) {
+  const std::string path = absl::StrCat("/tmp/serving_bench_", getpid(), name);
+  std::ofstream(path, std::ios::binary) << bytes;
+  return path;
+}
+
 nlohmann::json Measure(const Options& options, const std::string& self) {
   const std::string one_row = RequestBytes(options, 1);
   std::vector<std::string> command = {
@@ -191,10 +242,21 @@ nlohmann::json Measure(const Options& options, const std::string& self) {
   for (const int64_t rows : options.rows) {
     const std::string request = RequestBytes(options, rows);
     const std::string answer = ours.client.Call(kPredict, request);
-    const std::string file = absl::StrCat("/tmp/serving_bench_", getpid());
-    std::ofstream(file, std::ios::binary) << answer;
-    Side echo({self, "--echo", file}, "echo grpc=");
+    const std::string file = WriteFile("_answer", answer);
+    Side echo({self, "--echo", file,
+               absl::StrCat("--echo-queues=", options.echo_queues)},
+              "echo grpc=");
     remove(file.c_str());
+    if (!options.clients.empty()) {
+      const std::string request_file = WriteFile("_request", request);
+      for (const int outstanding : options.outstanding) {
+        report["clients"][absl::StrCat("rows_", rows)]
+              [absl::StrCat("outstanding_", outstanding)] = CompareClients(
+                  options, self, ours, echo, request_file, outstanding);
+      }
+      remove(request_file.c_str());
+      continue;
+    }
     for (const int outstanding : options.outstanding) {
       const Paired paired =
           Compare(options, ours, echo, [&](LoadClient& client) {
@@ -211,13 +273,38 @@ nlohmann::json Measure(const Options& options, const std::string& self) {
     });
     report["stream"][absl::StrCat("rows_", rows)] = stream.Json();
   }
+  if (!options.clients.empty()) return report;
   Summarise(report);
   report["sparse_max_ms"] = SparseMaxMs(options, ours.client, one_row);
   report["rss_after_bytes"] = ours.child.resident_bytes();
   return report;
 }
 
+void PrintClients(const nlohmann::json& report) {
+  printf("%-36s %10s %9s %9s %8s %6s\n", "", "rate/s", "p50 us", "p99 us",
+         "cpu us", "busy");
+  for (const auto& [rows, cases] : report.items()) {
+    for (const auto& [outstanding, counts] : cases.items()) {
+      for (const auto& [clients, sides] : counts.items()) {
+        for (const char* side : {"ours", "echo"}) {
+          const nlohmann::json& c = sides[side];
+          printf("%-36s %10.0f %9.1f %9.1f %8.1f %6.2f\n",
+                 absl::StrCat(rows, " ", outstanding, " ", clients, " ", side)
+                     .c_str(),
+                 c["rate"].get<double>(), c["p50_us"].get<double>(),
+                 c["p99_us"].get<double>(), c["cpu_us"].get<double>(),
+                 c["busy"].get<double>());
+        }
+      }
+    }
+  }
+}
+
 void Print(const nlohmann::json& report) {
+  if (report.contains("clients")) {
+    PrintClients(report["clients"]);
+    return;
+  }
   printf("%-24s %10s %10s %6s %9s %9s %9s %8s %8s\n", "", "rate/s", "echo/s",
          "ratio", "p50 us", "echo", "p99 us", "cpu us", "echo");
   const auto line = [](const std::string& name, const nlohmann::json& c) {
@@ -275,24 +362,42 @@ int Run(int argc, char** argv) {
                  "Unary calls under way, several with commas")
       ->delimiter(',');
   app.add_flag("!--no-streams", options.streams, "Unary calls alone");
+  app.add_option("--clients", options.clients,
+                 "Numbers of client processes, several with commas: unary "
+                 "calls of all of them together, --outstanding each")
+      ->delimiter(',');
+  app.add_option("--echo-queues", options.echo_queues,
+                 "Completion queues of the echo server")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--server-flag", options.server_flags,
                  "More flags of the server, such as --grpc-queues=2");
   app.add_flag("--json", options.json, "One JSON object on standard output");
   app.add_option("--echo", options.echo_answer,
                  "Be the echo server; the file holds its answer");
+  CLI::Option_group* load = app.add_option_group("load", "Be a client process");
+  load->add_option("--load-target", options.load.target);
+  load->add_option("--load-method", options.load.method);
+  load->add_option("--load-request", options.load.request_file);
+  load->add_option("--load-outstanding", options.load.outstanding);
+  load->add_option("--load-start", options.load.start);
+  load->add_option("--load-seconds", options.load.seconds);
   CLI11_PARSE(app, argc, argv);
   // As our server does: the client and the echo server run no slower for it.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   if (!options.echo_answer.empty()) {
     std::ifstream file(options.echo_answer, std::ios::binary);
-    RunEcho(std::string(std::istreambuf_iterator<char>(file), {}));
+    RunEcho(std::string(std::istreambuf_iterator<char>(file), {}),
+            options.echo_queues);
     return 0;
   }
+  if (!options.load.target.empty()) return RunClient(options.load);
   if (options.server.empty() || options.repository.empty()) {
     fprintf(stderr, "wanted --server and --model-repository; see --help\n");
     return 2;
   }
-  const nlohmann::json report = Measure(options, "/proc/self/exe");
+  const nlohmann::json report =
+      Measure(options, std::filesystem::read_symlink("/proc/self/exe"));
   if (options.json) {
     printf("%s\n", report.dump(2).c_str());
   } else {

@@ -34,6 +34,23 @@ def main(bench, server):
     cases += report["stream"].values()
     assert len(cases) == 8
     assert all(case["rate"] > 0 and case["errors"] == 0 for case in cases)
+    check_clients(bench, server)
+
+
+def check_clients(bench, server):
+    """Client processes beside each other, the bare server with two queues."""
+    done = subprocess.run(
+        [bench, "--json", "--server", server, "--model-repository",
+         HERE.parents[1] / "deploy" / "models", "--seconds=0.1", "--rounds=1",
+         "--rows=1", "--outstanding=4", "--clients=1,3", "--echo-queues=2",
+         "--server-flag=--grpc-queues=3"],
+        stdout=subprocess.PIPE, check=True, timeout=200)
+    counts = json.loads(done.stdout)["clients"]["rows_1"]["outstanding_4"]
+    assert list(counts) == ["clients_1", "clients_3"], counts
+    for sides in counts.values():
+        assert list(sides) == ["echo", "ours"], sides
+        for side in sides.values():
+            assert side["rate"] > 0 and side["cpu_us"] > 0 and side["errors"] == 0, side
 
 
 if __name__ == "__main__":

@@ -181,10 +181,19 @@ absl::Status GrpcServer::Start() {
   builder.RegisterService(&health_);
   builder.RegisterService(&reflection_service_);
   builder.RegisterService(&reflection_alpha_service_);
-  for (int i = 0; i < std::max(1, options_.queues); ++i) {
-    queues_.push_back(std::make_unique<InferQueue>(
-        &environment_, builder.AddCompletionQueue()));
+  const int most = std::max(1, options_.queues);
+  std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> completion_queues;
+  for (int i = 0; i < most; ++i) {
+    completion_queues.push_back(builder.AddCompletionQueue());
   }
+  active_queues_ = std::make_unique<ActiveQueues>();
+  for (const int at : QueueOrder(most)) {
+    queues_.push_back(std::make_unique<InferQueue>(
+        &environment_, std::move(completion_queues[static_cast<size_t>(at)]),
+        active_queues_.get(), static_cast<int>(queues_.size())));
+    active_queues_->Add(queues_.back().get());
+  }
+  active_queues_->Start();
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port_ == 0) {
     server_.reset();
@@ -198,6 +207,7 @@ absl::Status GrpcServer::Start() {
   for (size_t i = 0; i < queues_.size(); ++i) {
     queues_[i]->Start(absl::StrCat("fff-queue-", i));
   }
+  if (!QueuesMayRest()) active_queues_->Fix(most);
   return absl::OkStatus();
 }
 
@@ -252,6 +262,7 @@ void GrpcServer::Stop(std::chrono::system_clock::time_point deadline) {
   // Tasks of cancelled calls may still wait; each is answered before its queue
   // ends, because handing an answer to an ended queue is an error in gRPC.
   scheduler_->Stop();
+  active_queues_->Stop();
   for (const auto& queue : queues_) queue->Stop();
   queues_.clear();
   server_.reset();

@@ -76,7 +76,9 @@ struct GrpcServerOptions {
   std::string access_log;
   double access_log_share = 1;
   TraceOptions traces;
-  int queues = 1;  // completion queues, a thread each, for inference calls
+  // Completion queues, a thread each, for inference calls: at most so many, as
+  // the load needs them (active_queues.h).
+  int queues = 1;
   bool benchmark_enabled = true;
   ConnectionOptions connections;
   TlsFiles tls;  // followed while the server runs (tls_credentials.h)
@@ -103,6 +105,9 @@ class GrpcServer {
 
   // What health checks and ServerReady answer; any thread.
   void SetServing(bool serving);
+
+  // Which completion queues take calls; after Start.
+  ActiveQueues& active_queues() { return *active_queues_; }
 
   // Writes the access log to its path anew, after somebody moved the file; any
   // thread. Nothing when there is none.
@@ -142,7 +147,8 @@ class GrpcServer {
   ReflectionAlphaService reflection_alpha_service_{&reflection_, &environment_};
   std::shared_ptr<grpc::ServerCredentials> credentials_;  // outlive server_
   std::unique_ptr<grpc::Server> server_;
-  std::vector<std::unique_ptr<InferQueue>> queues_;
+  std::unique_ptr<ActiveQueues> active_queues_;
+  std::vector<std::unique_ptr<InferQueue>> queues_;  // in the order of use
   int port_ = 0;
 };
 

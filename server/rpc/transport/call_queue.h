@@ -2,7 +2,9 @@
 
 #include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
+#include <time.h>
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -10,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
+#include "server/rpc/transport/active_queues.h"
 #include "server/rpc/transport/call_environment.h"
 #include "server/rpc/transport/unread_answers.h"
 
@@ -53,9 +56,16 @@ serving::Clock::time_point SteadyDeadline(const grpc::ServerContext& context,
 
 // One completion queue and the thread that serves it, as its calls see them. A
 // derived class says which calls there are. All events of a call come on this
-// thread; only answers are handed to gRPC from a worker's.
-class CallQueue {
+// thread, but for the opening of a stream, which is the front queue's; only
+// answers are handed to gRPC from a worker's. While ActiveQueues does not want
+// the queue, it has no calls armed and its thread rests.
+class CallQueue : public QueueMember {
  public:
+  // Calls waiting for a request, per unary method that is used. Each that
+  // receives one arms another, so an overload is answered at once and never
+  // waits inside gRPC.
+  static constexpr int kArmedCalls = 64;
+
   // Makes open streams end; once `refusing` is set, later ones end by
   // themselves.
   void DrainStreams();
@@ -69,6 +79,10 @@ class CallQueue {
     bool idle = true;
   };
   Activity activity() const;
+
+  Work work() const override;
+  void Nudge() override;
+  void MayDoze() override;
 
   // For calls, on the queue's thread.
   const CallEnvironment& environment() const { return *environment_; }
@@ -84,19 +98,54 @@ class CallQueue {
   void CallEnded();
   // Calls that may be dropped while their clients do not read; between these.
   AnswerHolders& answer_holders() { return answer_holders_; }
+  // The first may be called by the front queue's thread.
   void StreamStarted(DrainableStream* stream);
   void StreamEnded(DrainableStream* stream);
 
+  // Of the unary method with this index. Whether another call may be armed; it
+  // is counted then. And that one of those received its request.
+  bool MayArm(int method);
+  void Received(int method);
+
+  // The queue that waits for streams to be opened, for all queues.
+  CallQueue& front() { return static_cast<CallQueue&>(queues_->front()); }
+  // Waits for a stream of the method with this index; on the front queue alone.
+  virtual void ArmStream(int method) = 0;
+  // A stream of inferences lives on this queue from its opening on.
+  void StreamOpened() { queues_->StreamOpened(rank_); }
+  void OpenedStreamEnded(int method) { queues_->StreamEnded(method, rank_); }
+
  protected:
+  // The queue with `rank` of `queues`, which outlives it.
   CallQueue(const CallEnvironment* environment,
-            std::unique_ptr<grpc::ServerCompletionQueue> queue)
-      : environment_(environment), queue_(std::move(queue)) {}
+            std::unique_ptr<grpc::ServerCompletionQueue> queue,
+            ActiveQueues* queues, int rank)
+      : environment_(environment),
+        queue_(std::move(queue)),
+        queues_(queues),
+        rank_(rank) {}
   ~CallQueue() = default;  // once stopped
 
   void StartThread(const std::string& name);
+  CallQueue& TakeStream(int method) {
+    return static_cast<CallQueue&>(queues_->TakeStream(method));
+  }
+  // Arms one call of the unary method with this index where MayArm.
+  virtual void ArmCall(int method) = 0;
 
  private:
-  void Loop();
+  void Run();
+  // Until the queue has left, or is empty and ended: true and false.
+  bool Serve();
+  // Follows what is wanted of the queue.
+  void LeaveOrReturn();
+  // No calls are armed or under way: it has left, or is about to.
+  bool empty() const;
+  bool HasLeft() const { return leaving_ && !stopping_ && empty(); }
+  // The next event, as CompletionQueue::Next; maybe dozing for it.
+  bool Next(void** tag, bool* ok);
+  void ArmMissing();
+  void OnNudge(bool ok);
   void OnStop(bool ok);
   // Once a second: drops answers that nobody reads when memory is short.
   void OnLook(bool ok);
@@ -105,11 +154,17 @@ class CallQueue {
 
   const CallEnvironment* const environment_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  ActiveQueues* const queues_;
+  const int rank_;
   std::thread thread_;
   grpc::Alarm stop_alarm_;  // tells the queue's thread to stop
   MemberEvent<CallQueue> stop_event_{this, &CallQueue::OnStop};
   grpc::Alarm look_alarm_;
   MemberEvent<CallQueue> look_event_{this, &CallQueue::OnLook};
+  grpc::Alarm nudge_alarm_;
+  MemberEvent<CallQueue> nudge_event_{this, &CallQueue::OnNudge};
+  std::atomic<bool> nudged_{false};  // the alarm is set
+  std::atomic<bool> may_doze_{false};
   bool stop_called_ = false;  // of whoever starts and stops
 
   // Of the queue's thread, which takes no lock for a unary call.
@@ -118,9 +173,17 @@ class CallQueue {
   AnswerHolders answer_holders_;
   bool stopping_ = false;
   bool ending_ = false;
-  // Written by the queue's thread alone, read by any.
+  bool leaving_ = true;  // or has left; arms no calls
+  UnaryCounts armed_{};
+  // Written by the queue's thread, and where a stream is opened by the front
+  // queue's; read by any.
   std::atomic<int64_t> active_calls_{0};
   std::atomic<int64_t> received_calls_{0};
+  // Written by the queue's thread alone, read by any.
+  std::atomic<int64_t> events_{0};
+  std::array<std::atomic<int>, kUnaryMethods> received_{};
+  std::atomic<bool> has_clock_{false};
+  clockid_t clock_ = 0;  // of the thread's CPU time, once has_clock_
 
   absl::Mutex mutex_;
   absl::flat_hash_set<DrainableStream*> streams_ ABSL_GUARDED_BY(mutex_);

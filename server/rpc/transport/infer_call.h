@@ -24,7 +24,7 @@ class CallPool {
 
   // Both outlive the pool.
   CallPool(CallQueue* owner, Tasks* tasks) : owner_(owner), tasks_(tasks) {}
-  void ArmOne();
+  void ArmOne();  // where the queue may
   void Release(std::unique_ptr<InferCall<Method>> call);
 
  private:
@@ -94,6 +94,7 @@ class InferCall final : public InferTask<typename Method::Api>::Owner,
     details_ = ReadDetails(*context_);
     arrival.details = &details_;
     owner_->CallStarted();
+    owner_->Received(Method::kIndex);
     calls_->ArmOne();
     task_ = tasks_->Take();
     owner_->answer_holders().Add(this);
@@ -143,7 +144,7 @@ class InferCall final : public InferTask<typename Method::Api>::Owner,
 
 template <class Method>
 void CallPool<Method>::ArmOne() {
-  if (owner_->ending()) return;
+  if (!owner_->MayArm(Method::kIndex)) return;
   std::unique_ptr<InferCall<Method>> call;
   if (idle_.empty()) {
     call = std::make_unique<InferCall<Method>>(owner_, this, tasks_);

@@ -23,25 +23,55 @@ struct InferQueue::Pools {
 };
 
 InferQueue::InferQueue(const CallEnvironment* environment,
-                       std::unique_ptr<grpc::ServerCompletionQueue> queue)
-    : CallQueue(environment, std::move(queue)),
+                       std::unique_ptr<grpc::ServerCompletionQueue> queue,
+                       ActiveQueues* queues, int rank)
+    : CallQueue(environment, std::move(queue), queues, rank),
       pools_(std::make_unique<Pools>(this)) {}
 
 InferQueue::~InferQueue() { Stop(); }
 
 void InferQueue::Start(const std::string& thread_name) {
-  for (int i = 0; i < kArmedCalls; ++i) {
-    pools_->predict.ArmOne();
-    pools_->predict_dense.ArmOne();
-    pools_->model_infer.ArmOne();
-  }
-  for (int i = 0; i < kArmedStreams; ++i) {
-    InferStream<PredictStreamMethod>::ArmOne(this, &pools_->predict_tasks);
-    InferStream<ModelStreamInferMethod>::ArmOne(this, &pools_->infer_tasks);
-    ArmHealthCheck(this);
-    ArmHealthWatch(this);
+  if (&front() == this) {
+    for (int i = 0; i < kArmedStreams; ++i) {
+      for (int method = 0; method < kStreamMethods; ++method) {
+        ArmStream(method);
+      }
+    }
+    for (int i = 0; i < kArmedHealthCalls; ++i) {
+      ArmHealthCheck(this);
+      ArmHealthWatch(this);
+    }
   }
   StartThread(thread_name);
+}
+
+void InferQueue::ArmCall(int method) {
+  switch (method) {
+    case PredictMethod::kIndex:
+      pools_->predict.ArmOne();
+      break;
+    case PredictDenseMethod::kIndex:
+      pools_->predict_dense.ArmOne();
+      break;
+    case ModelInferMethod::kIndex:
+      pools_->model_infer.ArmOne();
+      break;
+  }
+}
+
+void InferQueue::ArmStream(int method) {
+  if (ending()) return;
+  auto& owner = static_cast<InferQueue&>(TakeStream(method));
+  switch (method) {
+    case PredictStreamMethod::kIndex:
+      InferStream<PredictStreamMethod>::ArmOne(&owner,
+                                               &owner.pools_->predict_tasks);
+      break;
+    case ModelStreamInferMethod::kIndex:
+      InferStream<ModelStreamInferMethod>::ArmOne(&owner,
+                                                  &owner.pools_->infer_tasks);
+      break;
+  }
 }
 
 }  // namespace fff::rpc

@@ -10,21 +10,26 @@ namespace fff::rpc {
 // of both APIs, and health.
 class InferQueue final : public CallQueue {
  public:
-  // Calls waiting for a request, per unary method. Each that receives one arms
-  // another, so an overload is answered at once and never waits inside gRPC.
-  static constexpr int kArmedCalls = 64;
-  // Streams waiting to be opened, per streaming method; health calls, per
-  // method.
-  static constexpr int kArmedStreams = 8;
+  // On the front queue: streams waiting to be opened, per streaming method, and
+  // health calls, per method. One more stream is armed as one is opened; few,
+  // because an armed one has its queue already.
+  static constexpr int kArmedStreams = 1;
+  static constexpr int kArmedHealthCalls = 8;
 
   InferQueue(const CallEnvironment* environment,
-             std::unique_ptr<grpc::ServerCompletionQueue> queue);
+             std::unique_ptr<grpc::ServerCompletionQueue> queue,
+             ActiveQueues* queues, int rank);
   ~InferQueue();
 
-  // Arms the first calls and starts the thread; after BuildAndStart.
+  // After BuildAndStart: on the front queue, arms the first streams and health
+  // calls. Starts the thread, which arms unary calls.
   void Start(const std::string& thread_name);
 
+  void ArmStream(int method) override;
+
  private:
+  void ArmCall(int method) override;
+
   struct Pools;  // the calls, one pool per method
   std::unique_ptr<Pools> pools_;
 };

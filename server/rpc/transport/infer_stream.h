@@ -17,10 +17,11 @@
 // infer_methods.h. What it does next is decided by StreamFlow.
 namespace fff::rpc {
 
-// Received, read, written, finished and done events come on the queue's thread,
-// OnAnswer and Drain on any. Owns itself and deletes itself when the last event
-// has come. The steps that the flow returns are taken outside the lock: each
-// kind of operation runs one at a time, and while one runs the stream stays.
+// Read, written, finished and done events come on the queue's thread, received
+// on the front queue's, OnAnswer and Drain on any. Owns itself and deletes
+// itself when the last event has come. The steps that the flow returns are
+// taken outside the lock: each kind of operation runs one at a time, and while
+// one runs the stream stays.
 template <class Method>
 class InferStream final : public InferTask<typename Method::Api>::Owner,
                           public DrainableStream,
@@ -29,13 +30,13 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
   using Task = InferTask<typename Method::Api>;
   using Tasks = TaskPool<typename Method::Api>;
 
-  // Waits for a stream to be opened, unless the queue is ending. The pointers
-  // outlive the stream.
+  // Waits, on the front queue, for a stream to be opened that will be its
+  // owner's. The pointers outlive the stream.
   static void ArmOne(CallQueue* owner, Tasks* tasks) {
-    if (owner->ending()) return;
     auto* stream = new InferStream(owner, tasks);
     Method::Arm(owner->environment(), &stream->context_, &stream->stream_,
-                owner->queue(), owner->queue(), &stream->received_event_);
+                owner->queue(), owner->front().queue(),
+                &stream->received_event_);
   }
 
   void OnAnswer(Task& task, const absl::Status& /*in the answer*/) override {
@@ -121,13 +122,13 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
       delete this;
       return;
     }
-    ArmOne(owner_, tasks_);
+    owner_->front().ArmStream(Method::kIndex);
     arrival_.method = Method::kMethod;
     arrival_.deadline = SteadyDeadline(context_, serving::Clock::now());
     details_ = ReadDetails(context_);
     arrival_.details = &details_;
     owner_->StreamStarted(this);
-    owner_->answer_holders().Add(this);
+    owner_->StreamOpened();
     const absl::Status refusal = CheckMetadata(owner_->environment(), details_);
     Plan plan;
     {
@@ -140,6 +141,10 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
   }
 
   void OnRead(bool ok) {
+    if (!held_) {
+      held_ = true;
+      owner_->answer_holders().Add(this);
+    }
     Plan plan;
     Task* task = nullptr;
     {
@@ -208,8 +213,9 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
       absl::MutexLock lock(&mutex_);
       if (flow_.reading()) return;
     }
-    owner_->answer_holders().Remove(this);
+    if (held_) owner_->answer_holders().Remove(this);
     owner_->StreamEnded(this);
+    owner_->OpenedStreamEnded(Method::kIndex);
     delete this;
   }
 
@@ -224,7 +230,8 @@ class InferStream final : public InferTask<typename Method::Api>::Owner,
   grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_;
   grpc::ByteBuffer request_;  // the one being read
   CallDetails details_;
-  Arrival arrival_;        // queue's thread
+  Arrival arrival_;
+  bool held_ = false;      // queue's thread; among its answer_holders
   bool finished_ = false;  // queue's thread
   bool done_ = false;      // queue's thread
   mutable absl::Mutex mutex_;

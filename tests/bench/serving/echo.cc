@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <thread>
 #include <vector>
 
 #include "fff/v1/inference.grpc.pb.h"
@@ -22,7 +23,7 @@ struct Event {
 };
 
 struct Environment {
-  Service service;
+  Service* service = nullptr;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   v1::PredictResponse answer;
   v1::PredictStreamResponse stream_answer;
@@ -30,7 +31,7 @@ struct Environment {
 
 class UnaryCall;
 
-// One thread: no lock anywhere.
+// Of one queue and its thread: no lock anywhere.
 struct Calls {
   Environment environment;
   std::vector<UnaryCall*> idle;
@@ -70,9 +71,9 @@ class UnaryCall final : public Event {
     context_.emplace();
     responder_.emplace(&*context_);
     Environment& environment = calls_->environment;
-    environment.service.RequestPredict(&*context_, &request_, &*responder_,
-                                       environment.queue.get(),
-                                       environment.queue.get(), this);
+    environment.service->RequestPredict(&*context_, &request_, &*responder_,
+                                        environment.queue.get(),
+                                        environment.queue.get(), this);
   }
 
   Calls* const calls_;
@@ -89,7 +90,7 @@ class StreamCall final {
  public:
   explicit StreamCall(Environment* environment)
       : environment_(environment), stream_(&context_) {
-    environment_->service.RequestPredictStream(
+    environment_->service->RequestPredictStream(
         &context_, &stream_, environment_->queue.get(),
         environment_->queue.get(), &received_);
   }
@@ -159,13 +160,21 @@ class StreamCall final {
   bool read_ended_ = false;
 };
 
+void Serve(Calls& calls) {
+  for (int i = 0; i < 64; ++i) UnaryCall::ArmOne(&calls);
+  for (int i = 0; i < 8; ++i) new StreamCall(&calls.environment);
+  void* tag = nullptr;
+  bool ok = false;
+  while (calls.environment.queue->Next(&tag, &ok)) {
+    static_cast<Event*>(tag)->On(ok);
+  }
+}
+
 }  // namespace
 
-void RunEcho(const std::string& answer) {
-  Calls calls;
-  Environment& environment = calls.environment;
-  environment.answer.ParseFromString(answer);
-  *environment.stream_answer.mutable_response() = environment.answer;
+void RunEcho(const std::string& answer, int queues) {
+  Service service;
+  std::vector<std::unique_ptr<Calls>> all;
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
@@ -176,15 +185,23 @@ void RunEcho(const std::string& answer) {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, 300 * 1000);
   builder.AddChannelArgument("grpc.experimental.tcp_read_chunk_size",
                              256 << 10);
-  builder.RegisterService(&environment.service);
-  environment.queue = builder.AddCompletionQueue();
+  builder.RegisterService(&service);
+  for (int i = 0; i < queues; ++i) {
+    all.push_back(std::make_unique<Calls>());
+    Environment& environment = all.back()->environment;
+    environment.service = &service;
+    environment.answer.ParseFromString(answer);
+    *environment.stream_answer.mutable_response() = environment.answer;
+    environment.queue = builder.AddCompletionQueue();
+  }
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  for (int i = 0; i < 64; ++i) UnaryCall::ArmOne(&calls);
-  for (int i = 0; i < 8; ++i) new StreamCall(&environment);
   fprintf(stderr, "echo grpc=127.0.0.1:%d\n", port);
-  void* tag = nullptr;
-  bool ok = false;
-  while (environment.queue->Next(&tag, &ok)) static_cast<Event*>(tag)->On(ok);
+  std::vector<std::thread> threads;
+  for (int i = 1; i < queues; ++i) {
+    threads.emplace_back([&all, i] { Serve(*all[static_cast<size_t>(i)]); });
+  }
+  Serve(*all.front());
+  for (std::thread& thread : threads) thread.join();
 }
 
 }  // namespace fff::bench
