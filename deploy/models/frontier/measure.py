@@ -36,8 +36,8 @@ def serve(options, folder):
     log = open(folder / "log", "w")
     server = subprocess.Popen(
         [options.bin / "fff-server", f"--model-repository={repository}",
-         "--grpc-port=0", "--http-port=0", "--threads=1"], stderr=subprocess.PIPE,
-        text=True)
+         "--grpc-port=0", "--http-port=0", "--threads=1", f"--device={options.device}"],
+        stderr=subprocess.PIPE, text=True)
     for line in server.stderr:
         log.write(line)
         found = READY.search(line)
@@ -84,6 +84,8 @@ def main():
     parser.add_argument("--networks", type=pathlib.Path, required=True)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist")
+    parser.add_argument("--device", default="cpu",
+                        help="of the server; a network without kernels for it is left out")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.1)
     options = parser.parse_args()
@@ -110,6 +112,8 @@ def main():
     with open(options.output, "w") as output:
         for line in lines:
             reports = taken[line["name"]]
+            if options.device != "cpu" and reports[0]["device"] == "cpu":
+                continue
             times = {}
             for at, rows in enumerate(ROWS):
                 medians = [r["cases"][at]["fff"]["median_s"] for r in reports]
@@ -117,6 +121,7 @@ def main():
                                "low": min(medians), "high": max(medians)}
             output.write(json.dumps({
                 **line, "times": times, "cpu": reports[0]["cpu_model"],
+                "device": reports[0]["device"],
                 "server_version": reports[0]["server_version"],
                 "date": datetime.date.today().isoformat(),
                 "rounds": options.rounds, "seconds": options.seconds}) + "\n")

@@ -3,8 +3,8 @@
 
     python3 deploy/models/frontier/tables.py KIND FILE
 
-KIND: frontier (FILE is results.jsonl), cnn (cnn.jsonl), seed (seed.jsonl) or pruned
-(pruned.jsonl). Accuracy is the mean over seeds of the test set.
+KIND: frontier (FILE is results.jsonl), cnn (cnn.jsonl), seed (seed.jsonl), pruned
+(pruned.jsonl) or gpu (gpu.jsonl). Accuracy is the mean over seeds of the test set.
 """
 
 import argparse
@@ -162,8 +162,27 @@ def pruned(lines):
                   *map(in_words, best), *map(in_words, bounds))
 
 
+GPU_NAMES = ("dense-64", "dense-128", "dense-256", "dense-l24-256", "dense-l32-256-64",
+             "fff-d4-32", "fff-b24-d4-64", "fff-b32-d4-64", "fff-b32-d4-128")
+
+
+def gpu(lines):
+    """Times on a GPU beside those of PyTorch (gpu_peer.jsonl, of the same folder)."""
+    by_name = {line["name"]: line for line in lines}
+    peers = {line["name"]: line for line in
+             read(pathlib.Path(__file__).with_name("gpu_peer.jsonl"))}
+    shown = list(lines[0]["times"])
+    print_head("network", "accuracy", *map(rows_in_words, shown),
+               *(f"PyTorch, {rows}" for rows in shown))
+    for name in GPU_NAMES:
+        print_row(f"`{name}`", f"{accuracy(by_name[name]):.2f}",
+                  *(in_words(time_of(by_name[name], rows)) for rows in shown),
+                  *(in_words(time_of(peers[name], rows)) if name in peers else ""
+                    for rows in shown))
+
+
 def main():
-    kinds = {kind.__name__: kind for kind in (frontier, cnn, seed, pruned)}
+    kinds = {kind.__name__: kind for kind in (frontier, cnn, seed, pruned, gpu)}
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("file")
