@@ -56,7 +56,9 @@ int Threads(const Config& config) {
 }
 
 int QueueThreads(const Config& config, int threads) {
-  return config.grpc_queues > 0 ? config.grpc_queues : (threads + 1) / 2;
+  constexpr int kMost = 32;
+  return config.grpc_queues > 0 ? config.grpc_queues
+                                : std::min((threads + 1) / 2, kMost);
 }
 
 rpc::GrpcServerOptions GrpcOptions(const Config& config, int threads) {

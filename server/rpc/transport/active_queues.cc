@@ -84,7 +84,7 @@ void ActiveQueues::Measure(int64_t now) {
   unsigned in_use = 0;
   for (size_t i = 0; i < queues_.size(); ++i) {
     const QueueMember::Work work = queues_[i]->work();
-    Before& before = before_[i];
+    QueueMember::Work& before = before_[i];
     const double busy = work.busy_seconds - before.busy_seconds;
     window.events += static_cast<double>(work.events - before.events);
     window.busy_seconds += busy;
@@ -95,7 +95,7 @@ void ActiveQueues::Measure(int64_t now) {
     if (!wanted(static_cast<int>(i)) && work.received == before.received) {
       queues_[i]->MayDoze();
     }
-    before = {work.events, work.busy_seconds, work.received};
+    before = work;
   }
   // Streams stay where they are, so more queues would not help them.
   if (in_use == 0) window.busiest = 0;

@@ -29,7 +29,7 @@ class QueueMember {
   struct Work {
     int64_t events = 0;
     double busy_seconds = 0;  // CPU time
-    UnaryCounts received{};
+    std::array<int64_t, kUnaryMethods> received{};
   };
   virtual Work work() const = 0;
   // Has its thread arm what was held back or is missing.
@@ -103,12 +103,6 @@ class ActiveQueues {
   void NudgeAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasWork(int rank) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // A queue's own figures when the window began.
-  struct Before {
-    int64_t events = 0;
-    double busy_seconds = 0;
-    UnaryCounts received{};
-  };
   struct Streams {
     std::array<int, kStreamMethods> assigned{};  // armed or open
     int open = 0;
@@ -124,7 +118,8 @@ class ActiveQueues {
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   QueueCount count_ ABSL_GUARDED_BY(mutex_){1};
   int64_t window_begin_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<Before> before_ ABSL_GUARDED_BY(mutex_);
+  // When the window began.
+  std::vector<QueueMember::Work> before_ ABSL_GUARDED_BY(mutex_);
   std::vector<Streams> streams_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -59,7 +59,7 @@ void CallQueue::EndWhenIdle() {
   if (!stopping_ || ending_ || active_calls_.load() > 0) return;
   ending_ = true;
   look_alarm_.Cancel();
-  queue_->Shutdown();  // Loop goes on until the queue is empty
+  queue_->Shutdown();  // Serve goes on until the queue is empty
 }
 
 void CallQueue::LookLater() {
@@ -141,7 +141,8 @@ void CallQueue::MayDoze() {
 }
 
 void CallQueue::OnNudge(bool /*ok*/) {
-  nudged_.store(false);
+  // Reads what its setter did before, even where that found it set.
+  nudged_.exchange(false);
   ArmMissing();
 }
 

@@ -141,7 +141,7 @@ class CallQueue : public QueueMember {
   void LeaveOrReturn();
   // No calls are armed or under way: it has left, or is about to.
   bool empty() const;
-  bool HasLeft() const { return leaving_ && !stopping_ && empty(); }
+  bool HasLeft() const { return leaving_ && !stopping_ && !ending_ && empty(); }
   // The next event, as CompletionQueue::Next; maybe dozing for it.
   bool Next(void** tag, bool* ok);
   void ArmMissing();
@@ -181,7 +181,7 @@ class CallQueue : public QueueMember {
   std::atomic<int64_t> received_calls_{0};
   // Written by the queue's thread alone, read by any.
   std::atomic<int64_t> events_{0};
-  std::array<std::atomic<int>, kUnaryMethods> received_{};
+  std::array<std::atomic<int64_t>, kUnaryMethods> received_{};
   std::atomic<bool> has_clock_{false};
   clockid_t clock_ = 0;  // of the thread's CPU time, once has_clock_
 

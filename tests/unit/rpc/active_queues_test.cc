@@ -102,7 +102,7 @@ class ActiveQueuesTest : public GrpcServerTest {
   }
 
   // Calls of Predict that the queue has received.
-  int Received(int rank) const {
+  int64_t Received(int rank) const {
     return server_->active_queues().queue(rank).work().received[0];
   }
 };
@@ -124,7 +124,7 @@ TEST_F(ActiveQueuesTest, AQueueThatLeavesUsesItsCallsUp) {
   while (Received(1) == 0) ASSERT_EQ(FailuresOfARound(), 0);
   server_->active_queues().Fix(1);
   // Rounds until only the first queue receives any.
-  for (int before = 0, others = -1; before != others;) {
+  for (int64_t before = 0, others = -1; before != others;) {
     before = others;
     ASSERT_EQ(FailuresOfARound(), 0);
     others = Received(1) + Received(2) + Received(3);
