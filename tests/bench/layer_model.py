@@ -4,8 +4,8 @@
 Usage: layer_model.py FOLDER
 
 FOLDER, such as models/layer, becomes an FFF of 784 -> (32) -> 10, depth 4, with a dense
-twin of its training width, 784 -> 512 -> 10; random weights, 3.3 MB. A row takes under
-1 us, so what is measured is the serving.
+twin of its training width, 784 -> 512 -> 10; random weights, 3.3 MB. A row takes 1
+to 2 us, so what is measured is the serving.
 """
 
 import json

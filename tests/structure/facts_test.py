@@ -37,7 +37,7 @@ FACTS = [
      "server/serving/repository/model_repository.h", r"settle_time\{(\d+)\}", 1e-3),
     ("server/README.md", r"have not changed for (\d+) ms",
      "server/serving/repository/model_repository.h", r"settle_time\{(\d+)\}", 1),
-    ("server/README.md", r"(\d+) armed for every unary", "server/rpc/transport/infer_queue.h",
+    ("server/README.md", r"(\d+) armed for every unary", "server/rpc/transport/call_queue.h",
      r"kArmedCalls = (\d+)", 1),
     ("server/README.md", r"fewer than (\d+) requests and",
      "server/rpc/transport/stream_flow.h", r"kRequestsMax = (\d+)", 1),

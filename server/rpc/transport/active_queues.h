@@ -25,6 +25,7 @@ using UnaryCounts = std::array<int, kUnaryMethods>;
 // A queue, as ActiveQueues sees it. All methods may be called on any thread.
 class QueueMember {
  public:
+  virtual ~QueueMember() = default;
   // What it and its thread have done so far.
   struct Work {
     int64_t events = 0;
@@ -36,9 +37,6 @@ class QueueMember {
   virtual void Nudge() = 0;
   // It has been leaving for a while and no call came.
   virtual void MayDoze() = 0;
-
- protected:
-  ~QueueMember() = default;
 };
 
 class ActiveQueues {

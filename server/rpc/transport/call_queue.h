@@ -61,6 +61,8 @@ serving::Clock::time_point SteadyDeadline(const grpc::ServerContext& context,
 // the queue, it has no calls armed and its thread rests.
 class CallQueue : public QueueMember {
  public:
+  ~CallQueue() override = default;  // once stopped
+
   // Calls waiting for a request, per unary method that is used. Each that
   // receives one arms another, so an overload is answered at once and never
   // waits inside gRPC.
@@ -124,8 +126,6 @@ class CallQueue : public QueueMember {
         queue_(std::move(queue)),
         queues_(queues),
         rank_(rank) {}
-  ~CallQueue() = default;  // once stopped
-
   void StartThread(const std::string& name);
   CallQueue& TakeStream(int method) {
     return static_cast<CallQueue&>(queues_->TakeStream(method));

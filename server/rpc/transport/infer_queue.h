@@ -19,7 +19,7 @@ class InferQueue final : public CallQueue {
   InferQueue(const CallEnvironment* environment,
              std::unique_ptr<grpc::ServerCompletionQueue> queue,
              ActiveQueues* queues, int rank);
-  ~InferQueue();
+  ~InferQueue() override;
 
   // After BuildAndStart: on the front queue, arms the first streams and health
   // calls. Starts the thread, which arms unary calls.
