@@ -219,7 +219,8 @@ void AddNetworkOptions(CLI::App& app, Config& config) {
   app.add_option(
          "--grpc-queues", config.grpc_queues,
          "Completion queues, one thread each: as many as the load needs, at "
-         "most so many; 0 = one per two worker threads")
+         "most so many; 0 = one per two worker threads, 32 "
+         "at most")
       ->check(CLI::Range(0, 64))
       ->envname("FFF_GRPC_QUEUES")
       ->capture_default_str();

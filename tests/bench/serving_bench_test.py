@@ -9,6 +9,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -35,6 +36,20 @@ def main(bench, server):
     assert len(cases) == 8
     assert all(case["rate"] > 0 and case["errors"] == 0 for case in cases)
     check_clients(bench, server)
+    check_path_model(bench, server)
+
+
+def check_path_model(bench, server):
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, HERE / "layer_model.py", "--path",
+                        pathlib.Path(folder) / "path"], check=True)
+        done = subprocess.run(
+            [bench, "--json", "--server", server, "--model-repository", folder,
+             "--model=path", "--width=768", "--seconds=0.02", "--rounds=1", "--rows=1",
+             "--outstanding=1", "--no-streams", "--sparse-calls=0"],
+            stdout=subprocess.PIPE, check=True, timeout=200)
+    case = json.loads(done.stdout)["unary"]["rows_1"]["outstanding_1"]
+    assert case["rate"] > 0 and case["errors"] == 0, case
 
 
 def check_clients(bench, server):

@@ -4,11 +4,10 @@
 #include <time.h>
 
 #include <algorithm>
-#include <limits>
-#include <string>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "server/base/log.h"
 
 namespace fff::rpc {
@@ -18,7 +17,6 @@ constexpr int64_t kWindowNs = 50'000'000;
 // Without a look for so long after it was due, no events come.
 constexpr int64_t kQuietNs = 4 * kWindowNs;
 constexpr absl::Duration kDoze = absl::Milliseconds(1);
-constexpr int64_t kNever = std::numeric_limits<int64_t>::max() / 2;
 
 }  // namespace
 

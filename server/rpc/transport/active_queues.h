@@ -3,18 +3,20 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "server/rpc/transport/queue_count.h"
-#include "server/serving/batching/task.h"
 
 // Which of the server's completion queues take calls. A queue that is not
 // wanted has no call armed and its thread waits outside gRPC, so gRPC hands the
 // calls of its connections to the queues that have some. An armed call cannot
 // be withdrawn; a queue that leaves waits until its own are used up, and
-// meanwhile the others arm no calls of those methods.
+// meanwhile the others arm no calls of those methods. Where no such calls come
+// any more, its thread dozes: it looks for them once per millisecond, outside
+// gRPC between.
 namespace fff::rpc {
 
 // The unary methods and the streaming ones, by kIndex in infer_methods.h.
@@ -59,8 +61,10 @@ class ActiveQueues {
   void AwaitTurn(int rank);
   // After an event; looks at the load when it is time.
   void AfterEvent() {
+    const int64_t at = look_at_.load(std::memory_order_relaxed);
+    if (at == kNever) return;  // one queue: no clock to read
     const int64_t now = CoarseNanoseconds();
-    if (now >= look_at_.load(std::memory_order_relaxed)) Look(now);
+    if (now >= at) Look(now);
   }
   // Waits for a millisecond, or until the queue is wanted, has a stream, or is
   // stopping. False when nothing comes to any queue: there is nobody to
@@ -94,6 +98,8 @@ class ActiveQueues {
   void Stop();
 
  private:
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max() / 2;
+
   static int64_t CoarseNanoseconds();
   void Look(int64_t now);
   void Measure(int64_t now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

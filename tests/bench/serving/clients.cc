@@ -59,7 +59,7 @@ ClientsResult RunClients(const std::string& self, const Child& server,
   // Time for all of them to connect.
   task.start = UnixTime() + 0.3 + 0.03 * clients;
   const std::string command =
-      absl::StrCat(self, " ", absl::StrJoin(task.Flags(), " "));
+      absl::StrCat("'", self, "' ", absl::StrJoin(task.Flags(), " "));
   std::vector<FILE*> outputs;
   for (int i = 0; i < clients; ++i) {
     outputs.push_back(popen(command.c_str(), "re"));
