@@ -6,6 +6,7 @@
 #include "server/engine/kernel.h"
 #include "server/engine/kernel_traits.h"
 #include "server/engine/weights.h"
+#include "server/graph/picture_ops.h"
 
 // What a kernel's own file says of it, for the list of all kernels.
 namespace fff::engine {
@@ -32,5 +33,6 @@ struct KernelEntry {
 using PathKernelEntry = KernelEntry<PathWeights>;
 using LeafKernelEntry = KernelEntry<LeafWeights>;
 using DenseKernelEntry = KernelEntry<DenseWeights>;
+using Conv2dKernelEntry = KernelEntry<graph::Conv2dWeights>;
 
 }  // namespace fff::engine

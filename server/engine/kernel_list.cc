@@ -17,6 +17,8 @@ DenseKernelEntry DenseReference();
 DenseKernelEntry DenseDot();
 DenseKernelEntry DensePanel();
 DenseKernelEntry DenseOnednn();
+Conv2dKernelEntry Conv2dPatches();
+Conv2dKernelEntry Conv2dOnednn();
 
 template <>
 KernelsFor<graph::FffPath> KernelsOf<graph::FffPath>() {
@@ -43,6 +45,15 @@ KernelsFor<graph::Linear> KernelsOf<graph::Linear>() {
       DenseDot(),
       DensePanel(),
       DenseOnednn(),
+  };
+  return kKernels;
+}
+
+template <>
+KernelsFor<graph::Conv2d> KernelsOf<graph::Conv2d>() {
+  static const Conv2dKernelEntry kKernels[] = {
+      Conv2dPatches(),
+      Conv2dOnednn(),
   };
   return kKernels;
 }

@@ -21,6 +21,7 @@ KERNELS_OF = re.compile(r"^KernelsFor<graph::(\w+)> KernelsOf<graph::\1>\(\) \{"
 # The lists, by the folder whose kernels they name.
 LISTS = {
     "server/engine/cpu": "server/engine/kernel_list.cc",
+    "server/engine/cpu/pictures": "server/engine/kernel_list.cc",
     "server/engine/reference": "server/engine/kernel_list.cc",
     "server/engine/cuda/path": "server/engine/cuda/path/path_kernels.cc",
     "server/engine/cuda/leaf": "server/engine/cuda/leaf/leaf_kernels.cc",

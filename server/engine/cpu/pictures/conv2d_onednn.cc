@@ -36,7 +36,7 @@
 #include <vector>
 
 #include "server/engine/cpu/onednn.h"
-#include "server/engine/kernel_list.h"
+#include "server/engine/kernel_entry.h"
 
 namespace fff::engine {
 namespace {
@@ -228,11 +228,8 @@ std::unique_ptr<Kernel> Make(
 
 }  // namespace
 
-template <>
-KernelsFor<graph::Conv2d> KernelsOf<graph::Conv2d>() {
-  static const KernelEntry<graph::Conv2dWeights> kEntry = {
-      "conv2d_onednn", false, Supports, Cost, Make};
-  return {&kEntry, 1};
+Conv2dKernelEntry Conv2dOnednn() {
+  return {"conv2d_onednn", false, Supports, Cost, Make, kOwnSumsAlike};
 }
 
 }  // namespace fff::engine
