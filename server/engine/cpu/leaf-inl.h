@@ -116,6 +116,14 @@ HWY_INLINE void ProductTail(const Product<W>& p, int64_t col) {
   }
 }
 
+// For one row: inlined, gcc 12 keeps these sums in memory. 784 -> means -> 32,
+// leaves of 64 neurons, AVX-512 (Zen 5): 0.485 -> 0.466 us per row. For four
+// rows the call costs more than it saves.
+template <int kVectors, int kSplit, class W>
+HWY_NOINLINE void ProductTileApart(const Product<W>& p, int64_t col) {
+  ProductTile<1, kVectors, kSplit>(p, col);
+}
+
 // All columns of kRows rows. Tiles keep 8 to 16 sums in flight: two fused
 // multiply-adds per cycle, four cycles each.
 template <int kRows, class W>
@@ -128,7 +136,11 @@ HWY_INLINE void MultiplyRows(const Product<W>& p) {
     ProductTile<kRows, kWide, 1>(p, col);
   }
   for (; col + 2 * lanes <= p.width; col += 2 * lanes) {
-    ProductTile<kRows, 2, kSplit>(p, col);
+    if constexpr (kRows == 1) {
+      ProductTileApart<2, kSplit>(p, col);
+    } else {
+      ProductTile<kRows, 2, kSplit>(p, col);
+    }
   }
   for (; col + lanes <= p.width; col += lanes) {
     ProductTile<kRows, 1, 2 * kSplit>(p, col);
