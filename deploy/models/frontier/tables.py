@@ -3,8 +3,9 @@
 
     python3 deploy/models/frontier/tables.py KIND FILE
 
-KIND: frontier (FILE is results.jsonl), cnn (cnn.jsonl), seed (seed.jsonl), pruned
-(pruned.jsonl) or gpu (gpu.jsonl). Accuracy is the mean over seeds of the test set.
+KIND: frontier (FILE is results.jsonl), cnn (cnn.jsonl), local (local.jsonl), search
+(local_search.jsonl), seed (seed.jsonl), pruned (pruned.jsonl) or gpu (gpu.jsonl).
+Accuracy is the mean over seeds of the test set; in a search, of held-out rows.
 """
 
 import argparse
@@ -124,6 +125,32 @@ def cnn(lines):
         print_row(f"`{name}`", ", ".join(f"`{n}`" for n in dict.fromkeys(names)), *ratios)
 
 
+def local(lines):
+    shown = ("1", "16", "256", "2048")
+    print_head("network", "accuracy", "multiply-adds", *map(rows_in_words, shown))
+    for line in sorted(lines, key=accuracy):
+        print_row(f"`{line['name']}`", mean_and_range(line["test"]),
+                  f"{line['multiply_adds']:,}",
+                  *(in_words(time_of(line, rows)) for rows in shown))
+
+
+SEARCHED_LEVELS = (89.5, 90, 90.25, 90.5, 90.75, 91, 91.25, 91.5)
+
+
+def search(lines):
+    """Per accuracy the network of each family with the fewest multiply-adds."""
+    print_head("at least", "FFF", "multiply-adds", "dense", "multiply-adds", "dense/FFF")
+    for level in SEARCHED_LEVELS:
+        least = [min((line for line in lines if line["family"] == family
+                      and statistics.mean(line["held_out"]) >= level),
+                     key=lambda line: line["multiply_adds"])
+                 for family in ("fff", "dense")]
+        cells = [cell for line in least
+                 for cell in (f"`{line['name']}`", f"{line['multiply_adds']:,}")]
+        fff, dense = (line["multiply_adds"] for line in least)
+        print_row(f"{level:g} %", *cells, f"{dense / fff:.2f}x")
+
+
 def seed(lines):
     """Without the columns of longer runs where there were none."""
     shown = ("1", "256")
@@ -182,7 +209,8 @@ def gpu(lines):
 
 
 def main():
-    kinds = {kind.__name__: kind for kind in (frontier, cnn, seed, pruned, gpu)}
+    kinds = {kind.__name__: kind for kind in
+             (frontier, cnn, local, search, seed, pruned, gpu)}
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("file")

@@ -75,6 +75,8 @@ def networks():
 
 def multiply_adds(model) -> int:
     """Of one row; without additions alone, as in means of pixels."""
+    if not isinstance(model, (Dense, Fff)):
+        return model.multiply_adds()
     if isinstance(model, Dense):
         return sum(w[0].numel() for w in model.weights)
     front = 0 if model.front is None else model.front[0][0].numel()
@@ -87,11 +89,13 @@ def bytes_of(tensors) -> int:
 
 
 def write_version(folder, model, copy):
-    layers, tensors = served(model, copy)
+    plain = isinstance(model, (Dense, Fff))
+    layers, tensors = served(model, copy) if plain else model.served(copy)
+    shape = [1, SIDE, SIDE] if plain else model.input_shape()
     (folder / "1").mkdir(parents=True, exist_ok=True)
     write_safetensors(str(folder / "1" / "model.safetensors"),
                       {name: t.cpu().contiguous().numpy() for name, t in tensors.items()})
-    config = {"input": {"name": "input", "shape": [1, SIDE, SIDE]}, "layers": layers,
+    config = {"input": {"name": "input", "shape": shape}, "layers": layers,
               "output": {"name": "output", "shape": [CLASSES]}}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     return bytes_of(tensors)
