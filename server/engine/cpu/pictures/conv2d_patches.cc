@@ -29,7 +29,6 @@
 // Tried and dropped: two sums per window, and ReLU in the sums' registers (no
 // gain either); one row at a time in 1. (44 us for the second).
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <utility>
 #include <vector>
