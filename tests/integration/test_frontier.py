@@ -25,8 +25,8 @@ NAMES = ("dense-64-64", "dense-p-l24-256", "fff-d4-16", "fff-d4-16-32", "fff-b24
          "fff-p-b32-d4-64-64")
 # Steps of a front: filters, shared and per band, with ReLU and without, and what may
 # stand behind them.
-LOCAL_NAMES = ("q4x4k3+l32:d4-64", "h4x4k5r+b3r:d4-16", "p+l32:32", "h2x28k4:64-32",
-               "q4x7k2r:d2-8")
+LOCAL_NAMES = ("q4x4k3+l32:d4-64", "q4x4k4r+b3:16", "h4x4k5r+b3r:d4-16", "p+l32:32",
+               "h2x28k4:64-32", "q4x7k2r:d2-8")
 ROWS = 200
 TRAINED_ROWS = 1000
 

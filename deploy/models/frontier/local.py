@@ -107,39 +107,39 @@ class Linear(torch.nn.Module):
 class Filters(torch.nn.Module):
     """`q`, `h` and `b`: filters side by side over the bands of a picture.
 
-    x [copies, rows, bands * channels * height * width], a band's elements one behind
-    the other -> [copies, rows, groups * filters * windows], a filter's windows one
-    behind the other. A window has all of a band's channels and rows, and `window` of
-    its columns. own: each band has filters of its own, and so is a group; else all
-    share those of the only one.
+    x [copies, rows, bands * channels * height * width] -> [copies, rows, bands * filters
+    * windows], a band's elements one behind the other. A window has all of a band's
+    channels and rows, and `window` of its columns. own: each band has filters of its
+    own; else all share theirs.
     """
 
     def __init__(self, copies, bands, channels, height, width, window, filters, own):
         super().__init__()
         self.shape = (bands, channels, height, width // window, window)
         terms = channels * height * window
-        self.groups = bands if own else 1
-        self.weight = _uniform(copies, self.groups, terms, filters, fan_in=terms)
-        self.bias = _uniform(copies, 1, self.groups, filters, 1, fan_in=terms)
+        sets = bands if own else 1
+        self.weight = _uniform(copies, sets, terms, filters, fan_in=terms)
+        self.bias = _uniform(copies, 1, sets, filters, 1, fan_in=terms)
         windows = bands * (width // window)
         self.outputs, self.multiply_adds = windows * filters, windows * filters * terms
 
     def forward(self, x):
-        bands, _, _, places, _ = self.shape
-        # [copies, rows, bands, windows of a band, terms]
+        # [copies, rows, bands, windows, terms]
         x = x.unflatten(2, self.shape).permute(0, 1, 2, 5, 3, 4, 6).flatten(4)
-        x = x.reshape(*x.shape[:2], self.groups, bands // self.groups * places, -1)
         x = x.expand(len(self.weight), -1, -1, -1, -1)
-        y = torch.einsum("crgwt,cgtf->crgfw", x, self.weight) + self.bias
-        return y.flatten(2)
+        weight = self.weight.expand(-1, self.shape[0], -1, -1)
+        return (torch.einsum("crbwt,cbtf->crbfw", x, weight) + self.bias).flatten(2)
 
     def serve(self, layers, tensors, prefix, copy):
-        _, channels, height, _, window = self.shape
-        weight = self.weight[copy].detach().transpose(1, 2).flatten(0, 1)
-        layers.append({"type": "conv2d", "prefix": prefix, "groups": self.groups,
+        """Bands are channels, and groups."""
+        bands, channels, height, _, window = self.shape
+        weight = self.weight[copy].detach().transpose(1, 2).expand(bands, -1, -1)
+        bias = self.bias[copy, 0].detach().expand(bands, -1, -1)
+        layers.append({"type": "conv2d", "prefix": prefix, "groups": bands,
                        "stride": [height, window]})
-        tensors[prefix + "weight"] = weight.unflatten(1, (channels, height, window))
-        tensors[prefix + "bias"] = self.bias[copy].detach().flatten()
+        tensors[prefix + "weight"] = weight.flatten(0, 1).unflatten(
+            1, (channels, height, window))
+        tensors[prefix + "bias"] = bias.flatten()
 
 
 class Separable(torch.nn.Module):
@@ -185,13 +185,12 @@ class Local(torch.nn.Module):
         self.inputs, self.family = PIXELS, "fff" if behind[0] == "d" else "dense"
         self.rectified = [spec.endswith("r") for spec in front.split("+")]
         self.steps, width = torch.nn.ModuleList(), PIXELS
-        self.bands = 1
         for spec in front.split("+"):
             windows = self.steps[-1].shape[3] if self._filters_last() else 1
             self.steps.append(step_of(spec.rstrip("r"), copies, width, windows))
             width = self.steps[-1].outputs
-        if self._filters_last() or isinstance(self.steps[0], Filters):
-            self.bands = self.steps[0].groups
+        first = self.steps[0]
+        self.bands = first.shape[0] if isinstance(first, Filters) else 1
         hidden = [int(each) for each in re.findall(r"\d+", behind)]
         if self.family == "fff":
             self.behind = Fff(copies, hidden[0], hidden[1:], width)
@@ -226,7 +225,7 @@ class Local(torch.nn.Module):
         return front + frontier.multiply_adds(self.behind)
 
     def input_shape(self) -> list:
-        """A picture, or its bands as channels where each has filters of its own."""
+        """A picture, or its bands as channels."""
         return [self.bands, SIDE // self.bands, SIDE]
 
     def served(self, copy: int):
