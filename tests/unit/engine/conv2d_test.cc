@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "server/engine/kernel_list.h"
+#include "server/engine/kernel_plan.h"
 #include "tests/unit/engine/picture_rows.h"
 
 namespace fff::engine {
@@ -243,6 +244,41 @@ TEST_P(Conv2dTest, AnInfinityMeetsNoZeroOfThePadding) {
   x[12] = std::numeric_limits<float>::infinity();
   const std::vector<float> y = Compute(*Make(weights), p, x);
   for (const float value : y) EXPECT_FALSE(std::isnan(value));
+}
+
+std::string PlannedKernel(const ConvCase& c, const PlanOptions& options = {}) {
+  const absl::StatusOr<KernelPlan> plan =
+      PlanOp(graph::Conv2d{{Conv(c)}}, options);
+  return plan.ok() ? std::string(plan->KernelNameFor(1))
+                   : std::string(plan.status().message());
+}
+
+TEST(Conv2dPlanTest, PatchesOfFewWeightsHaveTheirKernel) {
+  PlanOptions alike;
+  alike.same_in_every_batch = true;
+  const ConvCase cases[] = {
+      {{1, 28, 28}, 8, {4, 4}, {4, 4}},
+      {{7, 4, 28}, 21, {4, 28}, {1, 1}, {0, 0}, {1, 1}, 7}};
+  for (const ConvCase& c : cases) {
+    EXPECT_EQ(PlannedKernel(c), "conv2d_patches");
+    EXPECT_EQ(PlannedKernel(c, alike), "conv2d_patches");
+  }
+}
+
+TEST(Conv2dPlanTest, OthersAreLeftToOnednn) {
+  PlanOptions patches;
+  patches.kernel_name = "conv2d_patches";
+  const ConvCase cases[] = {
+      {{1, 28, 28}, 8, {4, 4}, {3, 4}},          // windows overlap
+      {{1, 28, 28}, 8, {4, 4}, {4, 4}, {0, 1}},  // padding
+      {{1, 28, 28}, 8, {4, 4}, {8, 8}, {0, 0}, {2, 1}},
+      {{33, 8, 8}, 16, {4, 4}, {4, 4}},  // 8,448 weights
+  };
+  for (const ConvCase& c : cases) {
+    EXPECT_EQ(PlannedKernel(c), "conv2d_onednn");
+    EXPECT_NE(PlannedKernel(c, patches).find("cannot compute"),
+              std::string::npos);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, Conv2dTest,
