@@ -4,12 +4,12 @@
     python3 deploy/models/frontier/measure.py --bin build/release/bin \
         --networks FOLDER --output deploy/models/frontier/results.jsonl
 
-FOLDER is that of train.py, cnn.py or seed_comparison.py. All networks are served by one
-server of one thread; each is measured with the test pictures as its rows, by `fffctl
-benchmark --data`, in turns: every network once per round. A time is the median over the
-rounds of their medians; `low` and `high` are the least and the greatest of those. Writes
-one line per network: its accuracies, its times in seconds and the command that took
-them.
+FOLDER is that of train.py, local.py, cnn.py or seed_comparison.py. All networks are
+served by one server of one thread; each is measured with the test pictures as its rows,
+by `fffctl benchmark --data`, in turns: every network once per round. A time is the
+median over the rounds of their medians; `low` and `high` are the least and the greatest
+of those. Writes one line per network: its accuracies, its times in seconds and the
+command that took them.
 """
 
 import argparse
