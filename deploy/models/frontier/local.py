@@ -21,9 +21,9 @@ of 64 neurons. Recipe and losses are those of training.py.
 Without --search it trains three seeds of each network of SERVED, with the weight decay
 that the search found best, reads the test set once, and writes what train.py writes. It
 puts the two networks of the demo beside them, for measure.py.
-With it, it trains two seeds of some 200 networks with two decays each (ten minutes on
-an H200) and writes FOLDER/local_search.jsonl: multiply-adds and accuracy on held-out
-rows alone.
+With it, it trains two seeds of 231 networks with two decays each (a quarter of an hour
+on an H200) and writes FOLDER/local_search.jsonl anew: multiply-adds and accuracy on
+held-out rows alone.
 """
 
 import argparse
@@ -35,7 +35,7 @@ import time
 import torch
 
 from networks import (
-    PIXELS, SIDE, Dense, Fff, _add_linear, _product, _uniform, served, shrunk)
+    PIXELS, SIDE, Dense, Fff, add_linear, product, uniform, served, shrunk)
 from training import Data, Recipe, right, train
 import train as frontier
 
@@ -68,16 +68,14 @@ SEARCHED = {
 }
 SEARCHED_DECAYS = {"fff": (0.1, 0.3), "dense": (0.01, 0.1)}
 SEARCHED_SEEDS = 2
-DEMO_MULTIPLY_ADDS = {"fff": 30592, "dense": 50304}
 GROUP = 24  # networks that train together
 
 
 class Means(torch.nn.Module):
     """`p`"""
 
-    def __init__(self, copies, inputs):
+    def __init__(self, inputs):
         super().__init__()
-        del copies
         self.outputs, self.multiply_adds = inputs // 4, 0
 
     def forward(self, x):
@@ -92,16 +90,16 @@ class Linear(torch.nn.Module):
 
     def __init__(self, copies, inputs, outputs):
         super().__init__()
-        self.weight = _uniform(copies, inputs, outputs, fan_in=inputs)
-        self.bias = _uniform(copies, 1, outputs, fan_in=inputs)
+        self.weight = uniform(copies, inputs, outputs, fan_in=inputs)
+        self.bias = uniform(copies, 1, outputs, fan_in=inputs)
         self.outputs, self.multiply_adds = outputs, inputs * outputs
 
     def forward(self, x):
-        return _product(x.expand(len(self.weight), -1, -1), self.weight, self.bias)
+        return product(x.expand(len(self.weight), -1, -1), self.weight, self.bias)
 
     def serve(self, layers, tensors, prefix, copy):
         layers.append({"type": "flatten"})
-        _add_linear(layers, tensors, prefix, self.weight[copy], self.bias[copy])
+        add_linear(layers, tensors, prefix, self.weight[copy], self.bias[copy])
 
 
 class Filters(torch.nn.Module):
@@ -118,8 +116,8 @@ class Filters(torch.nn.Module):
         self.shape = (bands, channels, height, width // window, window)
         terms = channels * height * window
         sets = bands if own else 1
-        self.weight = _uniform(copies, sets, terms, filters, fan_in=terms)
-        self.bias = _uniform(copies, 1, sets, filters, 1, fan_in=terms)
+        self.weight = uniform(copies, sets, terms, filters, fan_in=terms)
+        self.bias = uniform(copies, 1, sets, filters, 1, fan_in=terms)
         windows = bands * (width // window)
         self.outputs, self.multiply_adds = windows * filters, windows * filters * terms
 
@@ -147,9 +145,9 @@ class Separable(torch.nn.Module):
 
     def __init__(self, copies, rows, columns):
         super().__init__()
-        self.left = _uniform(copies, rows, SIDE, fan_in=SIDE)
-        self.right = _uniform(copies, SIDE, columns, fan_in=SIDE)
-        self.bias = _uniform(copies, 1, rows * columns, fan_in=PIXELS)
+        self.left = uniform(copies, rows, SIDE, fan_in=SIDE)
+        self.right = uniform(copies, SIDE, columns, fan_in=SIDE)
+        self.bias = uniform(copies, 1, rows * columns, fan_in=PIXELS)
         self.outputs = rows * columns
         self.multiply_adds = rows * PIXELS + rows * SIDE * columns
 
@@ -163,7 +161,7 @@ def step_of(spec: str, copies: int, inputs: int, windows: int):
     """spec: without its `r`. windows: of a filter of the step before in one band."""
     kind, numbers = spec[0], [int(each) for each in re.findall(r"\d+", spec)]
     if kind == "p":
-        return Means(copies, inputs)
+        return Means(inputs)
     if kind == "l":
         return Linear(copies, inputs, *numbers)
     if kind == "s":
@@ -185,10 +183,12 @@ class Local(torch.nn.Module):
         self.inputs, self.family = PIXELS, "fff" if behind[0] == "d" else "dense"
         self.rectified = [spec.endswith("r") for spec in front.split("+")]
         self.steps, width = torch.nn.ModuleList(), PIXELS
+        windows = 1
         for spec in front.split("+"):
-            windows = self.steps[-1].shape[3] if self._filters_last() else 1
-            self.steps.append(step_of(spec.rstrip("r"), copies, width, windows))
-            width = self.steps[-1].outputs
+            step = step_of(spec.rstrip("r"), copies, width, windows)
+            self.steps.append(step)
+            width = step.outputs
+            windows = step.shape[3] if isinstance(step, Filters) else 1
         first = self.steps[0]
         self.bands = first.shape[0] if isinstance(first, Filters) else 1
         hidden = [int(each) for each in re.findall(r"\d+", behind)]
@@ -196,9 +196,6 @@ class Local(torch.nn.Module):
             self.behind = Fff(copies, hidden[0], hidden[1:], width)
         else:
             self.behind = Dense(copies, hidden, width)
-
-    def _filters_last(self) -> bool:
-        return len(self.steps) > 0 and isinstance(self.steps[-1], Filters)
 
     @property
     def balancing(self):
@@ -235,11 +232,13 @@ class Local(torch.nn.Module):
             step.serve(layers, tensors, f"front.{number}.", copy)
             if self.rectified[number]:
                 layers.append({"type": "activation", "activation": "relu"})
+        if not isinstance(self.steps[-1], Linear):
+            layers.append({"type": "flatten"})
         behind, more = served(self.behind, copy)
-        if isinstance(self.steps[-1], Linear):
-            behind = behind[1:]  # flat already
-        return layers + [layer for layer in behind if layer["type"] != "avg_pool2d"], {
-            **tensors, **more}
+        # Without the steps that take a picture.
+        layers += [layer for layer in behind
+                   if layer["type"] not in ("avg_pool2d", "flatten")]
+        return layers, {**tensors, **more}
 
 
 def served_name(name: str) -> str:
@@ -248,14 +247,17 @@ def served_name(name: str) -> str:
 
 
 def write_demo(output) -> None:
-    """The demo's two networks, to be measured beside; `output` as that of train.py."""
+    """The demo's two networks, to be measured beside; `output` as that of train.py.
+    Nothing where they are there already."""
     demo = pathlib.Path(__file__).resolve().parents[1] / "fashion-mnist"
     config = json.loads((demo / "config.json").read_text())
     report = json.loads((demo / "report.json").read_text())
     sides = (("fff", "fff-b32-d4-128", "model", "layers"),
              ("dense", "dense-l32-256-64", "dense", "dense_layers"))
     for family, name, file, layers in sides:
-        (output / name / "1").mkdir(parents=True, exist_ok=True)
+        if (output / name).exists():
+            continue
+        (output / name / "1").mkdir(parents=True)
         tensors = (demo / "1" / f"{file}.safetensors").read_bytes()
         (output / name / "1" / "model.safetensors").write_bytes(tensors)
         (output / name / "config.json").write_text(json.dumps({
@@ -264,7 +266,8 @@ def write_demo(output) -> None:
         percent = {part: [round(100 * value, 2) for value in report[f"{family}_{part}"]]
                    for part in ("held_out", "test_by_seed")}
         write_line(output / "accuracy.jsonl", {
-            "name": name, "family": family, "multiply_adds": DEMO_MULTIPLY_ADDS[family],
+            "name": name, "family": family,
+            "multiply_adds": frontier.multiply_adds(frontier.networks()[name][1](1)),
             "held_out": percent["held_out"], "test": percent["test_by_seed"],
             "served_test": round(100 * report[f"{family}_test"], 2),
             "epochs": report["epochs"]})
@@ -282,6 +285,7 @@ def trained(names, data, recipe):
 
 
 def search(data, output) -> None:
+    (output / "local_search.jsonl").unlink(missing_ok=True)
     for family, decays in SEARCHED_DECAYS.items():
         recipe = Recipe(seeds=SEARCHED_SEEDS, decays=decays)
         names = searched(family)
@@ -314,6 +318,10 @@ def main() -> None:
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
     options = parser.parse_args()
+    names = options.only.split(",") if options.only else list(SERVED)
+    unknown = sorted(set(names) - set(SERVED))
+    if unknown:
+        parser.error(f"--only: {', '.join(unknown)}; there are: {', '.join(SERVED)}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.manual_seed(0)
@@ -323,7 +331,7 @@ def main() -> None:
         return search(data, options.output)
     write_demo(options.output)
     start = time.monotonic()
-    for name in options.only.split(",") if options.only else SERVED:
+    for name in names:
         recipe = Recipe(epochs=options.epochs).with_decay(SERVED[name])
         [model] = trained([name], data, recipe)
         line = frontier.result(served_name(name), model.family, model, recipe, data,

@@ -30,12 +30,12 @@ def shrunk(x, inputs: int):
     return pairs.mean(dim=(-3, -1)).flatten(-2)
 
 
-def _uniform(*shape, fan_in: int, scale: float = 1.0):
+def uniform(*shape, fan_in: int, scale: float = 1.0):
     bound = scale / math.sqrt(fan_in)
     return torch.nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
 
 
-def _product(x, weight, bias):
+def product(x, weight, bias):
     return torch.baddbmm(bias.expand(-1, x.shape[1], -1), x, weight)
 
 
@@ -50,10 +50,10 @@ class Dense(torch.nn.Module):
         self.inputs, self.first_linear = inputs, first_linear
         widths = [inputs, *hidden, CLASSES]
         self.weights = torch.nn.ParameterList(
-            _uniform(copies, i, o, fan_in=i) for i, o in zip(widths, widths[1:])
+            uniform(copies, i, o, fan_in=i) for i, o in zip(widths, widths[1:])
         )
         self.biases = torch.nn.ParameterList(
-            _uniform(copies, 1, o, fan_in=i) for i, o in zip(widths, widths[1:])
+            uniform(copies, 1, o, fan_in=i) for i, o in zip(widths, widths[1:])
         )
 
     def applied_weights(self):
@@ -63,7 +63,7 @@ class Dense(torch.nn.Module):
         last = len(self.weights) - 1
         layers = zip(self.applied_weights(), self.biases)
         for number, (weight, bias) in enumerate(layers):
-            x = _product(x, weight, bias)
+            x = product(x, weight, bias)
             if number < last and not (self.first_linear and number == 0):
                 x = torch.relu(x)
         return x
@@ -90,12 +90,12 @@ class Fff(torch.nn.Module):
         self.front = None
         if bottleneck:
             self.front = torch.nn.ParameterList([
-                _uniform(copies, inputs, bottleneck, fan_in=inputs),
-                _uniform(copies, 1, bottleneck, fan_in=inputs),
+                uniform(copies, inputs, bottleneck, fan_in=inputs),
+                uniform(copies, 1, bottleneck, fan_in=inputs),
             ])
             inputs = bottleneck
-        self.node_weights = _uniform(copies, inputs, 2**depth - 1, fan_in=inputs)
-        self.node_biases = _uniform(copies, 1, 2**depth - 1, fan_in=inputs)
+        self.node_weights = uniform(copies, inputs, 2**depth - 1, fan_in=inputs)
+        self.node_biases = uniform(copies, 1, 2**depth - 1, fan_in=inputs)
         widths = [inputs, *hidden, CLASSES]
         levels = range(depth + 1) if blocks else [depth]
         self.layers = torch.nn.ModuleList()
@@ -103,7 +103,7 @@ class Fff(torch.nn.Module):
             scales = [1.0 if level == levels[0] else BLOCK_SCALE for level in levels]
             self.layers.append(torch.nn.ModuleList([
                 torch.nn.ParameterList(
-                    _uniform(copies, 2**level, rows, o, fan_in=i, scale=scale)
+                    uniform(copies, 2**level, rows, o, fan_in=i, scale=scale)
                     for level, scale in zip(levels, scales)
                 )
                 for rows in (i, 1)
@@ -113,11 +113,11 @@ class Fff(torch.nn.Module):
             self.weighing = torch.nn.Parameter(torch.zeros(copies, 1, 1))
 
     def features(self, x):
-        return x if self.front is None else _product(x, *self.front)
+        return x if self.front is None else product(x, *self.front)
 
     def decisions(self, features):
         """z of every node, [copies, rows, nodes]; z >= 0 goes right."""
-        return _product(features, self.node_weights, self.node_biases)
+        return product(features, self.node_weights, self.node_biases)
 
     def leaf_weights(self):
         """Per layer the plain leaves: weights [copies, leaves, in, out], biases."""
@@ -132,7 +132,7 @@ class Fff(torch.nn.Module):
         (weight, bias), *rest = self.leaf_weights()
         copies, leaves, inputs, _ = weight.shape
         flat = weight.permute(0, 2, 1, 3).reshape(copies, inputs, -1)
-        x = _product(features, flat, bias.reshape(copies, 1, -1))
+        x = product(features, flat, bias.reshape(copies, 1, -1))
         x = x.reshape(copies, features.shape[1], leaves, -1)
         for weight, bias in rest:
             x = torch.einsum("crli,clio->crlo", torch.relu(x), weight)
@@ -215,18 +215,18 @@ class Trees(torch.nn.Module):
         super().__init__()
         self.inputs, self.balancing = PIXELS, balancing
         self.front = torch.nn.ParameterList([
-            _uniform(copies, PIXELS, bottleneck, fan_in=PIXELS),
-            _uniform(copies, 1, bottleneck, fan_in=PIXELS),
+            uniform(copies, PIXELS, bottleneck, fan_in=PIXELS),
+            uniform(copies, 1, bottleneck, fan_in=PIXELS),
         ])
         self.trees = torch.nn.ModuleList(
             Fff(copies, depth, hidden, bottleneck) for _ in range(trees))
 
     def forward(self, x):
-        features = _product(x, *self.front)
+        features = product(x, *self.front)
         return sum(tree(features) for tree in self.trees)
 
     def loss(self, x, losses_of, phase, temperature):
-        features = _product(x, *self.front)
+        features = product(x, *self.front)
         z = [tree.decisions(features) for tree in self.trees]
         leaves = [tree.leaf_outputs(features) for tree in self.trees]
         taken = [output_of(outputs, tree.leaf_of(each))
@@ -256,13 +256,13 @@ def served(model, copy: int):
     if isinstance(model, Dense):
         last = len(model.weights) - 1
         for number in range(last + 1):
-            _add_linear(layers, tensors, f"{number}.", model.weights[number][copy],
+            add_linear(layers, tensors, f"{number}.", model.weights[number][copy],
                         model.biases[number][copy])
             if number < last and not (model.first_linear and number == 0):
                 layers.append({"type": "activation", "activation": "relu"})
         return layers, tensors
     if model.front is not None:
-        _add_linear(layers, tensors, "front.", *(p[copy] for p in model.front))
+        add_linear(layers, tensors, "front.", *(p[copy] for p in model.front))
     leaf = [[w[copy].detach() for w in layer] for layer in model.leaf_weights()]
     nodes = [model.node_weights[copy].T.detach(), model.node_biases[copy].T.detach()]
     if len(leaf) == 2:
@@ -309,7 +309,7 @@ def _leaf_numbers(depth):
     return torch.stack(bits, dim=1).float() * 2 - 1
 
 
-def _add_linear(layers, tensors, prefix, weight, bias):
+def add_linear(layers, tensors, prefix, weight, bias):
     layers.append({"type": "linear", "prefix": prefix})
     tensors[prefix + "weight"] = weight.detach().T.contiguous()
     tensors[prefix + "bias"] = bias.detach().reshape(-1)
