@@ -273,6 +273,7 @@ TEST(Conv2dPlanTest, OthersAreLeftToOnednn) {
       {{1, 28, 28}, 8, {4, 4}, {4, 4}, {0, 1}},  // padding
       {{1, 28, 28}, 8, {4, 4}, {8, 8}, {0, 0}, {2, 1}},
       {{33, 8, 8}, 16, {4, 4}, {4, 4}},  // 8,448 weights
+      {{1, 128, 128}, 5, {1, 1}},        // 81,920 outputs
   };
   for (const ConvCase& c : cases) {
     EXPECT_EQ(PlannedKernel(c), "conv2d_onednn");

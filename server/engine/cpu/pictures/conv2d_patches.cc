@@ -324,6 +324,8 @@ class Conv2dPatchesKernel : public Kernel {
 // More weights are read once per row, from beyond L1: conv2d_onednn reads them
 // once as well, in larger tiles.
 constexpr int64_t kWeightsMax = 8 << 10;
+// Outputs of a group, which stand in scratch until they are transposed: in L2.
+constexpr int64_t kSumsMax = 64 << 10;
 
 // Windows side by side along one side of the picture.
 bool AreApart(int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
@@ -340,6 +342,7 @@ bool Supports(const Conv2dProblem& p) {
          AreApart(p.kernel.width, p.stride.width, p.padding.width,
                   p.dilation.width, p.to.width) &&
          p.to.channels * (p.from.channels / p.groups) * taps <= kWeightsMax &&
+         p.to.size() / p.groups <= kSumsMax &&
          p.from.size() < (int64_t{1} << 31);
 }
 
